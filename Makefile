@@ -1,0 +1,36 @@
+# Every habit of the project. `make demo` and `make test` are all a new machine needs.
+
+UV_VENV := .uv
+UV := $(shell command -v uv 2>/dev/null || echo $(UV_VENV)/bin/uv)
+RUN := $(UV) run --no-sync
+CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 2>/dev/null)
+
+.PHONY: demo test lint format bench docs install clean
+
+demo: install
+	$(RUN) bitnet-tt generate --model demo --max-new-tokens 120 --stats "Once upon a time, there was a little fox"
+
+test: install
+	$(RUN) pytest
+
+lint: install
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(RUN) clang-format --dry-run --Werror $(CPP)
+
+format: install
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+	$(RUN) clang-format -i $(CPP)
+
+install: $(UV)
+	$(UV) sync --quiet
+
+# uv, in a virtual environment of its own, where the machine has none.
+$(UV_VENV)/bin/uv:
+	python3 -m venv $(UV_VENV)
+	$(UV_VENV)/bin/pip install --quiet 'uv>=0.5,<1'
+
+clean:
+	rm -rf .venv $(UV_VENV) build dist

@@ -1,0 +1,1 @@
+"""Devices that turn a batch of tokens into logits."""

@@ -1,0 +1,53 @@
+"""What a backend is: weights and cache in, a ragged batch of tokens in, logits out. Nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """New tokens of several sequences, one step's work; every array is int32 and C-contiguous.
+
+    Sequence i owns `token_ids[starts[i]:starts[i + 1]]`, at positions `positions[i], positions[i] + 1, ...`; keys and
+    values of all earlier positions are in the cache already. Position p of sequence i lives in cache block
+    `block_tables[i, p // block_size]`, slot `p % block_size`.
+
+    Attributes:
+        token_ids: [tokens].
+        starts: [sequences + 1], rising strictly from 0 to tokens.
+        positions: [sequences], the position of each sequence's first new token.
+        block_tables: [sequences, blocks], padded with -1.
+        logit_rows: [rows], indices into `token_ids` whose logits are wanted, rising.
+    """
+
+    token_ids: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    block_tables: NDArray[np.int32]
+    logit_rows: NDArray[np.int32]
+
+
+class Backend(Protocol):
+    """A device with a model's weights on it. Loading is the constructor's work.
+
+    A row's logits depend on its sequence's tokens alone: never on what else is in the batch or how the prompt was cut.
+    """
+
+    @property
+    def description(self) -> str:
+        """The device in a few words for people, such as `cpu (avx512_vnni, 8 threads)`."""
+
+    def allocate(self, num_blocks: int, block_size: int) -> None:
+        """Make room for a KV cache of `num_blocks` blocks of `block_size` positions; forgets any earlier one.
+
+        Raises:
+            DeviceError: There is not enough memory; the message says how much is there and what to change.
+        """
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        """Write the batch's keys and values to the cache; return logits [rows, vocab], valid until the next call."""

@@ -1,0 +1,299 @@
+"""ModelConfig, from config.json, and GenerationConfig, from arguments: every default and every check in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
+
+from bitnet_tt.errors import ConfigError
+
+HiddenAct = Literal["relu2", "silu"]
+LinearClass = Literal["bitlinear", "autobitlinear"]
+QuantizationMode = Literal["offline", "online"]
+
+_MAX_DIMENSION = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationConfig:
+    """`quantization_config` of a BitNet checkpoint: how its linear weights are stored.
+
+    Attributes:
+        linear_class: What `weight_scale` holds: `autobitlinear` mean|W| (multiply), `bitlinear` 1 / mean|W| (divide).
+        quantization_mode: `offline` for packed ternary weights, `online` for bf16 or fp32 masters.
+        use_rms_norm: Whether each linear has an RMSNorm of its own before its quantiser.
+        rms_norm_eps: The epsilon of those norms.
+    """
+
+    linear_class: LinearClass = "bitlinear"
+    quantization_mode: QuantizationMode = "offline"
+    use_rms_norm: bool = False
+    rms_norm_eps: float = 1e-6
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read and check `quantization_config`.
+
+        Raises:
+            ConfigError: Another quantisation method, or a value this package does not know.
+        """
+        where = "quantization_config."
+        method = data.get("quant_method", "bitnet")
+        if method != "bitnet":
+            raise ConfigError(f"{where}quant_method is {method!r}; only 'bitnet' checkpoints are supported")
+        config = cls(
+            linear_class=data.get("linear_class", "bitlinear"),
+            quantization_mode=data.get("quantization_mode", "offline"),
+            use_rms_norm=_flag(data, "use_rms_norm", default=False, where=where),
+            rms_norm_eps=_positive_float(data, "rms_norm_eps", default=1e-6, where=where),
+        )
+        _one_of(where + "linear_class", config.linear_class, ("bitlinear", "autobitlinear"))
+        _one_of(where + "quantization_mode", config.quantization_mode, ("offline", "online"))
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The shape of a BitNet b1.58 decoder, in the names of Hugging Face's config.json.
+
+    Attributes:
+        sub_norms: Whether layers have `attn_sub_norm` and `ffn_sub_norm` (the BitNet architecture) or not (Llama).
+        eos_token_ids: Ids that end a text; generation_config.json may add more.
+    """
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    rope_theta: float
+    hidden_act: HiddenAct
+    sub_norms: bool
+    tie_word_embeddings: bool
+    bos_token_id: int | None
+    eos_token_ids: tuple[int, ...]
+    quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read and check the fields of a config.json.
+
+        Raises:
+            ConfigError: A field is missing, of the wrong kind, or out of range; the message names it.
+        """
+        if not isinstance(data, Mapping):
+            raise ConfigError("config.json must hold a JSON object")
+        model_type = data.get("model_type")
+        if not isinstance(model_type, str):
+            raise ConfigError("model_type is missing; this is not a Hugging Face model config")
+        hidden_size = _dimension(data, "hidden_size")
+        heads = _dimension(data, "num_attention_heads")
+        head_dim = data.get("head_dim")
+        if head_dim is None:
+            if hidden_size % heads:
+                raise ConfigError(
+                    f"hidden_size ({hidden_size}) is not divisible by num_attention_heads ({heads}), "
+                    "and head_dim is not given"
+                )
+            head_dim = hidden_size // heads
+        quantization = data.get("quantization_config") or {}
+        if not isinstance(quantization, Mapping):
+            raise ConfigError("quantization_config must be an object")
+        config = cls(
+            model_type=model_type,
+            vocab_size=_dimension(data, "vocab_size"),
+            hidden_size=hidden_size,
+            intermediate_size=_dimension(data, "intermediate_size"),
+            num_hidden_layers=_dimension(data, "num_hidden_layers"),
+            num_attention_heads=heads,
+            num_key_value_heads=_dimension(data, "num_key_value_heads", default=heads),
+            head_dim=_dimension({"head_dim": head_dim}, "head_dim"),
+            max_position_embeddings=_dimension(data, "max_position_embeddings"),
+            rms_norm_eps=_positive_float(data, "rms_norm_eps", default=1e-5),
+            rope_theta=_rope_theta(data),
+            hidden_act=data.get("hidden_act", "silu"),
+            sub_norms="bitnet" in model_type,
+            tie_word_embeddings=_flag(data, "tie_word_embeddings", default=False),
+            bos_token_id=_token_id(data, "bos_token_id"),
+            eos_token_ids=_token_ids(data, "eos_token_id"),
+            quantization=QuantizationConfig.from_dict(quantization),
+        )
+        config._check(data)
+        return config
+
+    def _check(self, data: Mapping[str, Any]) -> None:
+        _one_of("hidden_act", self.hidden_act, ("relu2", "silu"))
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ConfigError(
+                f"num_attention_heads ({self.num_attention_heads}) is not divisible by "
+                f"num_key_value_heads ({self.num_key_value_heads})"
+            )
+        if self.head_dim % 2:
+            raise ConfigError(f"head_dim ({self.head_dim}) must be even for rotary positions")
+        for name, size in (
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads * head_dim", self.num_attention_heads * self.head_dim),
+            ("num_key_value_heads * head_dim", self.num_key_value_heads * self.head_dim),
+        ):
+            if size % 4:
+                raise ConfigError(f"{name} ({size}) must be divisible by 4: ternary weights are packed four to a byte")
+        for name in ("attention_bias", "mlp_bias"):
+            if _flag(data, name, default=False):
+                raise ConfigError(f"{name} is true; BitNet linears have no biases")
+        for token_id in (self.bos_token_id, *self.eos_token_ids):
+            if token_id is not None and token_id >= self.vocab_size:
+                raise ConfigError(f"bos_token_id or eos_token_id ({token_id}) is not below vocab_size")
+
+    @property
+    def queries_per_kv_head(self) -> int:
+        """Query heads that share one key/value head (GQA)."""
+        return self.num_attention_heads // self.num_key_value_heads
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationConfig:
+    """How to pick tokens and when to stop. The default is greedy.
+
+    Attributes:
+        max_new_tokens: Most tokens to generate; None for as many as the context holds.
+        temperature: 0 is greedy; otherwise logits are divided by it.
+        top_k: Keep the k most probable tokens; 0 keeps all.
+        top_p: Keep the most probable tokens whose probabilities sum to at least this (nucleus).
+        min_p: Keep tokens at least this fraction as probable as the most probable one.
+        repetition_penalty: Logits of tokens already in the text are divided (if positive) or multiplied by this.
+        stop: Strings that end the text; they are not part of the result.
+        stop_token_ids: Ids that end the text, besides the model's own.
+        ignore_eos: Go on past the model's end-of-text ids.
+        seed: Seed of the request's own random stream; None draws one. The same seed gives the same text.
+        logprobs: How many alternatives to report with each token's log-probability; None reports nothing.
+    """
+
+    max_new_tokens: int | None = 256
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: Sequence[str] = ()
+    stop_token_ids: Sequence[int] = ()
+    ignore_eos: bool = False
+    seed: int | None = None
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ConfigError: A value out of range; the message names the field.
+        """
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        if self.max_new_tokens is not None:
+            _require("max_new_tokens", self.max_new_tokens, "a positive integer", _is_int(self.max_new_tokens, 1))
+        _require("temperature", self.temperature, "0 (greedy) or a positive number", _is_number(self.temperature, 0.0))
+        _require("top_k", self.top_k, "0 (off) or a positive integer", _is_int(self.top_k, 0))
+        _require("top_p", self.top_p, "above 0 and at most 1", _is_number(self.top_p, 0.0, 1.0) and self.top_p > 0)
+        _require("min_p", self.min_p, "between 0 and 1", _is_number(self.min_p, 0.0, 1.0))
+        penalty = self.repetition_penalty
+        _require("repetition_penalty", penalty, "a positive number", _is_number(penalty, 0.0) and penalty > 0)
+        for text in self.stop:
+            _require("stop", text, "non-empty strings", isinstance(text, str) and text != "")
+        for token_id in self.stop_token_ids:
+            _require("stop_token_ids", token_id, "token ids", _is_int(token_id, 0))
+        if self.seed is not None:
+            _require("seed", self.seed, "an integer from 0 to 2**64 - 1", _is_int(self.seed, 0, 2**64 - 1))
+        if self.logprobs is not None:
+            _require("logprobs", self.logprobs, "None or an integer from 0 to 100", _is_int(self.logprobs, 0, 100))
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Build from keyword options.
+
+        Raises:
+            ConfigError: An option that does not exist, or a value out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise ConfigError(f"unknown generation option {name!r}; there are: {', '.join(known)}")
+        return cls(**options)
+
+
+def _require(name: str, value: object, what: str, ok: bool) -> None:
+    if not ok:
+        raise ConfigError(f"{name} must be {what}, not {value!r}")
+
+
+def _is_int(value: object, low: int, high: int | None = None) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low and (high is None or value <= high)
+
+
+def _is_number(value: object, low: float, high: float = math.inf) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type, operator]
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}; known values: {', '.join(known)}")
+
+
+def _dimension(data: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = data.get(name)
+    if value is None:
+        value = default
+    if value is None:
+        raise ConfigError(f"{name} is missing")
+    _require(name, value, f"an integer from 1 to {_MAX_DIMENSION}", _is_int(value, 1, _MAX_DIMENSION))
+    return int(value)
+
+
+def _positive_float(data: Mapping[str, Any], name: str, default: float, where: str = "") -> float:
+    value = data.get(name, default)
+    _require(where + name, value, "a positive number", _is_number(value, 0.0) and value > 0)
+    return float(value)
+
+
+def _flag(data: Mapping[str, Any], name: str, default: bool, where: str = "") -> bool:
+    value = data.get(name, default)
+    if value is None:
+        return default
+    _require(where + name, value, "true or false", isinstance(value, bool))
+    return bool(value)
+
+
+def _token_id(data: Mapping[str, Any], name: str) -> int | None:
+    value = data.get(name)
+    if value is not None:
+        _require(name, value, "a token id", _is_int(value, 0))
+    return value
+
+
+def _token_ids(data: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    value = data.get(name)
+    if value is None:
+        return ()
+    values = value if isinstance(value, list) else [value]
+    for token_id in values:
+        _require(name, token_id, "a token id or a list of them", _is_int(token_id, 0))
+    return tuple(values)
+
+
+def _rope_theta(data: Mapping[str, Any]) -> float:
+    scaling = data.get("rope_parameters") or data.get("rope_scaling") or {}
+    if not isinstance(scaling, Mapping):
+        raise ConfigError("rope_parameters must be an object")
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind != "default":
+        raise ConfigError(f"rope_parameters.rope_type is {kind!r}; only 'default' rotary positions are supported")
+    if "rope_theta" in scaling:
+        return _positive_float(scaling, "rope_theta", default=10000.0, where="rope_parameters.")
+    return _positive_float(data, "rope_theta", default=10000.0)

@@ -1,0 +1,226 @@
+"""BitNetModel: the one class users meet. Text in, text out; everything it does is done by the rooms behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Backend
+from bitnet_tt.backends.select import Device, create_backend
+from bitnet_tt.checkpoint import Checkpoint, resolve
+from bitnet_tt.config import GenerationConfig, ModelConfig
+from bitnet_tt.engine import Engine
+from bitnet_tt.errors import ConfigError, RequestError
+from bitnet_tt.generation import Piece, pieces
+from bitnet_tt.tokenizer import Tokenizer
+
+type Prompt = str | Sequence[int]
+type Messages = Sequence[Mapping[str, str]]
+
+
+class BitNetModel:
+    """A BitNet b1.58 model ready to generate. Make one with `BitNetModel.from_pretrained`.
+
+    Attributes:
+        checkpoint: The files it came from.
+        config: Its shape.
+        tokenizer: Text to token ids and back.
+        backend: The device it runs on.
+        engine: Continues prompts in batches; `generate` and `stream` are thin over it.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, backend: Backend, engine: Engine) -> None:
+        self.checkpoint = checkpoint
+        self.config: ModelConfig = checkpoint.config
+        self.tokenizer = tokenizer
+        self.backend = backend
+        self.engine = engine
+        self._eos_token_ids = frozenset(self.config.eos_token_ids) | frozenset(tokenizer.eos_token_ids)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "demo",
+        *,
+        device: Device = "auto",
+        revision: str | None = None,
+        context_length: int | None = None,
+        max_batch_size: int = 8,
+        threads: int | None = None,
+        isa: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            model: `demo` (the model in this package), a local folder, a `.gguf` file, or a Hugging Face hub id.
+            device: `auto`, `cpu` or `tt` (a Tenstorrent card).
+            revision: Branch, tag or commit of a hub id.
+            context_length: Most tokens of one text, prompt included; by default, and at most, the model's own limit.
+            max_batch_size: Most prompts computed at once; further ones wait.
+            threads: Threads of the CPU backend; by default one for each physical core there is for us.
+            isa: Force an instruction set of the CPU backend, for tests; results are the same in all.
+            cache_dir: Folder of the hub cache, in place of the hub library's default.
+            local_files_only: Never use the network; a hub id must be in the cache.
+            progress: Called with (done, total) while weights are read and checked.
+
+        Raises:
+            CheckpointError: The model is not found, damaged, or of a kind this package does not know.
+            ConfigError: A setting, or a field of config.json, that cannot be used.
+            DeviceError: The device is missing or has too little memory.
+            TokenizerError: There is no tokenizer with the model, or it is unreadable.
+        """
+        path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+        checkpoint = Checkpoint.open(path)
+        limit = checkpoint.config.max_position_embeddings
+        context_length = limit if context_length is None else context_length
+        if not 1 <= context_length <= limit:
+            raise ConfigError(f"context_length must be from 1 to {limit}, this model's limit, not {context_length}")
+        if max_batch_size < 1:
+            raise ConfigError(f"max_batch_size must be at least 1, not {max_batch_size}")
+        tokenizer = Tokenizer.from_path(path)
+        backend = create_backend(
+            device,
+            checkpoint.config,
+            checkpoint.load_weights(progress),
+            context_length=context_length,
+            threads=threads,
+            isa=isa,
+        )
+        engine = Engine(
+            backend,
+            vocab_size=checkpoint.config.vocab_size,
+            context_length=context_length,
+            max_batch_size=max_batch_size,
+        )
+        return cls(checkpoint, tokenizer, backend, engine)
+
+    @overload
+    def generate(self, prompt: str, **options: Any) -> str: ...
+
+    @overload
+    def generate(self, prompt: Sequence[int], **options: Any) -> str: ...
+
+    @overload
+    def generate(self, prompt: Sequence[str] | Sequence[Sequence[int]], **options: Any) -> list[str]: ...
+
+    def generate(
+        self, prompt: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]], **options: Any
+    ) -> str | list[str]:
+        """Continue a prompt, or each of a list of prompts.
+
+        Args:
+            prompt: A text or its token ids, or a list of texts or of lists of token ids. Ids are taken as they are;
+                texts get the model's begin-of-text token.
+            **options: Fields of `GenerationConfig`. Each prompt of a list is continued as it would be alone.
+
+        Returns:
+            The new text; a list for a list.
+
+        Raises:
+            ConfigError: An unknown option or one out of range.
+            RequestError: A prompt that is empty, too long, or has unknown ids.
+        """
+        config = GenerationConfig.from_options(options)
+        if _is_one_prompt(prompt):
+            return _text(self._pieces(self._encode(cast(Prompt, prompt)), config))
+        prompts = [self._encode(one) for one in cast(Sequence[Prompt], prompt)]
+        requests = [self.engine.request(token_ids, config, self._eos_token_ids) for token_ids in prompts]
+        try:
+            for request in requests:
+                self.engine.submit(request)
+            return [_text(pieces(self.engine, request, self.tokenizer)) for request in requests]
+        finally:
+            for request in requests:
+                self.engine.cancel(request)
+
+    def stream(self, prompt: Prompt, **options: Any) -> Iterator[Piece]:
+        """Continue a prompt and yield the text as it comes; arguments and errors as for `generate`.
+
+        Closing the iterator stops the generation.
+        """
+        return self._pieces(self._encode(prompt), GenerationConfig.from_options(options))
+
+    def chat(self, messages: Messages, **options: Any) -> str:
+        """Answer a conversation by the model's own chat template.
+
+        Args:
+            messages: `{"role": "system" | "user" | "assistant", "content": text}`, oldest first.
+            **options: Fields of `GenerationConfig`.
+
+        Returns:
+            The assistant's next message.
+
+        Raises:
+            TokenizerError: The model has no chat template, or it refuses these messages.
+        """
+        return _text(self.stream_chat(messages, **options))
+
+    def stream_chat(self, messages: Messages, **options: Any) -> Iterator[Piece]:
+        """Answer a conversation and yield the answer as it comes; as `chat` otherwise."""
+        return self._pieces(self.tokenizer.apply_chat_template(messages), GenerationConfig.from_options(options))
+
+    def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Logits of every position: row t scores the token after `token_ids[:t + 1]`.
+
+        Returns:
+            float32 [len(token_ids), vocab].
+        """
+        result = np.empty((len(token_ids), self.config.vocab_size), np.float32)
+        for start, chunk in self.engine.score(token_ids):
+            result[start : start + len(chunk)] = chunk
+        return result
+
+    def perplexity(self, text: str) -> float:
+        """Perplexity of a text: exp of the mean negative log-likelihood of its tokens, the first one given.
+
+        Raises:
+            RequestError: The text is shorter than two tokens or longer than the context.
+        """
+        token_ids = np.asarray(self.tokenizer.encode(text))
+        if len(token_ids) < 2:
+            raise RequestError("perplexity needs a text of at least two tokens")
+        total = 0.0
+        for start, chunk in self.engine.score(token_ids[:-1].tolist()):
+            wide = chunk.astype(np.float64)
+            wide -= wide.max(axis=-1, keepdims=True)
+            chosen = wide[np.arange(len(wide)), token_ids[start + 1 : start + 1 + len(wide)]]
+            total += float((np.log(np.exp(wide).sum(axis=-1)) - chosen).sum())
+        return math.exp(total / (len(token_ids) - 1))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model as a Hugging Face folder of packed weights, with its tokenizer.
+
+        Raises:
+            CheckpointError: The folder exists already or cannot be written.
+        """
+        from bitnet_tt.checkpoint.convert import convert
+
+        convert(self.checkpoint.path, Path(folder), to="packed")
+
+    def _encode(self, prompt: Prompt) -> list[int]:
+        return self.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(token_id) for token_id in prompt]
+
+    def _pieces(self, token_ids: Sequence[int], config: GenerationConfig) -> Iterator[Piece]:
+        request = self.engine.request(token_ids, config, self._eos_token_ids)
+        return pieces(self.engine, request, self.tokenizer)
+
+
+def _is_one_prompt(prompt: object) -> bool:
+    """A text, or token ids; an empty list is an empty list of prompts."""
+    if isinstance(prompt, str):
+        return True
+    if not isinstance(prompt, Sequence | np.ndarray):
+        raise RequestError(f"a prompt is a text, token ids, or a list of either, not {type(prompt).__name__}")
+    return len(prompt) > 0 and isinstance(prompt[0], int | np.integer)
+
+
+def _text(stream: Iterator[Piece]) -> str:
+    return "".join(piece.text for piece in stream)

@@ -1,0 +1,144 @@
+"""From logits to a token: pure functions of logits, settings, history and a random stream.
+
+Probabilities are integers made by IEEE operations that are the same on every machine, so that equal logits and seeds
+give equal tokens everywhere: NumPy's exp and sum may differ in the last bit from one processor to another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.config import GenerationConfig
+
+_ONE = 1 << 44
+"""The weight of the most probable token; 2**18 such tokens still sum to less than 2**63."""
+_EXP_COEFFICIENTS = [1 / math.factorial(n) for n in range(12, -1, -1)]
+"""Taylor series, highest power first; its error for |x| <= ln(2) / 2 is under 2e-16."""
+_NUCLEUS_GUESS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token's natural log-probability under the model, before temperature and cuts.
+
+    Attributes:
+        token_id: The token.
+        logprob: Its log-probability.
+        top: The most probable tokens and their log-probabilities, best first.
+    """
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class RandomStream:
+    """A request's own random numbers: Philox by its seed, the same on every machine."""
+
+    def __init__(self, seed: int | None) -> None:
+        self._bits = np.random.Philox(key=seed) if seed is not None else np.random.Philox()
+
+    def below(self, total: int) -> int:
+        """An integer from 0 to total - 1; total is at most 2**63."""
+        return (int(self._bits.random_raw()) * total) >> 64
+
+
+def sample(logits: NDArray[np.float32], config: GenerationConfig, history: Sequence[int], stream: RandomStream) -> int:
+    """Pick the next token.
+
+    Repetition penalty comes first, then temperature, top-k, top-p and min-p, as in Hugging Face transformers.
+
+    Args:
+        logits: float32 [vocab].
+        config: The request's settings.
+        history: The text so far, for the repetition penalty.
+        stream: The request's random numbers; greedy picks draw none.
+
+    Returns:
+        A token id. Of equal logits, the lowest id wins or comes first.
+    """
+    if config.repetition_penalty != 1.0:
+        logits = penalize_repetition(logits, config.repetition_penalty, history)
+    if config.temperature == 0:
+        return int(np.argmax(logits))
+    token_ids, weights = candidates(logits, config)
+    cumulative = np.cumsum(weights)
+    return int(token_ids[np.searchsorted(cumulative, stream.below(int(cumulative[-1])), side="right")])
+
+
+def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Sequence[int]) -> NDArray[np.float32]:
+    """Divide positive logits of seen tokens by the penalty, multiply negative ones (arXiv 1909.05858)."""
+    seen = np.unique(np.asarray(history, dtype=np.int64))
+    penalized = logits.copy()
+    values = logits[seen]
+    penalized[seen] = np.where(values > 0, values / np.float32(penalty), values * np.float32(penalty))
+    return penalized
+
+
+def candidates(logits: NDArray[np.float32], config: GenerationConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The tokens that temperature, top-k, top-p and min-p leave, and their weights.
+
+    Returns:
+        Ids and integer weights, int64 [kept] each, in order of falling weight when top-k or top-p cut.
+    """
+    token_ids = np.arange(len(logits)) if config.top_k == 0 else most_probable(logits, config.top_k)
+    weights = _weights(logits[token_ids], config.temperature)
+    if config.top_p < 1:
+        kept = _nucleus(weights, config.top_p)
+        token_ids, weights = token_ids[kept], weights[kept]
+    if config.min_p > 0:
+        probable = weights >= int(config.min_p * int(weights.max()))
+        token_ids, weights = token_ids[probable], weights[probable]
+    return token_ids, weights
+
+
+def most_probable(values: NDArray[np.generic], count: int) -> NDArray[np.int64]:
+    """Indices of the `count` greatest values, falling; of equal values the lowest index comes first."""
+    if count < len(values):
+        threshold = np.partition(values, len(values) - count)[len(values) - count]
+        indices = np.flatnonzero(values >= threshold)
+    else:
+        indices = np.arange(len(values))
+    return indices[np.argsort(-values[indices], kind="stable")][:count]
+
+
+def log_probabilities(logits: NDArray[np.float32], token_id: int, top: int) -> TokenLogprob:
+    """Log-probability of a token and of the `top` most probable ones."""
+    best = most_probable(logits, top) if top else np.empty(0, np.int64)
+    wide = logits.astype(np.float64)
+    peak = wide.max()
+    normalizer = peak + np.log(np.exp(wide - peak).sum())
+    return TokenLogprob(
+        token_id=token_id,
+        logprob=float(wide[token_id] - normalizer),
+        top=tuple((int(index), float(wide[index] - normalizer)) for index in best),
+    )
+
+
+def _nucleus(weights: NDArray[np.int64], top_p: float) -> NDArray[np.int64]:
+    """Indices of the greatest weights that reach the share top_p of all, the one that crosses it included."""
+    target = top_p * int(weights.sum())
+    for count in (_NUCLEUS_GUESS, len(weights)):
+        order = most_probable(weights, count)
+        cumulative = np.cumsum(weights[order])
+        if cumulative[-1] >= target:
+            break
+    return order[: int(np.searchsorted(cumulative, target, side="left")) + 1]
+
+
+def _weights(logits: NDArray[np.float32], temperature: float) -> NDArray[np.int64]:
+    """exp((logits - max) / temperature) in units of 1 / _ONE, by operations that round the same everywhere."""
+    with np.errstate(over="ignore"):  # a tiny temperature takes all but the greatest to -inf
+        x = np.maximum((logits.astype(np.float64) - float(logits.max())) / temperature, -64.0)
+    exponent = np.rint(x * 1.4426950408889634)
+    remainder = (x - exponent * 0.693147180369123816490) - exponent * 1.90821492927058770002e-10
+    result = np.full_like(remainder, _EXP_COEFFICIENTS[0])
+    for coefficient in _EXP_COEFFICIENTS[1:]:
+        result = result * remainder + coefficient
+    weights: NDArray[np.int64] = np.rint(np.ldexp(result, exponent.astype(np.int32)) * _ONE).astype(np.int64)
+    return weights

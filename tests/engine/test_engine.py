@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitnet_tt.config import GenerationConfig
+from bitnet_tt.engine import BLOCK_SIZE, Engine
+from bitnet_tt.errors import RequestError
+from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, next_token
+
+
+def make_engine(**settings: int) -> Engine:
+    options = {"context_length": 256, "max_batch_size": 4, "max_batch_tokens": 48} | settings
+    return Engine(FakeBackend(), vocab_size=VOCAB_SIZE, **options)
+
+
+def expected(prompt: list[int], count: int) -> list[int]:
+    tokens = list(prompt)
+    for _ in range(count):
+        tokens.append(next_token(tokens))
+    return tokens[len(prompt) :]
+
+
+def run(engine: Engine, prompts: list[list[int]], max_new_tokens: int | None = 20) -> list[list[int]]:
+    config = GenerationConfig(max_new_tokens=max_new_tokens)
+    requests = [engine.request(prompt, config) for prompt in prompts]
+    for request in requests:
+        engine.submit(request)
+    return [[output.token_id for output in engine.outputs(request)] for request in requests]
+
+
+@settings(max_examples=40)
+@given(
+    prompts=st.lists(st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=1, max_size=150), min_size=1, max_size=9),
+    max_batch_size=st.integers(1, 5),
+    max_batch_tokens=st.integers(1, 80),
+    num_blocks=st.integers(1, 30),
+)
+def test_text_depends_on_nothing_but_the_prompt(
+    prompts: list[list[int]], max_batch_size: int, max_batch_tokens: int, num_blocks: int
+) -> None:
+    engine = make_engine(max_batch_size=max_batch_size, max_batch_tokens=max_batch_tokens, num_blocks=num_blocks)
+    assert run(engine, prompts) == [expected(prompt, 20) for prompt in prompts]
+
+
+def test_preemption_gives_blocks_back_and_changes_nothing() -> None:
+    engine = make_engine(num_blocks=8)
+    prompts = [[i] * (BLOCK_SIZE + 5) for i in range(4)]
+    assert run(engine, prompts, 100) == [expected(prompt, 100) for prompt in prompts]
+    assert engine._pool.available == 8
+
+
+def test_an_equal_beginning_is_computed_once() -> None:
+    engine = make_engine()
+    prompt = [i % VOCAB_SIZE for i in range(3 * BLOCK_SIZE + 5)]
+    first = run(engine, [prompt])
+    steps = len(engine.backend.batches)
+    request = engine.request(prompt, GenerationConfig(max_new_tokens=20))
+    assert [output.token_id for output in engine.outputs(request)] == first[0]
+    assert request.reused == 3 * BLOCK_SIZE
+    assert len(engine.backend.batches[steps].token_ids) == 5
+
+
+def test_a_long_prompt_does_not_stall_the_others() -> None:
+    engine = make_engine(max_batch_tokens=16)
+    short = engine.request([1], GenerationConfig(max_new_tokens=10))
+    engine.submit(short)
+    engine.step()
+    engine.submit(engine.request([2] * 200, GenerationConfig(max_new_tokens=1)))
+    for _ in range(9):
+        engine.step()
+    assert short.finish_reason == "length"
+
+
+def test_end_ids_stop_and_can_be_ignored() -> None:
+    engine = make_engine()
+    third = expected([5], 3)[2]
+    outputs = list(engine.outputs(engine.request([5], GenerationConfig(), eos_token_ids=[third])))
+    assert (outputs[-1].token_id, outputs[-1].finish_reason) == (third, "stop")
+    ignoring = GenerationConfig(ignore_eos=True, max_new_tokens=9)
+    assert len(list(engine.outputs(engine.request([5], ignoring, eos_token_ids=[third])))) == 9
+    stopping = GenerationConfig(stop_token_ids=[third])
+    assert list(engine.outputs(engine.request([5], stopping)))[-1].finish_reason == "stop"
+
+
+def test_the_context_is_filled_and_never_passed() -> None:
+    engine = make_engine(context_length=50)
+    assert len(run(engine, [[1] * 45], max_new_tokens=None)[0]) == 5
+
+
+def test_closing_early_frees_the_blocks() -> None:
+    engine = make_engine()
+    outputs = engine.outputs(engine.request([1] * 100, GenerationConfig()))
+    next(outputs)
+    free = engine._pool.available
+    outputs.close()
+    assert free < engine._pool.available == engine._pool.num_blocks
+    assert not engine._scheduler.has_work
+
+
+def test_an_unstarted_request_does_no_work() -> None:
+    engine = make_engine()
+    engine.outputs(engine.request([1], GenerationConfig()))
+    assert not engine._scheduler.has_work
+
+
+def test_threads_share_the_engine() -> None:
+    engine = make_engine()
+    results: dict[int, list[int]] = {}
+
+    def work(i: int) -> None:
+        results[i] = run(engine, [[i, i + 1]], 50)[0]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {i: expected([i, i + 1], 50) for i in range(6)}
+
+
+def test_score_gives_every_position() -> None:
+    engine = make_engine()
+    text = [i % VOCAB_SIZE for i in range(120)]
+    picked = [int(token) for _, chunk in engine.score(text) for token in np.argmax(chunk, axis=-1)]
+    assert picked == [next_token(text[: i + 1]) for i in range(120)]
+    assert engine._pool.available == engine._pool.num_blocks
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [([], "empty"), ([1] * 256, "256 tokens"), ([VOCAB_SIZE], "97"), ([3, -1], "-1")],
+)
+def test_prompts_the_model_cannot_take(prompt: list[int], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        make_engine().request(prompt, GenerationConfig())
+
+
+def test_logprobs_come_when_asked_for() -> None:
+    engine = make_engine()
+    (output,) = engine.outputs(engine.request([4], GenerationConfig(max_new_tokens=1, logprobs=3)))
+    assert output.logprob is not None
+    assert output.logprob.token_id == output.token_id == output.logprob.top[0][0]
+    assert len(output.logprob.top) == 3
+    assert output.logprob.logprob == pytest.approx(np.log(np.e / (np.e + VOCAB_SIZE - 1)))

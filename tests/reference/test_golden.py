@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bitnet_tt import reference
+from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.reference.compare import compare_logits
+from tests import golden_checkpoints as golden
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_logits_equal_transformers(name: str) -> None:
+    checkpoint, expected = Checkpoint.open(golden.FOLDER / name), golden.expected(name)
+    weights = checkpoint.load_weights()
+    logits = np.stack([reference.forward(checkpoint.config, weights, ids) for ids in expected["input_ids"]])
+    agreement = compare_logits(logits, expected["logits"])
+    assert agreement.equal, agreement
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_greedy_tokens_equal_transformers(name: str) -> None:
+    """With the cache, one token at a time; as far as transformers' choice is clear."""
+    checkpoint, expected = Checkpoint.open(golden.FOLDER / name), golden.expected(name)
+    weights, cache = checkpoint.load_weights(), reference.KVCache()
+    logits = reference.forward(checkpoint.config, weights, expected["greedy_prompt"].tolist(), cache)
+    for token_id, margin in zip(expected["greedy_ids"], expected["greedy_margin"], strict=True):
+        if margin > 0.1 * expected["logits"].std():
+            assert logits[-1].argmax() == token_id
+        logits = reference.forward(checkpoint.config, weights, [int(token_id)], cache)

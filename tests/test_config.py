@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitnet_tt.config import GenerationConfig, ModelConfig
+from bitnet_tt.errors import ConfigError
+
+BITNET_2B4T: dict[str, Any] = {
+    "model_type": "bitnet",
+    "vocab_size": 128256,
+    "hidden_size": 2560,
+    "intermediate_size": 6912,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 20,
+    "num_key_value_heads": 5,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "hidden_act": "relu2",
+    "tie_word_embeddings": True,
+    "bos_token_id": 128000,
+    "eos_token_id": 128001,
+    "auto_map": {"AutoConfig": "configuration_bitnet.BitNetConfig"},
+    "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"},
+}
+
+
+def test_2b4t() -> None:
+    config = ModelConfig.from_dict(BITNET_2B4T)
+    assert (config.head_dim, config.queries_per_kv_head, config.sub_norms) == (128, 4, True)
+    assert config.eos_token_ids == (128001,)
+    assert config.quantization.linear_class == "autobitlinear"
+
+
+def test_rope_parameters_take_the_place_of_rope_theta() -> None:
+    data = {k: v for k, v in BITNET_2B4T.items() if k != "rope_theta"}
+    data["rope_parameters"] = {"rope_type": "default", "rope_theta": 10000.0}
+    assert ModelConfig.from_dict(data).rope_theta == 10000.0
+
+
+def test_defaults_of_absent_fields() -> None:
+    data = BITNET_2B4T | {"model_type": "llama", "quantization_config": {"quant_method": "bitnet"}}
+    del data["num_key_value_heads"], data["eos_token_id"], data["rope_theta"]
+    config = ModelConfig.from_dict(data)
+    assert config.num_key_value_heads == 20
+    assert config.quantization.linear_class == "bitlinear"
+    assert (config.eos_token_ids, config.sub_norms, config.rope_theta) == ((), False, 10000.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": None}, "model_type"),
+        ({"hidden_size": None}, "hidden_size"),
+        ({"hidden_size": 2561}, "hidden_size"),
+        ({"hidden_size": True}, "hidden_size"),
+        ({"vocab_size": -1}, "vocab_size"),
+        ({"num_hidden_layers": "30"}, "num_hidden_layers"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads"),
+        ({"head_dim": 127}, "head_dim"),
+        ({"intermediate_size": 6913}, "intermediate_size"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"rms_norm_eps": 0}, "rms_norm_eps"),
+        ({"rope_theta": "big"}, "rope_theta"),
+        ({"rope_scaling": {"rope_type": "llama3"}}, "rope_type"),
+        ({"rope_parameters": {"rope_theta": -1}}, "rope_parameters.rope_theta"),
+        ({"attention_bias": True}, "attention_bias"),
+        ({"eos_token_id": 200000}, "eos_token_id"),
+        ({"eos_token_id": [1, "x"]}, "eos_token_id"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quant_method"),
+        ({"quantization_config": {"linear_class": "other"}}, "linear_class"),
+        ({"quantization_config": {"quantization_mode": "other"}}, "quantization_mode"),
+        ({"quantization_config": [1]}, "quantization_config"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        ModelConfig.from_dict(BITNET_2B4T | change)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(BITNET_2B4T)), json_values))
+def test_any_json_is_read_or_refused_by_name(change: dict[str, Any]) -> None:
+    with contextlib.suppress(ConfigError):
+        assert ModelConfig.from_dict(BITNET_2B4T | change).hidden_act in ("relu2", "silu")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_new_tokens", 0),
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
+        ("top_k", -1),
+        ("top_p", 0),
+        ("top_p", 1.1),
+        ("min_p", 2),
+        ("repetition_penalty", 0),
+        ("stop", ["a", ""]),
+        ("stop_token_ids", [-1]),
+        ("seed", -1),
+        ("seed", 1.5),
+        ("logprobs", 101),
+        ("temprature", 1),
+    ],
+)
+def test_a_generation_option_that_cannot_be_used_is_named(option: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=option):
+        GenerationConfig.from_options({option: value})
+
+
+def test_one_stop_string_is_a_list_of_one() -> None:
+    assert GenerationConfig(stop="###").stop == ("###",)
