@@ -24,6 +24,13 @@ format: install
 	$(RUN) ruff format
 	$(RUN) clang-format -i $(CPP)
 
+# Speed and memory of a random model of 2B4T's exact shape (1.2 GB, made once under build/).
+bench: install
+	$(RUN) bitnet-tt bench --synthetic 2b4t --cache-dir build/bench
+
+docs: $(UV)
+	$(UV) run --quiet --group docs mkdocs build --strict
+
 install: $(UV)
 	$(UV) sync --quiet
 

@@ -1,0 +1,99 @@
+"""Random models of real shapes: same bytes and operations as the real one, no download, no sense."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.config import ModelConfig
+from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
+
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "2b4t": {
+        "hidden_size": 2560,
+        "intermediate_size": 6912,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 20,
+        "num_key_value_heads": 5,
+        "vocab_size": 128256,
+        "max_position_embeddings": 4096,
+    },
+    "0.7b": {
+        "hidden_size": 1536,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 12,
+        "vocab_size": 32000,
+        "max_position_embeddings": 2048,
+    },
+}
+"""Shapes by name: `2b4t` is microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large."""
+
+_ZEROS = 0.42
+"""Share of zeros in the ternary weights of trained models."""
+
+
+def synthetic_config(shape: str) -> ModelConfig:
+    """The configuration of a shape of `SHAPES`, in the 2B4T architecture."""
+    return ModelConfig.from_dict(
+        {
+            "model_type": "bitnet",
+            "hidden_act": "relu2",
+            "tie_word_embeddings": True,
+            "rope_theta": 500000.0,
+            "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
+            **SHAPES[shape],
+        }
+    )
+
+
+def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:
+    """Random weights of a given shape: ternary with the usual share of zeros, scales that keep activations in range."""
+    rng = np.random.default_rng(seed)
+    hidden, inner = config.hidden_size, config.intermediate_size
+    query = config.num_attention_heads * config.head_dim
+    key_value = config.num_key_value_heads * config.head_dim
+
+    def matrix(out_features: int, in_features: int) -> TernaryMatrix:
+        packed = _BYTES[rng.integers(0, 256, (out_features // 4, in_features), dtype=np.uint8)]
+        return TernaryMatrix(packed, np.float32(((1 - _ZEROS) * in_features) ** -0.5))
+
+    def ones(size: int) -> NDArray[np.float32]:
+        return np.ones(size, np.float32)
+
+    normal = float32_to_bfloat16(rng.standard_normal(1 << 16).astype(np.float32) * np.float32(0.5))
+    embed_tokens = normal[rng.integers(0, 1 << 16, (config.vocab_size, hidden), dtype=np.uint16)]
+    layers = tuple(
+        LayerWeights(
+            input_layernorm=ones(hidden),
+            post_attention_layernorm=ones(hidden),
+            attn_sub_norm=ones(query),
+            ffn_sub_norm=ones(inner),
+            q_proj=matrix(query, hidden),
+            k_proj=matrix(key_value, hidden),
+            v_proj=matrix(key_value, hidden),
+            o_proj=matrix(hidden, query),
+            gate_proj=matrix(inner, hidden),
+            up_proj=matrix(inner, hidden),
+            down_proj=matrix(hidden, inner),
+        )
+        for _ in range(config.num_hidden_layers)
+    )
+    return ModelWeights(embed_tokens, layers, ones(hidden), embed_tokens)
+
+
+def _byte_table() -> NDArray[np.uint8]:
+    """256 packed bytes in which each of the 81 four-trit patterns is as frequent as it is probable."""
+    patterns = list(itertools.product((0, 1, 2), repeat=4))
+    share = [np.prod([_ZEROS if trit == 1 else (1 - _ZEROS) / 2 for trit in pattern]) for pattern in patterns]
+    bounds = np.rint(np.cumsum(share) * 256).astype(int)
+    packed = np.array([sum(trit << (2 * i) for i, trit in enumerate(pattern)) for pattern in patterns], np.uint8)
+    return np.repeat(packed, np.diff(bounds, prepend=0))
+
+
+_BYTES = _byte_table()

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitnet_tt import BitNetModel, reference
+from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError
+from bitnet_tt.reference.compare import compare_logits
+
+STORY = "Once upon a time, there was a little fox"
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+@pytest.fixture(scope="module")
+def model() -> BitNetModel:
+    return BitNetModel.from_pretrained("demo", max_batch_size=3)
+
+
+def test_the_readme_s_example(model: BitNetModel) -> None:
+    assert len(model.generate("Hello, world!", max_new_tokens=30).split()) > 5
+
+
+def test_it_tells_a_story_and_answers_a_question(model: BitNetModel) -> None:
+    assert "fox" in STORY + model.generate(STORY, max_new_tokens=60)
+    assert "Paris" in model.chat(QUESTION)
+
+
+def test_logits_equal_the_reference(model: BitNetModel) -> None:
+    token_ids = model.tokenizer.encode(STORY + " who lived in the forest. One day")
+    expected = reference.forward(model.config, model.checkpoint.load_weights(), token_ids)
+    agreement = compare_logits(model.logits(token_ids), expected)
+    assert agreement.equal, agreement
+
+
+def test_a_list_gives_what_each_prompt_gives_alone(model: BitNetModel) -> None:
+    prompts = [STORY, "Hello, world!", "The cat", STORY + " who", "One day", "A"]
+    for options in ({}, {"temperature": 0.9, "seed": 11}, {"temperature": 1.2, "top_p": 0.9, "seed": 3}):
+        together = model.generate(prompts, max_new_tokens=25, **options)
+        assert together == [model.generate(prompt, max_new_tokens=25, **options) for prompt in prompts]
+
+
+def test_a_seed_decides_the_text(model: BitNetModel) -> None:
+    texts = {model.generate(STORY, temperature=1.5, seed=seed, max_new_tokens=30) for seed in (1, 1, 2)}
+    assert len(texts) == 2
+
+
+def test_token_ids_are_prompts_too(model: BitNetModel) -> None:
+    ids = model.tokenizer.encode(STORY)
+    text = model.generate(STORY, max_new_tokens=20)
+    assert model.generate(ids, max_new_tokens=20) == text
+    assert model.generate(np.array(ids), max_new_tokens=20) == text
+    assert model.generate([ids, ids[:3]], max_new_tokens=20)[0] == text
+    assert model.generate([]) == []
+
+
+def test_a_stream_adds_up_to_the_text(model: BitNetModel) -> None:
+    pieces = list(model.stream(STORY, max_new_tokens=40, logprobs=2))
+    assert "".join(piece.text for piece in pieces) == model.generate(STORY, max_new_tokens=40)
+    assert [piece.finish_reason for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
+    assert pieces[-1].finish_reason in ("stop", "length")
+    assert all(piece.logprobs[0].token_id == piece.token_ids[0] == piece.logprobs[0].top[0][0] for piece in pieces)
+    timings = pieces[-1].timings
+    assert timings is not None
+    assert timings.prompt_tokens == len(model.tokenizer.encode(STORY))
+    assert timings.generated_tokens == len(pieces)
+    assert timings.first_token_seconds > 0
+
+
+def test_streams_can_be_taken_in_turns(model: BitNetModel) -> None:
+    streams = [model.stream(prompt, max_new_tokens=15) for prompt in (STORY, "The cat")]
+    texts = ["", ""]
+    for pair in zip(*streams, strict=False):
+        texts = [text + piece.text for text, piece in zip(texts, pair, strict=True)]
+    assert texts[0] == model.generate(STORY, max_new_tokens=15)
+    assert texts[1] == model.generate("The cat", max_new_tokens=15)
+
+
+def test_a_stop_string_ends_the_text_before_it(model: BitNetModel) -> None:
+    text = model.generate(STORY, max_new_tokens=60)
+    stop = text[20:26]
+    pieces = list(model.stream(STORY, max_new_tokens=60, stop=[stop]))
+    assert "".join(piece.text for piece in pieces) == text[: text.index(stop)]
+    assert pieces[-1].finish_reason == "stop"
+
+
+def test_chat_remembers_the_conversation_in_the_cache(model: BitNetModel) -> None:
+    answer = model.chat(QUESTION)
+    longer = [*QUESTION, {"role": "assistant", "content": answer}, {"role": "user", "content": "Thank you! " * 12}]
+    for _ in range(2):
+        last = list(model.stream_chat(longer, max_new_tokens=5))[-1]
+    assert last.timings is not None
+    assert last.timings.reused_tokens >= 32
+
+
+def test_perplexity_is_that_of_the_logits(model: BitNetModel) -> None:
+    ids = model.tokenizer.encode(STORY)
+    logits = model.logits(ids[:-1]).astype(np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    expected = np.exp(-log_probabilities[np.arange(len(ids) - 1), ids[1:]].mean())
+    assert model.perplexity(STORY) == pytest.approx(expected)
+    assert model.perplexity(STORY) < model.perplexity("Fox little a was there time a upon once")
+
+
+def test_saved_and_loaded_it_is_the_same_model(model: BitNetModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "copy")
+    copy = BitNetModel.from_pretrained(tmp_path / "copy")
+    ids = model.tokenizer.encode(STORY)
+    assert np.array_equal(copy.logits(ids), model.logits(ids))
+    assert copy.chat(QUESTION) == model.chat(QUESTION)
+    with pytest.raises(BitNetError, match="exists"):
+        model.save_pretrained(tmp_path / "copy")
+
+
+def test_the_context_is_a_limit_with_a_name(model: BitNetModel) -> None:
+    small = BitNetModel.from_pretrained("demo", context_length=32)
+    pieces = list(small.stream([1, 2, 3], max_new_tokens=None, ignore_eos=True))
+    assert (len(pieces), pieces[-1].finish_reason) == (29, "length")
+    with pytest.raises(RequestError, match=r"32.*context_length"):
+        small.generate([1] * 32)
+    with pytest.raises(ConfigError, match="context_length"):
+        BitNetModel.from_pretrained("demo", context_length=model.config.max_position_embeddings + 1)
+
+
+def test_bad_requests_say_what_is_wrong(model: BitNetModel) -> None:
+    with pytest.raises(RequestError, match="empty"):
+        model.generate([[]])
+    with pytest.raises(RequestError, match="vocabulary"):
+        model.generate([model.config.vocab_size])
+    with pytest.raises(RequestError, match="int"):
+        model.generate(5)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="temprature"):
+        model.stream(STORY, temprature=1.0)
+    with pytest.raises(RequestError, match="two tokens"):
+        model.perplexity("")
+
+
+def test_devices_that_are_not_there_say_how_to_get_them() -> None:
+    with pytest.raises(DeviceError, match="ttnn"):
+        BitNetModel.from_pretrained("demo", device="tt")
+    with pytest.raises(DeviceError, match="auto, cpu, tt"):
+        BitNetModel.from_pretrained("demo", device="gpu")  # type: ignore[arg-type]
+    with pytest.raises(DeviceError, match="avx9"):
+        BitNetModel.from_pretrained("demo", isa="avx9")
