@@ -1,0 +1,197 @@
+"""Attention over the paged cache: one path for prompts and for single tokens, in two precisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ttnn
+
+from bitnet_tt.backends.ttnn import numerics
+from bitnet_tt.backends.ttnn.bitlinear import load_linears, row_vector
+from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.numerics import LAST
+from bitnet_tt.backends.ttnn.paging import gather_blocks, scatter_rows
+from bitnet_tt.backends.ttnn.plan import KEY_CHUNK, TILE, Plan
+from bitnet_tt.weights import LayerWeights
+
+MASKED = -1e30
+"""Added to scores of later positions; minus infinity would make NaN of a row's own maximum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What every layer of one step needs; made once a step.
+
+    Attributes:
+        sequences: Sequences attention keeps apart.
+        cos: float32 [1, 1, rows, head_dim].
+        signed_sin: Likewise.
+        slots: uint32 [1, rows padded to tiles], see `Group`.
+        table: uint32 [sequences, blocks].
+        mask: [sequences, 1, R, 32 * blocks], 0 or -1e30; float32, or bfloat16 in `fast`.
+    """
+
+    sequences: int
+    cos: ttnn.Tensor
+    signed_sin: ttnn.Tensor
+    slots: ttnn.Tensor
+    table: ttnn.Tensor
+    mask: ttnn.Tensor
+
+
+class Attention:
+    """The attention half of a layer, with its part of the cache."""
+
+    def __init__(self, layer: LayerWeights, card: Card, plan: Plan) -> None:
+        self._card, self._plan = card, plan
+        self._qkv = load_linears("qkv", (layer.q_proj, layer.k_proj, layer.v_proj), card, plan)
+        self._out = load_linears("o", (layer.o_proj,), card, plan)
+        self._sub_norm = None if layer.attn_sub_norm is None else row_vector(card, layer.attn_sub_norm)
+        self._keys: ttnn.Tensor = None
+        self._values: ttnn.Tensor = None
+
+    def allocate(self, num_blocks: int) -> None:
+        """Make a cache of zeros: attention would spread a NaN even from a masked position."""
+        self._keys = self._values = None  # give the old one back first
+        shape = [num_blocks, self._plan.config.num_key_value_heads, TILE, self._plan.config.head_dim]
+        dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
+        self._keys, self._values = self._card.zeros(shape, dtype), self._card.zeros(shape, dtype)
+
+    def __call__(self, x: ttnn.Tensor, step: Step) -> ttnn.Tensor:
+        """Attend.
+
+        Args:
+            x: float32 [1, 1, rows, hidden], normed.
+            step: Where the rows are and what they see.
+
+        Returns:
+            float32 [1, 1, rows, hidden].
+        """
+        config, fast = self._plan.config, self._plan.precision == "fast"
+        rows = x.shape[2]
+        q, k, v = ttnn.experimental.nlp_create_qkv_heads(
+            self._qkv(x),
+            num_heads=config.num_attention_heads,
+            num_kv_heads=config.num_key_value_heads,
+            transpose_k_heads=False,
+        )
+        q, k = (numerics.rotate(heads, step.cos, step.signed_sin) for heads in (q, k))
+        if fast:
+            q, k, v = (ttnn.typecast(heads, ttnn.bfloat16) for heads in (q, k, v))
+        scatter_rows(k, step.slots, self._keys)
+        scatter_rows(v, step.slots, self._values)
+        if step.sequences == rows:
+            q = ttnn.permute(q, (2, 0, 1, 3))  # [rows, 1, heads, head_dim]: a sequence each
+        # Query heads that share a key/value head become rows of one matrix, so that its keys are read once.
+        q = ttnn.reshape(
+            q,
+            [
+                step.sequences,
+                config.num_key_value_heads,
+                config.queries_per_kv_head * rows // step.sequences,
+                config.head_dim,
+            ],
+        )
+        attend = _attend_fast if fast else _attend_exactly
+        out = attend(
+            q, gather_blocks(self._keys, step.table), gather_blocks(self._values, step.table), step.mask, self._plan
+        )
+        if step.sequences == rows:
+            out = ttnn.reshape(out, [1, 1, rows, self._plan.query_width])
+        else:
+            out = ttnn.reshape(out, [1, config.num_attention_heads, rows, config.head_dim])
+            out = ttnn.experimental.nlp_concat_heads(out)
+        if fast:
+            out = ttnn.typecast(out, ttnn.float32)
+        if self._sub_norm is not None:
+            out = numerics.rms_norm(out, self._sub_norm, config.rms_norm_eps)
+        return self._out(out)
+
+
+def _attend_fast(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:
+    """The fused operation, at its most accurate.
+
+    Args:
+        q: bfloat16 [sequences, kv_heads, R, head_dim].
+        k: bfloat16 [sequences, kv_heads, positions, head_dim].
+        v: Likewise.
+        mask: bfloat16 [sequences, 1, R, positions].
+        plan: The grid.
+
+    Returns:
+        bfloat16 in q's shape.
+    """
+    return ttnn.transformer.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        is_causal=False,
+        scale=plan.config.head_dim**-0.5,
+        program_config=ttnn.SDPAProgramConfig(
+            compute_with_storage_grid_size=ttnn.CoreCoord(plan.grid.x, plan.grid.y),
+            q_chunk_size=TILE,
+            k_chunk_size=KEY_CHUNK,
+            exp_approx_mode=False,
+        ),
+        compute_kernel_config=numerics.MOST_BITS,
+    )
+
+
+def _attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:
+    """Softmax attention whose products are taken in integers; arguments as above, all float32.
+
+    A float32 product on the matrix engine keeps 11 bits. Integers of 6 bits it multiplies and adds exactly, so factors
+    are cut into slices of such integers, left ones by `_LEFT`, right ones by `_RIGHT`.
+    """
+    scale_q, slices_q = _slices(q, *_LEFT)
+    scale_k, slices_k = _slices(k, *_RIGHT)
+    products = _sliced_product(slices_q, [ttnn.transpose(part, -2, -1) for part in slices_k])
+    scores = ttnn.mul(ttnn.mul(products, ttnn.mul(scale_q, plan.config.head_dim**-0.5)), ttnn.transpose(scale_k, -2, -1))
+    scores = ttnn.add(scores, mask)
+    exponentials = ttnn.exp(ttnn.sub(scores, ttnn.max(scores, **LAST)))
+    total = ttnn.sum(exponentials, **LAST)
+    # A value's scale is its own token's, so that no later token changes it; it is the probability that takes it in.
+    scale_v, slices_v = _slices(v, *_RIGHT)
+    scale_p, slices_p = _slices(ttnn.mul(exponentials, ttnn.transpose(scale_v, -2, -1)), *_LEFT)
+    return ttnn.mul(_sliced_product(slices_p, slices_v), ttnn.mul(scale_p, ttnn.reciprocal(total)))
+
+
+_LEFT = (63, 128, 3)
+_RIGHT = (31, 32, 4)
+_TERMS = ((1, 2), (0, 3), (2, 0), (1, 1), (0, 2), (1, 0), (0, 1), (0, 0))
+"""Which slices to multiply, smallest terms first; those left out are below float32's last bit."""
+
+
+def _slices(x: ttnn.Tensor, limit: int, factor: int, count: int) -> tuple[ttnn.Tensor, list[ttnn.Tensor]]:
+    """Cut each row of x into integers: x = scale * (s0 + s1 + ...), si a multiple of factor ** -i.
+
+    Returns:
+        scale, float32 with a last axis of 1, and the slices, bfloat16 in x's shape.
+    """
+    largest = ttnn.maximum(ttnn.max(ttnn.abs(x), **LAST), 1e-30)
+    rest = ttnn.mul(x, ttnn.mul(ttnn.reciprocal(largest), float(limit)))
+    slices = []
+    for index in range(count):
+        whole = ttnn.round(rest)
+        slices.append(ttnn.mul(whole, float(factor) ** -index, dtype=ttnn.bfloat16))
+        if index < count - 1:
+            rest = ttnn.mul(ttnn.sub(rest, whole), float(factor))
+    return ttnn.mul(largest, 1.0 / limit), slices
+
+
+def _sliced_product(left: list[ttnn.Tensor], right: list[ttnn.Tensor]) -> ttnn.Tensor:
+    """The sum of all terms as one product: left slices [.., m, k] side by side, right ones [.., k, n] on each other."""
+    return ttnn.matmul(
+        _concat([left[i] for i, _ in _TERMS], -1),
+        _concat([right[j] for _, j in _TERMS], -2),
+        dtype=ttnn.float32,
+        compute_kernel_config=numerics.EXACT_INTEGERS,
+    )
+
+
+def _concat(parts: list[ttnn.Tensor], dim: int) -> ttnn.Tensor:
+    """Concatenate in pairs: a concatenation of many tensors needs a kernel of many arguments for no gain."""
+    while len(parts) > 1:
+        parts = [ttnn.concat(parts[i : i + 2], dim=dim) for i in range(0, len(parts), 2)]
+    return parts[0]

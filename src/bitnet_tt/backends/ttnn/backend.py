@@ -1,0 +1,93 @@
+"""TTBackend: checks what comes from outside, cuts it into steps of fixed shapes, and collects the logits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.ttnn.decoder import Decoder
+from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.groups import check, split
+from bitnet_tt.backends.ttnn.head import Head
+from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan, Precision
+from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import DeviceError
+from bitnet_tt.weights import ModelWeights
+
+
+class TTBackend:
+    """The numerics contract on a Tenstorrent card, through TT-NN.
+
+    Logits of a row do not depend on anything else in a batch, nor on how its prompt was cut. One process has the card
+    at a time; `close` gives it back.
+    """
+
+    def __init__(
+        self, config: ModelConfig, weights: ModelWeights, *, context_length: int, precision: Precision = "fast"
+    ) -> None:
+        """Open the card and put the model on it.
+
+        Args:
+            config: The model's shape.
+            weights: Its weights.
+            context_length: Longest sequence.
+            precision: `exact` computes in float32 throughout; `fast` attends in bfloat16 and has an 8-bit lm_head.
+
+        Raises:
+            DeviceError: There is no card, or the model does not fit it.
+        """
+        self._card = Card()
+        try:
+            self.plan = Plan(config, self._card.grid, precision, context_length)
+            self.plan.check_dram(num_blocks=self.plan.context_blocks(context_length))
+            self._decoder: Decoder | None = Decoder(weights, self._card, self.plan)
+            self._head: Head | None = Head(weights, self._card, self.plan)
+        except BaseException:
+            self._card.close()
+            raise
+        self._num_blocks = 0
+
+    @property
+    def description(self) -> str:
+        """Such as `tt (blackhole, 110 cores, fast)`."""
+        return f"{self._card.description[:-1]}, {self.plan.precision})"
+
+    def allocate(self, num_blocks: int, block_size: int) -> None:
+        """Make room for a KV cache; see `Backend.allocate`."""
+        if block_size != TILE:
+            raise DeviceError(f"block_size is {block_size}; the Tenstorrent backend needs {TILE}, the height of a tile")
+        if num_blocks < 1:
+            raise ValueError(f"num_blocks ({num_blocks}) must be at least 1")
+        self.plan.check_dram(num_blocks)
+        self._open_decoder().allocate(num_blocks)
+        self._num_blocks = num_blocks
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        """One step of the engine, several on the device; see `Backend.forward`.
+
+        Raises:
+            RequestError: A token id outside the vocabulary, or a sequence longer than the context.
+            ValueError: Anything else in the batch that makes no sense.
+            DeviceError: The backend is closed.
+        """
+        decoder, head = self._open_decoder(), self._head
+        assert head is not None
+        check(batch, self.plan, self._num_blocks)
+        logits = np.empty((len(batch.logit_rows), self.plan.config.vocab_size), np.float32)
+        for group in split(batch, self.plan):
+            hidden = decoder(group)
+            for first in range(0, len(group.wanted), DECODE_ROWS):
+                some = slice(first, first + DECODE_ROWS)
+                logits[group.targets[some]] = head(hidden, group.wanted[some])
+        return logits
+
+    def close(self) -> None:
+        """Free the card's memory and give the card back; the backend cannot be used afterwards."""
+        self._decoder = self._head = None
+        self._card.close()
+
+    def _open_decoder(self) -> Decoder:
+        if self._decoder is None:
+            raise DeviceError("this Tenstorrent backend is closed; make another one")
+        return self._decoder

@@ -1,0 +1,107 @@
+"""BitLinear on the matrix engine: the exact integer product, then the scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import ttnn
+
+from bitnet_tt.backends.ttnn import numerics
+from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.plan import Grid, Plan, Product
+from bitnet_tt.weights import TernaryMatrix
+
+_LOOKUP = np.array([-1, 0, 1, 0], np.float32)
+
+
+class BitLinear:
+    """Linears that read the same input, as one product [in, out of all].
+
+    Weights lie in DRAM as -1, 0, 1 in bfp4 tiles, their scales, which bfp4 would round, in a float32 row beside them.
+    """
+
+    def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
+        self._name = name
+        self._plan = plan
+        self._weights = card.tiles(np.concatenate([_transposed(matrix) for matrix in matrices], axis=1)[None, None], ttnn.bfloat4_b)
+        scales = [np.full(matrix.out_features, matrix.scale / np.float32(numerics.QUANTIZER_MAX)) for matrix in matrices]
+        self._scales = card.tiles(np.concatenate(scales)[None, None, None], ttnn.float32)
+
+    def __call__(self, x: ttnn.Tensor) -> ttnn.Tensor:
+        """Quantise, multiply, scale.
+
+        Args:
+            x: float32 [1, 1, rows, in].
+
+        Returns:
+            float32 [1, 1, rows, out].
+        """
+        quantized, largest = numerics.quantize(x)
+        _, _, width, height = self._weights.shape
+        product = self._plan.linear(self._name, x.padded_shape[2], width, height)
+        accumulator = multiply(quantized, self._weights, product, self._plan.grid, numerics.EXACT_INTEGERS)
+        return ttnn.mul(ttnn.mul(accumulator, largest), self._scales)
+
+
+class NormedLinears:
+    """Linears each with an RMSNorm of its own before the quantiser (`use_rms_norm`), their outputs side by side."""
+
+    def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
+        self._eps = plan.config.quantization.rms_norm_eps
+        self._parts = [
+            (row_vector(card, matrix.input_norm), BitLinear(name, [matrix], card, plan))
+            for matrix in matrices
+            if matrix.input_norm is not None
+        ]
+
+    def __call__(self, x: ttnn.Tensor) -> ttnn.Tensor:
+        """As `BitLinear`."""
+        outputs = [linear(numerics.rms_norm(x, gain, self._eps)) for gain, linear in self._parts]
+        return outputs[0] if len(outputs) == 1 else ttnn.concat(outputs, dim=-1)
+
+
+def load_linears(
+    name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan
+) -> Callable[[ttnn.Tensor], ttnn.Tensor]:
+    """Put linears that read the same input on the card.
+
+    Args:
+        name: What the plan calls their product.
+        matrices: All with an input norm or all without.
+        card: Where to.
+        plan: How.
+    """
+    kind = BitLinear if all(matrix.input_norm is None for matrix in matrices) else NormedLinears
+    return kind(name, matrices, card, plan)
+
+
+def multiply(x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid, numerics_config: object) -> ttnn.Tensor:
+    """A matrix product to float32, shared among the cores as planned: weights are read once, x is multicast."""
+    return ttnn.matmul(
+        x,
+        weights,
+        dtype=ttnn.float32,
+        compute_kernel_config=numerics_config,
+        program_config=ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
+            compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),
+            in0_block_w=product.k_block,
+            out_subblock_h=product.subblock[0],
+            out_subblock_w=product.subblock[1],
+            per_core_M=product.rows,
+            per_core_N=product.per_core_n,
+            fuse_batch=True,
+            mcast_in0=True,
+        ),
+    )
+
+
+def row_vector(card: Card, values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> ttnn.Tensor:
+    """A vector as float32 [1, 1, 1, n], to be broadcast over rows."""
+    return card.tiles(values[None, None, None], ttnn.float32)
+
+
+def _transposed(matrix: TernaryMatrix) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """T as float32 [in, out]."""
+    columns = np.ascontiguousarray(matrix.packed.T)
+    return np.concatenate([_LOOKUP[(columns >> shift) & 3] for shift in (0, 2, 4, 6)], axis=1)

@@ -1,0 +1,85 @@
+"""The card: opened, asked what it is, and closed on every path."""
+
+from __future__ import annotations
+
+import weakref
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import ttnn
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.ttnn.plan import Grid
+from bitnet_tt.errors import DeviceError
+
+
+class Card:
+    """The first Tenstorrent device there is: a card, a simulator or a mock, as ttnn's own environment says.
+
+    Closing it more than once is fine; it is closed at the latest when it is forgotten or Python ends.
+    """
+
+    def __init__(self) -> None:
+        """Open it.
+
+        Raises:
+            DeviceError: There is none, or it does not open; the message says what ttnn said.
+        """
+        try:
+            self.device: Any = ttnn.open_device(device_id=0)
+        except RuntimeError as error:
+            raise DeviceError(
+                f"no Tenstorrent device can be opened ({_reason(error)}); put a card in and install the tt-kmd driver, "
+                "so that /dev/tenstorrent is there and no other process uses it, or set TT_METAL_SIMULATOR"
+            ) from None
+        self._close = weakref.finalize(self, ttnn.close_device, self.device)
+
+    def __enter__(self) -> Self:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the device back to others."""
+        self._close()
+
+    @property
+    def grid(self) -> Grid:
+        """Cores and memory, as the device reports them."""
+        cores = self.device.compute_with_storage_grid_size()
+        dram = ttnn.get_memory_view(self.device, ttnn.BufferType.DRAM)
+        l1 = ttnn.get_memory_view(self.device, ttnn.BufferType.L1)
+        return Grid(cores.x, cores.y, l1.total_bytes_per_bank, dram.num_banks * dram.total_bytes_per_bank)
+
+    @property
+    def description(self) -> str:
+        """Such as `tt (blackhole, 110 cores)`."""
+        grid = self.grid
+        return f"tt ({str(self.device.arch()).rpartition('.')[2].lower()}, {grid.cores} cores)"
+
+    def tiles(self, array: NDArray[np.float32], dtype: Any) -> Any:
+        """Put a float32 array into DRAM in tiles of a dtype."""
+        return ttnn.Tensor(np.ascontiguousarray(array), dtype, self.device, ttnn.TILE_LAYOUT)
+
+    def rows(self, array: NDArray[Any], dtype: Any) -> Any:
+        """Put an array into DRAM row by row, a row a page."""
+        return ttnn.Tensor(np.ascontiguousarray(array), dtype, self.device, ttnn.ROW_MAJOR_LAYOUT)
+
+    def zeros(self, shape: list[int], dtype: Any) -> Any:
+        """A tensor of tiles of zeros in DRAM."""
+        return ttnn.zeros(shape, dtype=dtype, layout=ttnn.TILE_LAYOUT, device=self.device)
+
+
+def _reason(error: RuntimeError) -> str:
+    """The one line of a TT_FATAL that is for people."""
+    lines = str(error).splitlines()
+    for line, following in zip(lines, lines[1:], strict=False):
+        if line.strip() == "info:":
+            return following.strip()
+    return lines[0] if lines else "no reason given"

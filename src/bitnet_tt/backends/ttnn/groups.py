@@ -1,0 +1,141 @@
+"""A ragged batch in the shapes the device computes: decode steps of many sequences, chunks of one prompt. Pure NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan
+from bitnet_tt.errors import RequestError
+
+SKIP = 0xFFFFFFFF
+"""The slot of a row that is written nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One step on the device; rows beyond the batch's own are padding.
+
+    A decode step has one row a sequence; a prefill step has all rows of one sequence. Attention sees a sequence's
+    query heads that share a key/value head as rows of one matrix: R = queries_per_kv_head * rows of the sequence.
+
+    Attributes:
+        token_ids: uint32 [1, rows].
+        positions: int64 [rows].
+        slots: uint32 [1, rows padded to tiles], where each row's key and value go: block * 32 + place, or `SKIP`.
+        table: uint32 [sequences, blocks], the blocks attention reads.
+        limits: float32 [sequences, 1, R, 1], the last position each row attends to.
+        wanted: The rows whose logits are wanted.
+        targets: The rows of the batch's logits they become.
+    """
+
+    token_ids: NDArray[np.uint32]
+    positions: NDArray[np.int64]
+    slots: NDArray[np.uint32]
+    table: NDArray[np.uint32]
+    limits: NDArray[np.float32]
+    wanted: NDArray[np.intp]
+    targets: NDArray[np.intp]
+
+
+def split(batch: Batch, plan: Plan) -> Iterator[Group]:
+    """Cut a checked batch into groups. No row's result depends on the cut."""
+    counts = np.diff(batch.starts)
+    single = np.flatnonzero(counts == 1)
+    for first in range(0, len(single), DECODE_ROWS):
+        yield _decode(batch, plan, single[first : first + DECODE_ROWS])
+    for sequence in np.flatnonzero(counts > 1):
+        for first in range(0, counts[sequence], plan.prefill_rows):
+            yield _prefill(batch, plan, int(sequence), first, min(first + plan.prefill_rows, int(counts[sequence])))
+
+
+def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
+    """Refuse what the device would not: it reads and writes wherever it is told to.
+
+    Raises:
+        RequestError: A token id outside the vocabulary, or a sequence longer than the context.
+        ValueError: Anything else in the batch that makes no sense.
+    """
+    tokens, sequences = len(batch.token_ids), len(batch.starts) - 1
+    counts = np.diff(batch.starts)
+    if sequences < 1 or batch.starts[0] != 0 or batch.starts[-1] != tokens or (counts < 1).any():
+        raise ValueError("starts must rise strictly from 0 to the number of tokens")
+    if len(batch.positions) != sequences or len(batch.block_tables) != sequences:
+        raise ValueError("positions and block_tables must have a row for each sequence")
+    rows = batch.logit_rows
+    if len(rows) and (rows[0] < 0 or rows[-1] >= tokens or (np.diff(rows) < 1).any()):
+        raise ValueError("logit_rows must rise and name rows of the batch")
+    bad = (batch.token_ids < 0) | (batch.token_ids >= plan.config.vocab_size)
+    if bad.any():
+        raise RequestError(
+            f"token id {batch.token_ids[bad][0]} is outside the vocabulary (0 to {plan.config.vocab_size - 1})"
+        )
+    for position, count, table in zip(batch.positions, counts, batch.block_tables, strict=True):
+        end = int(position) + int(count)
+        if position < 0 or end > plan.context_length:
+            raise RequestError(f"positions {position} to {end - 1} are outside the context of {plan.context_length} tokens")
+        blocks = table[: -(-end // TILE)]
+        if len(blocks) * TILE < end or (blocks < 0).any() or (blocks >= num_blocks).any():
+            raise ValueError(f"block_tables must name one of {num_blocks} blocks for every position below {end}")
+
+
+def _decode(batch: Batch, plan: Plan, sequences: NDArray[np.intp]) -> Group:
+    rows = plan.decode_bucket(len(sequences))
+    first = batch.starts[sequences]
+    token_ids, positions = np.zeros((1, rows), np.uint32), np.zeros(rows, np.int64)
+    token_ids[0, : len(sequences)] = batch.token_ids[first]
+    positions[: len(sequences)] = batch.positions[sequences]
+    slots = np.full((1, TILE), SKIP, np.uint32)
+    slots[0, : len(sequences)] = _slots(batch.block_tables[sequences], positions[: len(sequences), None])[:, 0]
+    table = np.zeros((rows, plan.context_blocks(int(positions.max()) + 1)), np.uint32)
+    table[: len(sequences)] = _table(batch.block_tables[sequences], positions[: len(sequences)] + 1, table.shape[1])
+    limits = np.repeat(positions.astype(np.float32)[:, None], plan.config.queries_per_kv_head, axis=1)
+    return _group(batch, token_ids, positions, slots, table, limits, first)
+
+
+def _prefill(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> Group:
+    count, rows = last - first, plan.prefill_bucket(last - first)
+    start = int(batch.starts[sequence]) + first
+    begin = int(batch.positions[sequence]) + first
+    token_ids, slots = np.zeros((1, rows), np.uint32), np.full((1, rows), SKIP, np.uint32)
+    token_ids[0, :count] = batch.token_ids[start : start + count]
+    positions = np.minimum(begin + np.arange(rows), begin + count - 1)
+    blocks = batch.block_tables[sequence : sequence + 1]
+    slots[:, :count] = _slots(blocks, positions[None, :count])
+    end = begin + count
+    table = _table(blocks, np.array([end]), plan.context_blocks(end))
+    limits = np.tile(positions.astype(np.float32), plan.config.queries_per_kv_head)[None]
+    return _group(batch, token_ids, positions, slots, table, limits, np.arange(start, start + count))
+
+
+def _group(
+    batch: Batch,
+    token_ids: NDArray[np.uint32],
+    positions: NDArray[np.int64],
+    slots: NDArray[np.uint32],
+    table: NDArray[np.uint32],
+    limits: NDArray[np.float32],
+    sources: NDArray[np.integer],
+) -> Group:
+    """Finish a group whose row i is row `sources[i]` of the batch."""
+    _, wanted, targets = np.intersect1d(sources, batch.logit_rows, assume_unique=True, return_indices=True)
+    return Group(token_ids, positions, slots, table, limits[:, None, :, None], wanted, targets)
+
+
+def _slots(tables: NDArray[np.int32], positions: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Slots of positions [sequences, n]."""
+    blocks = np.take_along_axis(tables, positions // TILE, axis=1)
+    return (blocks.astype(np.int64) * TILE + positions % TILE).astype(np.uint32)
+
+
+def _table(tables: NDArray[np.int32], ends: NDArray[np.int64], length: int) -> NDArray[np.uint32]:
+    """Block tables of the given length; entries beyond a sequence's end name block 0, which is masked."""
+    width = min(length, tables.shape[1])
+    result = np.zeros((len(tables), length), np.uint32)
+    used = np.arange(width) < -(-ends[:, None] // TILE)
+    result[:, :width] = np.where(used, tables[:, :width], 0)
+    return result
