@@ -1,1 +1,1 @@
-"""BitNet on Tenstorrent Blackhole through TT-NN. ttnn is imported in this folder only; `plan` and `groups` do without."""
+"""BitNet on Tenstorrent Blackhole through TT-NN. Only this folder imports ttnn, and here `plan` and `groups` do not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import ttnn
@@ -11,7 +12,7 @@ from bitnet_tt.backends.ttnn.bitlinear import load_linears, row_vector
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.numerics import LAST
 from bitnet_tt.backends.ttnn.paging import gather_blocks, scatter_rows
-from bitnet_tt.backends.ttnn.plan import KEY_CHUNK, TILE, Plan
+from bitnet_tt.backends.ttnn.plan import KEY_CHUNK, TILE, Plan, subblock_width
 from bitnet_tt.weights import LayerWeights
 
 MASKED = -1e30
@@ -23,15 +24,15 @@ class Step:
     """What every layer of one step needs; made once a step.
 
     Attributes:
-        sequences: Sequences attention keeps apart.
+        decode: Whether each row is a sequence of its own, beyond the sequences a padding row; else all are of one.
         cos: float32 [1, 1, rows, head_dim].
         signed_sin: Likewise.
-        slots: uint32 [1, rows padded to tiles], see `Group`.
+        slots: uint32 [1, rows], see `Group`.
         table: uint32 [sequences, blocks].
         mask: [sequences, 1, R, 32 * blocks], 0 or -1e30; float32, or bfloat16 in `fast`.
     """
 
-    sequences: int
+    decode: bool
     cos: ttnn.Tensor
     signed_sin: ttnn.Tensor
     slots: ttnn.Tensor
@@ -80,23 +81,16 @@ class Attention:
             q, k, v = (ttnn.typecast(heads, ttnn.bfloat16) for heads in (q, k, v))
         scatter_rows(k, step.slots, self._keys)
         scatter_rows(v, step.slots, self._values)
-        if step.sequences == rows:
-            q = ttnn.permute(q, (2, 0, 1, 3))  # [rows, 1, heads, head_dim]: a sequence each
+        sequences = step.table.shape[0]
+        if step.decode:
+            q = ttnn.permute(q, (2, 0, 1, 3))
+            q = ttnn.slice(q, [0, 0, 0, 0], [sequences, 1, config.num_attention_heads, config.head_dim])
         # Query heads that share a key/value head become rows of one matrix, so that its keys are read once.
-        q = ttnn.reshape(
-            q,
-            [
-                step.sequences,
-                config.num_key_value_heads,
-                config.queries_per_kv_head * rows // step.sequences,
-                config.head_dim,
-            ],
-        )
-        attend = _attend_fast if fast else _attend_exactly
-        out = attend(
-            q, gather_blocks(self._keys, step.table), gather_blocks(self._values, step.table), step.mask, self._plan
-        )
-        if step.sequences == rows:
+        q = ttnn.reshape(q, [sequences, config.num_key_value_heads, step.mask.shape[2], config.head_dim])
+        keys, values = (gather_blocks(cache, step.table) for cache in (self._keys, self._values))
+        out = (_attend_fast if fast else _attend_exactly)(q, keys, values, step.mask, self._plan)
+        if step.decode:
+            out = ttnn.pad(out, [(0, rows - sequences), (0, 0), (0, 0), (0, 0)], 0.0)
             out = ttnn.reshape(out, [1, 1, rows, self._plan.query_width])
         else:
             out = ttnn.reshape(out, [1, config.num_attention_heads, rows, config.head_dim])
@@ -144,17 +138,18 @@ def _attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.T
     A float32 product on the matrix engine keeps 11 bits. Integers of 6 bits it multiplies and adds exactly, so factors
     are cut into slices of such integers, left ones by `_LEFT`, right ones by `_RIGHT`.
     """
-    scale_q, slices_q = _slices(q, *_LEFT)
-    scale_k, slices_k = _slices(k, *_RIGHT)
-    products = _sliced_product(slices_q, [ttnn.transpose(part, -2, -1) for part in slices_k])
-    scores = ttnn.mul(ttnn.mul(products, ttnn.mul(scale_q, plan.config.head_dim**-0.5)), ttnn.transpose(scale_k, -2, -1))
-    scores = ttnn.add(scores, mask)
+    # Keys are on the left, so that it is the product's height that grows with the context; a core holds whole rows.
+    scale_k, slices_k = _slices(k, *_LEFT)
+    scale_q, slices_q = _slices(ttnn.mul(q, plan.config.head_dim**-0.5), *_RIGHT)
+    products = _sliced_product(slices_k, [ttnn.transpose(part, -2, -1) for part in slices_q], plan)
+    scores = ttnn.transpose(ttnn.mul(products, scale_k), -2, -1)
+    scores = ttnn.add(ttnn.mul(scores, scale_q), mask)
     exponentials = ttnn.exp(ttnn.sub(scores, ttnn.max(scores, **LAST)))
     total = ttnn.sum(exponentials, **LAST)
     # A value's scale is its own token's, so that no later token changes it; it is the probability that takes it in.
     scale_v, slices_v = _slices(v, *_RIGHT)
     scale_p, slices_p = _slices(ttnn.mul(exponentials, ttnn.transpose(scale_v, -2, -1)), *_LEFT)
-    return ttnn.mul(_sliced_product(slices_p, slices_v), ttnn.mul(scale_p, ttnn.reciprocal(total)))
+    return ttnn.mul(_sliced_product(slices_p, slices_v, plan), ttnn.mul(scale_p, ttnn.reciprocal(total)))
 
 
 _LEFT = (63, 128, 3)
@@ -180,13 +175,26 @@ def _slices(x: ttnn.Tensor, limit: int, factor: int, count: int) -> tuple[ttnn.T
     return ttnn.mul(largest, 1.0 / limit), slices
 
 
-def _sliced_product(left: list[ttnn.Tensor], right: list[ttnn.Tensor]) -> ttnn.Tensor:
-    """The sum of all terms as one product: left slices [.., m, k] side by side, right ones [.., k, n] on each other."""
+def _sliced_product(left: list[ttnn.Tensor], right: list[ttnn.Tensor], plan: Plan) -> ttnn.Tensor:
+    """The sum of all terms as one product: left slices [.., m, k] side by side, right ones [.., k, n] on each other.
+
+    Every core makes one row of tiles of the result at a time, in steps of k that divide every term, so that a row is
+    summed in one order however many rows and masked positions there are.
+    """
+    width = right[0].padded_shape[-1] // TILE
     return ttnn.matmul(
         _concat([left[i] for i, _ in _TERMS], -1),
         _concat([right[j] for _, j in _TERMS], -2),
         dtype=ttnn.float32,
         compute_kernel_config=numerics.EXACT_INTEGERS,
+        program_config=ttnn.MatmulMultiCoreReuseProgramConfig(
+            compute_with_storage_grid_size=ttnn.CoreCoord(plan.grid.x, plan.grid.y),
+            in0_block_w=math.gcd(left[0].shape[-1], KEY_CHUNK) // TILE,
+            out_subblock_h=1,
+            out_subblock_w=subblock_width(width),
+            per_core_M=1,
+            per_core_N=width,
+        ),
     )
 
 

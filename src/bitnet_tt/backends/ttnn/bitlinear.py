@@ -24,8 +24,12 @@ class BitLinear:
     def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
         self._name = name
         self._plan = plan
-        self._weights = card.tiles(np.concatenate([_transposed(matrix) for matrix in matrices], axis=1)[None, None], ttnn.bfloat4_b)
-        scales = [np.full(matrix.out_features, matrix.scale / np.float32(numerics.QUANTIZER_MAX)) for matrix in matrices]
+        self._weights = card.tiles(
+            np.concatenate([_transposed(matrix) for matrix in matrices], axis=1)[None, None], ttnn.bfloat4_b
+        )
+        scales = [
+            np.full(matrix.out_features, matrix.scale / np.float32(numerics.QUANTIZER_MAX)) for matrix in matrices
+        ]
         self._scales = card.tiles(np.concatenate(scales)[None, None, None], ttnn.float32)
 
     def __call__(self, x: ttnn.Tensor) -> ttnn.Tensor:
@@ -39,7 +43,7 @@ class BitLinear:
         """
         quantized, largest = numerics.quantize(x)
         _, _, width, height = self._weights.shape
-        product = self._plan.linear(self._name, x.padded_shape[2], width, height)
+        product = self._plan.linear(self._name, x.shape[2], width, height)
         accumulator = multiply(quantized, self._weights, product, self._plan.grid, numerics.EXACT_INTEGERS)
         return ttnn.mul(ttnn.mul(accumulator, largest), self._scales)
 
@@ -76,12 +80,15 @@ def load_linears(
     return kind(name, matrices, card, plan)
 
 
-def multiply(x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid, numerics_config: object) -> ttnn.Tensor:
+def multiply(
+    x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid, numerics_config: object
+) -> ttnn.Tensor:
     """A matrix product to float32, shared among the cores as planned: weights are read once, x is multicast."""
     return ttnn.matmul(
         x,
         weights,
         dtype=ttnn.float32,
+        memory_config=x.memory_config(),
         compute_kernel_config=numerics_config,
         program_config=ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
             compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),

@@ -57,9 +57,11 @@ class Decoder:
         """Write the group's keys and values to the cache; return hidden states float32 [1, 1, rows, hidden]."""
         card, eps = self._card, self._plan.config.rms_norm_eps
         step = self._step(group)
+        # Few rows fit L1 beside the programs' own buffers; operations put their results where their input is.
+        memory = ttnn.L1_MEMORY_CONFIG if group.decode else ttnn.DRAM_MEMORY_CONFIG
         ids = card.rows(group.token_ids, ttnn.uint32)
         embedded = ttnn.embedding(ids, self._embedding, layout=ttnn.TILE_LAYOUT)
-        h = ttnn.reshape(ttnn.typecast(embedded, ttnn.float32), [1, *embedded.shape])
+        h = ttnn.reshape(ttnn.typecast(embedded, ttnn.float32, memory_config=memory), [1, *embedded.shape])
         for layer in self._layers:
             h = ttnn.add(h, layer.attention(numerics.rms_norm(h, layer.input_norm, eps), step))
             h = ttnn.add(h, layer.mlp(numerics.rms_norm(h, layer.post_attention_norm, eps)))
@@ -72,7 +74,7 @@ class Decoder:
         limits = card.tiles(group.limits, ttnn.float32)
         dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
         return Step(
-            sequences=len(group.table),
+            decode=group.decode,
             cos=card.tiles(self._cos[group.positions][None, None], ttnn.float32),
             signed_sin=card.tiles(self._signed_sin[group.positions][None, None], ttnn.float32),
             slots=card.rows(group.slots, ttnn.uint32),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import ttnn
@@ -20,12 +20,16 @@ class Card:
     Closing it more than once is fine; it is closed at the latest when it is forgotten or Python ends.
     """
 
+    _open: ClassVar[weakref.ref[Card] | None] = None
+
     def __init__(self) -> None:
         """Open it.
 
         Raises:
             DeviceError: There is none, or it does not open; the message says what ttnn said.
         """
+        if Card._open is not None and Card._open() is not None:
+            raise DeviceError("this process has the Tenstorrent device open already; close the other model first")
         try:
             self.device: Any = ttnn.open_device(device_id=0)
         except RuntimeError as error:
@@ -34,20 +38,12 @@ class Card:
                 "so that /dev/tenstorrent is there and no other process uses it, or set TT_METAL_SIMULATOR"
             ) from None
         self._close = weakref.finalize(self, ttnn.close_device, self.device)
-
-    def __enter__(self) -> Self:
-        """Nothing more to do."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
+        Card._open = weakref.ref(self)
 
     def close(self) -> None:
         """Give the device back to others."""
         self._close()
+        Card._open = None
 
     @property
     def grid(self) -> Grid:
@@ -55,7 +51,9 @@ class Card:
         cores = self.device.compute_with_storage_grid_size()
         dram = ttnn.get_memory_view(self.device, ttnn.BufferType.DRAM)
         l1 = ttnn.get_memory_view(self.device, ttnn.BufferType.L1)
-        return Grid(cores.x, cores.y, l1.total_bytes_per_bank, dram.num_banks * dram.total_bytes_per_bank)
+        return Grid(
+            cores.x, cores.y, l1.total_bytes_per_bank, dram.num_banks * dram.total_bytes_per_bank, dram.num_banks
+        )
 
     @property
     def description(self) -> str:
@@ -76,10 +74,16 @@ class Card:
         return ttnn.zeros(shape, dtype=dtype, layout=ttnn.TILE_LAYOUT, device=self.device)
 
 
+def to_host(tensor: Any) -> NDArray[np.float32]:
+    """Bring a tensor from the device, whatever its dtype, as float32."""
+    host: NDArray[np.float32] = ttnn.typecast(tensor, ttnn.float32).cpu().to_numpy()
+    return host
+
+
 def _reason(error: RuntimeError) -> str:
     """The one line of a TT_FATAL that is for people."""
     lines = str(error).splitlines()
-    for line, following in zip(lines, lines[1:], strict=False):
+    for line, following in itertools.pairwise(lines):
         if line.strip() == "info:":
             return following.strip()
     return lines[0] if lines else "no reason given"

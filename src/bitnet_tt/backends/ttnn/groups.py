@@ -1,9 +1,10 @@
-"""A ragged batch in the shapes the device computes: decode steps of many sequences, chunks of one prompt. Pure NumPy."""
+"""A ragged batch in the shapes the device computes: decode steps of many sequences, chunks of one prompt. In NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +21,22 @@ SKIP = 0xFFFFFFFF
 class Group:
     """One step on the device; rows beyond the batch's own are padding.
 
-    A decode step has one row a sequence; a prefill step has all rows of one sequence. Attention sees a sequence's
-    query heads that share a key/value head as rows of one matrix: R = queries_per_kv_head * rows of the sequence.
+    A decode step has one row a sequence; a prefill step has all rows of one sequence. Rows are whole tiles, since the
+    device would fill the rest of a tile before each reduction. Attention sees a sequence's query heads that share a
+    key/value head as rows of one matrix: R = queries_per_kv_head * rows of the sequence.
 
     Attributes:
+        decode: Whether it is a decode step.
         token_ids: uint32 [1, rows].
         positions: int64 [rows].
-        slots: uint32 [1, rows padded to tiles], where each row's key and value go: block * 32 + place, or `SKIP`.
+        slots: uint32 [1, rows], where each row's key and value go: block * 32 + place, or `SKIP`.
         table: uint32 [sequences, blocks], the blocks attention reads.
         limits: float32 [sequences, 1, R, 1], the last position each row attends to.
         wanted: The rows whose logits are wanted.
         targets: The rows of the batch's logits they become.
     """
 
+    decode: bool
     token_ids: NDArray[np.uint32]
     positions: NDArray[np.int64]
     slots: NDArray[np.uint32]
@@ -77,24 +81,26 @@ def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
     for position, count, table in zip(batch.positions, counts, batch.block_tables, strict=True):
         end = int(position) + int(count)
         if position < 0 or end > plan.context_length:
-            raise RequestError(f"positions {position} to {end - 1} are outside the context of {plan.context_length} tokens")
+            raise RequestError(
+                f"positions {position} to {end - 1} are outside the context of {plan.context_length} tokens"
+            )
         blocks = table[: -(-end // TILE)]
         if len(blocks) * TILE < end or (blocks < 0).any() or (blocks >= num_blocks).any():
             raise ValueError(f"block_tables must name one of {num_blocks} blocks for every position below {end}")
 
 
 def _decode(batch: Batch, plan: Plan, sequences: NDArray[np.intp]) -> Group:
-    rows = plan.decode_bucket(len(sequences))
-    first = batch.starts[sequences]
-    token_ids, positions = np.zeros((1, rows), np.uint32), np.zeros(rows, np.int64)
-    token_ids[0, : len(sequences)] = batch.token_ids[first]
-    positions[: len(sequences)] = batch.positions[sequences]
-    slots = np.full((1, TILE), SKIP, np.uint32)
-    slots[0, : len(sequences)] = _slots(batch.block_tables[sequences], positions[: len(sequences), None])[:, 0]
-    table = np.zeros((rows, plan.context_blocks(int(positions.max()) + 1)), np.uint32)
-    table[: len(sequences)] = _table(batch.block_tables[sequences], positions[: len(sequences)] + 1, table.shape[1])
-    limits = np.repeat(positions.astype(np.float32)[:, None], plan.config.queries_per_kv_head, axis=1)
-    return _group(batch, token_ids, positions, slots, table, limits, first)
+    count, first = len(sequences), batch.starts[sequences]
+    token_ids, positions = np.zeros((1, DECODE_ROWS), np.uint32), np.zeros(DECODE_ROWS, np.int64)
+    token_ids[0, :count] = batch.token_ids[first]
+    positions[:count] = batch.positions[sequences]
+    slots = np.full((1, DECODE_ROWS), SKIP, np.uint32)
+    slots[0, :count] = _slots(batch.block_tables[sequences], positions[:count, None])[:, 0]
+    ends = positions[: plan.decode_bucket(count)] + 1
+    table = np.zeros((len(ends), plan.context_blocks(int(ends.max()))), np.uint32)
+    table[:count] = _table(batch.block_tables[sequences], ends[:count], table.shape[1])
+    limits = np.repeat((ends - 1).astype(np.float32)[:, None], plan.config.queries_per_kv_head, axis=1)
+    return _group(batch, True, token_ids, positions, slots, table, limits, first)
 
 
 def _prefill(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> Group:
@@ -109,21 +115,22 @@ def _prefill(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> 
     end = begin + count
     table = _table(blocks, np.array([end]), plan.context_blocks(end))
     limits = np.tile(positions.astype(np.float32), plan.config.queries_per_kv_head)[None]
-    return _group(batch, token_ids, positions, slots, table, limits, np.arange(start, start + count))
+    return _group(batch, False, token_ids, positions, slots, table, limits, np.arange(start, start + count))
 
 
 def _group(
     batch: Batch,
+    decode: bool,
     token_ids: NDArray[np.uint32],
     positions: NDArray[np.int64],
     slots: NDArray[np.uint32],
     table: NDArray[np.uint32],
     limits: NDArray[np.float32],
-    sources: NDArray[np.integer],
+    sources: NDArray[np.integer[Any]],
 ) -> Group:
     """Finish a group whose row i is row `sources[i]` of the batch."""
     _, wanted, targets = np.intersect1d(sources, batch.logit_rows, assume_unique=True, return_indices=True)
-    return Group(token_ids, positions, slots, table, limits[:, None, :, None], wanted, targets)
+    return Group(decode, token_ids, positions, slots, table, limits[:, None, :, None], wanted, targets)
 
 
 def _slots(tables: NDArray[np.int32], positions: NDArray[np.int64]) -> NDArray[np.uint32]:

@@ -35,7 +35,7 @@ class Head:
         Returns:
             float32 [len(wanted), vocab].
         """
-        slots = np.full((1, hidden.padded_shape[2]), SKIP, np.uint32)
+        slots = np.full((1, hidden.shape[2]), SKIP, np.uint32)
         slots[0, wanted] = np.arange(len(wanted))
         scatter_rows(hidden, self._card.rows(slots, ttnn.uint32), self._picked)
         x = numerics.rms_norm(self._picked, self._norm, self._plan.config.rms_norm_eps)

@@ -11,9 +11,6 @@ import ttnn
 
 from bitnet_tt.backends.ttnn.plan import TILE
 
-SKIP = 0xFFFFFFFF
-"""The slot of a padding row: it is written nowhere."""
-
 _KERNELS = Path(__file__).parent / "kernels"
 
 
@@ -22,7 +19,7 @@ def scatter_rows(source: ttnn.Tensor, slots: ttnn.Tensor, cache: ttnn.Tensor) ->
 
     Args:
         source: [1, heads, rows, head_dim], tiled, of the cache's dtype; rows a multiple of 32.
-        slots: uint32 [1, rows], row-major: block * 32 + position in the block, or `SKIP`.
+        slots: uint32 [1, rows], row-major: block * 32 + position in the block, or `groups.SKIP`.
         cache: [blocks, heads, 32, head_dim], tiled.
     """
     _, heads, rows, width = source.shape

@@ -20,7 +20,7 @@ BFP8_TILE, BFP4_TILE = 1088, 576
 """Bytes of a block float tile: 64 shared exponents, then 1024 mantissas of 8 or 4 bits."""
 
 DECODE_ROWS = TILE
-"""Most sequences of one decode step, and most rows of one pass through the head: one tile of rows costs what one does."""
+"""Most sequences of a decode step, and rows of a pass through the head: a tile of rows costs no more than one."""
 
 KEY_CHUNK = 4 * TILE
 """Positions attention takes at a time. Contexts are padded to it, and by one chunk more, see `Plan.context_blocks`."""
@@ -40,12 +40,14 @@ class Grid:
         y: Rows of worker cores.
         l1_bytes: L1 memory of one core that programs may use.
         dram_bytes: DRAM of the card.
+        dram_banks: Banks it is made of; a tensor's tiles go round them.
     """
 
     x: int
     y: int
     l1_bytes: int
     dram_bytes: int
+    dram_banks: int
 
     @property
     def cores(self) -> int:
@@ -57,8 +59,8 @@ class Grid:
 class Product:
     """One matrix product, activations [rows, k] times weights [k, n] to float32, and how cores share it.
 
-    Each core makes `per_core_n` columns of tiles of the result; activations are multicast to all in blocks of `k_block`.
-    Sizes are in tiles but for the bytes.
+    Each core makes `per_core_n` columns of tiles of the result; activations are multicast to all, `k_block` columns at
+    a time. Sizes are in tiles but for the bytes.
     """
 
     name: str
@@ -187,7 +189,7 @@ class Plan:
                 f"{name} needs more than the {budget} bytes of L1 it may have on a core; use device='cpu', or a card "
                 f"with more cores than {self.grid.cores}"
             )
-        width = max(size for size in range(1, _DEST_TILES + 1) if per_core_n % size == 0)
+        width = subblock_width(per_core_n)
         height = max(size for size in range(1, _DEST_TILES // width + 1) if row_tiles % size == 0)
         return Product(
             name,
@@ -210,7 +212,9 @@ class Plan:
         """The lm_head on one tile of rows."""
         config = self.config
         activation = FLOAT32 if self.precision == "exact" else BFLOAT16
-        return self.product("lm_head", DECODE_ROWS, config.hidden_size, config.vocab_size, activation, self.head_tile_bytes)
+        return self.product(
+            "lm_head", DECODE_ROWS, config.hidden_size, config.vocab_size, activation, self.head_tile_bytes
+        )
 
     def layer_products(self, rows: int) -> Iterator[Product]:
         """The four products of a layer."""
@@ -221,22 +225,31 @@ class Plan:
         yield self.linear("down", rows, config.intermediate_size, config.hidden_size)
 
     def weight_bytes(self) -> int:
-        """DRAM that the weights take: ternary tiles, lm_head, embedding rows, gains and scales."""
+        """DRAM that the weights take: ternary tiles, lm_head, embedding rows, gains, scales."""
         config = self.config
         products = list(self.layer_products(DECODE_ROWS))
-        gains = 2 * config.hidden_size
+        vectors = [product.n for product in products] + [config.hidden_size // TILE] * 2
         if config.sub_norms:
-            gains += self.query_width + config.intermediate_size
-        # A row vector is stored as a row of tiles, of which it fills one row.
-        vectors = gains + sum(product.n * TILE for product in products)
-        layer = sum(product.weight_bytes for product in products) + vectors * TILE * FLOAT32
-        embedding = config.vocab_size * config.hidden_size * BFLOAT16
-        norm = config.hidden_size * TILE * FLOAT32
-        return config.num_hidden_layers * layer + self.head().weight_bytes + embedding + norm
+            vectors += [self.query_width // TILE, config.intermediate_size // TILE]
+        layer = sum(self._stored(product.k * product.n, product.weight_tile_bytes) for product in products)
+        layer += sum(self._stored(tiles, TILE * TILE * FLOAT32) for tiles in vectors)
+        head = self.head()
+        return (
+            config.num_hidden_layers * layer
+            + self._stored(head.k * head.n, head.weight_tile_bytes)
+            + self._stored(config.vocab_size, config.hidden_size * BFLOAT16)
+            # The final norm's gain, and the rows whose logits are wanted, see `Head`.
+            + 2 * self._stored(config.hidden_size // TILE, TILE * TILE * FLOAT32)
+        )
 
     def kv_bytes(self, num_blocks: int) -> int:
         """DRAM of a cache of `num_blocks` blocks."""
-        return 2 * self.config.num_hidden_layers * num_blocks * TILE * self.key_width * self.cache_bytes
+        tiles = num_blocks * self.key_width // TILE
+        return 2 * self.config.num_hidden_layers * self._stored(tiles, TILE * TILE * self.cache_bytes)
+
+    def _stored(self, pages: int, page_bytes: int) -> int:
+        """DRAM of a tensor of so many pages: the same in every bank, however few it has."""
+        return -(-pages // self.grid.dram_banks) * self.grid.dram_banks * page_bytes
 
     def check_dram(self, num_blocks: int) -> None:
         """Refuse a cache that does not fit beside the weights.
@@ -252,10 +265,15 @@ class Plan:
             )
         if self.kv_bytes(num_blocks) > room:
             raise DeviceError(
-                f"a key/value cache of {num_blocks * TILE} positions takes {_gib(self.kv_bytes(num_blocks))}, but beside "
-                f"the weights the card has {_gib(room)}, which is {room // self.kv_bytes(1) * TILE} positions: "
+                f"a key/value cache of {num_blocks * TILE} positions takes {_gib(self.kv_bytes(num_blocks))}, but "
+                f"beside the weights the card has {_gib(room)}, which is {room // self.kv_bytes(1) * TILE} positions: "
                 "ask for a smaller context_length or max_batch_size"
             )
+
+
+def subblock_width(columns: int) -> int:
+    """Tiles of a row that are computed at once, of so many: the most that fit Dest and divide them."""
+    return max(size for size in range(1, _DEST_TILES + 1) if columns % size == 0)
 
 
 def _product_l1(rows: int, per_core_n: int, k_block: int, activation_bytes: int, weight_tile_bytes: int) -> int:

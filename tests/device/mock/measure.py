@@ -1,0 +1,77 @@
+"""Runs steps of a model in mock mode and prints, as JSON, what the device would hold and launch.
+
+python -m tests.device.mock.measure CONFIG_JSON PRECISION CONTEXT_LENGTH
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import ttnn
+
+from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.ttnn.backend import TTBackend
+from bitnet_tt.config import ModelConfig
+from tests.device.mock.model import empty_model
+
+BLOCKS_EACH = 4
+
+
+def main(config_json: str, precision: Any, context_length: str) -> None:
+    config = ModelConfig.from_dict(json.loads(config_json))
+    backend = TTBackend(config, empty_model(config), context_length=int(context_length), precision=precision)
+    device, plan = backend._card.device, backend.plan
+    facts: dict[str, Any] = {"dram_weights": _dram(device), "planned_weights": plan.weight_bytes()}
+    backend.allocate(32 * BLOCKS_EACH, 32)
+    facts["dram_cache"] = _dram(device) - facts["dram_weights"]
+    facts["planned_cache"] = plan.kv_bytes(32 * BLOCKS_EACH)
+    for sequences in (1, 32):
+        decode = _batch(sequences, tokens=1, position=40)
+        backend.forward(decode)
+        programs = device.num_program_cache_entries()
+        start = time.perf_counter()
+        backend.forward(decode)
+        facts[f"decode_{sequences}"] = {
+            "launches": _launches(partial(backend.forward, decode)),
+            "programs": programs,
+            "more_programs_later": device.num_program_cache_entries() - programs,
+            "host_seconds": time.perf_counter() - start,
+        }
+    prefill = _batch(1, tokens=100, position=3)
+    facts["prefill"] = {"launches": _launches(partial(backend.forward, prefill))}
+    backend.close()
+    print(json.dumps(facts))
+
+
+def _batch(sequences: int, tokens: int, position: int) -> Batch:
+    starts = np.arange(sequences + 1, dtype=np.int32) * tokens
+    return Batch(
+        token_ids=np.zeros(sequences * tokens, np.int32),
+        starts=starts,
+        positions=np.full(sequences, position, np.int32),
+        block_tables=np.arange(sequences * BLOCKS_EACH, dtype=np.int32).reshape(sequences, BLOCKS_EACH),
+        logit_rows=starts[1:] - 1,
+    )
+
+
+def _launches(run: Callable[[], object]) -> int:
+    """Programs the device is told to run."""
+    graph = ttnn._ttnn.graph  # the Python layer over it needs torch
+    graph.begin_graph_capture(graph.RunMode.NORMAL)
+    run()
+    return sum(node["node_type"] == "program_execution" for node in graph.end_graph_capture())
+
+
+def _dram(device: object) -> int:
+    view = ttnn.get_memory_view(device, ttnn.BufferType.DRAM)
+    return int(view.num_banks * view.total_bytes_allocated_per_bank)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

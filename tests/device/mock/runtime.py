@@ -1,0 +1,85 @@
+"""A view of the installed ttnn whose kernel compiler is a stub, and the environment of ttnn's mock mode.
+
+In mock mode an operation does all of its work on the host (validation, program, allocation) and nothing runs: results
+are zeros.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import struct
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Make the view under `root`; return the variables of a process in mock mode."""
+    spec = importlib.util.find_spec("ttnn")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    _link(package, root, but="runtime")
+    _link(package / "runtime", root / "runtime", but="sfpi")
+    sfpi = root / "runtime/sfpi"
+    (sfpi / "compiler/bin").mkdir(parents=True)
+    shutil.copy(HERE / "compiler.sh", sfpi / "compiler/bin/riscv-tt-elf-g++")
+    (sfpi / "kernel.elf").write_bytes(empty_kernel())
+    ours = {
+        "TT_METAL_RUNTIME_ROOT": str(root),
+        "TT_METAL_CACHE": str(root / "cache"),
+        "TT_METAL_MOCK_CLUSTER_DESC_PATH": str(HERE / "blackhole.yaml"),
+        "TT_LOGGER_LEVEL": "FATAL",
+    }
+    return {key: value for key, value in os.environ.items() if not key.startswith("TT_")} | ours
+
+
+def _link(source: Path, target: Path, but: str) -> None:
+    target.mkdir(parents=True)
+    for entry in source.iterdir():
+        if entry.name != but:
+            (target / entry.name).symlink_to(entry)
+
+
+def empty_kernel() -> bytes:
+    """A 32-bit RISC-V program that returns at once, with the sections ttnn's loader asks for."""
+    text = struct.pack("<I", 0x00008067)  # ret
+    relocations = struct.pack("<IIi", 0, 0, 0)
+    symbols = bytes(16)
+    names = b"\0.text\0.rela.text\0.symtab\0.strtab\0"
+    header_size, program_size, section_size = 52, 32, 40
+    offset = header_size + program_size
+    # name, type, flags, address, size, link, info, alignment, entry size
+    sections = [
+        (b"", 0, 0, b"", 0, 0, 0, 0),
+        (b".text", 1, 6, text, 0, 0, 4, 0),
+        (b".rela.text", 4, 0, relocations, 3, 1, 4, 12),
+        (b".symtab", 2, 0, symbols, 4, 1, 4, 16),
+        (b".strtab", 3, 0, names, 0, 0, 1, 0),
+    ]
+    body, table = b"", b""
+    for name, kind, flags, data, link, info, alignment, entry in sections:
+        start = offset + len(body)
+        table += struct.pack(
+            "<10I",
+            names.index(name + b"\0"),
+            kind,
+            flags,
+            0,
+            start if kind else 0,
+            len(data),
+            link,
+            info,
+            alignment,
+            entry,
+        )
+        body += data + bytes(-len(data) % 4)
+    program = struct.pack("<8I", 1, offset, 0, 0, len(text), len(text), 5, 4)
+    header = b"\x7fELF\1\1\1" + bytes(9)
+    header += struct.pack("<HHIIIIIHHHHHH", 2, 243, 1, 0, header_size, offset + len(body), 0, 52, 32, 1, 40, 5, 4)
+    assert len(header) == header_size
+    assert len(program) == program_size
+    assert len(table) == section_size * len(sections)
+    return header + program + body + table

@@ -1,0 +1,43 @@
+"""Feeds sequences to a backend piece by piece, over a cache whose blocks are deliberately scattered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Backend, Batch
+from bitnet_tt.engine import BLOCK_SIZE
+
+
+class PagedFeeder:
+    """Sequence i has blocks i, i + n, i + 2n, ... of a cache that is allocated anew.
+
+    Attributes:
+        logits: Per sequence the rows so far, float32 [vocab] each.
+    """
+
+    def __init__(self, backend: Backend, sequences: int, blocks_each: int) -> None:
+        self._backend = backend
+        self._tables = np.arange(sequences * blocks_each, dtype=np.int32).reshape(blocks_each, sequences).T.copy()
+        self._lengths = [0] * sequences
+        self.logits: list[list[NDArray[np.float32]]] = [[] for _ in range(sequences)]
+        backend.allocate(sequences * blocks_each, BLOCK_SIZE)
+
+    def feed(self, pieces: dict[int, Sequence[int]]) -> None:
+        """Compute the next tokens of some sequences in one batch, and keep the logits of every row."""
+        counts = [len(tokens) for tokens in pieces.values()]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        logits = self._backend.forward(
+            Batch(
+                token_ids=np.concatenate([np.asarray(tokens, np.int32) for tokens in pieces.values()]),
+                starts=starts,
+                positions=np.asarray([self._lengths[index] for index in pieces], np.int32),
+                block_tables=np.ascontiguousarray(self._tables[list(pieces)]),
+                logit_rows=np.arange(starts[-1], dtype=np.int32),
+            )
+        )
+        for index, begin, end in zip(pieces, starts, starts[1:], strict=False):
+            self._lengths[index] += int(end - begin)
+            self.logits[index] += list(logits[begin:end].copy())

@@ -1,0 +1,74 @@
+"""ttnn's mock mode: every operation's checks, programs and allocations at real shapes, without a card or numbers.
+
+Each group of checks is a process of its own, since a mistake may take the process down.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import golden_checkpoints as golden
+from tests.device.mock.runtime import environment
+from tests.test_config import BITNET_2B4T
+
+pytest.importorskip("ttnn", reason="the extra tt is not installed")
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = {name: json.loads((golden.FOLDER / name / "config.json").read_text()) for name in golden.NAMES}
+DEMO = json.loads((ROOT / "src/bitnet_tt/assets/demo/config.json").read_text())
+TWO_LAYERS_OF_2B4T = BITNET_2B4T | {"num_hidden_layers": 2}
+
+
+@pytest.fixture(scope="module")
+def mock(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return environment(tmp_path_factory.mktemp("ttnn") / "root")
+
+
+def run(mock: dict[str, str], module: str, *arguments: str, seconds: int = 300) -> Any:
+    """Run a module in mock mode; return the JSON it prints."""
+    result = subprocess.run(
+        [sys.executable, "-m", f"tests.device.mock.{module}", *arguments],
+        cwd=ROOT,
+        env=mock,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-5000:]
+    return json.loads(next(line for line in result.stdout.splitlines() if line.startswith(("{", "["))))
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("name", ["demo", "bitnet-packed", "llama-packed-divide"])
+def test_small_models(mock: dict[str, str], name: str, precision: str) -> None:
+    config = DEMO if name == "demo" else GOLDEN[name]
+    check(run(mock, "measure", json.dumps(config), precision, "128"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "launches"), [("exact", 429), ("fast", 186)])
+def test_layers_of_2b4t(mock: dict[str, str], precision: str, launches: int) -> None:
+    facts = run(mock, "measure", json.dumps(TWO_LAYERS_OF_2B4T), precision, "4096")
+    check(facts)
+    assert facts["decode_32"]["launches"] == launches
+
+
+def check(facts: dict[str, Any]) -> None:
+    """DRAM as planned to the byte, and no new programs once a shape has been seen."""
+    assert facts["dram_weights"] == facts["planned_weights"]
+    assert facts["dram_cache"] == facts["planned_cache"]
+    for sequences in (1, 32):
+        assert facts[f"decode_{sequences}"]["more_programs_later"] == 0
+    # More sequences need other programs for attention only.
+    assert facts["decode_32"]["programs"] - facts["decode_1"]["programs"] < 40
+
+
+def test_mistakes_are_refused(mock: dict[str, str]) -> None:
+    assert run(mock, "mistakes", json.dumps(GOLDEN["bitnet-packed"])) == []
