@@ -138,7 +138,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_with_gguf_package(tmp_path_factory.mktemp("gguf") / "x.gguf").read_bytes()
 
 
-@settings(max_examples=6000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_file_does_harm(tmp_path: Path, whole: bytes, data: st.DataObject) -> None:
     """Whatever the bytes, loading ends well or with an error of ours, in little memory."""

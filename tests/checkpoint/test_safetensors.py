@@ -140,7 +140,7 @@ def mutations(whole: bytes, header: int) -> st.SearchStrategy[bytes]:
     return st.one_of(flips.map(flip), cut, st.binary(max_size=64).map(lambda start: start + whole[len(start) :]))
 
 
-@settings(max_examples=6000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(content=mutations(WHOLE, 8 + int.from_bytes(WHOLE[:8], "little")))
 def test_no_file_does_harm(tmp_path: Path, content: bytes) -> None:
     """Whatever the bytes, loading ends well or with an error of ours, in little memory."""

@@ -153,9 +153,9 @@ def list_variants() -> list[Variant]:
     from pathlib import Path
 
     from bitnet_tt.backends.cpu import available_isas
-    from bitnet_tt.cli.checks.host import usable_cores
+    from bitnet_tt.backends.cpu.host import physical_cores
 
-    threads = sorted({1, 2, usable_cores(Path("/"))})
+    threads = sorted({1, 2, physical_cores()})
     isas = list(available_isas())
     whole = [Variant(isa, count, _MAX_TOKENS) for isa in isas for count in threads]
     return [*whole, Variant(isas[0], threads[-1], _CHUNK)]
