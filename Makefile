@@ -1,7 +1,7 @@
 # Every habit of the project. `make demo` and `make test` are all a new machine needs.
 
 UV_VENV := .uv
-UV := $(shell command -v uv 2>/dev/null || echo $(UV_VENV)/bin/uv)
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/bin/uv)
 RUN := $(UV) run --no-sync
 CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 2>/dev/null)
 

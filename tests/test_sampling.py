@@ -18,7 +18,10 @@ from bitnet_tt.sampling import (
     sample,
 )
 
-logit_lists = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=60).map(lambda x: np.array(x, np.float32))
+# Multiples of 2^-10: logits that differ by less than the weights can tell apart would be ties for some tests only.
+logit_lists = st.lists(st.integers(-30 << 10, 30 << 10), min_size=1, max_size=60).map(
+    lambda values: np.array(values, np.float32) / np.float32(1 << 10)
+)
 
 
 def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:

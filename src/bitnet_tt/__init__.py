@@ -1,7 +1,22 @@
 """BitNet b1.58 language models on the CPU, exactly, and on Tenstorrent Blackhole."""
 
-from bitnet_tt.config import GenerationConfig, ModelConfig
-from bitnet_tt.errors import BitNetError
-from bitnet_tt.model import BitNetModel
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitnet_tt.config import GenerationConfig, ModelConfig
+    from bitnet_tt.errors import BitNetError
+    from bitnet_tt.model import BitNetModel
 
 __all__ = ["BitNetError", "BitNetModel", "GenerationConfig", "ModelConfig"]
+
+_HOMES = {"BitNetError": "errors", "BitNetModel": "model", "GenerationConfig": "config", "ModelConfig": "config"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `bitnet-tt --help` should not wait for NumPy."""
+    if name in _HOMES:
+        return getattr(import_module(f"bitnet_tt.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'bitnet_tt' has no attribute {name!r}")

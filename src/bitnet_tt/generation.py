@@ -56,7 +56,7 @@ class Piece:
 
 def pieces(engine: Engine, request: Request, tokenizer: Tokenizer) -> Iterator[Piece]:
     """Text of a request as it comes; the last piece, and only it, has a finish reason."""
-    decoder = StreamDecoder(tokenizer)
+    decoder = StreamDecoder(tokenizer, continues=True)
     stop = StopStrings(request.config.stop)
     outputs = engine.outputs(request)
     try:

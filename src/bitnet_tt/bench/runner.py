@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,7 @@ def run_benchmark(
     new_tokens: int = 64,
     repeats: int = 3,
     isa: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchmarkResult:
     """Measure a model, each number of threads in a fresh process.
 
@@ -92,9 +93,11 @@ def run_benchmark(
         new_tokens: Tokens whose generation is timed.
         repeats: Times each phase is timed.
         isa: Instruction set of the CPU backend to force.
+        progress: Called with how many of `threads` are done, and how many there are.
     """
     runs = []
-    for count in threads:
+    for done, count in enumerate(threads):
+        progress(done, len(threads))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             runs.append(process.submit(_run, model, device, count, prompt_length, new_tokens, repeats, isa).result())
     best = runs[-1]
@@ -117,9 +120,7 @@ def _run(
     checkpoint = Checkpoint.open(model)
     config = checkpoint.config
     length = prompt_length + new_tokens + 1
-    backend = create_backend(
-        device, config, checkpoint.load_weights(), context_length=length, threads=threads, isa=isa
-    )
+    backend = create_backend(device, config, checkpoint.load_weights(), context_length=length, threads=threads, isa=isa)
     engine = Engine(backend, vocab_size=config.vocab_size, context_length=length, max_batch_size=1)
     load_s = time.perf_counter() - start
     rng = np.random.default_rng(0)

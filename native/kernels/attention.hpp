@@ -1,0 +1,150 @@
+// Softmax attention of a few queries over one paged key/value head, over the Vec16 in scope.
+//
+// Each query sees its full row of scores: score = (q . k) * scale, p = exp(score - max), sum of p in 16 lanes over the
+// positions, then sum(p_j * v_j) by fused multiply-add in order of position, divided by the sum. Queries are worked on
+// together only to load keys and values once; no query's arithmetic depends on its neighbours.
+#pragma once
+
+#include "kernels/elementwise.hpp"
+#include "kernels/unroll.hpp"
+
+namespace bitnet {
+namespace {
+
+// Calls body(position, count, row) for runs of consecutive positions in begin..end that lie in one block, where row is
+// the offset of the first one in the keys or values.
+template <typename Body>
+inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size_t end, Body body) {
+    while (begin < end) {
+        const std::size_t slot = begin % tile.block_size;
+        const std::size_t left = tile.block_size - slot;
+        const std::size_t count = end - begin < left ? end - begin : left;
+        const std::size_t block = static_cast<std::size_t>(tile.blocks[begin / tile.block_size]);
+        body(begin, count, block * tile.block_stride + slot * tile.head_stride);
+        begin += count;
+    }
+}
+
+// Scores of kQueries queries from query `first` against kKeys (4 or 1) keys.
+template <std::size_t kQueries, std::size_t kKeys>
+inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position) {
+    Vec16 sums[kQueries][kKeys];
+    BITNET_UNROLL
+    for (auto& query : sums)
+        BITNET_UNROLL
+        for (Vec16& lanes : query) lanes = zero();
+    for (std::size_t d = 0; d < tile.head_stride; d += 16) {
+        Vec16 k[kKeys];
+        BITNET_UNROLL
+        for (std::size_t j = 0; j < kKeys; ++j) k[j] = load(keys + j * tile.head_stride + d);
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < kQueries; ++i) {
+            const Vec16 q = load(tile.queries[first + i] + d);
+            BITNET_UNROLL
+            for (std::size_t j = 0; j < kKeys; ++j) sums[i][j] = fma(q, k[j], sums[i][j]);
+        }
+    }
+    BITNET_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i) {
+        float* scores = tile.scores + (first + i) * tile.scores_stride + position;
+        if constexpr (kKeys == 4) {
+            sum4(sums[i], scores);
+        } else {
+            scores[0] = sum(sums[i][0]);
+        }
+    }
+}
+
+template <std::size_t kQueries>
+inline void score(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
+    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
+        const float* keys = tile.keys + row;
+        std::size_t j = 0;
+        for (; j + 4 <= count; j += 4) score_keys<kQueries, 4>(tile, first, keys + j * tile.head_stride, position + j);
+        for (; j < count; ++j) score_keys<kQueries, 1>(tile, first, keys + j * tile.head_stride, position + j);
+    });
+}
+
+// Turns a row of q . k into exp(score - max); returns the sum.
+inline float softmax_numerators(float* scores, std::size_t n, float scale) {
+    Vec16 highest = broadcast(-__builtin_inff());
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        const Vec16 scaled = mul(load_lanes(scores + i, lanes), broadcast(scale));
+        store_lanes(scores + i, scaled, lanes);
+        if (lanes == 16) highest = max(scaled, highest);
+    });
+    float top = largest(highest);
+    for (std::size_t i = n / 16 * 16; i < n; ++i) top = scores[i] > top ? scores[i] : top;
+    Vec16 total = zero();
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        store_lanes(scores + i, exponential(sub(load_lanes(scores + i, lanes), broadcast(top))), lanes);
+        total = add(total, load_lanes(scores + i, lanes));
+    });
+    return sum(total);
+}
+
+// Adds p_j * v_j for positions begin..end to 16 * kVectors dimensions from d of the tile's sums.
+template <std::size_t kQueries, std::size_t kVectors>
+inline void add_values_at(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end,
+                          std::size_t d) {
+    Vec16 sums[kQueries][kVectors];
+    float* memory = tile.sums + first * tile.head_stride + d;
+    BITNET_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i)
+        BITNET_UNROLL
+        for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = load(memory + i * tile.head_stride + 16 * c);
+    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
+        const float* values = tile.values + row + d;
+        const float* p = tile.scores + first * tile.scores_stride + position;
+        for (std::size_t j = 0; j < count; ++j, values += tile.head_stride, ++p) {
+            Vec16 v[kVectors];
+            BITNET_UNROLL
+            for (std::size_t c = 0; c < kVectors; ++c) v[c] = load(values + 16 * c);
+            BITNET_UNROLL
+            for (std::size_t i = 0; i < kQueries; ++i) {
+                const Vec16 weight = broadcast(p[i * tile.scores_stride]);
+                BITNET_UNROLL
+                for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = fma(weight, v[c], sums[i][c]);
+            }
+        }
+    });
+    BITNET_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i)
+        BITNET_UNROLL
+        for (std::size_t c = 0; c < kVectors; ++c) store(memory + i * tile.head_stride + 16 * c, sums[i][c]);
+}
+
+template <std::size_t kQueries>
+inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
+    constexpr std::size_t kVectors = kAccumulators / kQueries;
+    std::size_t d = 0;
+    for (; d + 16 * kVectors <= tile.head_stride; d += 16 * kVectors)
+        add_values_at<kQueries, kVectors>(tile, first, begin, end, d);
+    for (; d < tile.head_stride; d += 16) add_values_at<kQueries, 1>(tile, first, begin, end, d);
+}
+
+void attend(const AttentionTile& tile) {
+    // Positions that all queries of a full tile see are scored and summed for all of them at once.
+    std::size_t shared = tile.contexts[0];
+    for (std::size_t i = 1; i < tile.count; ++i) shared = tile.contexts[i] < shared ? tile.contexts[i] : shared;
+    if (tile.count < kQueryTile) shared = 0;
+    constexpr std::size_t kScored = kAccumulators / 4;  // queries whose dot products fit the registers
+    for (std::size_t i = 0; shared > 0 && i < kQueryTile; i += kScored) score<kScored>(tile, i, 0, shared);
+    float totals[kQueryTile];
+    for (std::size_t i = 0; i < tile.count; ++i) {
+        score<1>(tile, i, shared, tile.contexts[i]);
+        totals[i] = softmax_numerators(tile.scores + i * tile.scores_stride, tile.contexts[i], tile.scale);
+        for (std::size_t d = 0; d < tile.head_stride; d += 16) store(tile.sums + i * tile.head_stride + d, zero());
+    }
+    if (shared > 0) add_values<kQueryTile>(tile, 0, 0, shared);
+    for (std::size_t i = 0; i < tile.count; ++i) {
+        add_values<1>(tile, i, shared, tile.contexts[i]);
+        const Vec16 total = broadcast(totals[i]);
+        for_each_16(tile.head_dim, [&](std::size_t d, std::size_t lanes) {
+            store_lanes(tile.outputs[i] + d, div(load(tile.sums + i * tile.head_stride + d), total), lanes);
+        });
+    }
+}
+
+}  // namespace
+}  // namespace bitnet

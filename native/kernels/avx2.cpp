@@ -1,0 +1,118 @@
+// AVX2: vpmaddubsw of codes and activations into 16-bit sums, widened before they can overflow.
+#include "kernels/kernels.hpp"
+#include "kernels/unroll.hpp"
+#include "kernels/vec16_avx2.hpp"
+
+namespace bitnet {
+namespace {
+
+constexpr std::size_t kTokenTile = 2;
+
+// A pair of products is at most 2 * 3 * 128 = 768 even for the invalid code 3, so 42 of them fit an int16.
+constexpr std::size_t kColumnsPerFlush = 40 * 32;
+
+inline std::int32_t sum_of_lanes(__m256i a) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+
+inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
+    const __m256i ones = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
+    __m256i total = _mm256_setzero_si256();
+    for (std::size_t i = 0; i < n; i += 32) {
+        const __m256i values = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i));
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_maddubs_epi16(ones, values), ones16));
+    }
+    return sum_of_lanes(total);
+}
+
+template <int kRows, int kTokens>
+inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+                     std::int32_t* codes) {
+    __m256i wide[kRows][kTokens][4], sums[kRows][kTokens][4];
+    BITNET_UNROLL
+    for (int r = 0; r < kRows; ++r)
+        BITNET_UNROLL
+        for (int t = 0; t < kTokens; ++t)
+            BITNET_UNROLL
+            for (int i = 0; i < 4; ++i) wide[r][t][i] = sums[r][t][i] = _mm256_setzero_si256();
+    const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
+    const auto step = [&](const std::uint8_t* p, std::size_t row_stride, std::size_t column)
+                          __attribute__((always_inline)) {
+        BITNET_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+            if constexpr (kTokens == 1)
+                _mm_prefetch(reinterpret_cast<const char*>(p + (kRows + r) * row_stride), _MM_HINT_T0);
+            const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + r * row_stride));
+            BITNET_UNROLL
+            for (int i = 0; i < 4; ++i) {
+                const __m256i code = _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * i), low_bits);
+                BITNET_UNROLL
+                for (int t = 0; t < kTokens; ++t) {
+                    const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + column);
+                    sums[r][t][i] = _mm256_add_epi16(sums[r][t][i],
+                                                     _mm256_maddubs_epi16(code, _mm256_loadu_si256(values)));
+                }
+            }
+        }
+    };
+    const auto flush = [&]() __attribute__((always_inline)) {
+        BITNET_UNROLL
+        for (int r = 0; r < kRows; ++r)
+            BITNET_UNROLL
+            for (int t = 0; t < kTokens; ++t)
+                BITNET_UNROLL
+                for (int i = 0; i < 4; ++i) {
+                    wide[r][t][i] = _mm256_add_epi32(wide[r][t][i], _mm256_madd_epi16(sums[r][t][i], ones));
+                    sums[r][t][i] = _mm256_setzero_si256();
+                }
+    };
+    const std::size_t whole = in / 32 * 32;
+    for (std::size_t begin = 0; begin < whole; begin += kColumnsPerFlush) {
+        const std::size_t end = whole - begin < kColumnsPerFlush ? whole : begin + kColumnsPerFlush;
+        for (std::size_t column = begin; column < end; column += 32) step(w + column, in, column);
+        flush();
+    }
+    if (whole < in) {
+        std::uint8_t tail[2 * kRows][32] = {};  // twice the rows: the prefetch looks ahead
+        BITNET_UNROLL
+        for (int r = 0; r < kRows; ++r) __builtin_memcpy(tail[r], w + r * in + whole, in - whole);
+        step(tail[0], 32, whole);
+        flush();
+    }
+    BITNET_UNROLL
+    for (int r = 0; r < kRows; ++r)
+        BITNET_UNROLL
+        for (int t = 0; t < kTokens; ++t)
+            BITNET_UNROLL
+            for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = sum_of_lanes(wide[r][t][i]);
+}
+
+template <int kRows, int kTokens>
+void dot_all(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
+             std::int32_t* codes) {
+    std::size_t r = 0;
+    for (; r + kRows <= rows; r += kRows) dot_tile<kRows, kTokens>(w + r * in, in, x, x_stride, codes + r);
+    for (; r < rows; ++r) dot_tile<1, kTokens>(w + r * in, in, x, x_stride, codes + r);
+}
+
+void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
+               std::size_t tokens, std::int32_t* codes) {
+    if (tokens == 1) return dot_all<2, 1>(w, in, rows, x, x_stride, codes);
+    return dot_all<1, 2>(w, in, rows, x, x_stride, codes);
+}
+
+}  // namespace
+}  // namespace bitnet
+
+#include "kernels/table.hpp"
+
+namespace bitnet {
+
+const Kernels* avx2_kernels() {
+    static constexpr Kernels kernels = make_kernels("avx2");
+    return &kernels;
+}
+
+}  // namespace bitnet

@@ -1,0 +1,120 @@
+// AVX-512 with VNNI: vpdpbusd of unsigned codes and signed activations, 64 columns at a time.
+#include "kernels/kernels.hpp"
+#include "kernels/unroll.hpp"
+#include "kernels/vec16_avx512.hpp"
+
+namespace bitnet {
+namespace {
+
+constexpr std::size_t kTokenTile = 6;
+constexpr std::size_t kPrefetchRows = 4;
+
+inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
+    __m512i total = _mm512_setzero_si512();
+    const __m512i ones = _mm512_set1_epi8(1);
+    for (std::size_t i = 0; i < n; i += 64) total = _mm512_dpbusd_epi32(total, ones, _mm512_loadu_si512(x + i));
+    return _mm512_reduce_add_epi32(total);
+}
+
+// sums += codes * values, as _mm512_dpbusd_epi32. Written as assembly because g++ (11, 12) copies and spills the sums
+// around the intrinsic when many are alive: 420 instead of 1060 GOPS for a tile of 6 tokens (Zen 5).
+inline __attribute__((always_inline)) void add_products(__m512i& sums, __m512i codes, __m512i values) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(codes), "v"(values));
+}
+
+// The sums of four vectors.
+inline __m128i sum4(__m512i a, __m512i b, __m512i c, __m512i d) {
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    const __m512i abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+// kRows byte rows against kTokens tokens, all accumulators in registers. The codes stay where they lie in their byte, so
+// field i counts 4^i times; the sums are divided at the end, exactly, as every product is a multiple of 4^i.
+template <int kRows, int kTokens>
+inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+                     std::int32_t* codes) {
+    __m512i sums[kRows][kTokens][4];
+    BITNET_UNROLL
+    for (auto& row : sums)
+        BITNET_UNROLL
+        for (auto& token : row)
+            BITNET_UNROLL
+            for (__m512i& lanes : token) lanes = _mm512_setzero_si512();
+    const __m512i field[4] = {_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0c), _mm512_set1_epi8(0x30),
+                              _mm512_set1_epi8(static_cast<char>(0xc0))};
+    const auto step = [&](std::size_t column, const auto& load_codes) __attribute__((always_inline)) {
+        BITNET_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+            const std::uint8_t* p = w + r * in + column;
+            // Ask for the same columns of a later row; the processor alone looks ahead too little.
+            _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchRows * in), _MM_HINT_T0);
+            const __m512i bytes = load_codes(p);
+            __m512i code[4];
+            BITNET_UNROLL
+            for (int i = 0; i < 4; ++i) code[i] = _mm512_and_si512(bytes, field[i]);
+            BITNET_UNROLL
+            for (int t = 0; t < kTokens; ++t) {
+                const __m512i values = _mm512_loadu_si512(x + t * x_stride + column);
+                BITNET_UNROLL
+                for (int i = 0; i < 4; ++i) add_products(sums[r][t][i], code[i], values);
+            }
+        }
+    };
+    const std::size_t whole = in / 64 * 64;
+    for (std::size_t column = 0; column < whole; column += 64)
+        step(column, [](const std::uint8_t* p) { return _mm512_loadu_si512(p); });
+    if (whole < in) {
+        const __mmask64 mask = (std::uint64_t{1} << (in - whole)) - 1;
+        step(whole, [mask](const std::uint8_t* p) { return _mm512_maskz_loadu_epi8(mask, p); });
+    }
+    BITNET_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+        BITNET_UNROLL
+        for (int t = 0; t < kTokens; ++t) {
+            const auto& s = sums[r][t];
+            alignas(16) std::int32_t four[4];
+            _mm_store_si128(reinterpret_cast<__m128i*>(four), sum4(s[0], _mm512_srai_epi32(s[1], 2),
+                                                                   _mm512_srai_epi32(s[2], 4),
+                                                                   _mm512_srai_epi32(s[3], 6)));
+            BITNET_UNROLL
+            for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = four[i];
+        }
+    }
+}
+
+template <int kRows, int kTokens>
+void dot_all(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
+             std::int32_t* codes) {
+    std::size_t r = 0;
+    for (; r + kRows <= rows; r += kRows) dot_tile<kRows, kTokens>(w + r * in, in, x, x_stride, codes + r);
+    for (; r < rows; ++r) dot_tile<1, kTokens>(w + r * in, in, x, x_stride, codes + r);
+}
+
+void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
+               std::size_t tokens, std::int32_t* codes) {
+    switch (tokens) {
+        case 1: return dot_all<4, 1>(w, in, rows, x, x_stride, codes);
+        case 2: return dot_all<2, 2>(w, in, rows, x, x_stride, codes);
+        case 3: return dot_all<2, 3>(w, in, rows, x, x_stride, codes);
+        case 4: return dot_all<1, 4>(w, in, rows, x, x_stride, codes);
+        case 5: return dot_all<1, 5>(w, in, rows, x, x_stride, codes);
+        default: return dot_all<1, 6>(w, in, rows, x, x_stride, codes);
+    }
+}
+
+}  // namespace
+}  // namespace bitnet
+
+#include "kernels/table.hpp"
+
+namespace bitnet {
+
+const Kernels* avx512_vnni_kernels() {
+    static constexpr Kernels kernels = make_kernels("avx512_vnni");
+    return &kernels;
+}
+
+}  // namespace bitnet

@@ -1,0 +1,91 @@
+// Norm, quantiser, rotary positions, exponential: float code shared by all instruction sets, over the Vec16 in scope.
+#pragma once
+
+#include "kernels/kernels.hpp"
+
+namespace bitnet {
+namespace {
+
+// Calls body(offset, lanes) for each group of 16 elements; only the last may have fewer lanes.
+template <typename Body>
+inline void for_each_16(std::size_t n, Body body) {
+    std::size_t i = 0;
+    for (; i + 16 <= n; i += 16) body(i, std::size_t{16});
+    if (i < n) body(i, n - i);
+}
+inline Vec16 load_lanes(const float* p, std::size_t n) { return n == 16 ? load(p) : load_first(p, n); }
+inline void store_lanes(float* p, Vec16 a, std::size_t n) { n == 16 ? store(p, a) : store_first(p, a, n); }
+
+// exp by Cephes' polynomial, 1 to 2 ulp. Clamped to -87..88, where the result is a normal number.
+inline Vec16 exponential(Vec16 x) {
+    x = min(max(x, broadcast(-87.0f)), broadcast(88.0f));
+    const Vec16 n = round_even(mul(x, broadcast(1.44269504f)));
+    Vec16 r = fma(n, broadcast(-0.693359375f), x);
+    r = fma(n, broadcast(2.12194440e-4f), r);
+    Vec16 p = broadcast(1.9875691500e-4f);
+    p = fma(p, r, broadcast(1.3981999507e-3f));
+    p = fma(p, r, broadcast(8.3334519073e-3f));
+    p = fma(p, r, broadcast(4.1665795894e-2f));
+    p = fma(p, r, broadcast(1.6666665459e-1f));
+    p = fma(p, r, broadcast(5.0000001201e-1f));
+    p = fma(p, mul(r, r), add(r, broadcast(1.0f)));
+    return scale_by_power(p, n);
+}
+
+inline Vec16 activate(Vec16 gate, HiddenAct act) {
+    if (act == HiddenAct::relu2) {
+        const Vec16 positive = max(gate, zero());
+        return mul(positive, positive);
+    }
+    const Vec16 one = broadcast(1.0f);
+    return div(gate, add(one, exponential(sub(zero(), gate))));
+}
+
+void widen(const std::uint8_t* bits, std::size_t n, float* out) {
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        store_lanes(out + i, lanes == 16 ? load_bfloat16(bits + 2 * i) : load_bfloat16_first(bits + 2 * i, lanes), lanes);
+    });
+}
+
+void rmsnorm(const float* x, const float* gain, float eps, std::size_t n, float* out) {
+    Vec16 squares = zero();
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        const Vec16 v = load_lanes(x + i, lanes);
+        squares = fma(v, v, squares);
+    });
+    const Vec16 root = broadcast(square_root(sum(squares) / static_cast<float>(n) + eps));
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        const Vec16 unit = div(load_lanes(x + i, lanes), root);
+        store_lanes(out + i, mul(load_lanes(gain + i, lanes), unit), lanes);
+    });
+}
+
+void quantize(const float* x, std::size_t n, std::int8_t* values, float* scale, std::int32_t* sum_of_values) {
+    Vec16 largest_of_lanes = zero();
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        largest_of_lanes = max(abs(load_lanes(x + i, lanes)), largest_of_lanes);
+    });
+    const float absmax = largest(largest_of_lanes);
+    *scale = 127.0f / (absmax > 1e-5f ? absmax : 1e-5f);
+    const Vec16 s = broadcast(*scale);
+    // Clamping before rounding gives what clip(rint(..)) gives, and never converts NaN.
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        const Vec16 scaled = mul(load_lanes(x + i, lanes), s);
+        store_int8(values + i, min(max(scaled, broadcast(-128.0f)), broadcast(127.0f)));
+    });
+    const std::size_t padded = (n + 63) / 64 * 64;
+    for (std::size_t i = (n + 15) / 16 * 16; i < padded; ++i) values[i] = 0;
+    *sum_of_values = sum_int8(values, padded);
+}
+
+void rope(const float* x, const float* cos, const float* sin, std::size_t half, float* out) {
+    for_each_16(half, [&](std::size_t i, std::size_t lanes) {
+        const Vec16 c = load_lanes(cos + i, lanes), s = load_lanes(sin + i, lanes);
+        const Vec16 first = load_lanes(x + i, lanes), second = load_lanes(x + half + i, lanes);
+        store_lanes(out + i, sub(mul(first, c), mul(second, s)), lanes);
+        store_lanes(out + half + i, add(mul(second, c), mul(first, s)), lanes);
+    });
+}
+
+}  // namespace
+}  // namespace bitnet

@@ -1,0 +1,89 @@
+// The table of kernels. Each instruction set fills one, from the same float code over its own Vec16
+// (16 float lanes) and with an integer product of its own. All tables give bit-identical results: every float sum runs in
+// 16 lanes of fused multiply-add (lane l takes elements l, l + 16, ...), lanes then added pairwise (8, 4, 2, 1).
+//
+// Every translation unit under kernels/ that is built with instruction set flags keeps its code in anonymous namespaces
+// and calls no inline function of the standard library: the linker may keep any one copy of such a function, and if it
+// kept the AVX-512 one, every other variant would crash on a lesser CPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet {
+
+// Ternary weights as checkpoints pack them: bits 2i..2i+1 of byte [r, c] hold row i * quarter + r, column c, as T + 1.
+// `packed` may have any alignment.
+struct TernaryMatrix {
+    const std::uint8_t* packed;
+    std::size_t quarter;  // rows of bytes, a quarter of the outputs
+    std::size_t in;       // columns
+    float scale;
+};
+
+// Quantised rows of tokens. `stride` is a multiple of 64 and values beyond the columns are zeros.
+struct Activations {
+    const std::int8_t* values;
+    std::size_t stride;
+    const float* scales;       // s of q = rint(x * s), one a token
+    const std::int32_t* sums;  // sum of the values, one a token
+    std::size_t tokens;
+};
+
+enum class HiddenAct { relu2, silu };
+
+constexpr std::size_t kQueryTile = 4;
+
+// Up to four queries that read the same key/value head of one sequence. Position p is row p % block_size of block
+// blocks[p / block_size]; keys and values of a block lie block_stride floats after those of the block before.
+struct AttentionTile {
+    const float* queries[kQueryTile];   // head_stride floats each, zeros beyond head_dim
+    float* outputs[kQueryTile];         // head_dim floats each
+    std::size_t contexts[kQueryTile];   // how many positions each query sees, itself included
+    std::size_t count;                  // queries in use
+    const float* keys;
+    const float* values;
+    const std::int32_t* blocks;
+    std::size_t block_size;
+    std::size_t block_stride;
+    std::size_t head_dim;
+    std::size_t head_stride;     // head_dim rounded up to a multiple of 16
+    float scale;                 // of q . k
+    float* scores;               // scratch, kQueryTile rows of scores_stride floats
+    std::size_t scores_stride;   // at least the longest context
+    float* sums;                 // scratch, kQueryTile rows of head_stride floats
+};
+
+struct Kernels {
+    const char* name;
+    // bfloat16 bits at any alignment to float32.
+    void (*widen)(const std::uint8_t* bits, std::size_t n, float* out);
+    // out = gain * (x / sqrt(mean(x^2) + eps)); out may be x.
+    void (*rmsnorm)(const float* x, const float* gain, float eps, std::size_t n, float* out);
+    // Numerics contract: values = rint(x * s), padded with zeros to a multiple of 64.
+    void (*quantize)(const float* x, std::size_t n, std::int8_t* values, float* scale, std::int32_t* sum);
+    // Rotates one head of 2 * half floats: x * cos + concat(-x[half:], x[:half]) * sin, without fused multiply-add.
+    void (*rope)(const float* x, const float* cos, const float* sin, std::size_t half, float* out);
+    // out[t, row] = y for the outputs of byte rows first..last: i * quarter + r for each r and i = 0..3.
+    void (*linear)(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
+                   std::size_t out_stride);
+    // out[t, row] += y.
+    void (*linear_add)(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last,
+                       float* out, std::size_t out_stride);
+    // out[t, row] = act(gate) * up.
+    void (*gate_up)(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up,
+                    const Activations& up_x, HiddenAct act, std::size_t first, std::size_t last, float* out,
+                    std::size_t out_stride);
+    void (*attend)(const AttentionTile& tile);
+    // out[t, row] = x[t] . weights[row] for rows first..last of bfloat16 weights [rows, in] at any alignment.
+    void (*logits)(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
+                   std::size_t x_stride, std::size_t tokens, float* out, std::size_t out_stride);
+};
+
+// One for each instruction set; on other architectures than its own it is not defined.
+const Kernels* scalar_kernels();
+const Kernels* avx2_kernels();
+const Kernels* avx512_vnni_kernels();
+const Kernels* neon_kernels();
+
+}  // namespace bitnet

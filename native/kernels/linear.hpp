@@ -1,0 +1,136 @@
+// BitLinear and the output head over the integer product and the Vec16 in scope.
+#pragma once
+
+#include "kernels/elementwise.hpp"
+#include "kernels/unroll.hpp"
+
+namespace bitnet {
+namespace {
+
+// The integer product's unit of work: up to 16 byte rows (64 outputs) against up to kTokenTile tokens, so that the
+// activations of a tile stay in the first-level cache while all rows of the block pass by. dot_block, of each
+// instruction set, writes sum(code * x) to codes[token][i][row].
+constexpr std::size_t kBlockRows = 16;
+using CodeSums = std::int32_t[kTokenTile][4][kBlockRows];
+
+inline void dot_rows(const TernaryMatrix& weight, std::size_t row, std::size_t rows, const Activations& x,
+                     std::size_t token, std::size_t tokens, CodeSums& codes) {
+    dot_block(weight.packed + row * weight.in, weight.in, rows, x.values + token * x.stride, x.stride, tokens,
+              &codes[0][0][0]);
+}
+
+// Calls body(row, rows, token, tokens) for every block; tiles of tokens have nearly equal sizes.
+template <typename Body>
+inline void for_each_block(std::size_t first, std::size_t last, std::size_t tokens, Body body) {
+    const std::size_t tiles = (tokens + kTokenTile - 1) / kTokenTile;
+    for (std::size_t row = first; row < last; row += kBlockRows) {
+        const std::size_t rows = last - row < kBlockRows ? last - row : kBlockRows;
+        for (std::size_t tile = 0; tile < tiles; ++tile) {
+            const std::size_t begin = tokens * tile / tiles;
+            body(row, rows, begin, tokens * (tile + 1) / tiles - begin);
+        }
+    }
+}
+
+// y = float(acc) * (w / s), with acc = sum(code * x) - sum(x) because code = T + 1.
+inline Vec16 dequantize(const std::int32_t* codes, const TernaryMatrix& weight, const Activations& x,
+                        std::size_t token) {
+    return mul(load_difference(codes, x.sums[token]), broadcast(weight.scale / x.scales[token]));
+}
+
+template <bool kAdd>
+inline void multiply(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
+                     std::size_t out_stride) {
+    CodeSums codes = {};
+    for_each_block(first, last, x.tokens, [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
+        dot_rows(weight, row, rows, x, token, tokens, codes);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            for (std::size_t i = 0; i < 4; ++i) {
+                float* y = out + (token + t) * out_stride + i * weight.quarter + row;
+                const Vec16 product = dequantize(codes[t][i], weight, x, token + t);
+                store_lanes(y, kAdd ? add(load_lanes(y, rows), product) : product, rows);
+            }
+        }
+    });
+}
+
+void linear(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
+            std::size_t out_stride) {
+    multiply<false>(weight, x, first, last, out, out_stride);
+}
+
+void linear_add(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
+                std::size_t out_stride) {
+    multiply<true>(weight, x, first, last, out, out_stride);
+}
+
+void gate_up(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up, const Activations& up_x,
+             HiddenAct act, std::size_t first, std::size_t last, float* out, std::size_t out_stride) {
+    CodeSums gate_codes = {}, up_codes = {};
+    for_each_block(first, last, gate_x.tokens,
+                   [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
+                       dot_rows(gate, row, rows, gate_x, token, tokens, gate_codes);
+                       dot_rows(up, row, rows, up_x, token, tokens, up_codes);
+                       for (std::size_t t = 0; t < tokens; ++t) {
+                           for (std::size_t i = 0; i < 4; ++i) {
+                               const Vec16 g = activate(dequantize(gate_codes[t][i], gate, gate_x, token + t), act);
+                               const Vec16 u = dequantize(up_codes[t][i], up, up_x, token + t);
+                               float* y = out + (token + t) * out_stride + i * gate.quarter + row;
+                               store_lanes(y, mul(g, u), rows);
+                           }
+                       }
+                   });
+}
+
+constexpr std::size_t kHeadRows = 4;
+
+// kHeadRows weight rows against kTokens tokens; rows beyond `rows` repeat the first one and are not stored.
+template <std::size_t kTokens>
+inline void logits_tile(const std::uint8_t* weights, std::size_t in, std::size_t rows, const float* x,
+                        std::size_t x_stride, float* out, std::size_t out_stride) {
+    Vec16 sums[kTokens][kHeadRows];
+    const std::uint8_t* row[kHeadRows];
+    BITNET_UNROLL
+    for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (r < rows ? r : 0) * 2 * in;
+    BITNET_UNROLL
+    for (auto& token : sums)
+        BITNET_UNROLL
+        for (Vec16& lanes : token) lanes = zero();
+    for_each_16(in, [&](std::size_t i, std::size_t lanes) {
+        Vec16 w[kHeadRows];
+        BITNET_UNROLL
+        for (std::size_t r = 0; r < kHeadRows; ++r) {
+            __builtin_prefetch(row[r] + 2 * i + kHeadRows * 2 * in);
+            w[r] = lanes == 16 ? load_bfloat16(row[r] + 2 * i) : load_bfloat16_first(row[r] + 2 * i, lanes);
+        }
+        BITNET_UNROLL
+        for (std::size_t t = 0; t < kTokens; ++t) {
+            const Vec16 v = load_lanes(x + t * x_stride + i, lanes);
+            BITNET_UNROLL
+            for (std::size_t r = 0; r < kHeadRows; ++r) sums[t][r] = fma(v, w[r], sums[t][r]);
+        }
+    });
+    BITNET_UNROLL
+    for (std::size_t t = 0; t < kTokens; ++t) {
+        float dots[4];
+        sum4(sums[t], dots);
+        for (std::size_t r = 0; r < rows; ++r) out[t * out_stride + r] = dots[r];
+    }
+}
+
+void logits(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
+            std::size_t x_stride, std::size_t tokens, float* out, std::size_t out_stride) {
+    constexpr std::size_t kTokens = kAccumulators / kHeadRows;
+    for (std::size_t row = first; row < last; row += kHeadRows) {
+        const std::size_t rows = last - row < kHeadRows ? last - row : kHeadRows;
+        const std::uint8_t* w = weights + row * 2 * in;
+        std::size_t t = 0;
+        for (; t + kTokens <= tokens; t += kTokens)
+            logits_tile<kTokens>(w, in, rows, x + t * x_stride, x_stride, out + t * out_stride + row, out_stride);
+        for (; t < tokens; ++t)
+            logits_tile<1>(w, in, rows, x + t * x_stride, x_stride, out + t * out_stride + row, out_stride);
+    }
+}
+
+}  // namespace
+}  // namespace bitnet

@@ -1,0 +1,43 @@
+// Plain C++: any processor, and the yardstick of the other instruction sets.
+#include "kernels/kernels.hpp"
+#include "kernels/vec16_scalar.hpp"
+
+namespace bitnet {
+namespace {
+
+constexpr std::size_t kTokenTile = 4;
+
+inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
+    std::int32_t total = 0;
+    for (std::size_t i = 0; i < n; ++i) total += x[i];
+    return total;
+}
+
+void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
+               std::size_t tokens, std::int32_t* codes) {
+    for (std::size_t t = 0; t < tokens; ++t) {
+        const std::int8_t* values = x + t * x_stride;
+        for (std::size_t r = 0; r < rows; ++r) {
+            std::int32_t sums[4] = {};
+            for (std::size_t column = 0; column < in; ++column) {
+                const int byte = w[r * in + column];
+                for (int i = 0; i < 4; ++i) sums[i] += (byte >> (2 * i) & 3) * values[column];
+            }
+            for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = sums[i];
+        }
+    }
+}
+
+}  // namespace
+}  // namespace bitnet
+
+#include "kernels/table.hpp"
+
+namespace bitnet {
+
+const Kernels* scalar_kernels() {
+    static constexpr Kernels kernels = make_kernels("scalar");
+    return &kernels;
+}
+
+}  // namespace bitnet

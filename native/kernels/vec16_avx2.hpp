@@ -1,0 +1,117 @@
+// Vec16 for AVX2 and FMA: two registers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet {
+namespace {
+
+struct Vec16 {
+    __m256 low, high;
+};
+
+constexpr int kAccumulators = 4;
+
+// Eight all-ones then eight zeros: loading at 8 - n gives a mask of the first n lanes.
+alignas(64) constexpr std::int32_t kLaneMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+
+inline __m256i first_lanes(std::size_t n) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMasks + 8 - (n < 8 ? n : 8)));
+}
+
+inline Vec16 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+inline Vec16 broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Vec16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline Vec16 load_first(const float* p, std::size_t n) {
+    const __m256 low = _mm256_maskload_ps(p, first_lanes(n));
+    return {low, n > 8 ? _mm256_maskload_ps(p + 8, first_lanes(n - 8)) : _mm256_setzero_ps()};
+}
+inline void store(float* p, Vec16 a) {
+    _mm256_storeu_ps(p, a.low);
+    _mm256_storeu_ps(p + 8, a.high);
+}
+inline void store_first(float* p, Vec16 a, std::size_t n) {
+    _mm256_maskstore_ps(p, first_lanes(n), a.low);
+    if (n > 8) _mm256_maskstore_ps(p + 8, first_lanes(n - 8), a.high);
+}
+
+inline __m256 widen_bits(__m128i bits) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+inline Vec16 load_bfloat16(const std::uint8_t* p) {
+    return {widen_bits(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+            widen_bits(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16)))};
+}
+inline Vec16 load_bfloat16_first(const std::uint8_t* p, std::size_t n) {
+    std::uint8_t padded[32] = {};
+    __builtin_memcpy(padded, p, 2 * n);
+    return load_bfloat16(padded);
+}
+
+inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
+    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8));
+    const __m256i m = _mm256_set1_epi32(minus);
+    return {_mm256_cvtepi32_ps(_mm256_sub_epi32(low, m)), _mm256_cvtepi32_ps(_mm256_sub_epi32(high, m))};
+}
+inline void store_int8(std::int8_t* p, Vec16 a) {
+    const __m256i words = _mm256_permute4x64_epi64(
+        _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)), 0xd8);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
+
+inline Vec16 add(Vec16 a, Vec16 b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
+inline Vec16 sub(Vec16 a, Vec16 b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
+inline Vec16 mul(Vec16 a, Vec16 b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
+inline Vec16 div(Vec16 a, Vec16 b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
+    return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+inline Vec16 max(Vec16 a, Vec16 b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
+inline Vec16 min(Vec16 a, Vec16 b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
+inline Vec16 abs(Vec16 a) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
+}
+inline Vec16 round_even(Vec16 a) {
+    constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    return {_mm256_round_ps(a.low, kMode), _mm256_round_ps(a.high, kMode)};
+}
+inline __m256 scale_by_power(__m256 a, __m256 n) {
+    const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent));
+}
+inline Vec16 scale_by_power(Vec16 a, Vec16 n) {
+    return {scale_by_power(a.low, n.low), scale_by_power(a.high, n.high)};
+}
+inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+
+inline __m128 fold_to_four(Vec16 a) {
+    const __m256 eight = _mm256_add_ps(a.low, a.high);
+    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+}
+inline float sum(Vec16 a) {
+    const __m128 four = fold_to_four(a);
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline void sum4(const Vec16 (&a)[4], float* out) {
+    const __m128 f0 = fold_to_four(a[0]), f1 = fold_to_four(a[1]);
+    const __m128 f2 = fold_to_four(a[2]), f3 = fold_to_four(a[3]);
+    const __m128 two01 = _mm_add_ps(_mm_unpacklo_ps(f0, f1), _mm_unpackhi_ps(f0, f1));
+    const __m128 two23 = _mm_add_ps(_mm_unpacklo_ps(f2, f3), _mm_unpackhi_ps(f2, f3));
+    _mm_storeu_ps(out, _mm_add_ps(_mm_movelh_ps(two01, two23), _mm_movehl_ps(two23, two01)));
+}
+inline float largest(Vec16 a) {
+    const __m256 eight = _mm256_max_ps(a.low, a.high);
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+}  // namespace
+}  // namespace bitnet

@@ -1,0 +1,41 @@
+#include "kv_cache.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "errors.hpp"
+
+namespace bitnet {
+
+LazyMemory::LazyMemory(std::size_t bytes) : bytes_(bytes) {
+    constexpr int kProtection = PROT_READ | PROT_WRITE;
+    void* data = mmap(nullptr, bytes, kProtection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (data == MAP_FAILED)
+        throw DeviceError("no memory for a key/value cache of " + std::to_string(bytes >> 20) + " MiB (" +
+                          std::strerror(errno) + "); ask for a smaller context or batch");
+    data_ = data;
+}
+
+LazyMemory::~LazyMemory() {
+    if (data_ != nullptr) munmap(data_, bytes_);
+}
+
+KVCache::KVCache(const Shape& shape, std::size_t blocks, std::size_t block_size)
+    : blocks_(blocks), block_size_(block_size), kv_heads_(shape.kv_heads), head_stride_(shape.head_stride()) {
+    if (blocks == 0 || block_size == 0) throw std::invalid_argument("num_blocks and block_size must be at least 1");
+    std::size_t floats, bytes;
+    if (__builtin_mul_overflow(shape.layers * 2 * kv_heads_ * head_stride_, block_size, &block_stride_) ||
+        __builtin_mul_overflow(block_stride_, blocks, &floats) ||
+        __builtin_mul_overflow(floats, sizeof(float), &bytes) ||
+        bytes > static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()))
+        throw DeviceError("a key/value cache of " + std::to_string(blocks) + " blocks of " +
+                          std::to_string(block_size) + " positions is larger than any memory; ask for fewer");
+    memory_ = LazyMemory(bytes);
+}
+
+}  // namespace bitnet

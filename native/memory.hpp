@@ -1,0 +1,66 @@
+// Memory for activations and the key/value cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+namespace bitnet {
+
+inline std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Zeros at a 64-byte boundary. Elements are not preserved when it grows.
+template <typename T>
+class Buffer {
+  public:
+    Buffer() = default;
+    explicit Buffer(std::size_t size) { grow(size); }
+    Buffer(Buffer&& other) noexcept { *this = std::move(other); }
+    Buffer& operator=(Buffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~Buffer() { std::free(data_); }
+
+    void grow(std::size_t size) {
+        if (size <= size_) return;
+        std::free(data_);
+        size_ = 0;
+        const std::size_t bytes = round_up(size * sizeof(T), 64);
+        data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+        if (data_ == nullptr) throw std::bad_alloc();
+        __builtin_memset(static_cast<void*>(data_), 0, bytes);
+        size_ = size;
+    }
+    T* data() { return data_; }
+    const T* data() const { return data_; }
+    T& operator[](std::size_t i) { return data_[i]; }
+
+  private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+// Address space whose pages come into being, as zeros, when they are first touched.
+class LazyMemory {
+  public:
+    LazyMemory() = default;
+    explicit LazyMemory(std::size_t bytes);  // throws DeviceError
+    LazyMemory(LazyMemory&& other) noexcept { *this = std::move(other); }
+    LazyMemory& operator=(LazyMemory&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~LazyMemory();
+
+    void* data() const { return data_; }
+
+  private:
+    void* data_ = nullptr;
+    std::size_t bytes_ = 0;
+};
+
+}  // namespace bitnet

@@ -1,0 +1,217 @@
+// Checks every kernel table this processor can run against the scalar one, bit for bit, and whole steps of a random
+// model across tables, thread counts and chunkings. Prints a digest of all results: it must be the same on every
+// architecture, which the tests verify with an emulator (tests/backends/cpu/test_native.py).
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "decoder.hpp"
+#include "kernels/select.hpp"
+
+namespace {
+
+using namespace bitnet;
+
+// The same numbers everywhere, as <random>'s distributions are not.
+class Random {
+  public:
+    std::uint32_t bits() {
+        state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+        return static_cast<std::uint32_t>(state_ >> 33);
+    }
+    float number() { return static_cast<float>(bits() % 20001) / 10000.0f - 1.0f; }
+    std::vector<float> floats(std::size_t n, float scale = 1.0f, float offset = 0.0f) {
+        std::vector<float> values(n);
+        for (float& value : values) value = scale * number() + offset;
+        return values;
+    }
+    std::vector<std::uint8_t> codes(std::size_t n) {
+        std::vector<std::uint8_t> bytes(n);
+        for (std::uint8_t& byte : bytes)
+            byte = static_cast<std::uint8_t>(bits() % 3 | bits() % 3 << 2 | bits() % 3 << 4 | bits() % 3 << 6);
+        return bytes;
+    }
+    std::vector<std::uint8_t> bfloat16(std::size_t n) {
+        std::vector<std::uint8_t> bytes(2 * n + 1);  // used from byte 1 on: at odd addresses
+        for (std::size_t i = 0; i < n; ++i) {
+            const float value = number();
+            std::memcpy(&bytes[2 * i + 1], reinterpret_cast<const char*>(&value) + 2, 2);
+        }
+        return bytes;
+    }
+
+  private:
+    std::uint64_t state_ = 1;
+};
+
+int failures = 0;
+std::uint64_t digest = 14695981039346656037u;
+
+// Only the scalar table's results, which every architecture has.
+void note(const Kernels& kernels, const std::vector<float>& values) {
+    if (&kernels != scalar_kernels()) return;
+    for (float value : values) {
+        std::uint32_t bits;
+        std::memcpy(&bits, &value, 4);
+        digest = (digest ^ bits) * 1099511628211u;
+    }
+}
+
+void expect(bool same, const std::string& what) {
+    if (same) return;
+    std::printf("FAILED: %s\n", what.c_str());
+    ++failures;
+}
+
+bool identical(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), 4 * a.size()) == 0;
+}
+
+// Quantised random activations; all tables must agree on them.
+struct Rows {
+    Rows(Random& random, const Kernels& kernels, std::size_t tokens, std::size_t in)
+        : stride(round_up(in, 64)), x(random.floats(tokens * in, 3.0f)), values(tokens * stride), scales(tokens),
+          sums(tokens) {
+        for (std::size_t t = 0; t < tokens; ++t)
+            kernels.quantize(x.data() + t * in, in, values.data() + t * stride, &scales[t], &sums[t]);
+    }
+    Activations view() const { return {values.data(), stride, scales.data(), sums.data(), scales.size()}; }
+    std::size_t stride;
+    std::vector<float> x;
+    std::vector<std::int8_t> values;
+    std::vector<float> scales;
+    std::vector<std::int32_t> sums;
+};
+
+void test_linear(std::size_t quarter, std::size_t in, std::size_t tokens) {
+    const std::string sizes = std::to_string(quarter) + " x " + std::to_string(in) + " x " + std::to_string(tokens);
+    Random random;
+    const std::vector<std::uint8_t> codes = random.codes(quarter * in + 1);
+    const TernaryMatrix weight{codes.data() + 1, quarter, in, 1.0f};  // at an odd address
+    const std::size_t out = 4 * quarter;
+    std::vector<float> expected(tokens * out), gated;
+    for (const Kernels* kernels : available_kernels()) {
+        Random again;
+        const Rows rows(again, *kernels, tokens, in);
+        for (std::size_t t = 0; t < tokens; ++t)
+            for (std::size_t o = 0; o < out; ++o) {
+                std::int32_t sum = 0;
+                for (std::size_t c = 0; c < in; ++c)
+                    sum += ((weight.packed[o % quarter * in + c] >> (2 * (o / quarter)) & 3) - 1) *
+                           rows.values[t * rows.stride + c];
+                expected[t * out + o] = static_cast<float>(sum) * (1.0f / rows.scales[t]);
+            }
+        std::vector<float> y(tokens * out);
+        kernels->linear(weight, rows.view(), 0, quarter, y.data(), out);
+        expect(identical(y, expected), std::string(kernels->name) + " linear " + sizes);
+        note(*kernels, y);
+        for (HiddenAct act : {HiddenAct::relu2, HiddenAct::silu}) {
+            kernels->gate_up(weight, rows.view(), weight, rows.view(), act, 0, quarter, y.data(), out);
+            scalar_kernels()->gate_up(weight, rows.view(), weight, rows.view(), act, 0, quarter, expected.data(), out);
+            expect(identical(y, expected), std::string(kernels->name) + " gate_up " + sizes);
+            note(*kernels, y);
+        }
+    }
+}
+
+void test_floats(std::size_t n) {
+    std::vector<std::vector<float>> results;
+    for (const Kernels* kernels : available_kernels()) {
+        Random random;
+        const std::vector<float> x = random.floats(3 * n, 4.0f), gain = random.floats(n, 0.5f, 1.0f);
+        const std::vector<std::uint8_t> table = random.bfloat16(37 * n);
+        std::vector<float> all(n);
+        kernels->rmsnorm(x.data(), gain.data(), 1e-5f, n, all.data());
+        std::vector<float> wide(n), rotated(2 * (n / 2)), logits(3 * 37);
+        kernels->widen(table.data() + 1, n, wide.data());
+        kernels->rope(x.data(), gain.data(), x.data() + n, n / 2, rotated.data());
+        kernels->logits(table.data() + 1, n, 0, 37, x.data(), n, 3, logits.data(), 37);
+        for (const auto* part : {&wide, &rotated, &logits}) all.insert(all.end(), part->begin(), part->end());
+        results.push_back(all);
+        note(*kernels, all);
+        expect(identical(results[0], all), std::string(kernels->name) + " float kernels of " + std::to_string(n));
+    }
+}
+
+// A model whose every array belongs to it.
+struct RandomModel {
+    explicit RandomModel(bool llama) {
+        Random random;
+        Shape& shape = model.shape;
+        shape = {97, 72, 148, 2, llama ? 3u : 8u, llama ? 3u : 2u, 24, 1e-5f, 1e-6f,
+                 llama ? HiddenAct::silu : HiddenAct::relu2};
+        model.context = 320;
+        model.embedding = keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1;
+        model.head = keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1;
+        const auto gain = [&](std::size_t n) { return keep(floats, random.floats(n, 0.5f, 1.0f)); };
+        const auto linear = [&](std::size_t out, std::size_t in) {
+            return Linear{{keep(bytes, random.codes(out / 4 * in)), out / 4, in, 0.1f}, llama ? gain(in) : nullptr};
+        };
+        model.norm = gain(shape.hidden);
+        model.cos = keep(floats, random.floats(model.context * shape.head_dim / 2));
+        model.sin = keep(floats, random.floats(model.context * shape.head_dim / 2));
+        const std::size_t query = shape.query_features(), kv = shape.kv_features();
+        for (std::size_t l = 0; l < shape.layers; ++l)
+            model.layers.push_back({gain(shape.hidden), gain(shape.hidden), llama ? nullptr : gain(query),
+                                    llama ? nullptr : gain(shape.intermediate), linear(query, shape.hidden),
+                                    linear(kv, shape.hidden), linear(kv, shape.hidden), linear(shape.hidden, query),
+                                    linear(shape.intermediate, shape.hidden), linear(shape.intermediate, shape.hidden),
+                                    linear(shape.hidden, shape.intermediate)});
+    }
+    template <typename T>
+    static const T* keep(std::vector<std::vector<T>>& arrays, std::vector<T> array) {
+        arrays.push_back(std::move(array));
+        return arrays.back().data();
+    }
+    Model model;
+    std::vector<std::vector<float>> floats;
+    std::vector<std::vector<std::uint8_t>> bytes;
+};
+
+// More than one internal chunk of the decoder.
+constexpr std::size_t kTokens = 260;
+
+std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t threads, std::size_t step) {
+    constexpr std::size_t kBlock = 8;
+    Random random;
+    std::vector<std::int32_t> ids(kTokens), blocks(kTokens / kBlock + 1), rows(kTokens);
+    for (std::size_t i = 0; i < kTokens; ++i) ids[i] = static_cast<std::int32_t>(random.bits() % model.shape.vocab);
+    for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<std::int32_t>(i * 5 % blocks.size());
+    for (std::size_t i = 0; i < kTokens; ++i) rows[i] = static_cast<std::int32_t>(i);
+    Decoder decoder(model, kernels, threads);
+    decoder.allocate(blocks.size(), kBlock);
+    std::vector<float> logits(kTokens * model.shape.vocab);
+    for (std::size_t begin = 0; begin < kTokens; begin += step) {
+        const std::size_t count = begin + step < kTokens ? step : kTokens - begin;
+        const std::int32_t starts[2] = {0, static_cast<std::int32_t>(count)};
+        const std::int32_t position = static_cast<std::int32_t>(begin);
+        decoder.forward({ids.data() + begin, count, starts, &position, 1, blocks.data(), blocks.size(), rows.data(), count},
+                        logits.data() + begin * model.shape.vocab);
+    }
+    return logits;
+}
+
+void test_steps(bool llama) {
+    const RandomModel random(llama);
+    const std::vector<float> expected = run(random.model, *scalar_kernels(), 1, kTokens);
+    note(*scalar_kernels(), expected);
+    constexpr std::size_t kSteps[] = {kTokens, 37, 1};  // on 1, 2 and 3 threads
+    for (const Kernels* kernels : available_kernels())
+        for (std::size_t i = 0; i < 3; ++i)
+            expect(identical(run(random.model, *kernels, i + 1, kSteps[i]), expected),
+                   std::string(kernels->name) + " steps of " + std::to_string(kSteps[i]));
+}
+
+}  // namespace
+
+int main() {
+    for (std::size_t tokens : {1, 2, 3, 4, 5, 6, 7, 13}) test_linear(21, 147, tokens);
+    for (std::size_t in : {1, 16, 63, 64, 65, 640, 1300, 2600}) test_linear(18, in, 5);
+    for (std::size_t n : {2, 15, 16, 17, 100, 513}) test_floats(n);
+    for (bool llama : {false, true}) test_steps(llama);
+    std::string names;
+    for (const Kernels* kernels : available_kernels()) names += std::string(" ") + kernels->name;
+    if (failures == 0) std::printf("ok digest %016llx%s\n", static_cast<unsigned long long>(digest), names.c_str());
+    return failures == 0 ? 0 : 1;
+}

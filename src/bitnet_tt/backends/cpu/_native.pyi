@@ -1,0 +1,72 @@
+"""The native module, built from native/ by CMake. Arrays are C-contiguous."""
+
+from collections.abc import Sequence
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+class HiddenAct(Enum):
+    relu2 = 0
+    silu = 1
+
+class Shape:
+    def __init__(
+        self,
+        *,
+        vocab: int,
+        hidden: int,
+        intermediate: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        norm_eps: float,
+        input_norm_eps: float,
+        act: HiddenAct,
+    ) -> None: ...
+
+class Linear:
+    def __init__(self, packed: NDArray[np.uint8], scale: float, input_norm: NDArray[np.float32] | None) -> None: ...
+
+class Layer:
+    def __init__(
+        self,
+        input_layernorm: NDArray[np.float32],
+        post_attention_layernorm: NDArray[np.float32],
+        attn_sub_norm: NDArray[np.float32] | None,
+        ffn_sub_norm: NDArray[np.float32] | None,
+        linears: Sequence[Linear],
+    ) -> None: ...
+
+class Decoder:
+    def __init__(
+        self,
+        *,
+        shape: Shape,
+        embedding: NDArray[np.uint8],
+        layers: Sequence[Layer],
+        norm: NDArray[np.float32],
+        head: NDArray[np.uint8],
+        cos: NDArray[np.float32],
+        sin: NDArray[np.float32],
+        threads: int,
+        isa: str,
+    ) -> None: ...
+    def allocate(self, num_blocks: int, block_size: int) -> None: ...
+    def forward(
+        self,
+        token_ids: NDArray[np.int32],
+        starts: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        block_tables: NDArray[np.int32],
+        logit_rows: NDArray[np.int32],
+        logits: NDArray[np.float32],
+    ) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+
+def available_isas() -> list[str]: ...
+def quantize(x: NDArray[np.float32], isa: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]: ...
+def bit_linear(linear: Linear, x: NDArray[np.float32], isa: str) -> NDArray[np.float32]: ...

@@ -1,0 +1,159 @@
+"""CPUBackend: checks what comes from outside, then hands it to the native decoder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.cpu import _native
+from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
+from bitnet_tt.backends.cpu.load import load_head, load_layer, load_norm
+from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import CheckpointError, DeviceError
+from bitnet_tt.weights import ModelWeights
+
+RopeTables = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+# A buffer for more rows of logits than this is given back when a later step needs few.
+_KEPT_LOGIT_ROWS = 64
+
+
+def available_isas() -> list[str]:
+    """Names of the instruction sets this processor can run, fastest first; `scalar` is always among them."""
+    return _native.available_isas()
+
+
+class CPUBackend:
+    """The numerics contract on the CPU. Logits do not depend on `threads`, `isa`, or anything else in a batch.
+
+    Weights are used where they lie and are kept alive. One step runs at a time, on a fixed team of threads and without
+    the GIL. A process forked after the backend was made must make its own.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: ModelWeights,
+        *,
+        rope: RopeTables | None = None,
+        threads: int | None = None,
+        isa: str | None = None,
+        context_length: int | None = None,
+    ) -> None:
+        """Check the weights and start the threads.
+
+        Args:
+            config: The model's shape.
+            weights: Its weights.
+            rope: cos and sin, float32 [context, head_dim / 2]; None computes them.
+            threads: How many threads; None for as many as there are physical cores available to this process.
+            isa: One of `available_isas()`; None for the fastest.
+            context_length: Longest sequence; None for what the model was made for.
+
+        Raises:
+            CheckpointError: An array has the wrong dtype or shape; the message names it.
+            DeviceError: An instruction set this processor does not have, or threads the system refuses.
+        """
+        if threads is None:
+            threads = physical_cores()
+        if threads < 1:
+            raise DeviceError(f"threads is {threads}; it must be at least 1")
+        if len(weights.layers) != config.num_hidden_layers:
+            raise CheckpointError(
+                f"the model has {len(weights.layers)} layers; its config asks for {config.num_hidden_layers}"
+            )
+        if rope is None:
+            from bitnet_tt.reference.rope import rope_tables
+
+            rope = rope_tables(config, context_length or config.max_position_embeddings)
+        cos, sin = (np.ascontiguousarray(table[:context_length], dtype=np.float32) for table in rope)
+        shape = _native.Shape(
+            vocab=config.vocab_size,
+            hidden=config.hidden_size,
+            intermediate=config.intermediate_size,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_dim=config.head_dim,
+            norm_eps=config.rms_norm_eps,
+            input_norm_eps=config.quantization.rms_norm_eps,
+            act=_native.HiddenAct.relu2 if config.hidden_act == "relu2" else _native.HiddenAct.silu,
+        )
+        self._config = config
+        self._decoder = _native.Decoder(
+            shape=shape,
+            embedding=load_head("embed_tokens", weights.embed_tokens, config),
+            layers=[load_layer(index, layer, config) for index, layer in enumerate(weights.layers)],
+            norm=load_norm("norm", weights.norm, config.hidden_size),
+            head=load_head("lm_head", weights.lm_head, config),
+            cos=cos,
+            sin=sin,
+            threads=threads,
+            isa=isa or "",
+        )
+        self._logits = np.empty((0, config.vocab_size), dtype=np.float32)
+        self._lock = threading.Lock()
+
+    @property
+    def description(self) -> str:
+        """Such as `cpu (avx512_vnni, 8 threads)`."""
+        return f"cpu ({self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''})"
+
+    @property
+    def threads(self) -> int:
+        """How many threads a step runs on."""
+        return self._decoder.threads
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use, one of `available_isas()`."""
+        return self._decoder.isa
+
+    def allocate(self, num_blocks: int, block_size: int) -> None:
+        """Make room for a KV cache; pages of it cost memory once they are used. See `Backend.allocate`."""
+        if num_blocks < 1 or block_size < 1:
+            raise ValueError(f"num_blocks ({num_blocks}) and block_size ({block_size}) must be at least 1")
+        config = self._config
+        head_stride = -(-config.head_dim // 16) * 16  # the native layout pads heads to whole vectors
+        per_position = config.num_hidden_layers * 2 * config.num_key_value_heads * head_stride * 4
+        size, limit = num_blocks * block_size * per_position, memory_limit()
+        if size > limit:
+            raise DeviceError(
+                f"a key/value cache of {num_blocks * block_size} positions takes {size / 2**30:.1f} GiB; "
+                f"this process may have {limit / 2**30:.1f} GiB: ask for a smaller context or batch"
+            )
+        with self._exclusive():
+            self._decoder.allocate(num_blocks, block_size)
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        """One step; see `Backend.forward`.
+
+        Raises:
+            RequestError: A token id outside the vocabulary, or a sequence longer than the context.
+            ValueError: Anything else in the batch that makes no sense.
+            DeviceError: Another thread is in `forward`, or this process was forked after the backend was made.
+        """
+        rows = len(batch.logit_rows)
+        with self._exclusive():
+            capacity = len(self._logits)
+            if rows > capacity or (rows <= _KEPT_LOGIT_ROWS < capacity):
+                self._logits = np.empty((max(rows, 1), self._config.vocab_size), dtype=np.float32)
+            logits = self._logits[:rows]
+            self._decoder.forward(
+                batch.token_ids, batch.starts, batch.positions, batch.block_tables, batch.logit_rows, logits
+            )
+        return logits
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        # A second caller is an error rather than made to wait: its step would overwrite the logits of the first one's.
+        if not self._lock.acquire(blocking=False):
+            raise DeviceError("the CPU backend is running a step in another thread; use one engine for all requests")
+        try:
+            yield
+        finally:
+            self._lock.release()

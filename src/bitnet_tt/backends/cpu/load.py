@@ -1,0 +1,78 @@
+"""ModelWeights as the native decoder takes them: checked once, never copied unless float32 gains lie unaligned."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.cpu import _native
+from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import CheckpointError
+from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix
+
+# Sums of products of codes in the top bits of a byte stay within an int32 up to here.
+_MAX_IN_FEATURES = 1 << 20
+
+
+def load_head(name: str, table: NDArray[np.uint16], config: ModelConfig) -> NDArray[np.uint8]:
+    """The bytes of a bfloat16 [vocab, hidden] table, where they lie."""
+    _check(name, table, np.uint16, (config.vocab_size, config.hidden_size))
+    return table.view(np.uint8)
+
+
+def load_norm(name: str, gain: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """A gain float32 [size], aligned."""
+    _check(name, gain, np.float32, (size,))
+    return np.require(gain, requirements=["C", "A"])
+
+
+def load_layer(index: int, layer: LayerWeights, config: ModelConfig) -> _native.Layer:
+    """A decoder layer; its arrays stay alive with it.
+
+    Raises:
+        CheckpointError: An array has the wrong dtype or shape, or lies with gaps.
+    """
+    hidden, intermediate = config.hidden_size, config.intermediate_size
+    query = config.num_attention_heads * config.head_dim
+    key = config.num_key_value_heads * config.head_dim
+    shapes = {
+        "q_proj": (query, hidden),
+        "k_proj": (key, hidden),
+        "v_proj": (key, hidden),
+        "o_proj": (hidden, query),
+        "gate_proj": (intermediate, hidden),
+        "up_proj": (intermediate, hidden),
+        "down_proj": (hidden, intermediate),
+    }
+    where = f"layers.{index}."
+
+    def optional_norm(name: str, gain: NDArray[np.float32] | None, size: int) -> NDArray[np.float32] | None:
+        return None if gain is None else load_norm(where + name, gain, size)
+
+    return _native.Layer(
+        input_layernorm=load_norm(where + "input_layernorm", layer.input_layernorm, hidden),
+        post_attention_layernorm=load_norm(where + "post_attention_layernorm", layer.post_attention_layernorm, hidden),
+        attn_sub_norm=optional_norm("attn_sub_norm", layer.attn_sub_norm, query),
+        ffn_sub_norm=optional_norm("ffn_sub_norm", layer.ffn_sub_norm, intermediate),
+        linears=[_load_linear(where + name, getattr(layer, name), shapes[name]) for name in LINEAR_NAMES],
+    )
+
+
+def _load_linear(name: str, matrix: TernaryMatrix, shape: tuple[int, int]) -> _native.Linear:
+    out_features, in_features = shape
+    if in_features > _MAX_IN_FEATURES:
+        raise CheckpointError(f"{name} has {in_features} columns; the CPU backend takes at most {_MAX_IN_FEATURES}")
+    _check(name, matrix.packed, np.uint8, (out_features // 4, in_features))
+    input_norm = matrix.input_norm
+    if input_norm is not None:
+        input_norm = load_norm(name + ".input_norm", input_norm, in_features)
+    return _native.Linear(matrix.packed, float(matrix.scale), input_norm)
+
+
+def _check(name: str, array: NDArray[np.generic], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise CheckpointError(
+            f"{name} is {array.dtype} {list(array.shape)}; the model's config asks for {np.dtype(dtype)} {list(shape)}"
+        )
+    if not array.flags.c_contiguous:
+        raise CheckpointError(f"{name} lies with gaps in memory; the CPU backend needs it C-contiguous")

@@ -1,0 +1,192 @@
+"""Stored tensors, under canonical names, to ModelWeights: every tensor found, decoded, checked, and none left over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, check_scale, check_shape
+from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
+from bitnet_tt.checkpoint.gguf_model import TERNARY_TYPES, read_ternary, unpair_rotary_rows
+from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
+from bitnet_tt.checkpoint.tensor import Progress, StoredTensor
+from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import CheckpointError
+from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, LinearName, ModelWeights, TernaryMatrix
+
+HARMLESS_ENDINGS = (".rotary_emb.inv_freq",)
+"""Tensors that some checkpoints carry and that follow from the config."""
+
+
+def linear_path(name: LinearName) -> str:
+    """The canonical place of a linear within its layer, such as `self_attn.q_proj`."""
+    return f"self_attn.{name}" if name in ("q_proj", "k_proj", "v_proj", "o_proj") else f"mlp.{name}"
+
+
+def linear_shapes(config: ModelConfig) -> dict[LinearName, tuple[int, int]]:
+    """[out, in] of each linear of a layer."""
+    hidden, intermediate = config.hidden_size, config.intermediate_size
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    return {
+        "q_proj": (queries, hidden),
+        "k_proj": (keys, hidden),
+        "v_proj": (keys, hidden),
+        "o_proj": (hidden, queries),
+        "gate_proj": (intermediate, hidden),
+        "up_proj": (intermediate, hidden),
+        "down_proj": (hidden, intermediate),
+    }
+
+
+def named_weights(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[str, TernaryMatrix | NDArray[Any]]]:
+    """Take a model apart again: arrays by canonical tensor name, matrices by the name of their linear."""
+    yield "model.embed_tokens.weight", weights.embed_tokens
+    for i, layer in enumerate(weights.layers):
+        prefix = f"model.layers.{i}."
+        for name in LINEAR_NAMES:
+            yield prefix + linear_path(name), getattr(layer, name)
+        norms = {
+            "input_layernorm": layer.input_layernorm,
+            "self_attn.attn_sub_norm": layer.attn_sub_norm,
+            "post_attention_layernorm": layer.post_attention_layernorm,
+            "mlp.ffn_sub_norm": layer.ffn_sub_norm,
+        }
+        yield from ((f"{prefix}{name}.weight", gains) for name, gains in norms.items() if gains is not None)
+    yield "model.norm.weight", weights.norm
+    if not config.tie_word_embeddings:
+        yield "lm_head.weight", weights.lm_head
+
+
+@dataclass(slots=True)
+class Assembler:
+    """Takes tensors by canonical name, and remembers which were taken.
+
+    Attributes:
+        where: The checkpoint, for messages.
+        config: What the tensors must fit.
+        tensors: Every tensor of the checkpoint, by canonical name.
+        rotary_pairs: Whether the rows of q and k interleave the two halves of each rotary pair.
+        progress: Told after each matrix how many bytes are done.
+        notes: Facts worth telling the user, such as an embedding that had to be rounded.
+    """
+
+    where: str
+    config: ModelConfig
+    tensors: Mapping[str, StoredTensor]
+    rotary_pairs: bool = False
+    progress: Progress | None = None
+    notes: list[str] = field(default_factory=list)
+    _used: set[str] = field(default_factory=set)
+    _done: int = 0
+
+    def model(self) -> ModelWeights:
+        """Load everything.
+
+        Raises:
+            CheckpointError: A tensor is missing, left over, of the wrong shape, or damaged; the message names it.
+        """
+        config = self.config
+        vocabulary = (config.vocab_size, config.hidden_size)
+        embed = self._matrix("model.embed_tokens.weight", vocabulary)
+        layers = tuple(self._layer(f"model.layers.{i}.") for i in range(config.num_hidden_layers))
+        norm = self._norm("model.norm.weight", config.hidden_size)
+        if config.tie_word_embeddings:
+            self._used.add("lm_head.weight")
+            head = embed
+        else:
+            head = self._matrix("lm_head.weight", vocabulary)
+        check_names(self.tensors, self._used, HARMLESS_ENDINGS)
+        return ModelWeights(embed, layers, norm, head)
+
+    def _layer(self, prefix: str) -> LayerWeights:
+        config = self.config
+        linears = {
+            name: self._linear(prefix + linear_path(name), shape) for name, shape in linear_shapes(config).items()
+        }
+        heads = config.num_attention_heads * config.head_dim
+        return LayerWeights(
+            input_layernorm=self._norm(prefix + "input_layernorm.weight", config.hidden_size),
+            post_attention_layernorm=self._norm(prefix + "post_attention_layernorm.weight", config.hidden_size),
+            attn_sub_norm=self._norm(prefix + "self_attn.attn_sub_norm.weight", heads) if config.sub_norms else None,
+            ffn_sub_norm=self._norm(prefix + "mlp.ffn_sub_norm.weight", config.intermediate_size)
+            if config.sub_norms
+            else None,
+            **{name: linears[name] for name in LINEAR_NAMES},
+        )
+
+    def _linear(self, path: str, shape: tuple[int, int]) -> TernaryMatrix:
+        weight = self._take(path + ".weight")
+        packed, scale = self._ternary(path, weight, shape)
+        if self.rotary_pairs and path.endswith(("q_proj", "k_proj")):
+            packed = unpair_rotary_rows(packed, heads=shape[0] // self.config.head_dim)
+        check_packed(weight, packed)
+        norm = self._norm(path + ".rms_norm.weight", shape[1]) if self.config.quantization.use_rms_norm else None
+        self._advance(weight)
+        return TernaryMatrix(packed, scale, norm)
+
+    def _ternary(self, path: str, weight: StoredTensor, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], np.float32]:
+        if weight.dtype == "U8":
+            check_shape(weight, (shape[0] // 4, shape[1]))
+            if self.config.quantization.quantization_mode != "offline":
+                raise weight.error('is packed, but config.json has no quantization_config of mode "offline"; add it')
+            return weight.array(), self._weight_scale(path)
+        check_shape(weight, shape)
+        if weight.dtype in TERNARY_TYPES:
+            packed, scale = read_ternary(weight)
+            check_scale(weight, scale)
+            return packed, scale
+        if path + ".weight_scale" in self.tensors:
+            return pack_unpacked(weight), self._weight_scale(path)
+        if self.config.quantization.quantization_mode == "offline":
+            raise weight.error(
+                f"has type {weight.dtype} and no weight_scale beside it; if these are master weights, set "
+                'quantization_config.quantization_mode to "online" in config.json'
+            )
+        return quantize_master(weight)
+
+    def _weight_scale(self, path: str) -> np.float32:
+        tensor = self._take(path + ".weight_scale")
+        values = to_float32(tensor).reshape(-1)
+        if values.size != 1:
+            raise tensor.error(f"has {values.size} values where a matrix has one; grouped scales are not supported")
+        check_scale(tensor, values[0])
+        multiply = self.config.quantization.linear_class == "autobitlinear"
+        scale = values[0] if multiply else np.float32(1) / values[0]
+        check_scale(tensor, scale)
+        return np.float32(scale)
+
+    def _norm(self, name: str, size: int) -> NDArray[np.float32]:
+        tensor = self._take(name)
+        check_shape(tensor, (size,))
+        gains = to_float32(tensor)
+        check_finite(tensor, gains)
+        return gains
+
+    def _matrix(self, name: str, shape: tuple[int, int]) -> NDArray[np.uint16]:
+        tensor = self._take(name)
+        check_shape(tensor, shape)
+        bits, exact = to_bfloat16(tensor)
+        check_finite(tensor, bits)
+        if not exact:
+            self.notes.append(f"{tensor.name} is stored as {tensor.dtype} and was rounded to bfloat16")
+        self._advance(tensor)
+        return bits
+
+    def _take(self, name: str) -> StoredTensor:
+        tensor = self.tensors.get(name)
+        if tensor is None:
+            raise CheckpointError(
+                f"{self.where}: tensor {name} is missing; download the checkpoint again, or check the sizes, "
+                "tie_word_embeddings and model_type in config.json"
+            )
+        self._used.add(name)
+        return tensor
+
+    def _advance(self, tensor: StoredTensor) -> None:
+        self._done += tensor.size
+        if self.progress is not None:
+            self.progress(self._done, sum(t.size for t in self.tensors.values()))

@@ -1,0 +1,86 @@
+"""Embeddings, heads and norms, stored as floats or in 8/6-bit blocks, to the bfloat16 and float32 that backends take.
+
+bfloat16 is what BitNet models are trained and published with, so an embedding in float16 or float32 often holds
+bfloat16 values and rounding changes nothing. Where it does change something, the caller learns of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.checkpoint.tensor import StoredTensor
+from bitnet_tt.weights import bfloat16_to_float32, float32_to_bfloat16
+
+_CHUNK_ELEMENTS = 1 << 18
+
+
+def float_rows(tensor: StoredTensor) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Decode a tensor [rows, columns] to float32, some rows at a time.
+
+    Yields:
+        The first row's index and the rows, float32 [n, columns].
+
+    Raises:
+        CheckpointError: The tensor's type holds no floats.
+    """
+    step = max(1, _CHUNK_ELEMENTS // tensor.shape[-1])
+    for start in range(0, tensor.shape[0], step):
+        yield start, to_float32(tensor.rows(start, start + step))
+
+
+def to_float32(tensor: StoredTensor) -> NDArray[np.float32]:
+    """Decode a whole tensor; the shape is kept.
+
+    Raises:
+        CheckpointError: The tensor's type holds no floats.
+    """
+    if tensor.dtype == "Q8_0":
+        return _dequantize_q8_0(tensor.raw().reshape(-1, 34)).reshape(tensor.shape)
+    if tensor.dtype == "Q6_K":
+        return _dequantize_q6_k(tensor.raw().reshape(-1, 210)).reshape(tensor.shape)
+    if tensor.dtype == "U8":
+        raise tensor.error("has type U8 where floats are due; is quantization_config in config.json right?")
+    values = tensor.array()
+    return bfloat16_to_float32(values) if tensor.dtype == "BF16" else np.asarray(values, np.float32)
+
+
+def to_bfloat16(tensor: StoredTensor) -> tuple[NDArray[np.uint16], bool]:
+    """Give a tensor [rows, columns] as bfloat16 bits: in place if stored so, otherwise rounded half to even.
+
+    Returns:
+        The bits, uint16 of the tensor's shape, and whether they are exactly the stored values.
+
+    Raises:
+        CheckpointError: The tensor's type holds no floats.
+    """
+    if tensor.dtype == "BF16":
+        return tensor.array(), True
+    bits = np.empty(tensor.shape, np.uint16)
+    exact = True
+    for start, rows in float_rows(tensor):
+        rounded = float32_to_bfloat16(rows)
+        bits[start : start + len(rows)] = rounded
+        exact = exact and np.array_equal(bfloat16_to_float32(rounded), rows, equal_nan=True)
+    tensor.release()
+    return bits, exact
+
+
+def _dequantize_q8_0(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Blocks [n, 34] of 32 values: a float16 step, then 32 int8."""
+    steps = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
+    decoded: NDArray[np.float32] = steps * blocks[:, 2:].view(np.int8)
+    return decoded
+
+
+def _dequantize_q6_k(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Blocks [n, 210] of 256 values: low nibbles [128], high pairs [64], 16 int8 steps, one float16 step."""
+    low, high, steps, step = np.split(blocks, (128, 192, 208), axis=1)
+    nibbles = low.reshape(-1, 2, 1, 64) >> np.array([0, 4], np.uint8).reshape(2, 1) & 15
+    pairs = high.reshape(-1, 2, 1, 32) >> np.array([0, 2, 4, 6], np.uint8).reshape(4, 1) & 3
+    values = (nibbles.reshape(-1, 2, 4, 32) | pairs << 4).astype(np.int8) - np.int8(32)
+    scale = np.ascontiguousarray(step).view(np.float16).astype(np.float32) * steps.view(np.int8)
+    decoded: NDArray[np.float32] = scale[:, :, None] * values.reshape(-1, 16, 16)
+    return decoded

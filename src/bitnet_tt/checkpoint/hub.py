@@ -1,0 +1,147 @@
+"""From what a user types to a path on this machine: the demo, a local checkpoint, or one from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bitnet_tt.checkpoint.safetensors import no_weights
+from bitnet_tt.errors import CheckpointError
+
+DEMO_FOLDER = Path(__file__).parent.parent / "assets" / "demo"
+
+_TIMEOUT_SECONDS = 20.0
+_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<file>[\w./-]+\.gguf))?")
+
+
+def resolve(
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Find a model, downloading it if need be, and return the folder or .gguf file that holds it.
+
+    Only safetensors, JSON and tokenizer files are ever downloaded, or one .gguf where a repository has no safetensors.
+
+    Args:
+        model: `demo` (the model in this package), a folder, a .gguf file, a hub id `org/name`, or `org/name:file.gguf`.
+        revision: Branch, tag or commit of a hub id; its default branch otherwise.
+        cache_dir: The hub cache; the hub library's own otherwise.
+        local_files_only: Never use the network; a hub id must be in the cache.
+
+    Raises:
+        CheckpointError: There is no such model or it cannot be fetched; the message says what to do.
+    """
+    if model == "demo":
+        if not DEMO_FOLDER.is_dir():
+            raise CheckpointError(f"{DEMO_FOLDER} is missing: this installation lacks its demo model; install it again")
+        return DEMO_FOLDER
+    path = Path(model).expanduser()
+    if path.exists():
+        return _local(path)
+    match = _HUB_ID.fullmatch(model) if isinstance(model, str) else None
+    if match is None:
+        raise CheckpointError(f"{model} is not here: there is no such file or folder, and a hub id looks like org/name")
+    folder = _Repository(match["repo"], revision, cache_dir).snapshot(match["file"], local_files_only)
+    return folder / match["file"] if match["file"] else _local(folder)
+
+
+def _local(path: Path) -> Path:
+    """A folder with safetensors or pickles, or the one .gguf file in a folder, or a .gguf file."""
+    if not path.is_dir():
+        if path.suffix == ".gguf":
+            return path
+        raise CheckpointError(f"{path} is not a .gguf file; for safetensors give the folder that holds config.json too")
+    names = [entry.name for entry in path.iterdir()]
+    files = select_files(str(path), names, None)
+    return path / files[0] if files[0].endswith(".gguf") else path
+
+
+def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[str]:
+    """Choose which of a repository's files make the model: safetensors with all JSON, or else one .gguf.
+
+    Args:
+        where: The repository, for messages.
+        names: All its files, relative paths.
+        wanted: A .gguf file that the user named, or None.
+
+    Raises:
+        CheckpointError: There is no model in it, several, or only pickles.
+    """
+    if wanted is not None:
+        if wanted not in names:
+            raise CheckpointError(f"{where} has no {wanted}, but {', '.join(_ending(names, '.gguf')) or 'no .gguf'}")
+        return [wanted]
+    top = sorted(name for name in names if "/" not in name)
+    weights, ggufs = _ending(top, ".safetensors"), _ending(top, ".gguf")
+    if weights:
+        named = [name for name in weights if name.startswith("model")]
+        return [*(named or weights), *_ending(top, ".json"), *_ending(top, "tokenizer.model"), *_ending(top, ".jinja")]
+    if len(ggufs) > 1:
+        plain = [name for name in ggufs if "i2_s" in name.lower()]
+        if len(plain) != 1:
+            raise CheckpointError(f"{where} has several .gguf files; name one of {', '.join(ggufs)}")
+        return plain
+    if ggufs:
+        return ggufs
+    raise no_weights(where, top)
+
+
+def _ending(names: Sequence[str], ending: str) -> list[str]:
+    return [name for name in names if name.endswith(ending)]
+
+
+class _Repository:
+    """One revision of a hub repository."""
+
+    def __init__(self, repo: str, revision: str | None, cache_dir: str | Path | None) -> None:
+        self.repo = repo
+        self.where: dict[str, Any] = {"repo_id": repo, "revision": revision}
+        self.cache: dict[str, Any] = {"cache_dir": cache_dir}
+
+    def snapshot(self, wanted: str | None, local_files_only: bool) -> Path:
+        """Download what makes the model, or what of it is missing in the cache; return the snapshot's folder."""
+        import huggingface_hub
+        from huggingface_hub import constants, errors
+
+        if local_files_only or constants.HF_HUB_OFFLINE:
+            return self._cached(wanted, "and the network is not to be used")
+        try:
+            info = huggingface_hub.HfApi().model_info(**self.where, timeout=_TIMEOUT_SECONDS)
+            names = [file.rfilename for file in info.siblings or ()]
+            files = select_files(f"hub repository {self.repo}", names, wanted)
+            return Path(huggingface_hub.snapshot_download(**self.where, **self.cache, allow_patterns=files))
+        except errors.GatedRepoError as error:
+            self._fail("is gated: accept its terms on its hub page, then log in with `hf auth login`", error)
+        except errors.RevisionNotFoundError as error:
+            self._fail(f"has no revision {self.where['revision']!r}; its hub page lists branches and tags", error)
+        except errors.RepositoryNotFoundError as error:
+            self._fail("does not exist, or is private: check the name, or log in with `hf auth login`", error)
+        except CheckpointError:
+            raise
+        except Exception as error:  # whatever the HTTP library of the day raises when it cannot connect
+            return self._cached(wanted, f"and fetching it failed ({error})")
+
+    def _cached(self, wanted: str | None, why: str) -> Path:
+        import huggingface_hub
+        from huggingface_hub import errors
+
+        nothing: list[str] = []  # the library would miss the files that are never downloaded
+        try:
+            folder = Path(
+                huggingface_hub.snapshot_download(
+                    **self.where, **self.cache, allow_patterns=nothing, local_files_only=True
+                )
+            )
+        except (errors.LocalEntryNotFoundError, ValueError) as error:
+            self._fail(f"is not in the cache on this machine, {why}; download it while online", error)
+        names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+        select_files(f"the cached copy of {self.repo} ({folder})", names, wanted)
+        return folder
+
+    def _fail(self, problem: str, error: Exception) -> NoReturn:
+        raise CheckpointError(f"hub repository {self.repo} {problem}") from error

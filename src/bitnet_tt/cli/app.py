@@ -1,0 +1,80 @@
+"""The commands together, and what they have in common: help, version, exit codes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bitnet_tt.cli.bench import bench
+from bitnet_tt.cli.chat import chat
+from bitnet_tt.cli.convert import convert
+from bitnet_tt.cli.doctor import doctor
+from bitnet_tt.cli.generate import generate
+from bitnet_tt.cli.info import info
+from bitnet_tt.cli.options import expand
+from bitnet_tt.cli.output import describe_error
+from bitnet_tt.cli.self_test import self_test
+from bitnet_tt.errors import BitNetError
+
+EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Turns errors that users should understand into one line, and Ctrl-C into its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (BitNetError, OSError, UnicodeDecodeError) as error:
+            typer.echo(f"error: {describe_error(error)}", err=True)
+            raise typer.Exit(EXIT_FAILURE) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"bitnet-tt {version('bitnet-tt')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _bitnet_tt(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run BitNet b1.58 language models on the CPU, exactly, and on Tenstorrent Blackhole.
+
+    Start here:
+        bitnet-tt generate "Once upon a time"
+        bitnet-tt chat
+        bitnet-tt doctor
+
+    MODEL is "demo" (comes with the package), a folder, a .gguf file, or a hub
+    id such as microsoft/bitnet-b1.58-2B-4T.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+for _command in (generate, chat, info, convert, self_test, bench, doctor):
+    app.command(name=_command.__name__.replace("_", "-"))(expand(_command))

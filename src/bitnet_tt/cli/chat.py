@@ -1,0 +1,59 @@
+"""`bitnet-tt chat`: talk to a model."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from bitnet_tt.cli.chat_session import HELP, ChatSession
+from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, GenerationOptions, HubOptions, load_model
+from bitnet_tt.cli.output import describe_error
+from bitnet_tt.errors import BitNetError
+
+
+def chat(
+    generation: GenerationOptions,
+    device: DeviceOptions,
+    hub: HubOptions,
+    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "demo",
+    system: Annotated[str, typer.Option(help="System message to begin with.")] = "",
+) -> None:
+    """Talk to a model, turn by turn.
+
+    Ctrl-C stops an answer and keeps what was written; Ctrl-D leaves; /help
+    lists the commands. When standard input is not a terminal, each line of it
+    is a message or a command, and only the answers are printed.
+
+    Examples:
+        bitnet-tt chat
+        bitnet-tt chat -m ./my-model --system "Answer in one sentence."
+        echo "What is the capital of France?" | bitnet-tt chat
+    """
+    config = generation.config()
+    loaded = load_model(model, device, hub)
+    session = ChatSession(loaded, config, system)
+    if sys.stdin.isatty():
+        typer.echo(f"{model} on {loaded.backend.description}. {HELP}", err=True)
+        _talk(session)
+        return
+    for line in sys.stdin:
+        if not session.take(line.rstrip("\r\n")):
+            return
+
+
+def _talk(session: ChatSession) -> None:
+    import readline  # noqa: F401, gives input() line editing and history
+
+    while True:
+        try:
+            if not session.take(input("> ")):
+                return
+        except KeyboardInterrupt:
+            typer.echo("\n(Ctrl-D or /exit leaves)", err=True)
+        except EOFError:
+            typer.echo()
+            return
+        except (BitNetError, OSError) as error:
+            typer.echo(f"error: {describe_error(error)}", err=True)

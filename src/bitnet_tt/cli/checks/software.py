@@ -1,0 +1,54 @@
+"""The software: Python, this package's native module, the compiler that built it, optional packages."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+from bitnet_tt.cli.checks.check import Check
+
+_EXTRAS = {
+    "ttnn": "only for Tenstorrent cards: pip install ttnn (x86-64, Python 3.12)",
+    "torch": "only for export and training: pip install torch",
+}
+
+
+def check_software() -> list[Check]:
+    """All checks of the software."""
+    return [_python(), _native(), _compiler(), *(_extra(name, remedy) for name, remedy in _EXTRAS.items())]
+
+
+def _python() -> Check:
+    found = f"{platform.python_implementation()} {platform.python_version()}, bitnet-tt {version('bitnet-tt')}"
+    return Check("Python", "ok", found)
+
+
+def _native() -> Check:
+    try:
+        backend = importlib.import_module("bitnet_tt.backends.cpu")
+        isas = list(backend.available_isas())
+    except (ImportError, AttributeError) as error:
+        remedy = "install bitnet-tt again, with a C++20 compiler if it has to be built"
+        return Check("CPU backend", "missing", f"cannot be loaded: {error}", remedy, required=True)
+    return Check("CPU backend", "ok", f"uses {isas[0]}; this CPU can run {', '.join(isas)}")
+
+
+def _compiler() -> Check:
+    compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+    if compiler is None:
+        return Check("Compiler", "warn", "none", "only needed to build from source: install g++ 12 or newer")
+    answer = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    return Check("Compiler", "ok", next(iter(answer.stdout.splitlines()), compiler))
+
+
+def _extra(name: str, remedy: str) -> Check:
+    if importlib.util.find_spec(name) is None:
+        return Check(name, "missing", "not installed", remedy)
+    try:
+        return Check(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Check(name, "ok", "installed")

@@ -1,0 +1,38 @@
+"""`bitnet-tt convert`: write a model in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bitnet_tt.cli.options import MODEL_HELP, HubOptions
+from bitnet_tt.cli.progress import progress_bar
+
+
+def convert(
+    source: Annotated[str, typer.Argument(help=MODEL_HELP, metavar="IN")],
+    target: Annotated[Path, typer.Argument(help="The folder (packed) or file (gguf-i2s) to write.", metavar="OUT")],
+    to: Annotated[
+        Literal["packed", "gguf-i2s"],
+        typer.Option(help="A Hugging Face folder of packed safetensors, or a GGUF file that bitnet.cpp reads."),
+    ],
+    hub: HubOptions,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Write a model in another format, with its tokenizer.
+
+    OUT appears only once it is complete.
+
+    Examples:
+        bitnet-tt convert ./my-finetune ./my-finetune-packed --to packed
+        bitnet-tt convert demo demo.gguf --to gguf-i2s
+    """
+    from bitnet_tt.checkpoint.convert import convert as write
+
+    with progress_bar(f"Writing {target}") as progress:
+        notes = write(hub.resolve(source), target, to, progress, overwrite=overwrite)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"Wrote {target}", err=True)

@@ -1,0 +1,101 @@
+"""`bitnet-tt generate`: continue a text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, GenerationOptions, HubOptions, load_model
+
+if TYPE_CHECKING:
+    from bitnet_tt.generation import Piece, Timings
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to continue, or - to read it from standard input.")],
+    generation: GenerationOptions,
+    device: DeviceOptions,
+    hub: HubOptions,
+    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "demo",
+    logprobs: Annotated[
+        int | None, typer.Option(help="With --json: how many alternatives to report with each token.")
+    ] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Show timings, on standard error.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> None:
+    """Continue a text, showing it as it is written.
+
+    Standard output gets the new text and nothing else, so it can be piped.
+    Ctrl-C stops and keeps what is there.
+
+    Examples:
+        bitnet-tt generate "Once upon a time" -n 100
+        bitnet-tt generate "Hello" -t 0.8 --top-p 0.95 --seed 1 --stats
+        cat story.txt | bitnet-tt generate - --json
+    """
+    if logprobs is not None and not as_json:
+        raise typer.BadParameter("--logprobs needs --json")
+    config = generation.config(logprobs=logprobs)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    loaded = load_model(model, device, hub)
+    if sys.stdout.isatty() and not as_json:
+        typer.secho(text, dim=True, nl=False)
+    options = {name: getattr(config, name) for name in config.__slots__}
+    pieces, interrupted = _run(loaded.stream(text, **options), show=not as_json)
+    if as_json:
+        result = {"model": model, "device": loaded.backend.description, "prompt": text} | as_dict(pieces)
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    if stats and pieces and pieces[-1].timings is not None:
+        typer.echo(describe_timings(pieces[-1].timings), err=True)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def show_pieces(stream: Iterator[Piece]) -> Iterator[Piece]:
+    """Write each piece to standard output as it comes, and pass it on."""
+    for piece in stream:
+        typer.echo(piece.text, nl=False)
+        sys.stdout.flush()
+        yield piece
+
+
+def _run(stream: Iterator[Piece], *, show: bool) -> tuple[list[Piece], bool]:
+    """Take all pieces; return what came, and whether Ctrl-C ended it."""
+    pieces: list[Piece] = []
+    interrupted = False
+    try:
+        for piece in show_pieces(stream) if show else stream:
+            pieces.append(piece)  # noqa: PERF402, those before Ctrl-C are kept
+    except KeyboardInterrupt:
+        interrupted = True
+    if show:
+        typer.echo()
+    return pieces, interrupted
+
+
+def as_dict(pieces: list[Piece]) -> dict[str, Any]:
+    """A generation for programs to read; `finish_reason` is null if it was interrupted."""
+    last = pieces[-1] if pieces else None
+    result: dict[str, Any] = {
+        "text": "".join(piece.text for piece in pieces),
+        "token_ids": [token_id for piece in pieces for token_id in piece.token_ids],
+        "finish_reason": last.finish_reason if last else None,
+        "timings": asdict(last.timings) if last and last.timings else None,
+    }
+    logprobs = [asdict(logprob) for piece in pieces for logprob in piece.logprobs]
+    return result | ({"logprobs": logprobs} if logprobs else {})
+
+
+def describe_timings(timings: Timings) -> str:
+    """One line for people."""
+    reused = f" ({timings.reused_tokens} reused)" if timings.reused_tokens else ""
+    speed = timings.decode_tokens_per_second
+    prompt = (
+        f"prompt {timings.prompt_tokens} tokens{reused}, first token after {timings.first_token_seconds * 1000:.1f} ms"
+    )
+    return f"{prompt}; wrote {timings.generated_tokens} tokens" + (f" at {speed:.1f} tokens/s" if speed else "")

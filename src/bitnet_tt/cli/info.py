@@ -1,0 +1,152 @@
+"""`bitnet-tt info`: what a model is and what it takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitnet_tt.cli.options import MODEL_HELP, HubOptions
+from bitnet_tt.cli.output import describe_bytes, print_table
+from bitnet_tt.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from bitnet_tt.config import ModelConfig
+    from bitnet_tt.tokenizer import Tokenizer
+
+
+def info(
+    hub: HubOptions,
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show a model's shapes, its bytes part by part against FP16, its tokenizer and its files.
+
+    Only headers are read, so this is quick for large models too.
+
+    Examples:
+        bitnet-tt info
+        bitnet-tt info microsoft/bitnet-b1.58-2B-4T --json
+    """
+    from bitnet_tt.checkpoint import Checkpoint
+    from bitnet_tt.tokenizer import Tokenizer
+
+    path = hub.resolve(model)
+    checkpoint = Checkpoint.open(path)
+    try:
+        tokenizer = describe_tokenizer(Tokenizer.from_path(path))
+    except TokenizerError as error:
+        tokenizer = {"error": str(error)}
+    facts: dict[str, Any] = {
+        "model": model,
+        "family": checkpoint.family,
+        "format": checkpoint.format,
+        "files": [{"path": str(file.path), "bytes": file.size} for file in checkpoint.files],
+        "config": asdict(checkpoint.config),
+        "memory": measure(checkpoint.config),
+        "tokenizer": tokenizer,
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        _print(facts, checkpoint.config)
+
+
+def measure(config: ModelConfig) -> dict[str, Any]:
+    """Parameters and bytes of each part as they are held in memory, and what FP16 would take."""
+    from bitnet_tt.checkpoint.assemble import linear_shapes
+
+    shapes = linear_shapes(config)
+    layers = config.num_hidden_layers
+    ternary = layers * sum(rows * columns for rows, columns in shapes.values())
+    norms = 2 * config.hidden_size
+    if config.sub_norms:
+        norms += shapes["o_proj"][1] + config.intermediate_size
+    if config.quantization.use_rms_norm:
+        norms += sum(columns for _, columns in shapes.values())
+    norms = layers * norms + config.hidden_size
+    embedding = config.vocab_size * config.hidden_size
+    head = 0 if config.tie_word_embeddings else embedding
+    parts = {
+        "ternary": {"parameters": ternary, "bytes": ternary // 4 + 4 * layers * len(shapes)},
+        "embedding": {"parameters": embedding, "bytes": 2 * embedding},
+        "head": {"parameters": head, "bytes": 2 * head},
+        "norms": {"parameters": norms, "bytes": 4 * norms},
+    }
+    total = {key: sum(part[key] for part in parts.values()) for key in ("parameters", "bytes")}
+    for part in (*parts.values(), total):
+        part["fp16_bytes"] = 2 * part["parameters"]
+    linear = parts["ternary"]
+    return {
+        **parts,
+        "total": total,
+        "bits_per_ternary_weight": 8 * linear["bytes"] / linear["parameters"],
+        "fp16_ratio": total["fp16_bytes"] / total["bytes"],
+        "fp16_ratio_linear": linear["fp16_bytes"] / linear["bytes"],
+    }
+
+
+def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The tokenizer's size and rules, and what its chat template makes of a greeting."""
+    try:
+        example = tokenizer.render_chat([{"role": "user", "content": "Hello"}])
+    except TokenizerError:
+        example = None
+    return {
+        "vocab_size": tokenizer.vocab_size,
+        "kind": "byte-level BPE" if tokenizer.token_bytes.byte_level else "sentencepiece BPE",
+        "bos_token": tokenizer.bos_token,
+        "eos_tokens": list(tokenizer.eos_tokens),
+        "add_bos": tokenizer.add_bos,
+        "chat_templates": tokenizer.chat_templates,
+        "chat_example": example,
+    }
+
+
+def _print(facts: dict[str, Any], config: ModelConfig) -> None:
+    print_table(["", ""], [(f"{name}:", value) for name, value in _rows(facts, config)])
+    typer.echo()
+    memory = facts["memory"]
+    names = {"ternary": "ternary weights", "embedding": "embedding", "head": "output head", "norms": "norms"}
+    if config.tie_word_embeddings:
+        names["head"] += " (tied)"
+    names["total"] = "total"
+    print_table(
+        ["Part", "Parameters", "In memory", "In FP16"],
+        [
+            (label, f"{part['parameters']:,}", describe_bytes(part["bytes"]), describe_bytes(part["fp16_bytes"]))
+            for label, part in ((label, memory[name]) for name, label in names.items())
+        ],
+        right=(1, 2, 3),
+    )
+    typer.echo(
+        f"\n{memory['bits_per_ternary_weight']:.3f} bits per ternary weight: {memory['fp16_ratio_linear']:.2f} times "
+        f"smaller than FP16 in the linear\nlayers, {memory['fp16_ratio']:.2f} times smaller overall."
+    )
+
+
+def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
+    heads = f"{config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys and values"
+    quantization = config.quantization
+    rows = [
+        ("Model", facts["model"]),
+        ("Family", f"{facts['family']}, {facts['format']}"),
+        ("Layers", f"{config.num_hidden_layers} of {config.hidden_size}, feed-forward {config.intermediate_size}"),
+        ("Attention", heads),
+        ("Activation", config.hidden_act + (", with sub-norms" if config.sub_norms else "")),
+        ("Context", f"{config.max_position_embeddings} tokens"),
+        ("Weights", f"{quantization.quantization_mode}, {quantization.linear_class}"),
+    ]
+    tokenizer = facts["tokenizer"]
+    if "error" in tokenizer:
+        rows.append(("Tokenizer", f"error: {tokenizer['error']}"))
+    else:
+        rows += [
+            ("Tokenizer", f"{tokenizer['kind']}, {tokenizer['vocab_size']} tokens; the model has {config.vocab_size}"),
+            ("Begins with", tokenizer["bos_token"] if tokenizer["add_bos"] else "nothing"),
+            ("Ends with", ", ".join(tokenizer["eos_tokens"]) or "nothing"),
+            ("Chat", repr(tokenizer["chat_example"]) if tokenizer["chat_example"] else "no template"),
+        ]
+    return rows + [("File", f"{file['path']} ({describe_bytes(file['bytes'])})") for file in facts["files"]]

@@ -1,0 +1,38 @@
+"""Progress bars: on stderr, only on a terminal, and only for what takes longer than a moment."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+_PATIENCE_SECONDS = 0.5
+
+type Update = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_bar(label: str, patience: float = _PATIENCE_SECONDS) -> Iterator[Update]:
+    """Give a function that is told (done, total) now and then; a bar shows up after `patience` seconds of that."""
+    with ExitStack() as stack:
+        started = time.monotonic()
+        shown: list[Update] = []
+
+        def update(done: int, total: int) -> None:
+            if not shown and sys.stderr.isatty() and time.monotonic() - started >= patience:
+                shown.append(_show(label, stack))
+            for show in shown:
+                show(done, total)
+
+        yield update
+
+
+def _show(label: str, stack: ExitStack) -> Update:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
+    task = bar.add_task(label)
+    return lambda done, total: bar.update(task, completed=done, total=total)

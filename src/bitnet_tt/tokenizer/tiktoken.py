@@ -1,0 +1,62 @@
+"""Llama 3's `tokenizer.model`: tiktoken's format, one line a token, its bytes in base64 and its rank."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitnet_tt.errors import TokenizerError
+from bitnet_tt.tokenizer.bpe import LLAMA3_PATTERN, byte_alphabet, byte_level_engine, recover_merges
+
+if TYPE_CHECKING:
+    import tokenizers
+
+BOS_TOKEN = "<|begin_of_text|>"
+EOS_TOKEN = "<|end_of_text|>"
+
+
+def read_ranks(path: Path) -> dict[bytes, int] | None:
+    """Read tokens and ranks; None if the file is of another format."""
+    ranks: dict[bytes, int] = {}
+    try:
+        for line in path.read_bytes().splitlines():
+            if line:
+                token, rank = line.split()
+                ranks[binascii.a2b_base64(token, strict_mode=True)] = int(rank)
+    except ValueError:
+        return None
+    return ranks or None
+
+
+def build_engine(path: Path, ranks: Mapping[bytes, int], special_tokens: Mapping[int, str]) -> tokenizers.Tokenizer:
+    """Build the engine of a Llama 3 vocabulary.
+
+    Args:
+        path: The file, for messages.
+        ranks: Its tokens and ranks; a rank is the id.
+        special_tokens: Special tokens by id, from tokenizer_config.json; empty for those of Llama 3 itself.
+
+    Raises:
+        TokenizerError: Ranks are not 0, 1, 2, ... or single bytes are missing.
+    """
+    if sorted(ranks.values()) != list(range(len(ranks))) or any(bytes([byte]) not in ranks for byte in range(256)):
+        raise TokenizerError(f"{path}: ranks have gaps or single bytes are missing; download the file again")
+    from tokenizers import AddedToken
+
+    alphabet = byte_alphabet()
+    vocab = {"".join(alphabet[byte] for byte in token): rank for token, rank in ranks.items()}
+    merges = recover_merges(vocab)
+    specials = special_tokens or dict(enumerate(_llama3_special_tokens(), start=len(vocab)))
+    vocab |= {token: token_id for token_id, token in specials.items()}
+    engine = byte_level_engine(vocab, merges, (LLAMA3_PATTERN,), ignore_merges=True)
+    engine.add_special_tokens([AddedToken(token, normalized=False) for token in specials.values()])
+    return engine
+
+
+def _llama3_special_tokens() -> list[str]:
+    """The 256 special tokens after the 128,000 of the file, in order (meta-llama/llama3, llama/tokenizer.py)."""
+    reserved = [f"<|reserved_special_token_{index}|>" for index in range(251)]
+    headers = ["<|start_header_id|>", "<|end_header_id|>"]
+    return [BOS_TOKEN, EOS_TOKEN, *reserved[:4], *headers, reserved[4], "<|eot_id|>", *reserved[5:]]

@@ -1,0 +1,229 @@
+"""Tokenizer: text to ids and back, and chats to ids, over one `tokenizers` engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitnet_tt.errors import RequestError, TokenizerError
+from bitnet_tt.tokenizer import chat_template
+from bitnet_tt.tokenizer.chat_template import Message
+from bitnet_tt.tokenizer.streaming import StreamDecoder, TokenBytes
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_END_TOKENS = ("<|eot_id|>", "<|end_of_text|>", "<|im_end|>")
+
+
+class Tokenizer:
+    """A vocabulary with its rules for special tokens and chats.
+
+    Attributes:
+        engine: The `tokenizers` object that does the work.
+        bos_token: The token that begins a text, or None.
+        eos_tokens: The tokens that end one, the vocabulary's own first.
+        add_bos: Whether a text gets `bos_token` in front.
+        chat_templates: jinja2 sources by name; the usual one is named `default`.
+        special_ids: Ids of control tokens, which are no part of a text.
+        token_bytes: The bytes each id stands for.
+    """
+
+    def __init__(
+        self,
+        engine: tokenizers.Tokenizer,
+        *,
+        bos_token: str | None,
+        eos_tokens: Iterable[str],
+        add_bos: bool,
+        chat_templates: Mapping[str, str],
+    ) -> None:
+        """Wrap an engine.
+
+        Raises:
+            TokenizerError: It is of an unknown kind, or does not have the tokens named.
+        """
+        added = engine.get_added_tokens_decoder()
+        self.engine = engine
+        self.bos_token = bos_token
+        self.add_bos = add_bos and bos_token is not None
+        self.chat_templates = dict(chat_templates)
+        self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
+        self.token_bytes = TokenBytes(engine)
+        ends = [token for token in _END_TOKENS if self.token_to_id(token) in self.special_ids]
+        self.eos_tokens = tuple(dict.fromkeys([*eos_tokens, *ends]))
+        for token in (bos_token, *self.eos_tokens):
+            if token is not None and self.token_to_id(token) is None:
+                raise TokenizerError(f"the special token {token!r} is not in the tokenizer's vocabulary")
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Tokenizer:
+        """Read the tokenizer of a checkpoint: a Hugging Face folder or a GGUF file.
+
+        Raises:
+            TokenizerError: There is none or it cannot be used; the message says what was looked for.
+        """
+        from bitnet_tt.tokenizer.sources import read
+
+        return read(Path(path))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, special ones included; a model may have more rows than that."""
+        return int(self.engine.get_vocab_size())
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """Id of the token that begins a text, or None."""
+        return None if self.bos_token is None else self.token_to_id(self.bos_token)
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """Ids that end a text or a turn."""
+        ids = map(self.token_to_id, self.eos_tokens)
+        return tuple(token_id for token_id in ids if token_id is not None)
+
+    def token_to_id(self, token: str) -> int | None:
+        """Id of a token as the vocabulary writes it, or None."""
+        return self.engine.token_to_id(token)
+
+    def id_to_token(self, token_id: int) -> str | None:
+        """A token as the vocabulary writes it, or None for an id it does not have."""
+        return self.engine.id_to_token(token_id) if token_id >= 0 else None
+
+    def encode(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
+        """Turn text into ids.
+
+        Args:
+            text: Any text.
+            add_bos: Begin with the beginning-of-text token; by default what the checkpoint says. Never doubled.
+            parse_special: Read `<|eot_id|>` and the like as control tokens, as Hugging Face does; False reads them as
+                the characters they are written with, for text that is not to be trusted.
+
+        Raises:
+            RequestError: The text is no valid Unicode.
+        """
+        ids = self._encode(text, self.engine if parse_special else self._plain_engine)
+        return self._with_bos(ids, self.add_bos if add_bos is None else add_bos)
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True, continues: bool = False) -> str:
+        """Turn ids into text. Bytes that are no valid UTF-8 become U+FFFD.
+
+        Args:
+            ids: Token ids; those that the vocabulary does not have give no text.
+            skip_special_tokens: Leave out control tokens.
+            continues: The text goes on from an earlier one, so sentencepiece's space before a first word is kept.
+        """
+        decoder = StreamDecoder(self, skip_special_tokens=skip_special_tokens, continues=continues)
+        return "".join([*map(decoder.push, ids), decoder.flush()])
+
+    def render_chat(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, template: str | None = None
+    ) -> str:
+        """Write messages as one text through the checkpoint's template, to be looked at.
+
+        Args:
+            messages: Each with `role` and `content`.
+            add_generation_prompt: End with what begins the assistant's turn.
+            template: Name of the template; None for the usual one.
+
+        Raises:
+            RequestError: A message without role or content.
+            TokenizerError: There is no such template, or it refuses the messages.
+        """
+        chat_template.check_messages(messages)
+        return chat_template.render(
+            self._template(template),
+            messages,
+            add_generation_prompt=add_generation_prompt,
+            bos_token=self.bos_token or "",
+            eos_token=next(iter(self.eos_tokens), ""),
+            tools=None,
+            documents=None,
+        )
+
+    def apply_chat_template(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, template: str | None = None
+    ) -> list[int]:
+        """Turn messages into ids through the checkpoint's template.
+
+        The ids are those of the rendered text, with the beginning-of-text token in front if the template leaves it to
+        the tokenizer; but control tokens that a message spells out stay mere characters, so that no user can end a
+        turn or speak for another role.
+
+        Arguments and errors are those of `render_chat`.
+        """
+        chat_template.check_messages(messages)
+        disarmed, mark = chat_template.disarm(messages, self._special_tokens)
+        text = self.render_chat(disarmed, add_generation_prompt=add_generation_prompt, template=template)
+        if mark not in text:
+            return self._with_bos(self._encode(text, self.engine), self.add_bos)
+        ids: list[int] = []
+        for part in re.split(f"({'|'.join(map(re.escape, self._special_tokens))})", text):
+            engine = self._plain_engine if mark in part else self.engine
+            ids += self._encode(part.replace(mark, ""), engine)
+        return self._with_bos(ids, self.add_bos)
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, as Hugging Face tools read them."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.engine.save(str(folder / "tokenizer.json"))
+        config: dict[str, object] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "add_bos_token": self.add_bos,
+            "bos_token": self.bos_token,
+            "eos_token": next(iter(self.eos_tokens), None),
+            "clean_up_tokenization_spaces": False,
+        }
+        if self.chat_templates.keys() == {"default"}:
+            config["chat_template"] = self.chat_templates["default"]
+        elif self.chat_templates:
+            config["chat_template"] = [{"name": k, "template": v} for k, v in self.chat_templates.items()]
+        text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
+        (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+
+    @cached_property
+    def _plain_engine(self) -> tokenizers.Tokenizer:
+        """The same engine, sharing its vocabulary, to which special tokens are mere text."""
+        from tokenizers import Tokenizer as Engine
+
+        plain = Engine(self.engine.model)
+        if self.engine.normalizer is not None:
+            plain.normalizer = self.engine.normalizer
+        if self.engine.pre_tokenizer is not None:
+            plain.pre_tokenizer = self.engine.pre_tokenizer
+        return plain
+
+    @cached_property
+    def _special_tokens(self) -> list[str]:
+        """Control tokens as text, longest first, so that a pattern of them finds the longest."""
+        added = self.engine.get_added_tokens_decoder()
+        return sorted((added[token_id].content for token_id in self.special_ids), key=len, reverse=True)
+
+    def _encode(self, text: str, engine: tokenizers.Tokenizer) -> list[int]:
+        try:
+            return engine.encode(text, add_special_tokens=False).ids
+        except TypeError as error:  # what the library says of lone surrogates
+            raise RequestError("the text is not valid Unicode") from error
+
+    def _with_bos(self, ids: list[int], add_bos: bool) -> list[int]:
+        bos = self.bos_token_id
+        return [bos, *ids] if add_bos and bos is not None and ids[:1] != [bos] else ids
+
+    def _template(self, name: str | None) -> str:
+        template = self.chat_templates.get(name or "default")
+        if template is not None:
+            return template
+        if not self.chat_templates:
+            raise TokenizerError(
+                "this model has no chat template; it only continues text: use generate, or add a chat_template to its "
+                "tokenizer_config.json"
+            )
+        raise TokenizerError(
+            f"there is no chat template {name or 'default'!r}; there are: {', '.join(self.chat_templates)}"
+        )

@@ -1,0 +1,121 @@
+"""Small models of random ternary weights, and a way to run them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.cpu import CPUBackend
+from bitnet_tt.config import ModelConfig, QuantizationConfig
+from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
+
+# Sizes that are no multiples of anything convenient.
+BITNET = ModelConfig(
+    model_type="bitnet",
+    vocab_size=311,
+    hidden_size=96,
+    intermediate_size=204,
+    num_hidden_layers=2,
+    num_attention_heads=6,
+    num_key_value_heads=2,
+    head_dim=20,
+    max_position_embeddings=640,
+    rms_norm_eps=1e-5,
+    rope_theta=5e5,
+    hidden_act="relu2",
+    sub_norms=True,
+    tie_word_embeddings=True,
+    bos_token_id=None,
+    eos_token_ids=(),
+)
+LLAMA = replace(
+    BITNET,
+    model_type="llama",
+    hidden_size=128,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    head_dim=32,
+    hidden_act="silu",
+    sub_norms=False,
+    tie_word_embeddings=False,
+    rope_theta=1e4,
+)
+ONLINE = replace(
+    LLAMA,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    head_dim=16,
+    quantization=QuantizationConfig(use_rms_norm=True, rms_norm_eps=3e-6),
+)
+CONFIGS = {"bitnet": BITNET, "llama": LLAMA, "online": ONLINE}
+
+
+def random_ternary(rng: np.random.Generator, out_features: int, in_features: int) -> np.ndarray:
+    """Packed codes of uniformly random -1, 0, +1."""
+    codes = rng.integers(0, 3, (4, out_features // 4, in_features), dtype=np.uint8)
+    return codes[0] | codes[1] << 2 | codes[2] << 4 | codes[3] << 6
+
+
+def random_model(config: ModelConfig, seed: int = 0) -> ModelWeights:
+    rng = np.random.default_rng(seed)
+
+    def gain(size: int) -> np.ndarray:
+        return rng.uniform(0.5, 1.5, size).astype(np.float32)
+
+    def linear(out_features: int, in_features: int) -> TernaryMatrix:
+        return TernaryMatrix(
+            random_ternary(rng, out_features, in_features),
+            np.float32(rng.uniform(0.8, 1.2) / math.sqrt(in_features)),
+            gain(in_features) if config.quantization.use_rms_norm else None,
+        )
+
+    hidden, intermediate = config.hidden_size, config.intermediate_size
+    query = config.num_attention_heads * config.head_dim
+    key = config.num_key_value_heads * config.head_dim
+    layers = tuple(
+        LayerWeights(
+            input_layernorm=gain(hidden),
+            post_attention_layernorm=gain(hidden),
+            attn_sub_norm=gain(query) if config.sub_norms else None,
+            ffn_sub_norm=gain(intermediate) if config.sub_norms else None,
+            q_proj=linear(query, hidden),
+            k_proj=linear(key, hidden),
+            v_proj=linear(key, hidden),
+            o_proj=linear(hidden, query),
+            gate_proj=linear(intermediate, hidden),
+            up_proj=linear(intermediate, hidden),
+            down_proj=linear(hidden, intermediate),
+        )
+        for _ in range(config.num_hidden_layers)
+    )
+    tables = [
+        float32_to_bfloat16(rng.normal(0, 0.3, (config.vocab_size, hidden)).astype(np.float32))
+        for _ in range(1 if config.tie_word_embeddings else 2)
+    ]
+    return ModelWeights(embed_tokens=tables[0], layers=layers, norm=gain(hidden), lm_head=tables[-1])
+
+
+def batch_of(
+    parts: Sequence[tuple[Sequence[int], int, Sequence[int]]], logit_rows: Sequence[int] | None = None
+) -> Batch:
+    """A batch of (new token ids, position of the first, block table); logits of every token unless said otherwise."""
+    tokens = [token for ids, _, _ in parts for token in ids]
+    width = max(len(table) for _, _, table in parts)
+    return Batch(
+        token_ids=np.array(tokens, np.int32),
+        starts=np.cumsum([0, *(len(ids) for ids, _, _ in parts)], dtype=np.int32),
+        positions=np.array([position for _, position, _ in parts], np.int32),
+        block_tables=np.array([[*table, *[-1] * (width - len(table))] for _, _, table in parts], np.int32),
+        logit_rows=np.arange(len(tokens), dtype=np.int32) if logit_rows is None else np.array(logit_rows, np.int32),
+    )
+
+
+def logits_of(backend: CPUBackend, token_ids: Sequence[int], block_size: int = 16) -> np.ndarray:
+    """Logits of a whole prompt in one step, in a cache of its own."""
+    blocks = -(-len(token_ids) // block_size)
+    backend.allocate(blocks, block_size)
+    return backend.forward(batch_of([(token_ids, 0, range(blocks))])).copy()

@@ -1,0 +1,85 @@
+"""Small GGUF files, written with ggml's own Python package or, for what that does not know, by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.checkpoint.gguf_model import gguf_name
+from bitnet_tt.checkpoint.packing import unpack
+from bitnet_tt.weights import bfloat16_to_float32
+from tests.checkpoint import small
+
+TYPES = gguf.GGMLQuantizationType
+METADATA = {
+    "vocab_size": small.VOCAB,
+    "context_length": 128,
+    "embedding_length": small.HIDDEN,
+    "block_count": small.LAYERS,
+    "feed_forward_length": small.INTERMEDIATE,
+    "rope.dimension_count": small.HEAD_DIM,
+    "attention.head_count": small.HEADS,
+    "attention.head_count_kv": small.KV_HEADS,
+}
+
+
+def permute(rows: NDArray[Any], heads: int) -> NDArray[Any]:
+    """What llama.cpp's converter does to q and k of Llama models: the rows of rotary pairs side by side."""
+    result = np.empty_like(rows)
+    size = len(rows) // heads
+    for head in range(heads):
+        for i in range(size // 2):
+            result[head * size + 2 * i] = rows[head * size + i]
+            result[head * size + 2 * i + 1] = rows[head * size + size // 2 + i]
+    return result
+
+
+def write_with_gguf_package(
+    path: Path,
+    linear: str = "TQ2_0",
+    embedding: str = "F16",
+    architecture: str = "bitnet-b1.58",
+    scale: float = 0.5,
+    extra: dict[str, NDArray[np.float32]] | None = None,
+) -> Path:
+    """The checkpoint of `small.tensors()` with all weight scales `scale`, as the package quantises it."""
+    writer = gguf.GGUFWriter(path, architecture)
+    for key, value in METADATA.items():
+        writer.add_uint32(f"{architecture}.{key}", value)
+    writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", 1e-5)
+    writer.add_float32(f"{architecture}.rope.freq_base", 500000.0)
+    writer.add_uint32("tokenizer.ggml.bos_token_id", 1)
+    writer.add_uint32("tokenizer.ggml.eos_token_id", 2)
+    writer.add_uint32("tokenizer.ggml.eot_token_id", 9)
+    writer.add_token_list([f"token{i}" for i in range(small.VOCAB)])
+    llama = architecture == "llama"
+    for name, (dtype, array) in small.tensors(sub_norms=not llama).items():
+        if dtype == "U8":
+            codes = unpack(array)
+            if llama and name.endswith(("q_proj.weight", "k_proj.weight")):
+                codes = permute(codes, len(codes) // small.HEAD_DIM)
+            _add(writer, gguf_name(name), (codes.astype(np.float32) - 1) * np.float32(scale), linear)
+        elif not name.endswith("weight_scale"):
+            values = bfloat16_to_float32(array)
+            _add(writer, gguf_name(name), values, embedding if values.ndim == 2 else "F32")
+    for name, values in (extra or {}).items():
+        _add(writer, name, values, "F32")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _add(writer: gguf.GGUFWriter, name: str, values: NDArray[np.float32], dtype: str) -> None:
+    if dtype == "Q6_K":  # the package cannot write it: sixteen steps of 1 and 1/64 in all, values from 0
+        blocks = np.zeros((values.size // 256, 210), np.uint8)
+        blocks[:, 192:208], blocks[:, 208:] = 1, np.array([1 / 64], np.float16).view(np.uint8)
+        writer.add_tensor(name, blocks.reshape(len(values), -1), raw_dtype=TYPES.Q6_K)
+        return
+    data = values if dtype == "F32" else gguf.quants.quantize(values, TYPES[dtype])
+    writer.add_tensor(name, data, raw_dtype=TYPES[dtype])

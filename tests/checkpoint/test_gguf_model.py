@@ -1,0 +1,110 @@
+"""GGUF models: metadata as a config, tensors under canonical names, every ternary type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.checkpoint.gguf_model import pair_rotary_rows, unpair_rotary_rows
+from bitnet_tt.checkpoint.packing import pack, unpack
+from bitnet_tt.errors import CheckpointError, ConfigError
+from bitnet_tt.weights import LINEAR_NAMES, ModelWeights, bfloat16_to_float32
+from tests.checkpoint import small
+from tests.checkpoint.small_gguf import permute, write_with_gguf_package
+
+
+def assert_codes(weights: ModelWeights) -> None:
+    """The ternary codes of `small.tensors()`."""
+    stored = small.tensors()
+    for index, layer in enumerate(weights.layers):
+        for name in LINEAR_NAMES:
+            room = "self_attn" if name[0] in "qkvo" else "mlp"
+            expected = stored[f"model.layers.{index}.{room}.{name}.weight"][1]
+            np.testing.assert_array_equal(getattr(layer, name).packed, expected)
+
+
+@pytest.mark.parametrize("linear", ["TQ1_0", "TQ2_0"])
+@pytest.mark.parametrize("architecture", ["bitnet-b1.58", "bitnet-25", "bitnet", "llama"])
+def test_ternary_blocks(tmp_path: Path, linear: str, architecture: str) -> None:
+    checkpoint = Checkpoint.open(write_with_gguf_package(tmp_path / "x.gguf", linear, architecture=architecture))
+    config = checkpoint.config
+    assert checkpoint.format == "gguf"
+    assert (config.hidden_size, config.num_key_value_heads, config.head_dim) == (256, 2, 64)
+    assert (config.rms_norm_eps, config.rope_theta, config.max_position_embeddings) == (1e-5, 500000.0, 128)
+    assert (config.bos_token_id, config.eos_token_ids) == (1, (2, 9))
+    assert config.hidden_act == ("silu" if architecture in ("bitnet", "llama") else "relu2")
+    assert config.sub_norms == (architecture != "llama")
+    assert config.tie_word_embeddings
+    weights = checkpoint.load_weights()
+    assert_codes(weights)
+    assert weights.layers[0].q_proj.scale == 0.5
+    np.testing.assert_array_equal(weights.embed_tokens, small.tensors()["model.embed_tokens.weight"][1])
+    norm = bfloat16_to_float32(small.tensors()["model.norm.weight"][1])
+    np.testing.assert_array_equal(weights.norm, norm)
+    assert checkpoint.notes == []
+
+
+@pytest.mark.parametrize("embedding", ["F32", "F16", "BF16", "Q8_0", "Q6_K"])
+def test_embeddings(tmp_path: Path, embedding: str) -> None:
+    checkpoint = Checkpoint.open(write_with_gguf_package(tmp_path / "x.gguf", embedding=embedding))
+    weights = checkpoint.load_weights()
+    expected = bfloat16_to_float32(small.tensors()["model.embed_tokens.weight"][1])
+    if embedding == "Q6_K":  # all values are (0 - 32) / 64
+        expected = np.full_like(expected, -0.5)
+    np.testing.assert_allclose(bfloat16_to_float32(weights.embed_tokens), expected, rtol=0.02)
+    assert bool(checkpoint.notes) == (embedding == "Q8_0")
+
+
+def test_untied_head(tmp_path: Path) -> None:
+    head = np.full((small.VOCAB, small.HIDDEN), 0.5, np.float32)
+    checkpoint = Checkpoint.open(write_with_gguf_package(tmp_path / "x.gguf", extra={"output.weight": head}))
+    assert not checkpoint.config.tie_word_embeddings
+    assert (checkpoint.load_weights().lm_head == 0x3F00).all()
+
+
+def test_rotary_pairs() -> None:
+    codes = small.random_codes((256, 16))
+    paired = pair_rotary_rows(pack(codes), heads=4)
+    np.testing.assert_array_equal(unpack(paired), permute(codes, 4))
+    np.testing.assert_array_equal(unpair_rotary_rows(paired, heads=4), pack(codes))
+
+
+def test_what_is_no_bitnet_model_is_refused(tmp_path: Path) -> None:
+    def refused(message: str, **options: object) -> None:
+        path = tmp_path / "x.gguf"
+        path.unlink(missing_ok=True)
+        with pytest.raises((CheckpointError, ConfigError), match=message) as caught:
+            Checkpoint.open(write_with_gguf_package(path, **options)).load_weights()  # type: ignore[arg-type]
+        assert str(path) in str(caught.value)
+
+    refused(r"architecture 'qwen3', which is not supported\. Supported", architecture="qwen3")
+    refused(r"blk\.0\.attn_q\.weight has type F16 where ternary weights are due .* download the I2_S", linear="F16")
+    refused(r"rope_freqs\.weight has no place", extra={"rope_freqs.weight": np.ones(32, np.float32)})
+    refused("weight scale of 0.0", scale=0.0)
+
+
+@pytest.mark.parametrize("linear", ["TQ1_0", "TQ2_0"])
+def test_unequal_block_scales_are_refused(tmp_path: Path, linear: str) -> None:
+    path = write_with_gguf_package(tmp_path / "x.gguf", linear)
+    checkpoint = Checkpoint.open(path)
+    tensor = checkpoint._tensors["model.layers.1.mlp.up_proj.weight"]
+    data = bytearray(path.read_bytes())
+    block = tensor.size // (512 * 256 // 256)
+    data[tensor.offset + 3 * block - 2 : tensor.offset + 3 * block] = np.float16(0.25).tobytes()
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"blk\.1\.ffn_up\.weight has blocks with different scales"):
+        Checkpoint.open(path).load_weights()
+
+
+def test_blocks_of_zeros_may_have_no_scale(tmp_path: Path) -> None:
+    path = write_with_gguf_package(tmp_path / "x.gguf", "TQ2_0")
+    tensor = Checkpoint.open(path)._tensors["model.layers.1.mlp.up_proj.weight"]
+    data = bytearray(path.read_bytes())
+    data[tensor.offset : tensor.offset + 66] = b"\x55" * 64 + b"\0\0"
+    path.write_bytes(data)
+    matrix = Checkpoint.open(path).load_weights().layers[1].up_proj
+    assert (unpack(matrix.packed)[0] == 1).all()
+    assert matrix.scale == 0.5

@@ -1,0 +1,63 @@
+"""`bitnet-tt info` and `bitnet-tt convert`, on the demo model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bitnet_tt import BitNetModel
+
+
+def test_bytes_are_those_of_the_loaded_weights(run) -> None:
+    facts = json.loads(run("info", "--json").stdout)
+    weights = BitNetModel.from_pretrained("demo").checkpoint.load_weights()
+    linears = [
+        getattr(layer, name)
+        for layer in weights.layers
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    ]
+    norms = [
+        norm
+        for layer in weights.layers
+        for norm in (layer.input_layernorm, layer.post_attention_layernorm, layer.attn_sub_norm, layer.ffn_sub_norm)
+    ]
+    memory = facts["memory"]
+    assert memory["ternary"]["bytes"] == sum(linear.packed.nbytes + 4 for linear in linears)
+    assert memory["ternary"]["parameters"] == 4 * sum(linear.packed.size for linear in linears)
+    assert memory["norms"]["bytes"] == sum(norm.nbytes for norm in [*norms, weights.norm])
+    assert memory["embedding"]["bytes"] == weights.embed_tokens.nbytes
+    assert memory["head"]["bytes"] == 0
+    assert memory["bits_per_ternary_weight"] == pytest.approx(2, rel=1e-3)
+    assert memory["fp16_ratio_linear"] == pytest.approx(8, rel=1e-3)
+    assert facts["tokenizer"]["chat_example"] == "User: Hello<|eot_id|>Assistant: "
+
+
+def test_the_table_fits_80_columns(run) -> None:
+    text = run("info").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("ternary weights", "embedding", "output head (tied)", "norms", "total", "8.00 times smaller"):
+        assert part in text
+
+
+def test_a_model_without_tokenizer_still_has_shapes(run, golden_folder: Path) -> None:
+    result = run("info", str(golden_folder))
+    assert result.exit_code == 0
+    assert "no tokenizer in" in " ".join(result.stdout.split())
+
+
+@pytest.fixture
+def golden_folder() -> Path:
+    return Path(__file__).parent.parent / "golden" / "bitnet-packed"
+
+
+@pytest.mark.parametrize(("to", "name"), [("packed", "copy"), ("gguf-i2s", "copy.gguf")])
+def test_converted_models_write_the_same_text(run, tmp_path: Path, to: str, name: str) -> None:
+    target = str(tmp_path / name)
+    assert run("convert", "demo", target, "--to", to).exit_code == 0
+    for prompt in ("Once upon a time", "It's 12 o'clock, "):
+        expected = run("generate", prompt, "-n", "20").stdout
+        assert run("generate", prompt, "-n", "20", "-m", target).stdout == expected
+    again = run("convert", "demo", target, "--to", to)
+    assert again.exit_code == 1
+    assert "exists" in again.stderr
+    assert run("convert", "demo", target, "--to", to, "--overwrite").exit_code == 0

@@ -1,0 +1,70 @@
+"""What only a terminal shows: line editing, the prompt before its continuation, progress bars."""
+
+import io
+import os
+import pty
+import select
+import signal
+import sys
+
+import pytest
+
+from bitnet_tt.cli.progress import progress_bar
+
+COMMAND = "import sys; from bitnet_tt.cli import main; sys.argv[0] = 'bitnet-tt'; main()"
+
+
+def on_terminal(arguments: list[str], keys: list[str]) -> tuple[str, int]:
+    """Run a command on a pseudo-terminal; type the next keys at each prompt; return what is seen and the exit code."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, "-c", COMMAND, *arguments], os.environ | {"TERM": "dumb"})
+    output, waiting = "", list(keys)
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            output += os.read(terminal, 4096).decode()
+        except OSError:  # the child closed its end
+            break
+        if waiting and output.endswith("\n> "):
+            os.write(terminal, waiting.pop(0).encode())
+    else:
+        os.kill(child, signal.SIGKILL)
+    return output, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_chat_goes_on_after_errors_and_ctrl_c_until_ctrl_d() -> None:
+    keys = ["/save /no/such/folder/a\r", "half a mess\x03", "What is the capital of France?\r", "\x04"]
+    output, exit_code = on_terminal(["chat"], keys)
+    assert exit_code == 0
+    assert "demo on cpu" in output
+    assert "error: /no/such/folder/a: No such file or directory" in output
+    assert "(Ctrl-D or /exit leaves)" in output
+    assert "Paris" in output
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_generate_shows_the_prompt_before_its_continuation() -> None:
+    output, exit_code = on_terminal(["generate", "Once upon a time", "-n", "5"], [])
+    assert exit_code == 0
+    assert "Once upon a time" in output
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "shown"), [(Terminal(), True), (io.StringIO(), False)])
+def test_progress_is_shown_on_terminals_only(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, shown: bool) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar("Counting", patience=0) as progress:
+        progress(1, 2)
+    assert ("Counting" in stream.getvalue()) is shown
+
+
+def test_what_is_quick_shows_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress_bar("Counting") as progress:
+        progress(1, 2)
+    assert sys.stderr.getvalue() == ""
