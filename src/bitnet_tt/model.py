@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.select import Device, create_backend
+from bitnet_tt.backends.ttnn.plan import Precision
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.config import GenerationConfig, ModelConfig
 from bitnet_tt.engine import Engine
@@ -53,6 +54,7 @@ class BitNetModel:
         max_batch_size: int = 8,
         threads: int | None = None,
         isa: str | None = None,
+        precision: Precision = "fast",
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         progress: Callable[[int, int], None] | None = None,
@@ -67,6 +69,7 @@ class BitNetModel:
             max_batch_size: Most prompts computed at once; further ones wait.
             threads: Threads of the CPU backend; by default one for each physical core there is for us.
             isa: Force an instruction set of the CPU backend, for tests; results are the same in all.
+            precision: Of a Tenstorrent card: `fast`, or `exact` for float32 throughout. The CPU is always exact.
             cache_dir: Folder of the hub cache, in place of the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
             progress: Called with (done, total) while weights are read and checked.
@@ -93,6 +96,7 @@ class BitNetModel:
             context_length=context_length,
             threads=threads,
             isa=isa,
+            precision=precision,
         )
         engine = Engine(
             backend,

@@ -34,8 +34,8 @@ def run(mock: dict[str, str], module: str, *arguments: str, seconds: int = 300) 
     """Run a module in mock mode; return the JSON it prints."""
     result = subprocess.run(
         [sys.executable, "-m", f"tests.device.mock.{module}", *arguments],
-        cwd=ROOT,
-        env=mock,
+        cwd=Path(mock["TT_METAL_RUNTIME_ROOT"]).parent,  # ttnn leaves a folder where it runs
+        env=mock | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -53,21 +53,21 @@ def test_small_models(mock: dict[str, str], name: str, precision: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "launches"), [("exact", 429), ("fast", 186)])
-def test_layers_of_2b4t(mock: dict[str, str], precision: str, launches: int) -> None:
-    facts = run(mock, "measure", json.dumps(TWO_LAYERS_OF_2B4T), precision, "4096")
-    check(facts)
-    assert facts["decode_32"]["launches"] == launches
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_layers_of_2b4t(mock: dict[str, str], precision: str) -> None:
+    check(run(mock, "measure", json.dumps(TWO_LAYERS_OF_2B4T), precision, "4096"))
 
 
 def check(facts: dict[str, Any]) -> None:
-    """DRAM as planned to the byte, and no new programs once a shape has been seen."""
+    """DRAM and launches as planned, and no new programs once a shape has been seen."""
     assert facts["dram_weights"] == facts["planned_weights"]
     assert facts["dram_cache"] == facts["planned_cache"]
     for sequences in (1, 32):
-        assert facts[f"decode_{sequences}"]["more_programs_later"] == 0
+        step = facts[f"decode_{sequences}"]
+        assert step["launches"] == step["planned_launches"]
+        assert step["more_programs_later"] == 0
     # More sequences need other programs for attention only.
-    assert facts["decode_32"]["programs"] - facts["decode_1"]["programs"] < 40
+    assert facts["decode_32"]["programs"] - facts["decode_1"]["programs"] < 50
 
 
 def test_mistakes_are_refused(mock: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from bitnet_tt.cli.generate import generate
 from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
 from bitnet_tt.cli.output import describe_error
+from bitnet_tt.cli.plan import plan
 from bitnet_tt.cli.self_test import self_test
 from bitnet_tt.errors import BitNetError
 
@@ -76,5 +77,5 @@ def _bitnet_tt(
         typer.echo(context.get_help())
 
 
-for _command in (generate, chat, info, convert, self_test, bench, doctor):
+for _command in (generate, chat, info, convert, self_test, bench, plan, doctor):
     app.command(name=_command.__name__.replace("_", "-"))(expand(_command))

@@ -62,6 +62,9 @@ class DeviceOptions:
         str | None,
         typer.Option(help="Force a CPU instruction set (see doctor); never changes the text.", rich_help_panel=_DEVICE),
     ] = None
+    precision: Annotated[
+        Literal["exact", "fast"], typer.Option(help="Of a Tenstorrent card; the CPU is exact.", rich_help_panel=_DEVICE)
+    ] = "fast"
     context: Annotated[
         int | None, typer.Option(help="Most tokens of a text, prompt included.", rich_help_panel=_DEVICE)
     ] = None
@@ -77,6 +80,7 @@ def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetMode
             device=device.device,
             threads=device.threads,
             isa=device.isa,
+            precision=device.precision,
             context_length=device.context,
             revision=hub.revision,
             cache_dir=hub.cache_dir,

@@ -17,6 +17,7 @@ import ttnn
 
 from bitnet_tt.backends.base import Batch
 from bitnet_tt.backends.ttnn.backend import TTBackend
+from bitnet_tt.backends.ttnn.report import report
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.model import empty_model
 
@@ -39,6 +40,7 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
         backend.forward(decode)
         facts[f"decode_{sequences}"] = {
             "launches": _launches(partial(backend.forward, decode)),
+            "planned_launches": report(plan, sequences, context=41).launches,
             "programs": programs,
             "more_programs_later": device.num_program_cache_entries() - programs,
             "host_seconds": time.perf_counter() - start,

@@ -154,8 +154,8 @@ def _attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.T
 
 _LEFT = (63, 128, 3)
 _RIGHT = (31, 32, 4)
-_TERMS = ((1, 2), (0, 3), (2, 0), (1, 1), (0, 2), (1, 0), (0, 1), (0, 0))
-"""Which slices to multiply, smallest terms first; those left out are below float32's last bit."""
+_TERMS = ((1, 3), (2, 1), (1, 2), (0, 3), (2, 0), (1, 1), (0, 2), (1, 0), (0, 1), (0, 0))
+"""Which slices to multiply, smallest terms first; those left out are below the slices' own last bits."""
 
 
 def _slices(x: ttnn.Tensor, limit: int, factor: int, count: int) -> tuple[ttnn.Tensor, list[ttnn.Tensor]]:

@@ -34,7 +34,7 @@ class Card:
             self.device: Any = ttnn.open_device(device_id=0)
         except RuntimeError as error:
             raise DeviceError(
-                f"no Tenstorrent device can be opened ({_reason(error)}); put a card in and install the tt-kmd driver, "
+                f"ttnn opens no Tenstorrent device ({_reason(error)}); put a card in and install the tt-kmd driver, "
                 "so that /dev/tenstorrent is there and no other process uses it, or set TT_METAL_SIMULATOR"
             ) from None
         self._close = weakref.finalize(self, ttnn.close_device, self.device)

@@ -1,0 +1,140 @@
+"""What a step costs on a card by the plan's arithmetic: a model of the card, not a measurement. Pure Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bitnet_tt.backends.ttnn.plan import BFLOAT16, DECODE_ROWS, FLOAT32, TILE, Grid, Plan, Product
+
+BLACKHOLE = Grid(x=11, y=10, l1_bytes=1461120, dram_bytes=34217131008, dram_banks=8)
+"""The smallest grid that a p150 shows, with the memory ttnn leaves of its 1.5 MB a core and 32 GB."""
+
+BANDWIDTH = 512e9
+"""Bytes a second of a p150's DRAM, by its data sheet."""
+
+FLOPS_PER_CORE = 2 * 8 * 16 * 16 * 1.35e9
+"""Of one pass of the matrix engine, 8x16 times 16x16 a cycle."""
+
+_HEAD_PASSES = 4  # HiFi4; a ternary product takes one
+_ATTENTION_PASSES = {"exact": 10, "fast": 4}  # as many as there are terms of slices; HiFi4
+
+# Programs of a decode step: in a layer with sub-norms, and beside the layers; what sub-norms are of it, what SiLU is
+# more than relu2; and what is more of either where there are fewer sequences than rows of a tile. Mock mode counts
+# them, and a test compares.
+_LAUNCHES = {"exact": (217, 11), "fast": (87, 12)}
+_LAUNCHES_OF_SUB_NORMS = 10
+_LAUNCHES_OF_SILU = 1
+_LAUNCHES_OF_PADDING = (3, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One operation of a decode step, over all layers that have it.
+
+    Attributes:
+        name: Of the operation.
+        count: How often a step does it.
+        tiles: Tiles of weights or cache it reads, once.
+        cores: Cores with work.
+        dram_bytes: Bytes from and to DRAM, all counts together.
+        l1_bytes: L1 of one core.
+        flops: Multiplications and additions, all counts together.
+        seconds: The larger of the time DRAM needs and the time the matrix engines need.
+        bound: Which of the two it is: `DRAM` or `math`.
+    """
+
+    name: str
+    count: int
+    tiles: int
+    cores: int
+    dram_bytes: int
+    l1_bytes: int
+    flops: int
+    seconds: float
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A decode step.
+
+    Attributes:
+        costs: Its operations.
+        launches: Programs a step starts.
+        weight_bytes: DRAM the weights take.
+        cache_bytes: DRAM a cache of this context and batch takes.
+        seconds: The sum of the costs' times: no step can be faster.
+        tokens_per_second: Of all sequences together, at most.
+    """
+
+    costs: tuple[Cost, ...]
+    launches: int
+    weight_bytes: int
+    cache_bytes: int
+    seconds: float
+    tokens_per_second: float
+
+
+def report(plan: Plan, batch: int, context: int) -> Report:
+    """Cost of a decode step of `batch` sequences, at most 32, with `context` positions each."""
+    costs = tuple(_costs(plan, batch, context))
+    seconds = sum(cost.seconds for cost in costs)
+    return Report(
+        costs=costs,
+        launches=_launches(plan, batch),
+        weight_bytes=plan.weight_bytes(),
+        cache_bytes=plan.kv_bytes(batch * -(-context // TILE)),
+        seconds=seconds,
+        tokens_per_second=batch / seconds,
+    )
+
+
+def _launches(plan: Plan, batch: int) -> int:
+    config = plan.config
+    per_layer, beside = _LAUNCHES[plan.precision]
+    if not config.sub_norms:
+        per_layer -= _LAUNCHES_OF_SUB_NORMS
+    if config.hidden_act == "silu":
+        per_layer += _LAUNCHES_OF_SILU
+    if plan.decode_bucket(batch) < DECODE_ROWS:
+        per_layer, beside = per_layer + _LAUNCHES_OF_PADDING[0], beside + _LAUNCHES_OF_PADDING[1]
+    return config.num_hidden_layers * per_layer + beside
+
+
+def _costs(plan: Plan, batch: int, context: int) -> Iterator[Cost]:
+    config, cores = plan.config, plan.grid.cores
+    layers = config.num_hidden_layers
+    yield _cost("embedding", 1, batch, 1, batch * config.hidden_size * BFLOAT16, 0, 0, cores)
+    for product in plan.layer_products(DECODE_ROWS):
+        yield _product(product, layers, cores)
+    # Keys and values are read from the cache, written side by side, and read again by attention, padding included.
+    blocks = plan.decode_bucket(batch) * plan.context_blocks(context)
+    tiles = 2 * blocks * plan.key_width // TILE
+    used = min(cores, plan.decode_bucket(batch) * config.num_key_value_heads)
+    traffic = 3 * tiles * TILE * TILE * plan.cache_bytes
+    # Scores and sums of values: each tile of keys or values meets one tile of queries or probabilities.
+    flops = _ATTENTION_PASSES[plan.precision] * tiles * 2 * TILE**3
+    yield _cost("attention", layers, tiles, used, layers * traffic, 0, layers * flops, cores)
+    yield _product(plan.head(), 1, cores, _HEAD_PASSES)
+
+
+def _product(product: Product, count: int, cores: int, passes: int = 1) -> Cost:
+    moved = product.weight_bytes + product.rows * product.n * TILE * TILE * FLOAT32
+    return _cost(
+        product.name,
+        count,
+        product.k * product.n,
+        product.cores,
+        count * moved,
+        product.l1_bytes,
+        count * passes * product.flops,
+        cores,
+    )
+
+
+def _cost(name: str, count: int, tiles: int, used: int, dram_bytes: int, l1_bytes: int, flops: int, cores: int) -> Cost:
+    dram, math = dram_bytes / BANDWIDTH, flops / (FLOPS_PER_CORE * min(used, cores))
+    return Cost(
+        name, count, tiles, used, dram_bytes, l1_bytes, flops, max(dram, math), "DRAM" if dram >= math else "math"
+    )
