@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Literal
 
 from bitnet_tt.backends.base import Backend
@@ -48,7 +49,9 @@ def _tenstorrent(config: ModelConfig, weights: ModelWeights, *, context_length: 
         )
     from loguru import logger
 
-    logger.disable("ttnn")  # it logs its settings when it is imported
+    # ttnn logs its settings when it is imported, and all it does to standard output, where generated text goes.
+    logger.disable("ttnn")
+    os.environ.setdefault("TT_LOGGER_LEVEL", "OFF")
     from bitnet_tt.backends.ttnn.backend import TTBackend
 
     return TTBackend(config, weights, context_length=context_length, precision=precision)

@@ -64,7 +64,7 @@ def _print(facts: Report) -> None:
     )
     typer.echo(
         f"\nWeights {describe_bytes(facts.weight_bytes)}, cache {describe_bytes(facts.cache_bytes)} of DRAM; "
-        f"{facts.launches} launches a step.\nAt most {facts.tokens_per_second:.0f} tokens/s: "
-        "a bound by bandwidth and arithmetic alone, not a measurement.\nLaunches and what lies between products come "
-        "on top, and only a card can tell how much."
+        f"{facts.launches} launches a step.\n"
+        f"At most {facts.tokens_per_second:.0f} tokens/s, by bandwidth and arithmetic alone: a model of the card,\n"
+        "not a measurement. What launches and the work between products add, only a\ncard can tell."
     )

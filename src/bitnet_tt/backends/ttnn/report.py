@@ -120,13 +120,14 @@ def _costs(plan: Plan, batch: int, context: int) -> Iterator[Cost]:
 
 
 def _product(product: Product, count: int, cores: int, passes: int = 1) -> Cost:
-    moved = product.weight_bytes + product.rows * product.n * TILE * TILE * FLOAT32
+    # Between products a decode step's rows stay in L1; only the logits go to DRAM, on their way to the host.
+    logits = product.rows * product.n * TILE * TILE * FLOAT32 if product.name == "lm_head" else 0
     return _cost(
         product.name,
         count,
         product.k * product.n,
         product.cores,
-        count * moved,
+        count * (product.weight_bytes + logits),
         product.l1_bytes,
         count * passes * product.flops,
         cores,
