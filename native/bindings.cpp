@@ -62,9 +62,17 @@ PyLayer make_layer(const Floats& input_layernorm, const Floats& post_attention_l
     for (const auto& norm : {attn_sub_norm, ffn_sub_norm})
         if (norm) result.norms.push_back(*norm);
     const auto& l = result.linears;
-    result.layer = {input_layernorm.data(), post_attention_layernorm.data(), data_or_null(attn_sub_norm),
-                    data_or_null(ffn_sub_norm), l[0].linear, l[1].linear, l[2].linear, l[3].linear, l[4].linear,
-                    l[5].linear, l[6].linear};
+    result.layer = {input_layernorm.data(),
+                    post_attention_layernorm.data(),
+                    data_or_null(attn_sub_norm),
+                    data_or_null(ffn_sub_norm),
+                    l[0].linear,
+                    l[1].linear,
+                    l[2].linear,
+                    l[3].linear,
+                    l[4].linear,
+                    l[5].linear,
+                    l[6].linear};
     return result;
 }
 
@@ -122,8 +130,8 @@ struct PyDecoder {
         require(starts.shape(0) == sequences + 1 && block_tables.shape(0) == sequences,
                 "batch: starts, positions and block_tables disagree on the number of sequences");
         require(logits.shape(0) == logit_rows.shape(0) && logits.shape(1) == vocab(), "logits is not [rows, vocab]");
-        const Batch batch{token_ids.data(),      token_ids.shape(0),    starts.data(),     positions.data(),   sequences,
-                          block_tables.data(),   block_tables.shape(1), logit_rows.data(), logit_rows.shape(0)};
+        const Batch batch{token_ids.data(),    token_ids.shape(0),    starts.data(),     positions.data(),   sequences,
+                          block_tables.data(), block_tables.shape(1), logit_rows.data(), logit_rows.shape(0)};
         const nb::gil_scoped_release release;
         decoder.forward(batch, logits.data());
     }
@@ -225,22 +233,23 @@ NB_MODULE(_native, m) {
             "__init__",
             [](Shape* self, std::size_t vocab, std::size_t hidden, std::size_t intermediate, std::size_t heads,
                std::size_t kv_heads, std::size_t head_dim, float norm_eps, float input_norm_eps, HiddenAct act) {
-                new (self) Shape{vocab,    hidden,   intermediate, 0,  // layers are counted later
-                                 heads,    kv_heads, head_dim,     norm_eps, input_norm_eps, act};
+                new (self) Shape{vocab, hidden,   intermediate, 0,  // layers are counted later
+                                 heads, kv_heads, head_dim,     norm_eps, input_norm_eps, act};
             },
-            nb::kw_only(), "vocab"_a, "hidden"_a, "intermediate"_a, "heads"_a, "kv_heads"_a, "head_dim"_a,
-            "norm_eps"_a, "input_norm_eps"_a, "act"_a);
+            nb::kw_only(), "vocab"_a, "hidden"_a, "intermediate"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "norm_eps"_a,
+            "input_norm_eps"_a, "act"_a);
 
     nb::class_<PyDecoder>(m, "Decoder")
         .def(nb::init<const Shape&, Bytes, std::vector<PyLayer>, Floats, Bytes, Matrix, Matrix, std::size_t,
                       const std::string&>(),
              nb::kw_only(), "shape"_a, "embedding"_a, "layers"_a, "norm"_a, "head"_a, "cos"_a, "sin"_a, "threads"_a,
              "isa"_a)
-        .def("allocate",
-             [](PyDecoder& self, std::size_t blocks, std::size_t block_size) {
-                 self.decoder.allocate(blocks, block_size);
-             },
-             "num_blocks"_a, "block_size"_a)
+        .def(
+            "allocate",
+            [](PyDecoder& self, std::size_t blocks, std::size_t block_size) {
+                self.decoder.allocate(blocks, block_size);
+            },
+            "num_blocks"_a, "block_size"_a)
         .def("forward", &PyDecoder::forward, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert(),
              "logits"_a.noconvert())

@@ -71,8 +71,8 @@ void Decoder::prepare(const Batch& batch, std::size_t begin, std::size_t end, fl
         while (static_cast<std::size_t>(batch.starts[next_sequence_ + 1]) <= t) ++next_sequence_;
         const std::size_t offset = t - static_cast<std::size_t>(batch.starts[next_sequence_]);
         const std::size_t position = static_cast<std::size_t>(batch.positions[next_sequence_]) + offset;
-        tokens_.push_back({batch.token_ids[t], position, next_sequence_,
-                           batch.block_tables + next_sequence_ * batch.table_width});
+        tokens_.push_back(
+            {batch.token_ids[t], position, next_sequence_, batch.block_tables + next_sequence_ * batch.table_width});
         work_.push_back(work_.back() + position + 1);
         if (next_row_ < batch.rows && static_cast<std::size_t>(batch.logit_rows[next_row_]) == t) {
             logit_rows_.push_back(t - begin);
@@ -83,7 +83,7 @@ void Decoder::prepare(const Batch& batch, std::size_t begin, std::size_t end, fl
 
 void Decoder::grow_scratch(std::size_t tokens, std::size_t rows) {
     if (tokens > token_capacity_) {
-        token_capacity_ = tokens;
+        token_capacity_ = 0;  // until all have grown: running out of memory here must not leave a lie
         const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
         inputs_.grow(separate_inputs_ ? kInputs : 1, tokens, round_up(widest, 64));
         hidden_.grow(tokens * shape_.hidden);
@@ -93,11 +93,9 @@ void Decoder::grow_scratch(std::size_t tokens, std::size_t rows) {
         rotated_.grow(tokens * shape_.heads * shape_.head_stride());
         attention_.grow(tokens * shape_.query_features());
         ffn_.grow(tokens * shape_.intermediate);
+        token_capacity_ = tokens;
     }
-    if (rows > row_capacity_) {
-        row_capacity_ = rows;
-        normed_rows_.grow(rows * shape_.hidden);
-    }
+    normed_rows_.grow(rows * shape_.hidden);
 }
 
 void Decoder::run_chunk(std::size_t thread) {
@@ -271,8 +269,8 @@ void Decoder::write_logits(std::size_t thread) {
                          normed_rows_.data() + r * hidden);
     team_.barrier();
     const Range vocab = part(shape_.vocab, 4, thread, team_.size());
-    kernels_.logits(model_.head, hidden, vocab.begin, vocab.end, normed_rows_.data(), hidden, rows,
-                    logits_, shape_.vocab);
+    kernels_.logits(model_.head, hidden, vocab.begin, vocab.end, normed_rows_.data(), hidden, rows, logits_,
+                    shape_.vocab);
 }
 
 }  // namespace bitnet

@@ -1,7 +1,13 @@
 // The decoder step: a ragged batch of tokens in, logits out.
+//
+// All threads run the same step side by side and meet at barriers: ten a layer, six where the step is a single token.
+// Each takes a fixed share of every operation's rows, heads or tokens. No sum is ever split between threads, so results
+// do not depend on how many there are.
 #pragma once
 
 #include <array>
+#include <cstddef>
+#include <initializer_list>
 #include <vector>
 
 #include "batch.hpp"
@@ -69,14 +75,14 @@ class Decoder {
 
     // The chunk at hand.
     std::vector<Token> tokens_;
-    std::vector<std::size_t> work_;  // attention work of the tokens before each one, and of all
+    std::vector<std::size_t> work_;        // attention work of the tokens before each one, and of all
     std::vector<std::size_t> logit_rows_;  // tokens whose logits are wanted
-    float* logits_ = nullptr;               // where they go
+    float* logits_ = nullptr;              // where they go
     std::size_t next_sequence_ = 0, next_row_ = 0;
 
     bool separate_inputs_;
     std::vector<Worker> workers_;
-    std::size_t token_capacity_ = 0, row_capacity_ = 0;
+    std::size_t token_capacity_ = 0;
     Inputs inputs_;
     Buffer<float> hidden_, query_, key_, value_, rotated_, attention_, ffn_, normed_rows_;
 };

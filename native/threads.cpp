@@ -59,8 +59,7 @@ void Signal::wait_past(std::uint32_t old) const {
     sleepers_.fetch_sub(1);
 }
 
-ThreadTeam::ThreadTeam(std::size_t count)
-    : count_(count), owner_(getpid()), threads_(new std::vector<std::thread>) {
+ThreadTeam::ThreadTeam(std::size_t count) : count_(count), owner_(getpid()), threads_(new std::vector<std::thread>) {
     try {
         for (std::size_t index = 1; index < count; ++index) threads_->emplace_back(&ThreadTeam::work, this, index);
     } catch (const std::system_error& error) {

@@ -22,7 +22,7 @@ Range part(std::size_t total, std::size_t grain, std::size_t index, std::size_t 
 class Signal {
   public:
     std::uint32_t value() const { return value_.load(std::memory_order_acquire); }
-    void raise();                          // adds one and wakes all waiting threads
+    void raise();                             // adds one and wakes all waiting threads
     void wait_past(std::uint32_t old) const;  // returns once the value differs from `old`
 
   private:
@@ -40,8 +40,8 @@ class ThreadTeam {
 
     std::size_t size() const { return count_; }
 
-    // Calls body(index) on every thread, 0 being the caller, and returns when all have finished. The body must not throw.
-    // Throws DeviceError in a forked child, which has none of the threads.
+    // Calls body(index) on every thread, 0 being the caller, and returns when all have finished. The body must not
+    // throw. Throws DeviceError in a forked child, which has none of the threads.
     template <typename Body>
     void run(const Body& body) {
         start([](const void* context, std::size_t index) { (*static_cast<const Body*>(context))(index); }, &body);

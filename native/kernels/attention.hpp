@@ -28,11 +28,7 @@ inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size
 // Scores of kQueries queries from query `first` against kKeys (4 or 1) keys.
 template <std::size_t kQueries, std::size_t kKeys>
 inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position) {
-    Vec16 sums[kQueries][kKeys];
-    BITNET_UNROLL
-    for (auto& query : sums)
-        BITNET_UNROLL
-        for (Vec16& lanes : query) lanes = zero();
+    Vec16 sums[kQueries][kKeys] = {};
     for (std::size_t d = 0; d < tile.head_stride; d += 16) {
         Vec16 k[kKeys];
         BITNET_UNROLL
@@ -90,9 +86,10 @@ inline void add_values_at(const AttentionTile& tile, std::size_t first, std::siz
     Vec16 sums[kQueries][kVectors];
     float* memory = tile.sums + first * tile.head_stride + d;
     BITNET_UNROLL
-    for (std::size_t i = 0; i < kQueries; ++i)
+    for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
         for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = load(memory + i * tile.head_stride + 16 * c);
+    }
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         const float* values = tile.values + row + d;
         const float* p = tile.scores + first * tile.scores_stride + position;
@@ -109,9 +106,10 @@ inline void add_values_at(const AttentionTile& tile, std::size_t first, std::siz
         }
     });
     BITNET_UNROLL
-    for (std::size_t i = 0; i < kQueries; ++i)
+    for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
         for (std::size_t c = 0; c < kVectors; ++c) store(memory + i * tile.head_stride + 16 * c, sums[i][c]);
+    }
 }
 
 template <std::size_t kQueries>

@@ -7,6 +7,7 @@ namespace bitnet {
 namespace {
 
 constexpr std::size_t kTokenTile = 2;
+constexpr std::size_t kPrefetchRows = 4;
 
 // A pair of products is at most 2 * 3 * 128 = 768 even for the invalid code 3, so 42 of them fit an int16.
 constexpr std::size_t kColumnsPerFlush = 40 * 32;
@@ -30,20 +31,13 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
 template <int kRows, int kTokens>
 inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                      std::int32_t* codes) {
-    __m256i wide[kRows][kTokens][4], sums[kRows][kTokens][4];
-    BITNET_UNROLL
-    for (int r = 0; r < kRows; ++r)
-        BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t)
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) wide[r][t][i] = sums[r][t][i] = _mm256_setzero_si256();
+    __m256i wide[kRows][kTokens][4] = {}, sums[kRows][kTokens][4] = {};
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
-    const auto step = [&](const std::uint8_t* p, std::size_t row_stride, std::size_t column)
-                          __attribute__((always_inline)) {
+    const auto step = [&](const std::uint8_t* p, std::size_t row_stride, std::size_t column) BITNET_INLINE {
+        // Ask for rows to come, in the order of their addresses; the processor alone looks ahead too little.
+        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchRows * in + kRows * column), _MM_HINT_T0);
         BITNET_UNROLL
         for (int r = 0; r < kRows; ++r) {
-            if constexpr (kTokens == 1)
-                _mm_prefetch(reinterpret_cast<const char*>(p + (kRows + r) * row_stride), _MM_HINT_T0);
             const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + r * row_stride));
             BITNET_UNROLL
             for (int i = 0; i < 4; ++i) {
@@ -51,22 +45,24 @@ inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x
                 BITNET_UNROLL
                 for (int t = 0; t < kTokens; ++t) {
                     const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + column);
-                    sums[r][t][i] = _mm256_add_epi16(sums[r][t][i],
-                                                     _mm256_maddubs_epi16(code, _mm256_loadu_si256(values)));
+                    sums[r][t][i] =
+                        _mm256_add_epi16(sums[r][t][i], _mm256_maddubs_epi16(code, _mm256_loadu_si256(values)));
                 }
             }
         }
     };
-    const auto flush = [&]() __attribute__((always_inline)) {
+    const auto flush = [&]() BITNET_INLINE {
         BITNET_UNROLL
-        for (int r = 0; r < kRows; ++r)
+        for (int r = 0; r < kRows; ++r) {
             BITNET_UNROLL
-            for (int t = 0; t < kTokens; ++t)
+            for (int t = 0; t < kTokens; ++t) {
                 BITNET_UNROLL
                 for (int i = 0; i < 4; ++i) {
                     wide[r][t][i] = _mm256_add_epi32(wide[r][t][i], _mm256_madd_epi16(sums[r][t][i], ones));
                     sums[r][t][i] = _mm256_setzero_si256();
                 }
+            }
+        }
     };
     const std::size_t whole = in / 32 * 32;
     for (std::size_t begin = 0; begin < whole; begin += kColumnsPerFlush) {
@@ -75,18 +71,20 @@ inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x
         flush();
     }
     if (whole < in) {
-        std::uint8_t tail[2 * kRows][32] = {};  // twice the rows: the prefetch looks ahead
+        std::uint8_t tail[kRows][32] = {};
         BITNET_UNROLL
         for (int r = 0; r < kRows; ++r) __builtin_memcpy(tail[r], w + r * in + whole, in - whole);
         step(tail[0], 32, whole);
         flush();
     }
     BITNET_UNROLL
-    for (int r = 0; r < kRows; ++r)
+    for (int r = 0; r < kRows; ++r) {
         BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t)
+        for (int t = 0; t < kTokens; ++t) {
             BITNET_UNROLL
             for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = sum_of_lanes(wide[r][t][i]);
+        }
+    }
 }
 
 template <int kRows, int kTokens>

@@ -43,7 +43,8 @@ inline Vec16 activate(Vec16 gate, HiddenAct act) {
 
 void widen(const std::uint8_t* bits, std::size_t n, float* out) {
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
-        store_lanes(out + i, lanes == 16 ? load_bfloat16(bits + 2 * i) : load_bfloat16_first(bits + 2 * i, lanes), lanes);
+        store_lanes(out + i, lanes == 16 ? load_bfloat16(bits + 2 * i) : load_bfloat16_first(bits + 2 * i, lanes),
+                    lanes);
     });
 }
 

@@ -1,6 +1,6 @@
 // The table of kernels. Each instruction set fills one, from the same float code over its own Vec16
-// (16 float lanes) and with an integer product of its own. All tables give bit-identical results: every float sum runs in
-// 16 lanes of fused multiply-add (lane l takes elements l, l + 16, ...), lanes then added pairwise (8, 4, 2, 1).
+// (16 float lanes) and with an integer product of its own. All tables give bit-identical results: every float sum runs
+// in 16 lanes of fused multiply-add (lane l takes elements l, l + 16, ...), lanes then added pairwise (8, 4, 2, 1).
 //
 // Every translation unit under kernels/ that is built with instruction set flags keeps its code in anonymous namespaces
 // and calls no inline function of the standard library: the linker may keep any one copy of such a function, and if it
@@ -37,21 +37,21 @@ constexpr std::size_t kQueryTile = 4;
 // Up to four queries that read the same key/value head of one sequence. Position p is row p % block_size of block
 // blocks[p / block_size]; keys and values of a block lie block_stride floats after those of the block before.
 struct AttentionTile {
-    const float* queries[kQueryTile];   // head_stride floats each, zeros beyond head_dim
-    float* outputs[kQueryTile];         // head_dim floats each
-    std::size_t contexts[kQueryTile];   // how many positions each query sees, itself included
-    std::size_t count;                  // queries in use
+    const float* queries[kQueryTile];  // head_stride floats each, zeros beyond head_dim
+    float* outputs[kQueryTile];        // head_dim floats each
+    std::size_t contexts[kQueryTile];  // how many positions each query sees, itself included
+    std::size_t count;                 // queries in use
     const float* keys;
     const float* values;
     const std::int32_t* blocks;
     std::size_t block_size;
     std::size_t block_stride;
     std::size_t head_dim;
-    std::size_t head_stride;     // head_dim rounded up to a multiple of 16
-    float scale;                 // of q . k
-    float* scores;               // scratch, kQueryTile rows of scores_stride floats
-    std::size_t scores_stride;   // at least the longest context
-    float* sums;                 // scratch, kQueryTile rows of head_stride floats
+    std::size_t head_stride;    // head_dim rounded up to a multiple of 16
+    float scale;                // of q . k
+    float* scores;              // scratch, kQueryTile rows of scores_stride floats
+    std::size_t scores_stride;  // at least the longest context
+    float* sums;                // scratch, kQueryTile rows of head_stride floats
 };
 
 struct Kernels {

@@ -42,16 +42,17 @@ template <bool kAdd>
 inline void multiply(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                      std::size_t out_stride) {
     CodeSums codes = {};
-    for_each_block(first, last, x.tokens, [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
-        dot_rows(weight, row, rows, x, token, tokens, codes);
-        for (std::size_t t = 0; t < tokens; ++t) {
-            for (std::size_t i = 0; i < 4; ++i) {
-                float* y = out + (token + t) * out_stride + i * weight.quarter + row;
-                const Vec16 product = dequantize(codes[t][i], weight, x, token + t);
-                store_lanes(y, kAdd ? add(load_lanes(y, rows), product) : product, rows);
-            }
-        }
-    });
+    for_each_block(first, last, x.tokens,
+                   [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
+                       dot_rows(weight, row, rows, x, token, tokens, codes);
+                       for (std::size_t t = 0; t < tokens; ++t) {
+                           for (std::size_t i = 0; i < 4; ++i) {
+                               float* y = out + (token + t) * out_stride + i * weight.quarter + row;
+                               const Vec16 product = dequantize(codes[t][i], weight, x, token + t);
+                               store_lanes(y, kAdd ? add(load_lanes(y, rows), product) : product, rows);
+                           }
+                       }
+                   });
 }
 
 void linear(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
@@ -88,19 +89,20 @@ constexpr std::size_t kHeadRows = 4;
 template <std::size_t kTokens>
 inline void logits_tile(const std::uint8_t* weights, std::size_t in, std::size_t rows, const float* x,
                         std::size_t x_stride, float* out, std::size_t out_stride) {
-    Vec16 sums[kTokens][kHeadRows];
+    Vec16 sums[kTokens][kHeadRows] = {};
     const std::uint8_t* row[kHeadRows];
     BITNET_UNROLL
     for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (r < rows ? r : 0) * 2 * in;
-    BITNET_UNROLL
-    for (auto& token : sums)
-        BITNET_UNROLL
-        for (Vec16& lanes : token) lanes = zero();
     for_each_16(in, [&](std::size_t i, std::size_t lanes) {
+        // One token waits for memory, which is fastest in the order of addresses; more tokens leave it time.
+        if constexpr (kTokens == 1) {
+            __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i));
+            __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i) + 64);
+        }
         Vec16 w[kHeadRows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < kHeadRows; ++r) {
-            __builtin_prefetch(row[r] + 2 * i + kHeadRows * 2 * in);
+            if (kTokens > 1 && i % 32 == 0) __builtin_prefetch(row[r] + 2 * i + kHeadRows * 2 * in);
             w[r] = lanes == 16 ? load_bfloat16(row[r] + 2 * i) : load_bfloat16_first(row[r] + 2 * i, lanes);
         }
         BITNET_UNROLL

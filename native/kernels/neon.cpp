@@ -7,6 +7,7 @@ namespace bitnet {
 namespace {
 
 constexpr std::size_t kTokenTile = 4;
+constexpr std::size_t kPrefetchRows = 4;
 
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     int32x4_t total = vdupq_n_s32(0);
@@ -18,36 +19,31 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
 template <int kRows, int kTokens>
 inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                      std::int32_t* codes) {
-    int32x4_t sums[kRows][kTokens][4];
-    BITNET_UNROLL
-    for (auto& row : sums)
-        BITNET_UNROLL
-        for (auto& token : row)
-            BITNET_UNROLL
-            for (int32x4_t& lanes : token) lanes = vdupq_n_s32(0);
-    const auto step = [&](const std::uint8_t* p, std::size_t row_stride, std::size_t column)
-                          __attribute__((always_inline)) {
+    int32x4_t sums[kRows][kTokens][4] = {};
+    const auto step = [&](const std::uint8_t* p, std::size_t row_stride, std::size_t column) BITNET_INLINE {
+        // Ask for rows to come, in the order of their addresses.
+        __builtin_prefetch(w + kPrefetchRows * in + kRows * column);
         int8x16_t values[kTokens];
         BITNET_UNROLL
         for (int t = 0; t < kTokens; ++t) values[t] = vld1q_s8(x + t * x_stride + column);
         BITNET_UNROLL
         for (int r = 0; r < kRows; ++r) {
-            if constexpr (kTokens == 1) __builtin_prefetch(p + (kRows + r) * row_stride);
             const uint8x16_t bytes = vld1q_u8(p + r * row_stride);
             const int8x16_t code[4] = {vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x03))),
                                        vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x0c))),
                                        vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x30))),
                                        vreinterpretq_s8_u8(vshrq_n_u8(bytes, 6))};
             BITNET_UNROLL
-            for (int t = 0; t < kTokens; ++t)
+            for (int t = 0; t < kTokens; ++t) {
                 BITNET_UNROLL
                 for (int i = 0; i < 4; ++i) sums[r][t][i] = vdotq_s32(sums[r][t][i], code[i], values[t]);
+            }
         }
     };
     const std::size_t whole = in / 16 * 16;
     for (std::size_t column = 0; column < whole; column += 16) step(w + column, in, column);
     if (whole < in) {
-        std::uint8_t tail[2 * kRows][16] = {};  // twice the rows: the prefetch looks ahead
+        std::uint8_t tail[kRows][16] = {};
         BITNET_UNROLL
         for (int r = 0; r < kRows; ++r) __builtin_memcpy(tail[r], w + r * in + whole, in - whole);
         step(tail[0], 16, whole);

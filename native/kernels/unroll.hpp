@@ -1,4 +1,5 @@
-// Loops over register arrays must be unrolled early and wholly, or the compiler keeps the arrays in memory.
+// Loops over arrays of registers must be unrolled early and wholly, and what they call inlined, or the compiler keeps
+// the arrays in memory: a third of the speed.
 #pragma once
 
 #if defined(__clang__)
@@ -6,3 +7,5 @@
 #else
 #define BITNET_UNROLL _Pragma("GCC unroll 16")
 #endif
+
+#define BITNET_INLINE __attribute__((always_inline))

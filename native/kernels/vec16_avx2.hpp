@@ -58,8 +58,8 @@ inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
     return {_mm256_cvtepi32_ps(_mm256_sub_epi32(low, m)), _mm256_cvtepi32_ps(_mm256_sub_epi32(high, m))};
 }
 inline void store_int8(std::int8_t* p, Vec16 a) {
-    const __m256i words = _mm256_permute4x64_epi64(
-        _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)), 0xd8);
+    const __m256i words =
+        _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)), 0xd8);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
@@ -85,9 +85,7 @@ inline __m256 scale_by_power(__m256 a, __m256 n) {
     const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent));
 }
-inline Vec16 scale_by_power(Vec16 a, Vec16 n) {
-    return {scale_by_power(a.low, n.low), scale_by_power(a.high, n.high)};
-}
+inline Vec16 scale_by_power(Vec16 a, Vec16 n) { return {scale_by_power(a.low, n.low), scale_by_power(a.high, n.high)}; }
 inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 inline __m128 fold_to_four(Vec16 a) {

@@ -53,9 +53,7 @@ inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, 
 inline Vec16 max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Vec16 min(Vec16 a, Vec16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Vec16 abs(Vec16 a) { return {_mm512_abs_ps(a.v)}; }
-inline Vec16 round_even(Vec16 a) {
-    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
+inline Vec16 round_even(Vec16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 // a * 2^n for integers n that keep the result normal.
 inline Vec16 scale_by_power(Vec16 a, Vec16 n) {
     const __m512i exponent = _mm512_slli_epi32(_mm512_cvtps_epi32(n.v), 23);
@@ -75,10 +73,10 @@ inline float sum(Vec16 a) {
 }
 // The sums of four vectors at once.
 inline void sum4(const Vec16 (&a)[4], float* out) {
-    const __m512 eight01 = _mm512_add_ps(_mm512_shuffle_f32x4(a[0].v, a[1].v, 0x44),
-                                         _mm512_shuffle_f32x4(a[0].v, a[1].v, 0xee));
-    const __m512 eight23 = _mm512_add_ps(_mm512_shuffle_f32x4(a[2].v, a[3].v, 0x44),
-                                         _mm512_shuffle_f32x4(a[2].v, a[3].v, 0xee));
+    const __m512 eight01 =
+        _mm512_add_ps(_mm512_shuffle_f32x4(a[0].v, a[1].v, 0x44), _mm512_shuffle_f32x4(a[0].v, a[1].v, 0xee));
+    const __m512 eight23 =
+        _mm512_add_ps(_mm512_shuffle_f32x4(a[2].v, a[3].v, 0x44), _mm512_shuffle_f32x4(a[2].v, a[3].v, 0xee));
     const __m512 four =
         _mm512_add_ps(_mm512_shuffle_f32x4(eight01, eight23, 0x88), _mm512_shuffle_f32x4(eight01, eight23, 0xdd));
     const __m512 two = _mm512_add_ps(four, _mm512_permute_ps(four, 0x4e));

@@ -99,9 +99,7 @@ inline Vec16 scale_by_power(Vec16 a, Vec16 n) {
 }
 inline float square_root(float x) { return __builtin_sqrtf(x); }
 
-inline float32x4_t fold_to_four(Vec16 a) {
-    return vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
-}
+inline float32x4_t fold_to_four(Vec16 a) { return vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3])); }
 inline float sum(Vec16 a) {
     const float32x4_t four = fold_to_four(a);
     return vpadds_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)));

@@ -71,7 +71,10 @@ bool identical(const std::vector<float>& a, const std::vector<float>& b) {
 // Quantised random activations; all tables must agree on them.
 struct Rows {
     Rows(Random& random, const Kernels& kernels, std::size_t tokens, std::size_t in)
-        : stride(round_up(in, 64)), x(random.floats(tokens * in, 3.0f)), values(tokens * stride), scales(tokens),
+        : stride(round_up(in, 64)),
+          x(random.floats(tokens * in, 3.0f)),
+          values(tokens * stride),
+          scales(tokens),
           sums(tokens) {
         for (std::size_t t = 0; t < tokens; ++t)
             kernels.quantize(x.data() + t * in, in, values.data() + t * stride, &scales[t], &sums[t]);
@@ -139,7 +142,15 @@ struct RandomModel {
     explicit RandomModel(bool llama) {
         Random random;
         Shape& shape = model.shape;
-        shape = {97, 72, 148, 2, llama ? 3u : 8u, llama ? 3u : 2u, 24, 1e-5f, 1e-6f,
+        shape = {97,
+                 72,
+                 148,
+                 2,
+                 llama ? 3u : 8u,
+                 llama ? 3u : 2u,
+                 24,
+                 1e-5f,
+                 1e-6f,
                  llama ? HiddenAct::silu : HiddenAct::relu2};
         model.context = 320;
         model.embedding = keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1;
@@ -186,8 +197,9 @@ std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t t
         const std::size_t count = begin + step < kTokens ? step : kTokens - begin;
         const std::int32_t starts[2] = {0, static_cast<std::int32_t>(count)};
         const std::int32_t position = static_cast<std::int32_t>(begin);
-        decoder.forward({ids.data() + begin, count, starts, &position, 1, blocks.data(), blocks.size(), rows.data(), count},
-                        logits.data() + begin * model.shape.vocab);
+        decoder.forward(
+            {ids.data() + begin, count, starts, &position, 1, blocks.data(), blocks.size(), rows.data(), count},
+            logits.data() + begin * model.shape.vocab);
     }
     return logits;
 }

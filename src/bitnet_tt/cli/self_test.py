@@ -150,8 +150,6 @@ def nudge(weights: ModelWeights) -> ModelWeights:
 
 def list_variants() -> list[Variant]:
     """Every instruction set with one thread and with several, and the prompt cut into chunks."""
-    from pathlib import Path
-
     from bitnet_tt.backends.cpu import available_isas
     from bitnet_tt.backends.cpu.host import physical_cores
 

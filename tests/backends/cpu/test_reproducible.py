@@ -1,5 +1,7 @@
 """Logits are the same to the last bit whatever the instruction set, threads, batch, chunks and cache blocks."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,7 +49,7 @@ def test_chunks_and_cache_blocks(name, backend, expected, cuts, block_size, seed
     table = np.random.default_rng(seed).permutation(blocks + 3)[:blocks]
     backend.allocate(blocks + 3, block_size)
     edges = [0, *sorted(cuts), 40]
-    for begin, end in zip(edges, edges[1:]):
+    for begin, end in itertools.pairwise(edges):
         logits = backend.forward(batch_of([(PROMPTS[name][begin:end], begin, table)]))
         np.testing.assert_array_equal(logits, expected[begin:end])
 
@@ -60,7 +62,9 @@ def test_token_by_token(name, backend, expected):
 
 
 @settings(deadline=None, max_examples=15, derandomize=True)
-@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=12), place=st.integers(0, 12), seed=st.integers(0, 999))
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=12), place=st.integers(0, 12), seed=st.integers(0, 999)
+)
 def test_neighbours_in_the_batch(name, backend, expected, lengths, place, seed):
     """Part of the prompt is in the cache, the rest comes among other sequences."""
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def _cpu_quota(root: Path) -> float | None:
 
 
 def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process's cgroup and all above it. Within a container the path may be the host's: then the top."""
+    """Folders of this process's cgroup and of all above it, existing or not: in a container only the top one may be."""
     mount = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
