@@ -72,3 +72,12 @@ def check(facts: dict[str, Any]) -> None:
 
 def test_mistakes_are_refused(mock: dict[str, str]) -> None:
     assert run(mock, "mistakes", json.dumps(GOLDEN["bitnet-packed"])) == []
+
+
+def test_a_second_start_reads_what_the_first_converted(mock: dict[str, str]) -> None:
+    facts = run(mock, "restart", json.dumps(GOLDEN["bitnet-packed"]))
+    assert facts["first"] == facts["second"] == facts["after_damage"]
+    # The layers of an empty model are equal: four products and the head.
+    assert len(facts["first"]) == 5
+    assert facts["converted"] == [5, 0, 1]
+    assert facts["unwritable"] == 4 * GOLDEN["bitnet-packed"]["num_hidden_layers"] + 1

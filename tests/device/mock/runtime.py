@@ -7,6 +7,7 @@ are zeros.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import struct
@@ -31,9 +32,10 @@ def environment(root: Path) -> dict[str, str]:
         "TT_METAL_RUNTIME_ROOT": str(root),
         "TT_METAL_CACHE": str(root / "cache"),
         "TT_METAL_MOCK_CLUSTER_DESC_PATH": str(HERE / "blackhole.yaml"),
-        "TT_LOGGER_LEVEL": "FATAL",
+        "TT_LOGGER_LEVEL": "OFF",
+        "TTNN_CONFIG_OVERRIDES": json.dumps({"model_cache_path": str(root / "models")}),
     }
-    return {key: value for key, value in os.environ.items() if not key.startswith("TT_")} | ours
+    return {key: value for key, value in os.environ.items() if not key.startswith("TT")} | ours
 
 
 def _link(source: Path, target: Path, but: str) -> None:

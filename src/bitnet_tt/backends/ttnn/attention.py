@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import ttnn
 
 from bitnet_tt.backends.ttnn import numerics
-from bitnet_tt.backends.ttnn.bitlinear import load_linears, row_vector
+from bitnet_tt.backends.ttnn.bitlinear import load_linears
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.numerics import LAST
 from bitnet_tt.backends.ttnn.paging import gather_blocks, scatter_rows
 from bitnet_tt.backends.ttnn.plan import KEY_CHUNK, TILE, Plan, subblock_width
+from bitnet_tt.backends.ttnn.weights import row_vector
 from bitnet_tt.weights import LayerWeights
 
 MASKED = -1e30

@@ -10,9 +10,8 @@ import ttnn
 from bitnet_tt.backends.ttnn import numerics
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.plan import Grid, Plan, Product
+from bitnet_tt.backends.ttnn.weights import row_vector, ternary_tiles
 from bitnet_tt.weights import TernaryMatrix
-
-_LOOKUP = np.array([-1, 0, 1, 0], np.float32)
 
 
 class BitLinear:
@@ -24,13 +23,11 @@ class BitLinear:
     def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
         self._name = name
         self._plan = plan
-        self._weights = card.tiles(
-            np.concatenate([_transposed(matrix) for matrix in matrices], axis=1)[None, None], ttnn.bfloat4_b
-        )
+        self._weights = ternary_tiles(card, matrices)
         scales = [
             np.full(matrix.out_features, matrix.scale / np.float32(numerics.QUANTIZER_MAX)) for matrix in matrices
         ]
-        self._scales = card.tiles(np.concatenate(scales)[None, None, None], ttnn.float32)
+        self._scales = row_vector(card, np.concatenate(scales))
 
     def __call__(self, x: ttnn.Tensor) -> ttnn.Tensor:
         """Quantise, multiply, scale.
@@ -101,14 +98,3 @@ def multiply(
             mcast_in0=True,
         ),
     )
-
-
-def row_vector(card: Card, values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> ttnn.Tensor:
-    """A vector as float32 [1, 1, 1, n], to be broadcast over rows."""
-    return card.tiles(values[None, None, None], ttnn.float32)
-
-
-def _transposed(matrix: TernaryMatrix) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """T as float32 [in, out]."""
-    columns = np.ascontiguousarray(matrix.packed.T)
-    return np.concatenate([_LOOKUP[(columns >> shift) & 3] for shift in (0, 2, 4, 6)], axis=1)

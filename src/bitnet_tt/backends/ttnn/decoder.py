@@ -9,11 +9,11 @@ import ttnn
 
 from bitnet_tt.backends.ttnn import numerics
 from bitnet_tt.backends.ttnn.attention import MASKED, Attention, Step
-from bitnet_tt.backends.ttnn.bitlinear import row_vector
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.groups import Group
 from bitnet_tt.backends.ttnn.mlp import MLP
 from bitnet_tt.backends.ttnn.plan import TILE, Plan
+from bitnet_tt.backends.ttnn.weights import row_vector
 from bitnet_tt.reference.rope import rope_tables
 from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32
 

@@ -7,12 +7,13 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.ttnn import numerics
-from bitnet_tt.backends.ttnn.bitlinear import multiply, row_vector
+from bitnet_tt.backends.ttnn.bitlinear import multiply
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.groups import SKIP
 from bitnet_tt.backends.ttnn.paging import scatter_rows
 from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, Plan
-from bitnet_tt.weights import ModelWeights, bfloat16_to_float32
+from bitnet_tt.backends.ttnn.weights import head_tiles, row_vector
+from bitnet_tt.weights import ModelWeights
 
 
 class Head:
@@ -22,7 +23,7 @@ class Head:
         self._card, self._plan = card, plan
         self._norm = row_vector(card, weights.norm)
         dtype = ttnn.bfloat16 if plan.precision == "exact" else ttnn.bfloat8_b
-        self._weights = card.tiles(bfloat16_to_float32(weights.lm_head).T[None, None], dtype)
+        self._weights = head_tiles(card, weights.lm_head, dtype)
         self._picked = card.zeros([1, 1, DECODE_ROWS, plan.config.hidden_size], ttnn.float32)
 
     def __call__(self, hidden: ttnn.Tensor, wanted: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ttnn
 
 from bitnet_tt.backends.ttnn import numerics
-from bitnet_tt.backends.ttnn.bitlinear import load_linears, row_vector
+from bitnet_tt.backends.ttnn.bitlinear import load_linears
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.plan import Plan
+from bitnet_tt.backends.ttnn.weights import row_vector
 from bitnet_tt.weights import LayerWeights
 
 _ACTIVATIONS = {
