@@ -52,6 +52,13 @@ def test_small_models(mock: dict[str, str], name: str, precision: str) -> None:
     check(run(mock, "measure", json.dumps(config), precision, "128"))
 
 
+def test_linears_with_norms_of_their_own(mock: dict[str, str]) -> None:
+    config = GOLDEN["llama-packed-divide"]
+    config = config | {"quantization_config": config["quantization_config"] | {"use_rms_norm": True}}
+    facts = run(mock, "measure", json.dumps(config), "fast", "128")
+    assert facts["decode_32"]["launches"] > facts["decode_32"]["planned_launches"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["exact", "fast"])
 def test_layers_of_2b4t(mock: dict[str, str], precision: str) -> None:

@@ -61,7 +61,7 @@ class Report:
 
     Attributes:
         costs: Its operations.
-        launches: Programs a step starts.
+        launches: Programs a step starts; more where linears have norms of their own (`use_rms_norm`).
         weight_bytes: DRAM the weights take.
         cache_bytes: DRAM a cache of this context and batch takes.
         seconds: The sum of the costs' times: no step can be faster.
