@@ -6,6 +6,7 @@ import pty
 import select
 import signal
 import sys
+import time
 
 import pytest
 
@@ -14,19 +15,30 @@ from bitnet_tt.cli.progress import progress_bar
 COMMAND = "import sys; from bitnet_tt.cli import main; sys.argv[0] = 'bitnet-tt'; main()"
 
 
-def on_terminal(arguments: list[str], keys: list[str]) -> tuple[str, int]:
-    """Run a command on a pseudo-terminal; type the next keys at each prompt; return what is seen and the exit code."""
+def on_terminal(arguments: list[str], typed: list[tuple[str, str]]) -> tuple[str, int]:
+    """Run a command on a pseudo-terminal.
+
+    Args:
+        arguments: Of `bitnet-tt`.
+        typed: What to wait for in the output since the last keys, and the keys to type then.
+
+    Returns:
+        What is seen, and the exit code.
+    """
     child, terminal = pty.fork()
     if child == 0:
         os.execve(sys.executable, [sys.executable, "-c", COMMAND, *arguments], os.environ | {"TERM": "dumb"})
-    output, waiting = "", list(keys)
+    output, seen, waiting = "", 0, list(typed)
     while select.select([terminal], [], [], 60)[0]:
         try:
             output += os.read(terminal, 4096).decode()
         except OSError:  # the child closed its end
             break
-        if waiting and output.endswith("\n> "):
-            os.write(terminal, waiting.pop(0).encode())
+        if waiting and waiting[0][0] in output[seen:]:
+            # Python's input() can sleep through a Ctrl-C that comes between its prompt and its wait for keys.
+            time.sleep(0.2)
+            seen = len(output)
+            os.write(terminal, waiting.pop(0)[1].encode())
     else:
         os.kill(child, signal.SIGKILL)
     return output, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -34,8 +46,15 @@ def on_terminal(arguments: list[str], keys: list[str]) -> tuple[str, int]:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_chat_goes_on_after_errors_and_ctrl_c_until_ctrl_d() -> None:
-    keys = ["/save /no/such/folder/a\r", "half a mess\x03", "What is the capital of France?\r", "\x04"]
-    output, exit_code = on_terminal(["chat"], keys)
+    prompt = "\n> "
+    typed = [
+        (prompt, "/save /no/such/folder/a\r"),
+        (prompt, "half a mess"),
+        ("half a mess", "\x03"),
+        (prompt, "What is the capital of France?\r"),
+        (prompt, "\x04"),
+    ]
+    output, exit_code = on_terminal(["chat"], typed)
     assert exit_code == 0
     assert "demo on cpu" in output
     assert "error: /no/such/folder/a: No such file or directory" in output

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE, Engine
-from bitnet_tt.errors import RequestError
+from bitnet_tt.errors import DeviceError, RequestError
 from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, next_token
 
 
@@ -121,6 +121,23 @@ def test_threads_share_the_engine() -> None:
     for thread in threads:
         thread.join()
     assert results == {i: expected([i, i + 1], 50) for i in range(6)}
+
+
+class SmallBackend(FakeBackend):
+    def allocate(self, num_blocks: int, block_size: int) -> None:
+        if num_blocks > 20:
+            raise DeviceError("too little memory")
+        super().allocate(num_blocks, block_size)
+
+
+def test_a_small_device_gets_a_smaller_cache_but_never_less_than_a_text() -> None:
+    engine = Engine(SmallBackend(), vocab_size=VOCAB_SIZE, context_length=256, max_batch_size=4)
+    assert engine._pool.num_blocks == 16
+    prompts = [[i] * 200 for i in range(4)]
+    assert run(engine, prompts) == [expected(prompt, 20) for prompt in prompts]
+    for too_much in ({"context_length": 1024}, {"context_length": 256, "num_blocks": 30}):
+        with pytest.raises(DeviceError, match="memory"):
+            Engine(SmallBackend(), vocab_size=VOCAB_SIZE, **too_much)
 
 
 def test_score_gives_every_position() -> None:

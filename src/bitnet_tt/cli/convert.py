@@ -27,7 +27,7 @@ def convert(
 
     Examples:
         bitnet-tt convert ./my-finetune ./my-finetune-packed --to packed
-        bitnet-tt convert demo demo.gguf --to gguf-i2s
+        bitnet-tt convert microsoft/bitnet-b1.58-2B-4T 2b4t.gguf --to gguf-i2s
     """
     from bitnet_tt.checkpoint.convert import convert as write
 

@@ -14,7 +14,7 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.request import FinishReason, Request, TokenOutput
 from bitnet_tt.engine.scheduler import Scheduler
-from bitnet_tt.errors import RequestError
+from bitnet_tt.errors import DeviceError, RequestError
 from bitnet_tt.sampling import log_probabilities, sample
 
 BLOCK_SIZE = 32
@@ -29,10 +29,11 @@ class Engine:
         context_length: Most tokens of one text, prompt included.
         max_batch_size: Most requests computed at once; more wait.
         max_batch_tokens: Most tokens of one step; longer prompts are computed in several.
-        num_blocks: Blocks of the KV cache, `BLOCK_SIZE` positions each; by default as many as all requests can need.
+        num_blocks: Blocks of the KV cache, `BLOCK_SIZE` positions each; by default as many as all requests of a batch
+            can need, or fewer if the device has less memory: they then wait for each other.
 
     Raises:
-        DeviceError: The cache does not fit the device.
+        DeviceError: A cache of one text, or of the blocks asked for, does not fit the device.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class Engine:
         self.vocab_size = vocab_size
         self.context_length = context_length
         blocks_per_request = -(-context_length // BLOCK_SIZE)
-        num_blocks = max(num_blocks or blocks_per_request * max_batch_size, blocks_per_request)
-        backend.allocate(num_blocks, BLOCK_SIZE)
-        self._pool = BlockPool(num_blocks, BLOCK_SIZE)
+        most = blocks_per_request * max_batch_size if num_blocks is None else num_blocks
+        least = blocks_per_request if num_blocks is None else most
+        self._pool = BlockPool(_allocate(backend, max(most, blocks_per_request), least), BLOCK_SIZE)
         self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens)
         self._lock = threading.RLock()
 
@@ -166,6 +167,19 @@ class Engine:
                 f"token id {low if low < 0 else high} is outside the vocabulary (0 to {self.vocab_size - 1}); "
                 "was the text encoded with another model's tokenizer?"
             )
+
+
+def _allocate(backend: Backend, most: int, least: int) -> int:
+    """Allocate a cache of at most `most` blocks, by halves down to `least` until it fits; return how many there are."""
+    blocks = most
+    while True:
+        try:
+            backend.allocate(blocks, BLOCK_SIZE)
+            return blocks
+        except DeviceError:
+            if blocks <= least:
+                raise
+            blocks = max(blocks // 2, least)
 
 
 def _batch(step: Sequence[tuple[Request, int]], every_row: bool = False) -> Batch:
