@@ -44,8 +44,8 @@ def create_backend(
 def _tenstorrent(config: ModelConfig, weights: ModelWeights, *, context_length: int, precision: Precision) -> Backend:
     if importlib.util.find_spec("ttnn") is None:
         raise DeviceError(
-            "device 'tt' needs the Python package ttnn; install it with pip install 'bitnet-tt[tt]' (Linux on x86-64, "
-            "Python 3.12), or use device='cpu'"
+            "device 'tt' needs the Python package ttnn: run `uv sync --extra tt` where bitnet-tt was cloned (Linux on "
+            "x86-64, Python 3.12), or use device='cpu'"
         )
     from loguru import logger
 

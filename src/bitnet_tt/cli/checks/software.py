@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from bitnet_tt.cli.checks.check import Check
 
 _EXTRAS = {
-    "ttnn": "only for Tenstorrent cards: pip install ttnn (x86-64, Python 3.12)",
+    "ttnn": "only for Tenstorrent cards: uv sync --extra tt (x86-64, Python 3.12)",
     "torch": "only for export and training: pip install torch",
 }
 
