@@ -96,14 +96,14 @@ void check_layer(const PyLayer& py, const Shape& shape) {
 
 struct PyDecoder {
     PyDecoder(const Shape& shape, Bytes embedding, std::vector<PyLayer> layers, Floats norm, Bytes head, Matrix cos,
-              Matrix sin, std::size_t threads, const std::string& isa)
+              Matrix sin, std::size_t threads, std::size_t thread_work, const std::string& isa)
         : embedding(std::move(embedding)),
           head(std::move(head)),
           norm(std::move(norm)),
           cos(std::move(cos)),
           sin(std::move(sin)),
           layers(std::move(layers)),
-          decoder(make_model(shape), select_kernels(isa), threads) {}
+          decoder(make_model(shape), select_kernels(isa), threads, thread_work) {}
 
     Model make_model(Shape shape) const {
         require(shape.heads > 0 && shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && shape.head_dim % 2 == 0,
@@ -241,9 +241,9 @@ NB_MODULE(_native, m) {
 
     nb::class_<PyDecoder>(m, "Decoder")
         .def(nb::init<const Shape&, Bytes, std::vector<PyLayer>, Floats, Bytes, Matrix, Matrix, std::size_t,
-                      const std::string&>(),
+                      std::size_t, const std::string&>(),
              nb::kw_only(), "shape"_a, "embedding"_a, "layers"_a, "norm"_a, "head"_a, "cos"_a, "sin"_a, "threads"_a,
-             "isa"_a)
+             "thread_work"_a, "isa"_a)
         .def(
             "allocate",
             [](PyDecoder& self, std::size_t blocks, std::size_t block_size) {

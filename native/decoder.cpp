@@ -18,6 +18,14 @@ bool has_input_norms(const Layer& layer) {
     return false;
 }
 
+// Which of the linears' quantised inputs linear `index` reads: linears without norms of their own share one.
+std::size_t owner_of_input(std::initializer_list<const Linear*> linears, std::size_t index) {
+    const auto without_norm = [](const Linear* linear) { return linear->input_norm == nullptr; };
+    if (!without_norm(linears.begin()[index])) return index;
+    const auto first = std::find_if(linears.begin(), linears.end(), without_norm);
+    return static_cast<std::size_t>(first - linears.begin());
+}
+
 }  // namespace
 
 void Decoder::Inputs::grow(std::size_t inputs, std::size_t tokens, std::size_t stride) {
@@ -28,15 +36,15 @@ void Decoder::Inputs::grow(std::size_t inputs, std::size_t tokens, std::size_t s
     }
 }
 
-Decoder::Decoder(Model model, const Kernels& kernels, std::size_t threads)
+Decoder::Decoder(Model model, const Kernels& kernels, std::size_t threads, std::size_t thread_work)
     : model_(std::move(model)),
       kernels_(kernels),
+      thread_work_(std::max<std::size_t>(thread_work, 1)),
       team_(threads),
       separate_inputs_(std::any_of(model_.layers.begin(), model_.layers.end(), has_input_norms)),
       workers_(threads) {
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
     for (Worker& worker : workers_) {
-        worker.inputs.grow(separate_inputs_ ? kInputs : 1, 1, round_up(widest, 64));
         worker.normed.grow(widest);
         worker.normed_again.grow(widest);
         worker.scores.grow(kQueryTile * round_up(model_.context, 16));
@@ -58,7 +66,8 @@ void Decoder::forward(const Batch& batch, float* logits) {
     for (std::size_t begin = 0; begin < batch.tokens; begin += kChunk) {
         prepare(batch, begin, std::min(batch.tokens, begin + kChunk), logits);
         grow_scratch(tokens_.size(), logit_rows_.size());
-        team_.run([this](std::size_t thread) { run_chunk(thread); });
+        active_ = active_threads();
+        team_.run(*this, 1 + model_.layers.size() * kLayerPhases + 2, active_);
     }
 }
 
@@ -98,107 +107,172 @@ void Decoder::grow_scratch(std::size_t tokens, std::size_t rows) {
     normed_rows_.grow(rows * shape_.hidden);
 }
 
-void Decoder::run_chunk(std::size_t thread) {
-    const Range mine = part(tokens_.size(), 1, thread, team_.size());
-    for (std::size_t t = mine.begin; t < mine.end; ++t) {
+// Little work on many threads is slower than on few, by far where other processes want the processors too.
+std::size_t Decoder::active_threads() const {
+    std::size_t cost = logits_cost();
+    for (const Layer& layer : model_.layers)
+        cost += product_cost({&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down});
+    const std::size_t worth = cost / (model_.layers.size() + 1) / thread_work_;
+    return std::min(std::max<std::size_t>(worth, 1), team_.size());
+}
+
+// A few tokens are read for, many multiplied for.
+std::size_t Decoder::product_cost(Linears linears) const {
+    std::size_t bytes = 0;
+    for (const Linear* linear : linears) bytes += linear->weight.quarter * linear->weight.in;
+    return bytes * (tokens_.size() + 7) / 8;
+}
+
+std::size_t Decoder::logits_cost() const { return 2 * shape_.vocab * shape_.hidden * (logit_rows_.size() + 15) / 16; }
+
+Decoder::Share Decoder::share_of(std::size_t phase) const {
+    const std::size_t tokens = tokens_.size(), rows = logit_rows_.size();
+    if (phase == 0) return {tokens, 1, tokens * shape_.hidden};
+    if (--phase < model_.layers.size() * kLayerPhases)
+        return layer_share(model_.layers[phase / kLayerPhases], static_cast<LayerPhase>(phase % kLayerPhases));
+    if (phase == model_.layers.size() * kLayerPhases) return {rows, 1, rows * shape_.hidden * 2};
+    return {rows > 0 ? shape_.vocab : 0, 4, logits_cost()};
+}
+
+Decoder::Share Decoder::layer_share(const Layer& layer, LayerPhase phase) const {
+    const std::size_t tokens = tokens_.size(), grain = row_grain(tokens);
+    const auto quantize = [&](std::size_t features) { return Share{tokens, 1, tokens * features * 4}; };
+    const auto product = [&](Linears linears) {
+        std::size_t rows = 0;
+        for (const Linear* linear : linears) rows = round_up(rows, grain) + linear->weight.quarter;
+        return Share{rows, grain, product_cost(linears)};
+    };
+    switch (phase) {
+        case LayerPhase::quantize_attention_input: return quantize(shape_.hidden);
+        case LayerPhase::query_key_value: return product({&layer.q, &layer.k, &layer.v});
+        case LayerPhase::rotate: {
+            const std::size_t heads = tokens * (shape_.heads + shape_.kv_heads);
+            return {heads, 1, heads * shape_.head_dim * 4};
+        }
+        case LayerPhase::attend: {
+            const std::size_t group = shape_.group(), read = work_[tokens] * shape_.kv_heads * shape_.head_stride() * 8;
+            return {shape_.heads * tokens, group, read * (group + 3) / 4};
+        }
+        case LayerPhase::quantize_attention: return quantize(shape_.query_features());
+        case LayerPhase::output: return product({&layer.o});
+        case LayerPhase::quantize_ffn_input: return quantize(shape_.hidden);
+        case LayerPhase::gate_up: {
+            const Share gate = product({&layer.gate});
+            return {gate.total, gate.grain, 2 * gate.cost};
+        }
+        case LayerPhase::quantize_ffn: return quantize(shape_.intermediate);
+        default: return product({&layer.down});
+    }
+}
+
+// A phase too small to share is done here and now: that is cheaper than to let the other threads know.
+std::size_t Decoder::begin(std::size_t thread, std::size_t phase) {
+    share_ = share_of(phase);
+    items_ = active_ == 1 ? 1 : share_.cost / ((thread_work_ + 3) / 4);
+    if (items_ <= 1) {
+        run_range(thread, phase, {0, share_.total});
+        return 0;
+    }
+    const std::size_t most = (share_.total + share_.grain - 1) / share_.grain;
+    items_ = std::min(round_up(items_, active_), most);  // as many for each
+    return items_;
+}
+
+void Decoder::run(std::size_t thread, std::size_t phase, std::size_t item) {
+    run_range(thread, phase, part(share_.total, share_.grain, item, items_));
+}
+
+void Decoder::run_range(std::size_t thread, std::size_t phase, Range range) {
+    if (phase == 0) return embed(range);
+    if (--phase < model_.layers.size() * kLayerPhases)
+        return run_layer(thread, phase / kLayerPhases, static_cast<LayerPhase>(phase % kLayerPhases), range);
+    if (phase == model_.layers.size() * kLayerPhases) return norm_rows(range);
+    kernels_.logits(model_.head, shape_.hidden, range.begin, range.end, normed_rows_.data(), shape_.hidden,
+                    logit_rows_.size(), logits_, shape_.vocab);
+}
+
+void Decoder::run_layer(std::size_t thread, std::size_t index, LayerPhase phase, Range range) {
+    const Layer& layer = model_.layers[index];
+    const Linears attention_in = {&layer.q, &layer.k, &layer.v}, ffn_in = {&layer.gate, &layer.up};
+    switch (phase) {
+        case LayerPhase::quantize_attention_input:
+            return quantize_inputs(thread, hidden_, layer.input_layernorm, attention_in, range);
+        case LayerPhase::query_key_value:
+            return multiply(attention_in, {query_.data(), key_.data(), value_.data()}, range);
+        case LayerPhase::rotate: return rotate_and_store(index, range);
+        case LayerPhase::attend: return attend(thread, index, range);
+        case LayerPhase::quantize_attention:
+            return quantize_inputs(thread, attention_, layer.attn_sub_norm, {&layer.o}, range);
+        case LayerPhase::output: return add_product(layer.o, range);
+        case LayerPhase::quantize_ffn_input:
+            return quantize_inputs(thread, hidden_, layer.post_attention_layernorm, ffn_in, range);
+        case LayerPhase::gate_up:
+            return kernels_.gate_up(layer.gate.weight, input_of(ffn_in, 0), layer.up.weight, input_of(ffn_in, 1),
+                                    shape_.act, range.begin, range.end, ffn_.data(), shape_.intermediate);
+        case LayerPhase::quantize_ffn: return quantize_inputs(thread, ffn_, layer.ffn_sub_norm, {&layer.down}, range);
+        default: return add_product(layer.down, range);
+    }
+}
+
+void Decoder::embed(Range tokens) {
+    for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
         const std::size_t id = static_cast<std::size_t>(tokens_[t].id);
         kernels_.widen(model_.embedding + 2 * id * shape_.hidden, shape_.hidden, hidden_.data() + t * shape_.hidden);
     }
-    team_.barrier();
-    for (std::size_t layer = 0; layer < model_.layers.size(); ++layer) run_layer(thread, layer);
-    if (!logit_rows_.empty()) write_logits(thread);
 }
 
-void Decoder::run_layer(std::size_t thread, std::size_t index) {
-    const Layer& layer = model_.layers[index];
-    const std::size_t tokens = tokens_.size();
-    Activations inputs[kInputs];
-
-    quantize_inputs(thread, hidden_, shape_.hidden, layer.input_layernorm, {&layer.q, &layer.k, &layer.v}, inputs);
-    multiply(thread, {&layer.q, &layer.k, &layer.v}, inputs, {query_.data(), key_.data(), value_.data()});
-    team_.barrier();
-    rotate_and_store(thread, index);
-    team_.barrier();
-    attend(thread, index);
-    team_.barrier();
-
-    quantize_inputs(thread, attention_, shape_.query_features(), layer.attn_sub_norm, {&layer.o}, inputs);
-    Range rows = part(layer.o.weight.quarter, row_grain(tokens), thread, team_.size());
-    kernels_.linear_add(layer.o.weight, inputs[0], rows.begin, rows.end, hidden_.data(), shape_.hidden);
-    team_.barrier();
-
-    quantize_inputs(thread, hidden_, shape_.hidden, layer.post_attention_layernorm, {&layer.gate, &layer.up}, inputs);
-    rows = part(layer.gate.weight.quarter, row_grain(tokens), thread, team_.size());
-    kernels_.gate_up(layer.gate.weight, inputs[0], layer.up.weight, inputs[1], shape_.act, rows.begin, rows.end,
-                     ffn_.data(), shape_.intermediate);
-    team_.barrier();
-
-    quantize_inputs(thread, ffn_, shape_.intermediate, layer.ffn_sub_norm, {&layer.down}, inputs);
-    rows = part(layer.down.weight.quarter, row_grain(tokens), thread, team_.size());
-    kernels_.linear_add(layer.down.weight, inputs[0], rows.begin, rows.end, hidden_.data(), shape_.hidden);
-    team_.barrier();
-}
-
-// Normalises and quantises the rows of `source`; inputs[i] is what linears[i] reads, often the same for all. A lone
-// token is done by every thread for itself: that costs less than a barrier and leaves the values in its own cache.
-void Decoder::quantize_inputs(std::size_t thread, const Buffer<float>& source, std::size_t features, const float* norm,
-                              std::initializer_list<const Linear*> linears, Activations* inputs) {
-    const std::size_t tokens = tokens_.size(), stride = round_up(features, 64);
-    const bool alone = tokens == 1;
+// Normalises and quantises rows of `source` for linears that read the same activations.
+void Decoder::quantize_inputs(std::size_t thread, const Buffer<float>& source, const float* norm, Linears linears,
+                              Range tokens) {
+    const std::size_t features = linears.begin()[0]->weight.in, stride = round_up(features, 64);
     Worker& worker = workers_[thread];
-    Inputs& target = alone ? worker.inputs : inputs_;
-    std::size_t owner[kInputs] = {};  // whose quantised input linear i reads
-    for (std::size_t i = 0; i < linears.size(); ++i) {
-        const auto without_norm = [](const Linear* linear) { return linear->input_norm == nullptr; };
-        const auto first = std::find_if(linears.begin(), linears.end(), without_norm);
-        owner[i] = linears.begin()[i]->input_norm != nullptr ? i : static_cast<std::size_t>(first - linears.begin());
-        inputs[i] = {target.values[owner[i]].data(), stride, target.scales[owner[i]].data(),
-                     target.sums[owner[i]].data(), tokens};
-    }
-    const Range mine = alone ? Range{0, 1} : part(tokens, 1, thread, team_.size());
-    for (std::size_t t = mine.begin; t < mine.end; ++t) {
+    for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
         const float* x = source.data() + t * features;
         if (norm != nullptr) {
             kernels_.rmsnorm(x, norm, shape_.norm_eps, features, worker.normed.data());
             x = worker.normed.data();
         }
         for (std::size_t i = 0; i < linears.size(); ++i) {
-            if (owner[i] != i) continue;
+            if (owner_of_input(linears, i) != i) continue;
             const float* input_norm = linears.begin()[i]->input_norm;
             const float* y = x;
             if (input_norm != nullptr) {
                 kernels_.rmsnorm(x, input_norm, shape_.input_norm_eps, features, worker.normed_again.data());
                 y = worker.normed_again.data();
             }
-            kernels_.quantize(y, features, target.values[i].data() + t * stride, target.scales[i].data() + t,
-                              target.sums[i].data() + t);
+            kernels_.quantize(y, features, inputs_.values[i].data() + t * stride, inputs_.scales[i].data() + t,
+                              inputs_.sums[i].data() + t);
         }
     }
-    if (!alone) team_.barrier();
+}
+
+Activations Decoder::input_of(Linears linears, std::size_t index) const {
+    const std::size_t i = owner_of_input(linears, index), stride = round_up(linears.begin()[0]->weight.in, 64);
+    return {inputs_.values[i].data(), stride, inputs_.scales[i].data(), inputs_.sums[i].data(), tokens_.size()};
 }
 
 // Several linears as one: the rows of all of them are shared out together.
-void Decoder::multiply(std::size_t thread, std::initializer_list<const Linear*> linears, const Activations* inputs,
-                       std::initializer_list<float*> outputs) {
+void Decoder::multiply(Linears linears, std::initializer_list<float*> outputs, Range rows) {
     const std::size_t grain = row_grain(tokens_.size());
-    std::size_t total = 0;
-    for (const Linear* linear : linears) total += round_up(linear->weight.quarter, grain);
-    const Range mine = part(total, grain, thread, team_.size());
     std::size_t offset = 0;
     for (std::size_t i = 0; i < linears.size(); ++i) {
         const TernaryMatrix& weight = linears.begin()[i]->weight;
-        const std::size_t begin = std::max(mine.begin, offset) - offset;
-        const std::size_t end = std::min(std::max(mine.end, offset) - offset, weight.quarter);
-        if (begin < end) kernels_.linear(weight, inputs[i], begin, end, outputs.begin()[i], 4 * weight.quarter);
+        const std::size_t begin = std::max(rows.begin, offset) - offset;
+        const std::size_t end = std::min(std::max(rows.end, offset) - offset, weight.quarter);
+        if (begin < end)
+            kernels_.linear(weight, input_of(linears, i), begin, end, outputs.begin()[i], 4 * weight.quarter);
         offset += round_up(weight.quarter, grain);
     }
 }
 
+void Decoder::add_product(const Linear& linear, Range rows) {
+    kernels_.linear_add(linear.weight, input_of({&linear}, 0), rows.begin, rows.end, hidden_.data(), shape_.hidden);
+}
+
 // Rotates queries, and writes rotated keys and plain values to the cache.
-void Decoder::rotate_and_store(std::size_t thread, std::size_t layer) {
+void Decoder::rotate_and_store(std::size_t layer, Range items) {
     const std::size_t heads = shape_.heads + shape_.kv_heads, head_dim = shape_.head_dim, half = head_dim / 2;
-    const Range mine = part(tokens_.size() * heads, 1, thread, team_.size());
-    for (std::size_t item = mine.begin; item < mine.end; ++item) {
+    for (std::size_t item = items.begin; item < items.end; ++item) {
         const std::size_t t = item / heads, head = item % heads;
         const Token& token = tokens_[t];
         const float* cos = model_.cos + token.position * half;
@@ -216,21 +290,8 @@ void Decoder::rotate_and_store(std::size_t thread, std::size_t layer) {
     }
 }
 
-// Queries in the order [kv head][token][query of the group], so that a thread's share reads few key/value heads.
-// Returns the first one of a thread's share, with equal attention work for all threads.
-std::size_t Decoder::first_query(std::size_t thread) const {
-    const std::size_t tokens = tokens_.size(), group = shape_.group(), head_work = work_[tokens] * group;
-    const std::size_t target = head_work * shape_.kv_heads * thread / team_.size();
-    const std::size_t head = target / head_work, left = target % head_work;
-    const auto after = std::upper_bound(work_.begin(), work_.end(), left / group);
-    const std::size_t t = static_cast<std::size_t>(after - work_.begin()) - 1;
-    if (head == shape_.kv_heads) return head * tokens * group;
-    // A lone token's group is divided too; otherwise groups stay whole, as they fill tiles of equal contexts.
-    const std::size_t query = tokens == 1 ? left / work_[1] : 0;
-    return (head * tokens + t) * group + query;
-}
-
-void Decoder::attend(std::size_t thread, std::size_t layer) {
+// Queries are numbered [kv head][token][query of the group], so that neighbours read the same keys and values.
+void Decoder::attend(std::size_t thread, std::size_t layer, Range queries) {
     Worker& worker = workers_[thread];
     AttentionTile tile{};
     tile.block_size = cache_.block_size();
@@ -242,8 +303,8 @@ void Decoder::attend(std::size_t thread, std::size_t layer) {
     tile.scores_stride = round_up(model_.context, 16);
     tile.sums = worker.sums.data();
 
-    const std::size_t tokens = tokens_.size(), group = shape_.group(), end = first_query(thread + 1);
-    std::size_t item = first_query(thread);
+    const std::size_t tokens = tokens_.size(), group = shape_.group(), end = queries.end;
+    std::size_t item = queries.begin;
     while (item < end) {
         const std::size_t kv_head = item / group / tokens, sequence = tokens_[item / group % tokens].sequence;
         for (tile.count = 0; item < end && tile.count < kQueryTile; ++item, ++tile.count) {
@@ -261,16 +322,11 @@ void Decoder::attend(std::size_t thread, std::size_t layer) {
     }
 }
 
-void Decoder::write_logits(std::size_t thread) {
-    const std::size_t rows = logit_rows_.size(), hidden = shape_.hidden;
-    const Range mine = part(rows, 1, thread, team_.size());
-    for (std::size_t r = mine.begin; r < mine.end; ++r)
+void Decoder::norm_rows(Range rows) {
+    const std::size_t hidden = shape_.hidden;
+    for (std::size_t r = rows.begin; r < rows.end; ++r)
         kernels_.rmsnorm(hidden_.data() + logit_rows_[r] * hidden, model_.norm, shape_.norm_eps, hidden,
                          normed_rows_.data() + r * hidden);
-    team_.barrier();
-    const Range vocab = part(shape_.vocab, 4, thread, team_.size());
-    kernels_.logits(model_.head, hidden, vocab.begin, vocab.end, normed_rows_.data(), hidden, rows, logits_,
-                    shape_.vocab);
 }
 
 }  // namespace bitnet

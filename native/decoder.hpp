@@ -1,8 +1,8 @@
 // The decoder step: a ragged batch of tokens in, logits out.
 //
-// All threads run the same step side by side and meet at barriers: ten a layer, six where the step is a single token.
-// Each takes a fixed share of every operation's rows, heads or tokens. No sum is ever split between threads, so results
-// do not depend on how many there are.
+// A step is a sequence of phases, each shared out among the threads by rows, heads or tokens: ten a layer, five where
+// the step is a single token. No sum is ever split between items, so results do not depend on the threads or the
+// sharing.
 #pragma once
 
 #include <array>
@@ -19,7 +19,9 @@ namespace bitnet {
 
 class Decoder {
   public:
-    Decoder(Model model, const Kernels& kernels, std::size_t threads);
+    // A step runs on one thread for each `thread_work` of its work a layer, which counts as Cost below does, but on at
+    // most `threads`.
+    Decoder(Model model, const Kernels& kernels, std::size_t threads, std::size_t thread_work);
 
     // Forgets the old cache. Throws DeviceError.
     void allocate(std::size_t blocks, std::size_t block_size);
@@ -44,7 +46,6 @@ class Decoder {
         void grow(std::size_t inputs, std::size_t tokens, std::size_t stride);
     };
     struct alignas(64) Worker {
-        Inputs inputs;  // of one token, for steps of one token
         Buffer<float> normed, normed_again, scores, sums;
     };
     struct Token {
@@ -54,22 +55,53 @@ class Decoder {
         const std::int32_t* blocks;
     };
 
+    // How a phase can be divided, and what it costs: 1 for about as long as reading a byte of weights takes.
+    struct Share {
+        std::size_t total, grain, cost;
+    };
+    enum class LayerPhase {
+        quantize_attention_input,
+        query_key_value,
+        rotate,
+        attend,
+        quantize_attention,
+        output,
+        quantize_ffn_input,
+        gate_up,
+        quantize_ffn,
+        down,
+    };
+    static constexpr std::size_t kLayerPhases = 10;
+
     void prepare(const Batch& batch, std::size_t begin, std::size_t end, float* logits);
     void grow_scratch(std::size_t tokens, std::size_t rows);
-    void run_chunk(std::size_t thread);
-    void run_layer(std::size_t thread, std::size_t layer);
-    void quantize_inputs(std::size_t thread, const Buffer<float>& source, std::size_t features, const float* norm,
-                         std::initializer_list<const Linear*> linears, Activations* inputs);
-    void multiply(std::size_t thread, std::initializer_list<const Linear*> linears, const Activations* inputs,
-                  std::initializer_list<float*> outputs);
-    void rotate_and_store(std::size_t thread, std::size_t layer);
-    void attend(std::size_t thread, std::size_t layer);
-    std::size_t first_query(std::size_t thread) const;
-    void write_logits(std::size_t thread);
+    // What the threads do.
+    friend ThreadTeam;
+    std::size_t begin(std::size_t thread, std::size_t phase);
+    void run(std::size_t thread, std::size_t phase, std::size_t item);
+
+    using Linears = std::initializer_list<const Linear*>;
+    std::size_t active_threads() const;
+    std::size_t product_cost(Linears linears) const;
+    std::size_t logits_cost() const;
+    Share share_of(std::size_t phase) const;
+    Share layer_share(const Layer& layer, LayerPhase phase) const;
+    void run_range(std::size_t thread, std::size_t phase, Range range);
+    void run_layer(std::size_t thread, std::size_t layer, LayerPhase phase, Range range);
+    void embed(Range tokens);
+    void quantize_inputs(std::size_t thread, const Buffer<float>& source, const float* norm, Linears linears,
+                         Range tokens);
+    Activations input_of(Linears linears, std::size_t index) const;
+    void multiply(Linears linears, std::initializer_list<float*> outputs, Range rows);
+    void add_product(const Linear& linear, Range rows);
+    void rotate_and_store(std::size_t layer, Range heads);
+    void attend(std::size_t thread, std::size_t layer, Range queries);
+    void norm_rows(Range rows);
 
     const Model model_;
     const Shape& shape_ = model_.shape;
     const Kernels& kernels_;
+    const std::size_t thread_work_;
     ThreadTeam team_;
     KVCache cache_;
 
@@ -79,6 +111,10 @@ class Decoder {
     std::vector<std::size_t> logit_rows_;  // tokens whose logits are wanted
     float* logits_ = nullptr;              // where they go
     std::size_t next_sequence_ = 0, next_row_ = 0;
+    std::size_t active_ = 1;  // threads
+    // The phase at hand.
+    Share share_{};
+    std::size_t items_ = 0;
 
     bool separate_inputs_;
     std::vector<Worker> workers_;

@@ -61,7 +61,8 @@ void Signal::wait_past(std::uint32_t old) const {
 
 ThreadTeam::ThreadTeam(std::size_t count) : count_(count), owner_(getpid()), threads_(new std::vector<std::thread>) {
     try {
-        for (std::size_t index = 1; index < count; ++index) threads_->emplace_back(&ThreadTeam::work, this, index);
+        for (std::size_t index = 1; index < count; ++index)
+            threads_->emplace_back(&ThreadTeam::wait_for_jobs, this, index);
     } catch (const std::system_error& error) {
         const std::size_t started = threads_->size() + 1;
         stop();
@@ -75,39 +76,68 @@ ThreadTeam::~ThreadTeam() {
 }
 
 void ThreadTeam::stop() {
-    function_ = nullptr;
-    go_.raise();
+    leave_.store(true);
+    started_.raise();
     for (std::thread& thread : *threads_) thread.join();
     delete threads_;
 }
 
-void ThreadTeam::start(Function function, const void* context) {
+void ThreadTeam::start(const Job& job, std::size_t threads) {
     if (getpid() != owner_)
         throw DeviceError("this process was forked after the model was loaded; load the model in the child process");
-    function_ = function;
-    context_ = context;
-    go_.raise();
-    function(context, 0);
-    barrier();
+    if (threads == 1) {
+        for (std::size_t phase = 0; phase < job.phases; ++phase) {
+            const std::size_t items = job.begin(job.context, 0, phase);
+            for (std::size_t item = 0; item < items; ++item) job.run(job.context, 0, phase, item);
+        }
+        return;
+    }
+    job_ = job;
+    active_.store(threads);
+    finished_.store(false);
+    open_phase(0, 0);
+    started_.raise();
+    take_part(0);
 }
 
-void ThreadTeam::work(std::size_t index) {
+void ThreadTeam::wait_for_jobs(std::size_t thread) {
     std::uint32_t seen = 0;
     while (true) {
-        go_.wait_past(seen);
-        ++seen;
-        if (function_ == nullptr) return;
-        function_(context_, index);
-        barrier();
+        started_.wait_past(seen);
+        seen = started_.value();
+        if (leave_.load()) return;
+        if (thread < active_.load()) take_part(thread);
     }
 }
 
-void ThreadTeam::barrier() {
-    if (count_ == 1) return;
-    const std::uint32_t round = passed_.value();  // cannot move on before this thread arrives
-    if (arrived_.fetch_add(1) + 1 < count_) return passed_.wait_past(round);
-    arrived_.store(0);
-    passed_.raise();
+void ThreadTeam::take_part(std::size_t thread) {
+    while (true) {
+        const std::uint32_t seen = moved_.value();  // before looking for items, or the news of more could be missed
+        if (finished_.load()) return;
+        if (!do_item(thread)) moved_.wait_past(seen);
+    }
+}
+
+bool ThreadTeam::do_item(std::size_t thread) {
+    std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    do {
+        if (static_cast<std::uint32_t>(ticket) == 0) return false;
+    } while (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acquire));
+    const std::size_t phase = phase_;
+    job_.run(job_.context, thread, phase, items_ - static_cast<std::uint32_t>(ticket));
+    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) open_phase(thread, phase + 1);
+    return true;
+}
+
+void ThreadTeam::open_phase(std::size_t thread, std::size_t phase) {
+    std::size_t items = 0;
+    while (phase < job_.phases && (items = job_.begin(job_.context, thread, phase)) == 0) ++phase;
+    phase_ = phase;
+    items_ = items;
+    unfinished_.store(items, std::memory_order_relaxed);
+    ticket_.store(++opened_ << 32 | items, std::memory_order_release);
+    if (phase == job_.phases) finished_.store(true);
+    moved_.raise();
 }
 
 }  // namespace bitnet

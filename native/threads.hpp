@@ -1,4 +1,4 @@
-// A fixed team of threads that runs one function at a time, with barriers inside it.
+// A fixed team of threads that works off phases of independent items.
 #pragma once
 
 #include <sys/types.h>
@@ -30,6 +30,9 @@ class Signal {
     mutable std::atomic<std::uint32_t> sleepers_{0};
 };
 
+// Work is a sequence of phases, each of some items that any thread may do in any order; a phase begins when all items
+// of the one before are done. Threads claim items one by one, so that one the system keeps from running is waited for
+// only if it holds an item, and the others do the rest.
 class ThreadTeam {
   public:
     // Starts count - 1 threads; the caller of run is the other one. Throws DeviceError where the system refuses.
@@ -40,29 +43,50 @@ class ThreadTeam {
 
     std::size_t size() const { return count_; }
 
-    // Calls body(index) on every thread, 0 being the caller, and returns when all have finished. The body must not
-    // throw. Throws DeviceError in a forked child, which has none of the threads.
-    template <typename Body>
-    void run(const Body& body) {
-        start([](const void* context, std::size_t index) { (*static_cast<const Body*>(context))(index); }, &body);
+    // Does all phases of `work` on up to `threads` threads, the caller being thread 0. Before each phase one thread
+    // calls work.begin(thread, phase), while no other does anything, for the number of its items, which may be 0; then
+    // work.run(thread, phase, item) is called for each. Neither may throw. Throws DeviceError in a forked child, which
+    // has none of the threads.
+    template <typename Work>
+    void run(Work& work, std::size_t phases, std::size_t threads) {
+        start({[](void* context, std::size_t thread, std::size_t phase) {
+                   return static_cast<Work*>(context)->begin(thread, phase);
+               },
+               [](void* context, std::size_t thread, std::size_t phase, std::size_t item) {
+                   static_cast<Work*>(context)->run(thread, phase, item);
+               },
+               &work, phases},
+              threads);
     }
 
-    // Within a body: returns when every thread has arrived; what they wrote before is then visible to all.
-    void barrier();
-
   private:
-    using Function = void (*)(const void*, std::size_t);
-    void start(Function function, const void* context);
-    void work(std::size_t index);
+    struct Job {
+        std::size_t (*begin)(void*, std::size_t thread, std::size_t phase);
+        void (*run)(void*, std::size_t thread, std::size_t phase, std::size_t item);
+        void* context;
+        std::size_t phases;
+    };
+    void start(const Job& job, std::size_t threads);
+    void wait_for_jobs(std::size_t thread);
+    void take_part(std::size_t thread);
+    bool do_item(std::size_t thread);
+    void open_phase(std::size_t thread, std::size_t phase);
     void stop();
 
     const std::size_t count_;
     const pid_t owner_;
-    Function function_ = nullptr;  // null asks the threads to leave
-    const void* context_ = nullptr;
-    alignas(64) Signal go_;
-    alignas(64) Signal passed_;
-    alignas(64) std::atomic<std::size_t> arrived_{0};
+    // Written while no item is claimed or left to claim.
+    Job job_{};
+    std::size_t phase_ = 0, items_ = 0;
+    std::uint64_t opened_ = 0;  // phases so far
+    std::atomic<std::size_t> active_{0};
+    std::atomic<bool> finished_{true}, leave_{false};
+    alignas(64) Signal started_;  // a job has
+    alignas(64) Signal moved_;    // to another phase, or the end
+    // The items left to claim in the lower half; in the upper one a number of the phase, lest a thread that was away
+    // takes a new phase for the one it saw.
+    alignas(64) std::atomic<std::uint64_t> ticket_{0};
+    alignas(64) std::atomic<std::size_t> unfinished_{0};
     std::vector<std::thread>* threads_;  // leaked in a forked child, where there is nothing to join
 };
 

@@ -11,8 +11,9 @@
 namespace bitnet {
 namespace {
 
-// Calls body(position, count, row) for runs of consecutive positions in begin..end that lie in one block, where row is
-// the offset of the first one in the keys or values.
+// Calls body(position, count, row, ahead) for runs of consecutive positions in begin..end that lie in one block, where
+// row is the offset of the first one in the keys or values. The same number of rows from row + ahead on is read next,
+// which the body should prefetch: the processor cannot guess where a block lies.
 template <typename Body>
 inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size_t end, Body body) {
     while (begin < end) {
@@ -20,19 +21,26 @@ inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size
         const std::size_t left = tile.block_size - slot;
         const std::size_t count = end - begin < left ? end - begin : left;
         const std::size_t block = static_cast<std::size_t>(tile.blocks[begin / tile.block_size]);
-        body(begin, count, block * tile.block_stride + slot * tile.head_stride);
+        const std::size_t row = block * tile.block_stride + slot * tile.head_stride;
+        std::size_t next = row;
         begin += count;
+        if (begin < end) next = static_cast<std::size_t>(tile.blocks[begin / tile.block_size]) * tile.block_stride;
+        body(begin - count, count, row, next - row);
     }
 }
 
 // Scores of kQueries queries from query `first` against kKeys (4 or 1) keys.
 template <std::size_t kQueries, std::size_t kKeys>
-inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position) {
+inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position,
+                       std::size_t ahead) {
     Vec16 sums[kQueries][kKeys] = {};
     for (std::size_t d = 0; d < tile.head_stride; d += 16) {
         Vec16 k[kKeys];
         BITNET_UNROLL
-        for (std::size_t j = 0; j < kKeys; ++j) k[j] = load(keys + j * tile.head_stride + d);
+        for (std::size_t j = 0; j < kKeys; ++j) {
+            k[j] = load(keys + j * tile.head_stride + d);
+            __builtin_prefetch(keys + ahead + j * tile.head_stride + d);
+        }
         BITNET_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i) {
             const Vec16 q = load(tile.queries[first + i] + d);
@@ -53,11 +61,12 @@ inline void score_keys(const AttentionTile& tile, std::size_t first, const float
 
 template <std::size_t kQueries>
 inline void score(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
-    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
+    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row, std::size_t ahead) {
         const float* keys = tile.keys + row;
         std::size_t j = 0;
-        for (; j + 4 <= count; j += 4) score_keys<kQueries, 4>(tile, first, keys + j * tile.head_stride, position + j);
-        for (; j < count; ++j) score_keys<kQueries, 1>(tile, first, keys + j * tile.head_stride, position + j);
+        for (; j + 4 <= count; j += 4)
+            score_keys<kQueries, 4>(tile, first, keys + j * tile.head_stride, position + j, ahead);
+        for (; j < count; ++j) score_keys<kQueries, 1>(tile, first, keys + j * tile.head_stride, position + j, ahead);
     });
 }
 
@@ -90,13 +99,16 @@ inline void add_values_at(const AttentionTile& tile, std::size_t first, std::siz
         BITNET_UNROLL
         for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = load(memory + i * tile.head_stride + 16 * c);
     }
-    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
+    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row, std::size_t ahead) {
         const float* values = tile.values + row + d;
         const float* p = tile.scores + first * tile.scores_stride + position;
         for (std::size_t j = 0; j < count; ++j, values += tile.head_stride, ++p) {
             Vec16 v[kVectors];
             BITNET_UNROLL
-            for (std::size_t c = 0; c < kVectors; ++c) v[c] = load(values + 16 * c);
+            for (std::size_t c = 0; c < kVectors; ++c) {
+                v[c] = load(values + 16 * c);
+                __builtin_prefetch(values + ahead + 16 * c);
+            }
             BITNET_UNROLL
             for (std::size_t i = 0; i < kQueries; ++i) {
                 const Vec16 weight = broadcast(p[i * tile.scores_stride]);

@@ -84,6 +84,8 @@ void gate_up(const TernaryMatrix& gate, const Activations& gate_x, const Ternary
 }
 
 constexpr std::size_t kHeadRows = 4;
+// 32 registers hold 24 sums, the weights and a token; 8 rows by 3 tokens was slower.
+constexpr std::size_t kHeadTokens = kAccumulators == 16 ? 6 : kAccumulators / kHeadRows;
 
 // kHeadRows weight rows against kTokens tokens; rows beyond `rows` repeat the first one and are not stored.
 template <std::size_t kTokens>
@@ -94,15 +96,12 @@ inline void logits_tile(const std::uint8_t* weights, std::size_t in, std::size_t
     BITNET_UNROLL
     for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (r < rows ? r : 0) * 2 * in;
     for_each_16(in, [&](std::size_t i, std::size_t lanes) {
-        // One token waits for memory, which is fastest in the order of addresses; more tokens leave it time.
-        if constexpr (kTokens == 1) {
-            __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i));
-            __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i) + 64);
-        }
+        // Memory is fastest in the order of addresses.
+        __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i));
+        __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i) + 64);
         Vec16 w[kHeadRows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < kHeadRows; ++r) {
-            if (kTokens > 1 && i % 32 == 0) __builtin_prefetch(row[r] + 2 * i + kHeadRows * 2 * in);
             w[r] = lanes == 16 ? load_bfloat16(row[r] + 2 * i) : load_bfloat16_first(row[r] + 2 * i, lanes);
         }
         BITNET_UNROLL
@@ -120,17 +119,26 @@ inline void logits_tile(const std::uint8_t* weights, std::size_t in, std::size_t
     }
 }
 
+// The tile for `count` tokens, 1 to kTokens.
+template <std::size_t kTokens>
+inline void logits_tiles(std::size_t count, const std::uint8_t* weights, std::size_t in, std::size_t rows,
+                         const float* x, std::size_t x_stride, float* out, std::size_t out_stride) {
+    if constexpr (kTokens > 1) {
+        if (count < kTokens) return logits_tiles<kTokens - 1>(count, weights, in, rows, x, x_stride, out, out_stride);
+    }
+    logits_tile<kTokens>(weights, in, rows, x, x_stride, out, out_stride);
+}
+
 void logits(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
             std::size_t x_stride, std::size_t tokens, float* out, std::size_t out_stride) {
-    constexpr std::size_t kTokens = kAccumulators / kHeadRows;
+    const std::size_t tiles = (tokens + kHeadTokens - 1) / kHeadTokens;
     for (std::size_t row = first; row < last; row += kHeadRows) {
         const std::size_t rows = last - row < kHeadRows ? last - row : kHeadRows;
-        const std::uint8_t* w = weights + row * 2 * in;
-        std::size_t t = 0;
-        for (; t + kTokens <= tokens; t += kTokens)
-            logits_tile<kTokens>(w, in, rows, x + t * x_stride, x_stride, out + t * out_stride + row, out_stride);
-        for (; t < tokens; ++t)
-            logits_tile<1>(w, in, rows, x + t * x_stride, x_stride, out + t * out_stride + row, out_stride);
+        for (std::size_t tile = 0; tile < tiles; ++tile) {
+            const std::size_t t = tokens * tile / tiles;
+            logits_tiles<kHeadTokens>(tokens * (tile + 1) / tiles - t, weights + row * 2 * in, in, rows,
+                                      x + t * x_stride, x_stride, out + t * out_stride + row, out_stride);
+        }
     }
 }
 

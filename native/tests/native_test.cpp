@@ -190,7 +190,7 @@ std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t t
     for (std::size_t i = 0; i < kTokens; ++i) ids[i] = static_cast<std::int32_t>(random.bits() % model.shape.vocab);
     for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i] = static_cast<std::int32_t>(i * 5 % blocks.size());
     for (std::size_t i = 0; i < kTokens; ++i) rows[i] = static_cast<std::int32_t>(i);
-    Decoder decoder(model, kernels, threads);
+    Decoder decoder(model, kernels, threads, 0);  // all threads, however little there is to do
     decoder.allocate(blocks.size(), kBlock);
     std::vector<float> logits(kTokens * model.shape.vocab);
     for (std::size_t begin = 0; begin < kTokens; begin += step) {

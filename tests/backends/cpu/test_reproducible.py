@@ -14,6 +14,14 @@ BLOCK = 8
 PROMPTS = {name: np.random.default_rng(3).integers(0, config.vocab_size, 40) for name, config in CONFIGS.items()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def all_threads_take_part():
+    """However little there is to do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+        yield
+
+
 @pytest.fixture(scope="module", params=CONFIGS)
 def name(request):
     return request.param

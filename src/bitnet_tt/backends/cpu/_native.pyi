@@ -50,6 +50,7 @@ class Decoder:
         cos: NDArray[np.float32],
         sin: NDArray[np.float32],
         threads: int,
+        thread_work: int,
         isa: str,
     ) -> None: ...
     def allocate(self, num_blocks: int, block_size: int) -> None: ...

@@ -22,6 +22,10 @@ RopeTables = tuple[NDArray[np.float32], NDArray[np.float32]]
 # A buffer for more rows of logits than this is given back when a later step needs few.
 _KEPT_LOGIT_ROWS = 64
 
+# Bytes of weights a layer, at least, for each thread that takes part in a step; for many tokens the equivalent in
+# multiplications. With less to do, telling the other threads takes longer than they save.
+_THREAD_WORK = 512 << 10
+
 
 def available_isas() -> list[str]:
     """Names of the instruction sets this processor can run, fastest first; `scalar` is always among them."""
@@ -51,7 +55,8 @@ class CPUBackend:
             config: The model's shape.
             weights: Its weights.
             rope: cos and sin, float32 [context, head_dim / 2]; None computes them.
-            threads: How many threads; None for as many as there are physical cores available to this process.
+            threads: How many threads at most; a step with little to do runs on fewer. None for as many as there are
+                physical cores available to this process.
             isa: One of `available_isas()`; None for the fastest.
             context_length: Longest sequence; None for what the model was made for.
 
@@ -93,6 +98,7 @@ class CPUBackend:
             cos=cos,
             sin=sin,
             threads=threads,
+            thread_work=_THREAD_WORK,
             isa=isa or "",
         )
         self._logits = np.empty((0, config.vocab_size), dtype=np.float32)
@@ -105,7 +111,7 @@ class CPUBackend:
 
     @property
     def threads(self) -> int:
-        """How many threads a step runs on."""
+        """How many threads a step runs on at most."""
         return self._decoder.threads
 
     @property
