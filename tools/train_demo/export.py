@@ -101,6 +101,7 @@ def export(work: Path, out: Path) -> None:
     ternary = sum(4 * tensor.numel() for tensor in tensors.values() if tensor.dtype == torch.uint8)
     print(f"{ternary} ternary weights, {model.embed_tokens.weight.numel()} embedding weights in bfloat16")
     save_file(tensors, str(temporary / "model.safetensors"), metadata={"format": "pt"})
+    (temporary / "model.safetensors").chmod(0o644)  # the writer makes it private; a package is for everybody
     tokenizer.save(str(temporary / "tokenizer.json"))
     write_json(temporary / "config.json", hf_config(model.config, ids))
     write_json(
