@@ -16,7 +16,7 @@ namespace bitnet {
 
 namespace {
 
-// Longer than a barrier within a step usually takes, shorter than a scheduler's time slice.
+// Longer than the next phase of a step usually takes to come, shorter than a scheduler's time slice.
 constexpr std::chrono::microseconds kSpin{50};
 
 inline void pause() {
@@ -135,8 +135,10 @@ void ThreadTeam::open_phase(std::size_t thread, std::size_t phase) {
     phase_ = phase;
     items_ = items;
     unfinished_.store(items, std::memory_order_relaxed);
+    // Once items can be claimed, the others may finish this job and begin another: job_ is not to be read after that.
+    const bool last = phase == job_.phases;
     ticket_.store(++opened_ << 32 | items, std::memory_order_release);
-    if (phase == job_.phases) finished_.store(true);
+    if (last) finished_.store(true);
     moved_.raise();
 }
 
