@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt import reference
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.ttnn.plan import Precision
+from bitnet_tt.backends.ttnn.plan import PRECISIONS, Precision
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.reference.compare import MAX_MEAN_KL, MIN_CORRELATION, compare_logits
@@ -22,6 +22,28 @@ from tests.device.paged import PagedFeeder
 
 CONTEXT = 128
 BARS: dict[Precision, float] = {"exact": MIN_CORRELATION, "fast": 0.999}
+
+
+class Numbers:
+    """The tests, for `test_simulator.py` and `test_card.py` to run on what they have."""
+
+    @pytest.mark.parametrize("name", golden.NAMES)
+    def test_exact_logits_equal_transformers(self, name: str) -> None:
+        check_golden(name, "exact")
+
+    @pytest.mark.parametrize("name", [name for name in golden.NAMES if name.startswith("bitnet")])
+    def test_fast_logits_are_close(self, name: str) -> None:
+        check_golden(name, "fast")
+
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    def test_no_row_depends_on_the_batch_or_on_cuts(self, precision: Precision) -> None:
+        check_cuts("bitnet-packed", precision)
+
+    def test_quantized_integers_equal_the_references(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One that differs, by a last bit of a norm, moves all that its token computes from then on."""
+        first_layer, every_layer = equal_integers("bitnet-packed", "exact", monkeypatch)
+        assert first_layer > 0.995
+        assert every_layer > 0.9
 
 
 def check_golden(name: str, precision: Precision) -> None:
