@@ -43,8 +43,8 @@ def bench(
         bitnet-tt bench --prompt-length 128
         bitnet-tt bench --synthetic 2b4t --cache-dir build/bench
     """
+    from bitnet_tt.backends.cpu.host import physical_cores
     from bitnet_tt.bench import run_benchmark
-    from bitnet_tt.cli.checks.host import usable_cores
 
     with ExitStack() as stack:
         path = _synthetic(synthetic, hub.cache_dir, stack) if synthetic else hub.resolve(model)
@@ -52,7 +52,7 @@ def bench(
         result = run_benchmark(
             path,
             device=device,
-            threads=threads or sorted({1, usable_cores(Path("/"))}),
+            threads=threads or sorted({1, physical_cores()}),
             prompt_length=prompt_length,
             new_tokens=new_tokens,
             repeats=repeats,

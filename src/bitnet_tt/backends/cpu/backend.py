@@ -15,9 +15,8 @@ from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
 from bitnet_tt.backends.cpu.load import load_head, load_layer, load_norm
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, DeviceError
+from bitnet_tt.reference.rope import rope_tables
 from bitnet_tt.weights import ModelWeights
-
-RopeTables = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 # A buffer for more rows of logits than this is given back when a later step needs few.
 _KEPT_LOGIT_ROWS = 64
@@ -44,7 +43,6 @@ class CPUBackend:
         config: ModelConfig,
         weights: ModelWeights,
         *,
-        rope: RopeTables | None = None,
         threads: int | None = None,
         isa: str | None = None,
         context_length: int | None = None,
@@ -54,7 +52,6 @@ class CPUBackend:
         Args:
             config: The model's shape.
             weights: Its weights.
-            rope: cos and sin, float32 [context, head_dim / 2]; None computes them.
             threads: How many threads at most; a step with little to do runs on fewer. None for as many as there are
                 physical cores available to this process.
             isa: One of `available_isas()`; None for the fastest.
@@ -72,11 +69,7 @@ class CPUBackend:
             raise CheckpointError(
                 f"the model has {len(weights.layers)} layers; its config asks for {config.num_hidden_layers}"
             )
-        if rope is None:
-            from bitnet_tt.reference.rope import rope_tables
-
-            rope = rope_tables(config, context_length or config.max_position_embeddings)
-        cos, sin = (np.ascontiguousarray(table[:context_length], dtype=np.float32) for table in rope)
+        cos, sin = rope_tables(config, context_length or config.max_position_embeddings)
         shape = _native.Shape(
             vocab=config.vocab_size,
             hidden=config.hidden_size,

@@ -13,7 +13,6 @@ from bitnet_tt.cli.output import describe_bytes
 
 _FEATURES = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp")
 _BANDWIDTH_BYTES = 1 << 28
-_BYTES_OF_2B4T = 1.18e9
 
 
 def check_host(root: Path) -> list[Check]:
@@ -81,8 +80,7 @@ def _memory(root: Path) -> Check:
 def _bandwidth(cores: int) -> Check:
     speed = measure_bandwidth(cores, _BANDWIDTH_BYTES)
     found = (
-        f"{speed / 1e9:.1f} GB/s (NumPy sums {describe_bytes(_BANDWIDTH_BYTES)}, {cores} threads, best of 4); "
-        f"bounds 2B-4T at {speed / _BYTES_OF_2B4T:.0f} tokens/s"
+        f"{speed / 1e9:.1f} GB/s or more (NumPy sums {describe_bytes(_BANDWIDTH_BYTES)}, {cores} threads, best of 4)"
     )
     return Check("Memory speed", "ok", found)
 
