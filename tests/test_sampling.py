@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitnet_tt.backends.base import Candidates, Cut
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.sampling import (
     RandomStream,
     _weights,
     candidates,
+    cut,
     log_probabilities,
     most_probable,
     penalize_repetition,
     sample,
 )
+from tests.engine.fake_backend import passing
 
 # Multiples of 2^-10: logits that differ by less than the weights can tell apart would be ties for some tests only.
 logit_lists = st.lists(st.integers(-30 << 10, 30 << 10), min_size=1, max_size=60).map(
@@ -33,14 +36,14 @@ def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
 def draw(logits: np.ndarray, count: int, seed: int = 0, **options: object) -> np.ndarray:
     config = GenerationConfig.from_options(options)
     stream = RandomStream(seed)
-    picks = [sample(logits, config, [], stream) for _ in range(count)]
+    picks = [sample(Candidates(logits), config, [], stream) for _ in range(count)]
     return np.bincount(picks, minlength=len(logits)) / count
 
 
 @given(logit_lists)
 def test_greedy_is_argmax_and_draws_nothing(logits: np.ndarray) -> None:
     stream = RandomStream(1)
-    assert sample(logits, GenerationConfig(), [], stream) == int(np.argmax(logits))
+    assert sample(Candidates(logits), GenerationConfig(), [], stream) == int(np.argmax(logits))
     assert stream.below(1 << 60) == RandomStream(1).below(1 << 60)
 
 
@@ -96,6 +99,36 @@ def test_most_probable_orders_ties_by_index(logits: np.ndarray, count: int) -> N
     assert most_probable(rounded, count).tolist() == np.argsort(-rounded, kind="stable")[:count].tolist()
 
 
+@given(
+    logit_lists,
+    st.sampled_from([0.0, 0.3, 1.0, 3.0]),
+    st.sampled_from([0, 1, 3, 50]),
+    st.sampled_from([0.3, 0.9, 1.0]),
+    st.sampled_from([0.0, 1e-13, 0.02, 0.5, 1.0]),
+    st.sampled_from([1.0, 1.3]),
+)
+def test_what_a_cut_lets_pass_is_enough(
+    logits: np.ndarray, temperature: float, top_k: int, top_p: float, min_p: float, penalty: float
+) -> None:
+    config = GenerationConfig(
+        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=penalty
+    )
+
+    def picks(row: Candidates) -> list[int]:
+        stream = RandomStream(3)
+        return [sample(row, config, [0], stream) for _ in range(8)]
+
+    assert picks(Candidates(logits)) == picks(passing(logits, cut(config)))
+
+
+def test_a_cut_is_no_wider_than_it_need_be() -> None:
+    assert cut(GenerationConfig()) == Cut(count=1)
+    assert cut(GenerationConfig(temperature=1.0, top_k=40, top_p=0.9)) == Cut(count=40)
+    assert cut(GenerationConfig(temperature=1.0, min_p=0.1)).margin == pytest.approx(-math.log(0.1), abs=0.02)
+    for needs_all in ({"repetition_penalty": 1.1}, {"logprobs": 3}, {"temperature": 1.0, "top_p": 0.9}):
+        assert cut(GenerationConfig.from_options(needs_all)).whole
+
+
 def test_repetition_penalty_pushes_seen_tokens_down() -> None:
     logits = np.array([2.0, -2.0, 3.0], np.float32)
     assert penalize_repetition(logits, 2.0, [0, 1, 0]).tolist() == [1.0, -4.0, 3.0]
@@ -115,7 +148,7 @@ def test_the_random_stream_is_the_same_on_every_machine() -> None:
     draws = [stream.below(1000) for _ in range(6)]
     logits = (np.arange(40, dtype=np.float32) * np.float32(0.37)) % np.float32(3.0)
     config = GenerationConfig(temperature=0.9, top_p=0.95)
-    picks = [sample(logits, config, [], stream) for _ in range(6)]
+    picks = [sample(Candidates(logits), config, [], stream) for _ in range(6)]
     assert draws == [820, 189, 867, 394, 368, 434]
     assert picks == [24, 8, 4, 5, 7, 8]
 

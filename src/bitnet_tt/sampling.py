@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.base import Candidates, Cut
 from bitnet_tt.config import GenerationConfig
 
 _ONE = 1 << 44
@@ -20,6 +21,8 @@ _ONE = 1 << 44
 _EXP_COEFFICIENTS = [1 / math.factorial(n) for n in range(12, -1, -1)]
 """Taylor series, highest power first; its error for |x| <= ln(2) / 2 is under 2e-16."""
 _NUCLEUS_GUESS = 1024
+_MARGIN_SLACK = 0.01
+"""More than float32 rounding adds to the distance of a logit that min-p keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,27 @@ class RandomStream:
         return (int(self._bits.random_raw()) * total) >> 64
 
 
-def sample(logits: NDArray[np.float32], config: GenerationConfig, history: Sequence[int], stream: RandomStream) -> int:
+def cut(config: GenerationConfig) -> Cut:
+    """The logits that can change what `sample` and `log_probabilities` return under these settings."""
+    if config.repetition_penalty != 1.0 or config.logprobs is not None:
+        return Cut()
+    if config.temperature == 0:
+        return Cut(count=1)
+    # Top-p compares with the sum over all tokens that top-k leaves, so without top-k no cut is safe.
+    if config.top_k == 0 and config.top_p < 1:
+        return Cut()
+    least = config.min_p - 1.5 / _ONE  # weights are rounded, and so is the least of them
+    margin = -config.temperature * math.log(least) + _MARGIN_SLACK if least > 0 else math.inf
+    return Cut(count=config.top_k or None, margin=margin)
+
+
+def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], stream: RandomStream) -> int:
     """Pick the next token.
 
     Repetition penalty comes first, then temperature, top-k, top-p and min-p, as in Hugging Face transformers.
 
     Args:
-        logits: float32 [vocab].
+        row: The logits that `cut` lets pass, or more of them; which ones changes nothing.
         config: The request's settings.
         history: The text so far, for the repetition penalty.
         stream: The request's random numbers; greedy picks draw none.
@@ -62,13 +79,16 @@ def sample(logits: NDArray[np.float32], config: GenerationConfig, history: Seque
     Returns:
         A token id. Of equal logits, the lowest id wins or comes first.
     """
+    logits = row.logits
     if config.repetition_penalty != 1.0:
         logits = penalize_repetition(logits, config.repetition_penalty, history)
     if config.temperature == 0:
-        return int(np.argmax(logits))
-    token_ids, weights = candidates(logits, config)
-    cumulative = np.cumsum(weights)
-    return int(token_ids[np.searchsorted(cumulative, stream.below(int(cumulative[-1])), side="right")])
+        index = int(np.argmax(logits))
+    else:
+        kept, weights = candidates(logits, config)
+        cumulative = np.cumsum(weights)
+        index = int(kept[np.searchsorted(cumulative, stream.below(int(cumulative[-1])), side="right")])
+    return index if row.token_ids is None else int(row.token_ids[index])
 
 
 def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Sequence[int]) -> NDArray[np.float32]:
@@ -81,20 +101,20 @@ def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Se
 
 
 def candidates(logits: NDArray[np.float32], config: GenerationConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The tokens that temperature, top-k, top-p and min-p leave, and their weights.
+    """What temperature, top-k, top-p and min-p leave, and its weights.
 
     Returns:
-        Ids and integer weights, int64 [kept] each, in order of falling weight when top-k or top-p cut.
+        Indices into `logits` and integer weights, int64 [kept] each, by falling weight when top-k or top-p cut.
     """
-    token_ids = np.arange(len(logits)) if config.top_k == 0 else most_probable(logits, config.top_k)
-    weights = _weights(logits[token_ids], config.temperature)
+    indices = np.arange(len(logits)) if config.top_k == 0 else most_probable(logits, config.top_k)
+    weights = _weights(logits[indices], config.temperature)
     if config.top_p < 1:
         kept = _nucleus(weights, config.top_p)
-        token_ids, weights = token_ids[kept], weights[kept]
+        indices, weights = indices[kept], weights[kept]
     if config.min_p > 0:
         probable = weights >= int(config.min_p * int(weights.max()))
-        token_ids, weights = token_ids[probable], weights[probable]
-    return token_ids, weights
+        indices, weights = indices[probable], weights[probable]
+    return indices, weights
 
 
 def most_probable(values: NDArray[np.generic], count: int) -> NDArray[np.int64]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import Batch, Candidates, Cut
 
 VOCAB_SIZE = 97
 
@@ -18,6 +20,15 @@ def next_token(tokens: list[int]) -> int:
     return checksum % VOCAB_SIZE
 
 
+def passing(logits: NDArray[np.float32], cut: Cut) -> Candidates:
+    """The logits that a cut lets pass, and no others."""
+    if cut.whole:
+        return Candidates(logits)
+    order = np.argsort(-logits, kind="stable")[: cut.count]
+    token_ids = np.sort(order[logits[order] >= logits.max() - cut.margin])
+    return Candidates(logits[token_ids], token_ids)
+
+
 class FakeBackend:
     """Keeps token ids in its cache blocks, so that any mistake in paging or positions changes the text."""
 
@@ -25,6 +36,7 @@ class FakeBackend:
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
+        self.cuts: list[list[Cut]] = []
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         self.cache = np.full((num_blocks, block_size), -1)
@@ -41,3 +53,7 @@ class FakeBackend:
                 text = [int(self.cache[table[p // block_size], p % block_size]) for p in range(at + 1)]
                 logits[index] = np.eye(VOCAB_SIZE, dtype=np.float32)[next_token(text)]
         return np.stack([logits[int(row)] for row in batch.logit_rows]) if len(batch.logit_rows) else np.empty((0, 0))
+
+    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
+        self.cuts.append(list(cuts))
+        return [passing(row, cut) for row, cut in zip(self.forward(batch), cuts, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +34,37 @@ class Batch:
     logit_rows: NDArray[np.int32]
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which logits of a row are wanted: those that pass both limits. Without limits it is the whole row.
+
+    Attributes:
+        count: Only the greatest so many, at least 1; of equal logits the lowest token ids. None for all.
+        margin: Only those at most this much below the greatest.
+    """
+
+    count: int | None = None
+    margin: float = math.inf
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is cut."""
+        return self.count is None and self.margin == math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Logits of a row: at least those its cut lets pass, each the same to the bit as in the whole row.
+
+    Attributes:
+        logits: float32 [n]; valid until the backend's next call.
+        token_ids: int64 [n], rising: whose logits they are. None if it is the whole row.
+    """
+
+    logits: NDArray[np.float32]
+    token_ids: NDArray[np.int64] | None = None
+
+
 class Backend(Protocol):
     """A device with a model's weights on it. Loading is the constructor's work.
 
@@ -51,3 +84,9 @@ class Backend(Protocol):
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
         """Write the batch's keys and values to the cache; return logits [rows, vocab], valid until the next call."""
+
+    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
+        """As `forward`, but of each row only the logits that its cut lets pass are sure to be there.
+
+        A backend that can tell without computing or moving all of them saves most of the lm_head's work.
+        """

@@ -9,13 +9,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Backend, Batch
+from bitnet_tt.backends.base import Backend, Batch, Candidates
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.request import FinishReason, Request, TokenOutput
 from bitnet_tt.engine.scheduler import Scheduler
 from bitnet_tt.errors import DeviceError, RequestError
-from bitnet_tt.sampling import log_probabilities, sample
+from bitnet_tt.sampling import cut, log_probabilities, sample
 
 BLOCK_SIZE = 32
 
@@ -101,11 +101,11 @@ class Engine:
             if not step:
                 return
             sampled = [(request, count) for request, count in step if count == request.pending]
-            logits = self.backend.forward(_batch(step))
+            rows = self.backend.candidates(_batch(step), [cut(request.config) for request, _ in sampled])
             for request, count in step:
                 self._pool.remember(request.tokens, request.block_table, request.computed, request.computed + count)
                 request.computed += count
-            for (request, _), row in zip(sampled, logits, strict=True):
+            for (request, _), row in zip(sampled, rows, strict=True):
                 self._append_token(request, row)
 
     def score(self, token_ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -132,10 +132,10 @@ class Engine:
             finally:
                 self._pool.release(request.block_table)
 
-    def _append_token(self, request: Request, logits: NDArray[np.float32]) -> None:
+    def _append_token(self, request: Request, row: Candidates) -> None:
         config = request.config
-        token_id = sample(logits, config, request.tokens, request.stream)
-        logprob = log_probabilities(logits, token_id, config.logprobs) if config.logprobs is not None else None
+        token_id = sample(row, config, request.tokens, request.stream)
+        logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
         request.tokens.append(token_id)
         if request.generated == 1:
             request.first_token_at = time.perf_counter()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import Batch, Candidates, Cut
 from bitnet_tt.backends.cpu import _native
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
 from bitnet_tt.backends.cpu.load import load_head, load_layer, load_norm
@@ -146,6 +146,10 @@ class CPUBackend:
                 batch.token_ids, batch.starts, batch.positions, batch.block_tables, batch.logit_rows, logits
             )
         return logits
+
+    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
+        """One step; see `Backend.candidates` and `forward`."""
+        return [Candidates(row) for row in self.forward(batch)]
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import Batch, Candidates, Cut
 from bitnet_tt.backends.ttnn.decoder import Decoder
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.groups import check, split
@@ -81,6 +83,10 @@ class TTBackend:
                 some = slice(first, first + DECODE_ROWS)
                 logits[group.targets[some]] = head(hidden, group.wanted[some])
         return logits
+
+    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
+        """One step; see `Backend.candidates` and `forward`."""
+        return [Candidates(row) for row in self.forward(batch)]
 
     def close(self) -> None:
         """Free the card's memory and give the card back; the backend cannot be used afterwards."""
