@@ -6,19 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bitnet_tt.cli.checks import Check, host, software, tenstorrent
-
-
-def make(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
-
-def by_name(checks: list[Check]) -> dict[str, Check]:
-    return {check.name: check for check in checks}
+from bitnet_tt.cli.checks import host, software
+from tests.cli.machines import by_name, make
 
 
 @pytest.fixture(autouse=True)
@@ -51,39 +40,7 @@ def test_a_broken_native_module_is_exit_code_1(run, monkeypatch: pytest.MonkeyPa
     assert "Models cannot run on this machine's CPU." in result.stdout
 
 
-def test_a_machine_with_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make(
-        tmp_path,
-        {
-            "dev/tenstorrent/0": "",
-            "sys/bus/pci/devices/0000:01:00.0/vendor": "0x1e52\n",
-            "sys/bus/pci/devices/0000:01:00.0/device": "0xb140\n",
-            "sys/bus/pci/devices/0000:02:00.0/vendor": "0x8086\n",
-            "sys/module/tenstorrent/version": "2.4.1\n",
-            "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "4\n",
-            "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
-            "opt/tenstorrent/sfpi/compiler": "",
-        },
-    )
-    monkeypatch.setenv("TT_METAL_SIMULATOR", str(tmp_path))
-    checks = by_name(tenstorrent.check_tenstorrent(root))
-    assert {check.status for check in checks.values()} == {"ok"}
-    assert checks["Tenstorrent card"].found == "Blackhole; devices 0"
-    assert checks["Driver"].found == "tt-kmd 2.4.1"
-    assert checks["Huge pages"].found == "4 of 1048576kB; transparent: madvise"
-
-
-def test_a_card_without_driver_and_a_simulator_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make(tmp_path, {"sys/bus/pci/devices/1/vendor": "0x1e52", "sys/bus/pci/devices/1/device": "0x401e"})
-    monkeypatch.setenv("TT_METAL_SIMULATOR", str(tmp_path / "gone"))
-    checks = by_name(tenstorrent.check_tenstorrent(root))
-    assert checks["Tenstorrent card"].found == "Wormhole on the PCI bus, no device"
-    assert checks["Simulator"].status == "warn"
-
-
-def test_a_machine_without_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TT_METAL_SIMULATOR", raising=False)
-    assert {check.status for check in tenstorrent.check_tenstorrent(tmp_path)} == {"missing"}
+def test_a_machine_without_anything(tmp_path: Path) -> None:
     assert by_name(host.check_host(tmp_path))["CPU"].status == "warn"
 
 

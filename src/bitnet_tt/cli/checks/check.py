@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,3 +40,9 @@ def read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether a dotted version is older than another; one that cannot be read is not."""
+    found, wanted = ([int(part) for part in re.findall(r"\d+", text)] for text in (version, than))
+    return bool(found) and found < wanted

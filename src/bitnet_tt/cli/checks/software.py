@@ -11,15 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from bitnet_tt.cli.checks.check import Check
 
-_EXTRAS = {
-    "ttnn": "only for Tenstorrent cards: uv sync --extra tt (x86-64, Python 3.12)",
-    "torch": "only for export and training: pip install torch",
-}
-
 
 def check_software() -> list[Check]:
     """All checks of the software."""
-    return [_python(), _native(), _compiler(), *(_extra(name, remedy) for name, remedy in _EXTRAS.items())]
+    return [_python(), _native(), _compiler(), _torch()]
 
 
 def _python() -> Check:
@@ -45,10 +40,10 @@ def _compiler() -> Check:
     return Check("Compiler", "ok", next(iter(answer.stdout.splitlines()), compiler))
 
 
-def _extra(name: str, remedy: str) -> Check:
-    if importlib.util.find_spec(name) is None:
-        return Check(name, "missing", "not installed", remedy)
+def _torch() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("torch", "missing", "not installed", "only for export and training: pip install torch")
     try:
-        return Check(name, "ok", version(name))
+        return Check("torch", "ok", version("torch"))
     except PackageNotFoundError:
-        return Check(name, "ok", "installed")
+        return Check("torch", "ok", "installed")
