@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import bitnet_tt
 from bitnet_tt import reference
-from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.ttnn.plan import PRECISIONS, Precision
+from bitnet_tt.backends.base import Batch, Cut
+from bitnet_tt.backends.ttnn.plan import PRECISIONS, Plan, Precision
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import ModelConfig
+from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.reference.compare import MAX_MEAN_KL, MIN_CORRELATION, compare_logits
 from bitnet_tt.weights import ModelWeights
 from tests import golden_checkpoints as golden
 from tests.device.paged import PagedFeeder
 
+if TYPE_CHECKING:
+    from bitnet_tt.backends.ttnn.backend import TTBackend
+
+DEMO = Path(bitnet_tt.__file__).parent / "assets/demo"
 CONTEXT = 128
 BARS: dict[Precision, float] = {"exact": MIN_CORRELATION, "fast": 0.999}
 
@@ -38,6 +46,12 @@ class Numbers:
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_no_row_depends_on_the_batch_or_on_cuts(self, precision: Precision) -> None:
         check_cuts("bitnet-packed", precision)
+
+    def test_the_device_finds_the_greatest_logits(self) -> None:
+        check_candidates()
+
+    def test_of_equal_logits_the_lowest_ids_come_first(self) -> None:
+        check_ties()
 
     def test_quantized_integers_equal_the_references(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One that differs, by a last bit of a norm, moves all that its token computes from then on."""
@@ -79,8 +93,67 @@ def check_cuts(name: str, precision: Precision) -> None:
         np.testing.assert_array_equal(np.stack(cut.logits[index]), np.stack(rows))
 
 
+def check_candidates() -> None:
+    """Greedy and top-k rows, of a prompt and of single tokens: the same logits as in whole rows, none amiss."""
+    checkpoint = Checkpoint.open(DEMO)
+    weights = checkpoint.load_weights()
+    config = replace(checkpoint.config, num_hidden_layers=1)
+    with opened(config, replace(weights, layers=weights.layers[:1]), "fast") as backend:
+        backend.allocate(6, BLOCK_SIZE)
+        for counts, cuts in (
+            ([1, 1, 1], [Cut(1), Cut(1), Cut(1)]),
+            ([1, 1, 1], [Cut(1), Cut(6), Cut(8, margin=1.0)]),
+            ([33, 1], [Cut(2), Cut(1)]),
+            ([1, 1], [Cut(1), Cut(margin=2.0)]),
+        ):
+            ends = np.cumsum(counts, dtype=np.int32)
+            batch = Batch(
+                token_ids=np.arange(100, 100 + ends[-1], dtype=np.int32),
+                starts=np.concatenate([[0], ends]).astype(np.int32),
+                positions=np.zeros(len(counts), np.int32),
+                block_tables=np.arange(2 * len(counts), dtype=np.int32).reshape(-1, 2),
+                logit_rows=ends - 1,
+            )
+            whole = backend.forward(batch)
+            for row, cut, found in zip(whole, cuts, backend.candidates(batch, cuts), strict=True):
+                token_ids = np.arange(len(row)) if found.token_ids is None else found.token_ids
+                assert (found.token_ids is None) == (None in [cut.count for cut in cuts])
+                np.testing.assert_array_equal(found.logits, row[token_ids])
+                assert (np.diff(token_ids) > 0).all()
+                assert set(np.argsort(-row, kind="stable")[: cut.count]) <= set(token_ids)
+
+
+def check_ties() -> None:
+    """Few distinct logits, zeros of both signs, a row of minus infinities, a vocabulary that ends within a tile."""
+    import ttnn
+
+    from bitnet_tt.backends.ttnn.device import Card
+    from bitnet_tt.backends.ttnn.top import read_top, top_logits
+
+    vocab, card = 5000, Card()
+    try:
+        plan = Plan(replace(Checkpoint.open(DEMO).config, vocab_size=vocab), card.grid, "fast", CONTEXT)
+        parts, tiles = plan.vocabulary_parts
+        logits = np.random.default_rng(0).integers(-3, 4, (1, 1, 32, vocab)).astype(np.float32)
+        logits[0, 0, 1] = np.where(logits[0, 0, 1] > 0, -0.0, np.abs(logits[0, 0, 1]) * 0.0)
+        logits[0, 0, 2] = -np.inf
+        on_device = card.tiles(logits, ttnn.float32)
+        for rows, count in ((1, 1), (4, 1), (4, 8), (32, 8)):
+            entries = top_logits(on_device, rows, count, plan).cpu().to_numpy()
+            assert len(entries) == parts
+            for row, found in zip(logits[0, 0], read_top(entries, np.arange(rows), count), strict=False):
+                expected = [
+                    first + np.argsort(-row[first : first + 32 * tiles], kind="stable")[:count]
+                    for first in range(0, vocab, 32 * tiles)
+                ]
+                np.testing.assert_array_equal(found.token_ids, np.sort(np.concatenate(expected)))
+                np.testing.assert_array_equal(found.logits.view(np.uint32), row[found.token_ids].view(np.uint32))
+    finally:
+        card.close()
+
+
 @contextmanager
-def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> Iterator[Backend]:
+def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> Iterator[TTBackend]:
     from bitnet_tt.backends.ttnn.backend import TTBackend
 
     backend = TTBackend(config, weights, context_length=CONTEXT, precision=precision)

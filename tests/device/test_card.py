@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bitnet_tt import BitNetModel
-from tests.device.agreement import Numbers
+from bitnet_tt.backends.ttnn.traces import Traces
+from bitnet_tt.checkpoint import Checkpoint
+from tests import golden_checkpoints as golden
+from tests.device.agreement import Numbers, opened
+from tests.device.paged import PagedFeeder
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
+if TYPE_CHECKING:
+    from bitnet_tt.backends.ttnn.backend import TTBackend
+
 pytestmark = [
     pytest.mark.card,
     pytest.mark.skipif(not any(Path("/dev").glob("tenstorrent/[0-9]*")), reason="there is no card at /dev/tenstorrent"),
@@ -18,6 +28,29 @@ pytestmark = [
 
 class TestCard(Numbers):
     """See `Numbers`."""
+
+
+def test_replayed_steps_equal_launched_ones() -> None:
+    """Steps of two shapes in turn, over a cache that is made anew in between."""
+    checkpoint = Checkpoint.open(golden.FOLDER / "bitnet-packed")
+    tokens = golden.expected("bitnet-packed")["input_ids"].tolist()
+    with opened(checkpoint.config, checkpoint.load_weights(), "fast") as backend:
+        assert backend._card.traces._recorder is not None
+        replayed = [_decode(backend, tokens) for _ in range(2)]
+        backend._card.traces = Traces(None)
+        launched = _decode(backend, tokens)
+    for rows in replayed:
+        np.testing.assert_array_equal(rows, launched)
+
+
+def _decode(backend: TTBackend, tokens: list[list[int]]) -> NDArray[np.float32]:
+    """Logits of two sequences, token by token, now together and now alone."""
+    feeder = PagedFeeder(backend, sequences=2, blocks_each=2)
+    for first, second in zip(*tokens, strict=True):
+        feeder.feed({0: [first]})
+        feeder.feed({1: [second]})
+        feeder.feed({0: [second], 1: [first]})
+    return np.array(feeder.logits)
 
 
 @pytest.mark.slow

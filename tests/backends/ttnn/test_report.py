@@ -51,6 +51,6 @@ def test_the_command_prints_a_table_and_json() -> None:
 
 
 def test_a_cache_too_large_for_the_card_is_refused() -> None:
-    result = CliRunner().invoke(app, ["plan", GOLDEN, "--batch", "32", "--context", "100000000"])
+    result = CliRunner().invoke(app, ["plan", GOLDEN, "--batch", "32", "--context", "10000000"])
     assert result.exit_code == 1
     assert "ask for a smaller context_length" in " ".join(result.stderr.split())

@@ -10,14 +10,12 @@ import ttnn
 from bitnet_tt.backends.ttnn import numerics
 from bitnet_tt.backends.ttnn.bitlinear import load_linears
 from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.inputs import Inputs
 from bitnet_tt.backends.ttnn.numerics import LAST
 from bitnet_tt.backends.ttnn.paging import gather_blocks, scatter_rows
 from bitnet_tt.backends.ttnn.plan import KEY_CHUNK, TILE, Plan, subblock_width
 from bitnet_tt.backends.ttnn.weights import row_vector
 from bitnet_tt.weights import LayerWeights
-
-MASKED = -1e30
-"""Added to scores of later positions; minus infinity would make NaN of a row's own maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +24,20 @@ class Step:
 
     Attributes:
         decode: Whether each row is a sequence of its own, beyond the sequences a padding row; else all are of one.
+        sequences: How many.
+        blocks: Of the cache that attention reads of each.
+        inputs: Where the rows go, and where the blocks are.
         cos: float32 [1, 1, rows, head_dim].
         signed_sin: Likewise.
-        slots: uint32 [1, rows], see `Group`.
-        table: uint32 [sequences, blocks].
         mask: [sequences, 1, R, 32 * blocks], 0 or -1e30; float32, or bfloat16 in `fast`.
     """
 
     decode: bool
+    sequences: int
+    blocks: int
+    inputs: Inputs
     cos: ttnn.Tensor
     signed_sin: ttnn.Tensor
-    slots: ttnn.Tensor
-    table: ttnn.Tensor
     mask: ttnn.Tensor
 
 
@@ -80,15 +80,17 @@ class Attention:
         q, k = (numerics.rotate(heads, step.cos, step.signed_sin) for heads in (q, k))
         if fast:
             q, k, v = (ttnn.typecast(heads, ttnn.bfloat16) for heads in (q, k, v))
-        scatter_rows(k, step.slots, self._keys)
-        scatter_rows(v, step.slots, self._values)
-        sequences = step.table.shape[0]
+        scatter_rows(k, step.inputs.slots, self._keys)
+        scatter_rows(v, step.inputs.slots, self._values)
+        sequences = step.sequences
         if step.decode:
             q = ttnn.permute(q, (2, 0, 1, 3))
             q = ttnn.slice(q, [0, 0, 0, 0], [sequences, 1, config.num_attention_heads, config.head_dim])
         # Query heads that share a key/value head become rows of one matrix, so that its keys are read once.
         q = ttnn.reshape(q, [sequences, config.num_key_value_heads, step.mask.shape[2], config.head_dim])
-        keys, values = (gather_blocks(cache, step.table) for cache in (self._keys, self._values))
+        keys, values = (
+            gather_blocks(cache, step.inputs.table, sequences, step.blocks) for cache in (self._keys, self._values)
+        )
         out = (_attend_fast if fast else _attend_exactly)(q, keys, values, step.mask, self._plan)
         if step.decode:
             out = ttnn.pad(out, [(0, rows - sequences), (0, 0), (0, 0), (0, 0)], 0.0)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Batch, Candidates, Cut
 from bitnet_tt.backends.ttnn.decoder import Decoder
 from bitnet_tt.backends.ttnn.device import Card
-from bitnet_tt.backends.ttnn.groups import check, split
+from bitnet_tt.backends.ttnn.groups import Group, check, split
 from bitnet_tt.backends.ttnn.head import Head
+from bitnet_tt.backends.ttnn.inputs import Inputs
+from bitnet_tt.backends.ttnn.launches import trace_bytes
 from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan, Precision
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
@@ -39,12 +41,13 @@ class TTBackend:
         Raises:
             DeviceError: There is no card, or the model does not fit it.
         """
-        self._card = Card()
+        self._card = Card(trace_bytes(config, precision))
         try:
             self.plan = Plan(config, self._card.grid, precision, context_length)
             self.plan.check_dram(num_blocks=self.plan.context_blocks(context_length))
             self._decoder: Decoder | None = Decoder(weights, self._card, self.plan)
             self._head: Head | None = Head(weights, self._card, self.plan)
+            self._inputs: Inputs | None = Inputs.for_decode(self._card, self.plan)
         except BaseException:
             self._card.close()
             raise
@@ -62,7 +65,9 @@ class TTBackend:
         if num_blocks < 1:
             raise ValueError(f"num_blocks ({num_blocks}) must be at least 1")
         self.plan.check_dram(num_blocks)
-        self._open_decoder().allocate(num_blocks)
+        decoder, _, _ = self._opened()
+        self._card.traces.release()
+        decoder.allocate(num_blocks)
         self._num_blocks = num_blocks
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
@@ -73,27 +78,47 @@ class TTBackend:
             ValueError: Anything else in the batch that makes no sense.
             DeviceError: The backend is closed.
         """
-        decoder, head = self._open_decoder(), self._head
-        assert head is not None
-        check(batch, self.plan, self._num_blocks)
-        logits = np.empty((len(batch.logit_rows), self.plan.config.vocab_size), np.float32)
-        for group in split(batch, self.plan):
-            hidden = decoder(group)
-            for first in range(0, len(group.wanted), DECODE_ROWS):
-                some = slice(first, first + DECODE_ROWS)
-                logits[group.targets[some]] = head(hidden, group.wanted[some])
-        return logits
+        rows = self.candidates(batch, [Cut()] * len(batch.logit_rows))
+        return np.array([row.logits for row in rows], np.float32).reshape(-1, self.plan.config.vocab_size)
 
     def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
-        """One step; see `Backend.candidates` and `forward`."""
-        return [Candidates(row) for row in self.forward(batch)]
+        """See `Backend.candidates` and `forward`. Where few logits are wanted, the device finds them."""
+        self._opened()
+        check(batch, self.plan, self._num_blocks)
+        found: dict[int, Candidates] = {}
+        for group in split(batch, self.plan):
+            count = self.plan.top_count([cuts[row].count for row in group.targets])
+            step = self._decode if group.decode else self._prefill
+            found.update(zip(group.targets.tolist(), step(group, count), strict=True))
+        return [found[row] for row in range(len(batch.logit_rows))]
 
     def close(self) -> None:
         """Free the card's memory and give the card back; the backend cannot be used afterwards."""
-        self._decoder = self._head = None
+        self._decoder = self._head = self._inputs = None
         self._card.close()
 
-    def _open_decoder(self) -> Decoder:
-        if self._decoder is None:
+    def _decode(self, group: Group, count: int | None) -> list[Candidates]:
+        decoder, head, inputs = self._opened()
+        inputs.update(group)
+
+        def step() -> object:
+            hidden = decoder(inputs, group.sequences, group.blocks, decode=True)
+            return head(hidden, group.sequences, count)
+
+        answer = self._card.traces.run((group.sequences, group.blocks, count), step)
+        return head.read(answer, group.wanted, count)
+
+    def _prefill(self, group: Group, count: int | None) -> list[Candidates]:
+        decoder, head, _ = self._opened()
+        hidden = decoder(Inputs.of(group, self._card), group.sequences, group.blocks, decode=False)
+        found: list[Candidates] = []
+        for first in range(0, len(group.wanted), DECODE_ROWS):
+            rows = group.wanted[first : first + DECODE_ROWS]
+            answer = head(head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), count)
+            found += head.read(answer, np.arange(len(rows)), count)
+        return found
+
+    def _opened(self) -> tuple[Decoder, Head, Inputs]:
+        if self._decoder is None or self._head is None or self._inputs is None:
             raise DeviceError("this Tenstorrent backend is closed; make another one")
-        return self._decoder
+        return self._decoder, self._head, self._inputs

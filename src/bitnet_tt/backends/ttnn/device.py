@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import weakref
 from typing import Any, ClassVar
 
@@ -11,19 +12,47 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.ttnn.plan import Grid
+from bitnet_tt.backends.ttnn.traces import Traces
 from bitnet_tt.errors import DeviceError
+
+
+class _Recorder:
+    """Traces of a device, see `Recorder`."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def begin(self) -> Any:
+        return ttnn.begin_trace_capture(self._device, cq_id=0)
+
+    def end(self, trace: Any) -> None:
+        ttnn.end_trace_capture(self._device, trace, cq_id=0)
+
+    def execute(self, trace: Any) -> None:
+        ttnn.execute_trace(self._device, trace, cq_id=0, blocking=False)
+
+    def release(self, trace: Any) -> None:
+        ttnn.release_trace(self._device, trace)
 
 
 class Card:
     """The first Tenstorrent device there is: a card, a simulator or a mock, as ttnn's own environment says.
 
-    Closing it more than once is fine; it is closed at the latest when it is forgotten or Python ends.
+    It is a mesh of one. Closing it more than once is fine; it is closed at the latest when it is forgotten or Python
+    ends.
+
+    Attributes:
+        device: ttnn's.
+        traces: Of the steps it runs.
     """
 
     _open: ClassVar[weakref.ref[Card] | None] = None
 
-    def __init__(self) -> None:
+    def __init__(self, trace_bytes: int = 0) -> None:
         """Open it.
+
+        Args:
+            trace_bytes: DRAM to set aside for traces.
 
         Raises:
             DeviceError: There is none, or it does not open; the message says what ttnn said.
@@ -31,13 +60,14 @@ class Card:
         if Card._open is not None and Card._open() is not None:
             raise DeviceError("this process has the Tenstorrent device open already; close the other model first")
         try:
-            self.device: Any = ttnn.open_device(device_id=0)
+            self.device: Any = ttnn.open_mesh_device(ttnn.MeshShape(1, 1), trace_region_size=trace_bytes)
         except RuntimeError as error:
             raise DeviceError(
                 f"ttnn opens no Tenstorrent device ({_reason(error)}); put a card in and install the tt-kmd driver, "
                 "so that /dev/tenstorrent is there and no other process uses it, or set TT_METAL_SIMULATOR"
             ) from None
-        self._close = weakref.finalize(self, ttnn.close_device, self.device)
+        self.traces = Traces(_Recorder(self.device) if _records(self.device) else None)
+        self._close = weakref.finalize(self, _close, self.device, self.traces)
         Card._open = weakref.ref(self)
 
     def close(self) -> None:
@@ -72,6 +102,22 @@ class Card:
     def zeros(self, shape: list[int], dtype: Any) -> Any:
         """A tensor of tiles of zeros in DRAM."""
         return ttnn.zeros(shape, dtype=dtype, layout=ttnn.TILE_LAYOUT, device=self.device)
+
+
+def _records(device: Any) -> bool:
+    """Whether a device has traces. Where the host starts each program, as on a simulator, it has none."""
+    if "TT_METAL_MOCK_CLUSTER_DESC_PATH" in os.environ:  # ttnn's own: there, recording would end the process
+        return False
+    try:
+        ttnn.device.disable_asynchronous_slow_dispatch(device)  # which is off anyway; refused where dispatch is fast
+    except RuntimeError:
+        return True
+    return False
+
+
+def _close(device: Any, traces: Traces) -> None:
+    traces.release()
+    ttnn.close_mesh_device(device)
 
 
 def to_host(tensor: Any) -> NDArray[np.float32]:

@@ -22,28 +22,35 @@ class Group:
     """One step on the device; rows beyond the batch's own are padding.
 
     A decode step has one row a sequence; a prefill step has all rows of one sequence. Rows are whole tiles, since the
-    device would fill the rest of a tile before each reduction. Attention sees a sequence's query heads that share a
-    key/value head as rows of one matrix: R = queries_per_kv_head * rows of the sequence.
+    device would fill the rest of a tile before each reduction.
 
     Attributes:
         decode: Whether it is a decode step.
         token_ids: uint32 [1, rows].
-        positions: int64 [rows].
+        positions: uint32 [1, rows], the last position each row attends to.
         slots: uint32 [1, rows], where each row's key and value go: block * 32 + place, or `SKIP`.
         table: uint32 [sequences, blocks], the blocks attention reads.
-        limits: float32 [sequences, 1, R, 1], the last position each row attends to.
         wanted: The rows whose logits are wanted.
         targets: The rows of the batch's logits they become.
     """
 
     decode: bool
     token_ids: NDArray[np.uint32]
-    positions: NDArray[np.int64]
+    positions: NDArray[np.uint32]
     slots: NDArray[np.uint32]
     table: NDArray[np.uint32]
-    limits: NDArray[np.float32]
     wanted: NDArray[np.intp]
     targets: NDArray[np.intp]
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that attention sees, padding included."""
+        return len(self.table)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of each that it reads, padding included."""
+        return self.table.shape[1]
 
 
 def split(batch: Batch, plan: Plan) -> Iterator[Group]:
@@ -99,8 +106,7 @@ def _decode(batch: Batch, plan: Plan, sequences: NDArray[np.intp]) -> Group:
     ends = positions[: plan.decode_bucket(count)] + 1
     table = np.zeros((len(ends), plan.context_blocks(int(ends.max()))), np.uint32)
     table[:count] = _table(batch.block_tables[sequences], ends[:count], table.shape[1])
-    limits = np.repeat((ends - 1).astype(np.float32)[:, None], plan.config.queries_per_kv_head, axis=1)
-    return _group(batch, True, token_ids, positions, slots, table, limits, first)
+    return _group(batch, True, token_ids, positions, slots, table, first)
 
 
 def _prefill(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> Group:
@@ -114,8 +120,7 @@ def _prefill(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> 
     slots[:, :count] = _slots(blocks, positions[None, :count])
     end = begin + count
     table = _table(blocks, np.array([end]), plan.context_blocks(end))
-    limits = np.tile(positions.astype(np.float32), plan.config.queries_per_kv_head)[None]
-    return _group(batch, False, token_ids, positions, slots, table, limits, np.arange(start, start + count))
+    return _group(batch, False, token_ids, positions, slots, table, np.arange(start, start + count))
 
 
 def _group(
@@ -125,12 +130,11 @@ def _group(
     positions: NDArray[np.int64],
     slots: NDArray[np.uint32],
     table: NDArray[np.uint32],
-    limits: NDArray[np.float32],
     sources: NDArray[np.integer[Any]],
 ) -> Group:
     """Finish a group whose row i is row `sources[i]` of the batch."""
     _, wanted, targets = np.intersect1d(sources, batch.logit_rows, assume_unique=True, return_indices=True)
-    return Group(decode, token_ids, positions, slots, table, limits[:, None, :, None], wanted, targets)
+    return Group(decode, token_ids, positions.astype(np.uint32)[None], slots, table, wanted, targets)
 
 
 def _slots(tables: NDArray[np.int32], positions: NDArray[np.int64]) -> NDArray[np.uint32]:

@@ -1,17 +1,18 @@
-"""The paged KV cache on the device: rows into slots, blocks out of tables, by two small kernels of our own.
+"""The paged KV cache and the rows' positions on the device, by small kernels of our own that only move bytes.
 
 The stock operations write whole blocks or one row a core, take no float32, and read pages only inside their attention.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import ttnn
 
+from bitnet_tt.backends.ttnn.launch import launch
 from bitnet_tt.backends.ttnn.plan import TILE
 
-_KERNELS = Path(__file__).parent / "kernels"
+_MASKED = np.array([-1e30], np.float32)
+"""Added to scores of later positions; minus infinity would make NaN of a row's own maximum."""
 
 
 def scatter_rows(source: ttnn.Tensor, slots: ttnn.Tensor, cache: ttnn.Tensor) -> None:
@@ -24,7 +25,7 @@ def scatter_rows(source: ttnn.Tensor, slots: ttnn.Tensor, cache: ttnn.Tensor) ->
     """
     _, heads, rows, width = source.shape
     element = source.element_size()
-    _run(
+    launch(
         "scatter_rows.cpp",
         tensors=[source, slots, cache],
         counts=[rows // TILE],
@@ -33,62 +34,81 @@ def scatter_rows(source: ttnn.Tensor, slots: ttnn.Tensor, cache: ttnn.Tensor) ->
     )
 
 
-def gather_blocks(cache: ttnn.Tensor, table: ttnn.Tensor) -> ttnn.Tensor:
+def gather_blocks(cache: ttnn.Tensor, table: ttnn.Tensor, sequences: int, length: int) -> ttnn.Tensor:
     """Copy blocks out of the cache.
 
     Args:
         cache: [blocks, heads, 32, head_dim], tiled.
-        table: uint32 [sequences, length], row-major: block numbers, each inside the cache.
+        table: uint32 [sequences or more, length or more], row-major: block numbers, each inside the cache.
+        sequences: Rows of the table to take.
+        length: Columns of the table to take.
 
     Returns:
         [sequences, heads, 32 * length, head_dim], tiled, of the cache's dtype.
     """
     _, heads, _, width = cache.shape
-    sequences, length = table.shape
     tile_bytes = TILE * TILE * cache.element_size()
     target = ttnn.empty(
         [sequences, heads, TILE * length, width], dtype=cache.dtype, layout=ttnn.TILE_LAYOUT, device=cache.device()
     )
-    _run(
+    launch(
         "gather_blocks.cpp",
         tensors=[cache, table, target],
-        counts=[sequences, length],
+        counts=[sequences, length, table.shape[1]],
         sizes=[heads, width // TILE, tile_bytes],
-        buffers=[width // TILE * tile_bytes, length * table.element_size()],
+        buffers=[width // TILE * tile_bytes, table.shape[1] * table.element_size()],
     )
     return target
 
 
-def _run(kernel: str, tensors: list[ttnn.Tensor], counts: list[int], sizes: list[int], buffers: list[int]) -> None:
-    """Launch a data-movement kernel on every core; each takes the pieces of work whose number falls to it.
+def gather_rows(table: ttnn.Tensor, positions: ttnn.Tensor) -> ttnn.Tensor:
+    """Look up a row for each position.
 
     Args:
-        kernel: File name.
-        tensors: Its tensors, the last one written.
-        counts: Common run-time arguments after the tensors' addresses.
-        sizes: Compile-time arguments after the grid.
-        buffers: Bytes of each L1 buffer.
+        table: float32 [length, width], row-major.
+        positions: uint32 [1, rows], row-major, each below length; rows a multiple of 32.
+
+    Returns:
+        float32 [1, 1, rows, width], tiled.
     """
-    grid = tensors[0].device().compute_with_storage_grid_size()
-    cores = ttnn.CoreRangeSet([ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(grid.x - 1, grid.y - 1))])
-    accessors = [argument for tensor in tensors for argument in ttnn.TensorAccessorArgs(tensor).get_compile_time_args()]
-    program = ttnn.ProgramDescriptor(
-        kernels=[
-            ttnn.KernelDescriptor(
-                kernel_source=str(_KERNELS / kernel),
-                core_ranges=cores,
-                compile_time_args=[grid.x * grid.y, grid.x, *sizes, *accessors],
-                common_runtime_args=[*(tensor.buffer_address() for tensor in tensors), *counts],
-                config=ttnn.ReaderConfigDescriptor(),
-            )
-        ],
-        semaphores=[],
-        cbs=[_buffer(index, size, cores) for index, size in enumerate(buffers)],
+    rows, width = positions.shape[1], table.shape[1]
+    target = ttnn.empty([1, 1, rows, width], dtype=table.dtype, layout=ttnn.TILE_LAYOUT, device=table.device())
+    launch(
+        "gather_rows.cpp",
+        tensors=[table, positions, target],
+        counts=[rows // TILE],
+        sizes=[width // TILE, table.element_size()],
+        buffers=[TILE * TILE * table.element_size(), TILE * positions.element_size()],
     )
-    ttnn.generic_op(tensors, program)
+    return target
 
 
-def _buffer(index: int, size: int, cores: ttnn.CoreRangeSet) -> ttnn.CBDescriptor:
-    aligned = -(-size // 64) * 64  # what a read from DRAM needs
-    layout = ttnn.CBFormatDescriptor(buffer_index=index, data_format=ttnn.uint32, page_size=aligned)
-    return ttnn.CBDescriptor(total_size=aligned, core_ranges=cores, format_descriptors=[layout])
+def causal_mask(
+    positions: ttnn.Tensor, sequences: int, heads: int, tokens: int, length: int, dtype: ttnn.DataType
+) -> ttnn.Tensor:
+    """What is added to scores: 0 for positions up to the row's own, -1e30 for later ones.
+
+    Args:
+        positions: uint32 [1, n], row-major: of each sequence's tokens, one sequence after another.
+        sequences: How many.
+        heads: Query heads that share a key/value head; attention sees R = heads * tokens rows of a sequence.
+        tokens: Tokens of each sequence.
+        length: Positions to mask, a multiple of 32.
+        dtype: float32 or bfloat16.
+
+    Returns:
+        [sequences, 1, R, length], tiled.
+    """
+    device, count, rows = positions.device(), positions.shape[1], heads * tokens
+    mask = ttnn.empty([sequences, 1, rows, length], dtype=dtype, layout=ttnn.TILE_LAYOUT, device=device)
+    element = mask.element_size()
+    bits = int(_MASKED.view(np.uint32)[0])
+    tile_bytes = TILE * TILE * element
+    launch(
+        "causal_mask.cpp",
+        tensors=[positions, mask],
+        counts=[sequences, -(-rows // TILE), length // TILE, tokens, count],
+        sizes=[element, bits >> 16 << 16 | bits >> 16 if element == 2 else bits],
+        buffers=[tile_bytes, tile_bytes, tile_bytes, count * positions.element_size()],
+    )
+    return mask

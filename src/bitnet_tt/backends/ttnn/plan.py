@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ PRECISIONS: tuple[Precision, ...] = ("exact", "fast")
 TILE = 32
 """Rows and columns of a tile, the unit of every matrix on the card; a cache block is one tile high."""
 
-FLOAT32, BFLOAT16 = 4, 2
+FLOAT32, UINT32, BFLOAT16 = 4, 4, 2
 BFP8_TILE, BFP4_TILE = 1088, 576
 """Bytes of a block float tile: 64 shared exponents, then 1024 mantissas of 8 or 4 bits."""
 
@@ -28,6 +28,8 @@ KEY_CHUNK = 4 * TILE
 _PREFILL_ROWS: dict[Precision, int] = {"exact": 4 * TILE, "fast": 16 * TILE}
 _DEST_TILES = 4  # float32 tiles the Dest register holds while the packer empties its other half
 _SHARE_OF_L1 = 0.75  # what one program's buffers may take of it; the rest is for small tensors that live there
+_MOST_TOP = 64  # greatest logits a core looks for, by insertion
+_PAGE_ALIGNMENT = 64  # of DRAM
 _SPARE_DRAM = 0.1  # of all, for activations and for what the runtime itself puts there
 
 
@@ -172,6 +174,28 @@ class Plan:
         step = max(1, (1 << (chunks.bit_length() - 1)) // 4)
         return -(-chunks // step) * step * KEY_CHUNK // TILE
 
+    @property
+    def decode_table(self) -> tuple[int, int]:
+        """Rows and columns of the largest block table of a decode step."""
+        return DECODE_ROWS, self.context_blocks(self.context_length)
+
+    @property
+    def vocabulary_parts(self) -> tuple[int, int]:
+        """Parts the vocabulary is searched in, one a core, and tiles of each."""
+        tiles = -(-self.config.vocab_size // TILE)
+        each = -(-tiles // self.grid.cores)
+        return -(-tiles // each), each
+
+    def top_count(self, counts: Sequence[int | None]) -> int | None:
+        """How many of the greatest logits the device is to find in each part, for rows of which so many are wanted.
+
+        One of few sizes, since the device keeps a program for each; None for whole rows, if that is less to move.
+        """
+        most = max((self.config.vocab_size if count is None else count for count in counts), default=1)
+        size = 1 if most == 1 else max(8, _round_up_to_power(most))
+        parts, _ = self.vocabulary_parts
+        return size if size <= _MOST_TOP and 2 * parts * size < self.config.vocab_size else None
+
     def product(self, name: str, rows: int, k: int, n: int, activation_bytes: int, weight_tile_bytes: int) -> Product:
         """Share a product of the given sizes, in elements, among the cores.
 
@@ -225,7 +249,7 @@ class Plan:
         yield self.linear("down", rows, config.intermediate_size, config.hidden_size)
 
     def weight_bytes(self) -> int:
-        """DRAM that the weights take: ternary tiles, lm_head, embedding rows, gains, scales."""
+        """DRAM that the weights take: ternary tiles, lm_head, embedding rows, gains, scales, angles, step inputs."""
         config = self.config
         products = list(self.layer_products(DECODE_ROWS))
         vectors = [product.n for product in products] + [config.hidden_size // TILE] * 2
@@ -234,12 +258,17 @@ class Plan:
         layer = sum(self._stored(product.k * product.n, product.weight_tile_bytes) for product in products)
         layer += sum(self._stored(tiles, TILE * TILE * FLOAT32) for tiles in vectors)
         head = self.head()
+        table_rows, table_columns = self.decode_table
         return (
             config.num_hidden_layers * layer
             + self._stored(head.k * head.n, head.weight_tile_bytes)
             + self._stored(config.vocab_size, config.hidden_size * BFLOAT16)
             # The final norm's gain, and the rows whose logits are wanted, see `Head`.
             + 2 * self._stored(config.hidden_size // TILE, TILE * TILE * FLOAT32)
+            # Cosines and sines of all positions; ids, positions and slots of a decode step, and its block table.
+            + 2 * self._stored(self.context_length, config.head_dim * FLOAT32)
+            + 3 * self._stored(1, DECODE_ROWS * UINT32)
+            + self._stored(table_rows, table_columns * UINT32)
         )
 
     def kv_bytes(self, num_blocks: int) -> int:
@@ -249,7 +278,8 @@ class Plan:
 
     def _stored(self, pages: int, page_bytes: int) -> int:
         """DRAM of a tensor of so many pages: the same in every bank, however few it has."""
-        return -(-pages // self.grid.dram_banks) * self.grid.dram_banks * page_bytes
+        aligned = -(-page_bytes // _PAGE_ALIGNMENT) * _PAGE_ALIGNMENT
+        return -(-pages // self.grid.dram_banks) * self.grid.dram_banks * aligned
 
     def check_dram(self, num_blocks: int) -> None:
         """Refuse a cache that does not fit beside the weights.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bitnet_tt.backends.ttnn.launches import decode_launches
 from bitnet_tt.backends.ttnn.plan import BFLOAT16, DECODE_ROWS, FLOAT32, TILE, Grid, Plan, Product
 
 BLACKHOLE = Grid(x=11, y=10, l1_bytes=1461120, dram_bytes=34217131008, dram_banks=8)
@@ -18,14 +19,6 @@ FLOPS_PER_CORE = 2 * 8 * 16 * 16 * 1.35e9
 
 _HEAD_PASSES = 4  # HiFi4; a ternary product takes one
 _ATTENTION_PASSES = {"exact": 10, "fast": 4}  # as many as there are terms of slices; HiFi4
-
-# Programs of a decode step: in a layer with sub-norms, and beside the layers; what sub-norms are of it, what SiLU is
-# more than relu2; and what is more of either where there are fewer sequences than rows of a tile. Mock mode counts
-# them, and a test compares.
-_LAUNCHES = {"exact": (217, 11), "fast": (87, 12)}
-_LAUNCHES_OF_SUB_NORMS = 10
-_LAUNCHES_OF_SILU = 1
-_LAUNCHES_OF_PADDING = (3, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +75,12 @@ def report(plan: Plan, batch: int, context: int) -> Report:
     seconds = sum(cost.seconds for cost in costs)
     return Report(
         costs=costs,
-        launches=_launches(plan, batch),
+        launches=decode_launches(plan.config, plan.precision, plan.decode_bucket(batch)),
         weight_bytes=plan.weight_bytes(),
         cache_bytes=plan.kv_bytes(batch * -(-context // TILE)),
         seconds=seconds,
         tokens_per_second=batch / seconds,
     )
-
-
-def _launches(plan: Plan, batch: int) -> int:
-    config = plan.config
-    per_layer, beside = _LAUNCHES[plan.precision]
-    if not config.sub_norms:
-        per_layer -= _LAUNCHES_OF_SUB_NORMS
-    if config.hidden_act == "silu":
-        per_layer += _LAUNCHES_OF_SILU
-    if plan.decode_bucket(batch) < DECODE_ROWS:
-        per_layer, beside = per_layer + _LAUNCHES_OF_PADDING[0], beside + _LAUNCHES_OF_PADDING[1]
-    return config.num_hidden_layers * per_layer + beside
 
 
 def _costs(plan: Plan, batch: int, context: int) -> Iterator[Cost]:

@@ -1,7 +1,7 @@
-// Copies the cache blocks [blocks, heads, 32, width] that a table [sequences, length] names into one tensor
+// Copies the cache blocks [blocks, heads, 32, width] that the first rows and columns of a table name into one tensor
 // [sequences, heads, 32 * length, width].
 //
-// Common arguments: addresses of cache, table and target; sequences; blocks a sequence.
+// Common arguments: addresses of cache, table and target; sequences; blocks a sequence; columns of the table.
 // Compile-time arguments: cores, cores in a row of the grid, heads, width / 32, bytes of a tile, accessors.
 #include <stdint.h>
 
@@ -20,7 +20,7 @@ void kernel_main() {
     const uint32_t sequences = get_common_arg_val<uint32_t>(3);
     const uint32_t length = get_common_arg_val<uint32_t>(4);
     const auto cache = TensorAccessor(cache_args, get_common_arg_val<uint32_t>(0), tile_bytes);
-    const auto table = TensorAccessor(table_args, get_common_arg_val<uint32_t>(1), length * 4);
+    const auto table = TensorAccessor(table_args, get_common_arg_val<uint32_t>(1), get_common_arg_val<uint32_t>(5) * 4);
     const auto target = TensorAccessor(target_args, get_common_arg_val<uint32_t>(2), tile_bytes);
     const uint32_t tiles = get_write_ptr(0);
     const uint32_t names = get_write_ptr(1);
