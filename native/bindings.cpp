@@ -27,6 +27,8 @@ using Matrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::c
 using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using IntegerMatrix = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Output = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using IntegerOutput = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using IntegerOutput1 = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void require(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
@@ -124,16 +126,49 @@ struct PyDecoder {
         return model;
     }
 
-    void forward(const Integers& token_ids, const Integers& starts, const Integers& positions,
-                 const IntegerMatrix& block_tables, const Integers& logit_rows, const Output& logits) {
+    static Batch make_batch(const Integers& token_ids, const Integers& starts, const Integers& positions,
+                            const IntegerMatrix& block_tables, const Integers& logit_rows) {
         const std::size_t sequences = positions.shape(0);
         require(starts.shape(0) == sequences + 1 && block_tables.shape(0) == sequences,
                 "batch: starts, positions and block_tables disagree on the number of sequences");
+        return {token_ids.data(),    token_ids.shape(0),    starts.data(),     positions.data(),   sequences,
+                block_tables.data(), block_tables.shape(1), logit_rows.data(), logit_rows.shape(0)};
+    }
+
+    void forward(const Integers& token_ids, const Integers& starts, const Integers& positions,
+                 const IntegerMatrix& block_tables, const Integers& logit_rows, const Output& logits) {
         require(logits.shape(0) == logit_rows.shape(0) && logits.shape(1) == vocab(), "logits is not [rows, vocab]");
-        const Batch batch{token_ids.data(),    token_ids.shape(0),    starts.data(),     positions.data(),   sequences,
-                          block_tables.data(), block_tables.shape(1), logit_rows.data(), logit_rows.shape(0)};
+        const Batch batch = make_batch(token_ids, starts, positions, block_tables, logit_rows);
         const nb::gil_scoped_release release;
         decoder.forward(batch, logits.data());
+    }
+
+    void forward_greatest(const Integers& token_ids, const Integers& starts, const Integers& positions,
+                          const IntegerMatrix& block_tables, const Integers& logit_rows, const Integers& cut_counts,
+                          const Floats& cut_margins, const IntegerOutput& ids, const Output& logits,
+                          const IntegerOutput1& counts) {
+        const std::size_t rows = logit_rows.shape(0);
+        require(cut_counts.shape(0) == rows && cut_margins.shape(0) == rows && counts.shape(0) == rows,
+                "cuts or counts are not [rows]");
+        require(ids.shape(0) == rows && logits.shape(0) == rows && ids.shape(1) == Head::kMost &&
+                    logits.shape(1) == Head::kMost,
+                "ids or logits are not [rows, most_candidates]");
+        std::vector<Cut> cuts;
+        for (std::size_t row = 0; row < rows; ++row) {
+            const std::int32_t count = cut_counts.data()[row];
+            require(count >= 0 && static_cast<std::size_t>(count) <= Head::kMost, "a cut keeps too many");
+            cuts.push_back({static_cast<std::size_t>(count), cut_margins.data()[row]});
+        }
+        const Batch batch = make_batch(token_ids, starts, positions, block_tables, logit_rows);
+        const nb::gil_scoped_release release;
+        decoder.forward_greatest(batch, cuts.data(), ids.data(), logits.data(), counts.data());
+    }
+
+    void whole_row(std::size_t row, const Output& logits) {
+        require(row < decoder.head().rows(), "the last step has no such row");
+        require(logits.shape(0) == 1 && logits.shape(1) == vocab(), "logits is not [1, vocab]");
+        const nb::gil_scoped_release release;
+        decoder.head().logits(row, 1, logits.data());
     }
 
     std::size_t vocab() const { return embedding.shape(0); }
@@ -215,6 +250,7 @@ NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // a backend that lives until the interpreter ends is no leak
     nb::register_exception_translator(translate);
 
+    m.attr("MOST_CANDIDATES") = Head::kMost;
     m.def("available_isas", &available_isas);
     m.def("quantize", &quantize, "x"_a, "isa"_a);
     m.def("bit_linear", &bit_linear, "linear"_a, "x"_a, "isa"_a);
@@ -253,6 +289,12 @@ NB_MODULE(_native, m) {
         .def("forward", &PyDecoder::forward, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert(),
              "logits"_a.noconvert())
+        .def("forward_greatest", &PyDecoder::forward_greatest, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
+             "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert(),
+             "cut_counts"_a.noconvert(), "cut_margins"_a.noconvert(), "ids"_a.noconvert(), "logits"_a.noconvert(),
+             "counts"_a.noconvert())
+        .def("whole_row", &PyDecoder::whole_row, "row"_a, "logits"_a.noconvert())
+        .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
         .def_prop_ro("threads", [](const PyDecoder& self) { return self.decoder.threads(); })
         .def_prop_ro("isa", [](const PyDecoder& self) { return self.decoder.kernels().name; });
 }

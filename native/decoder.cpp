@@ -41,6 +41,7 @@ Decoder::Decoder(Model model, const Kernels& kernels, std::size_t threads, std::
       kernels_(kernels),
       thread_work_(std::max<std::size_t>(thread_work, 1)),
       team_(threads),
+      head_(model_, kernels, team_, thread_work_),
       separate_inputs_(std::any_of(model_.layers.begin(), model_.layers.end(), has_input_norms)),
       workers_(threads) {
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
@@ -61,21 +62,33 @@ void Decoder::allocate(std::size_t blocks, std::size_t block_size) {
 }
 
 void Decoder::forward(const Batch& batch, float* logits) {
+    run_layers(batch);
+    head_.logits(0, batch.rows, logits);
+}
+
+void Decoder::forward_greatest(const Batch& batch, const Cut* cuts, std::int32_t* ids, float* logits,
+                               std::int32_t* counts) {
+    run_layers(batch);
+    head_.greatest(cuts, ids, logits, counts);
+}
+
+void Decoder::run_layers(const Batch& batch) {
     check(batch, model_, cache_);
     next_row_ = next_sequence_ = 0;
+    float* rows = head_.start(batch.rows);
     for (std::size_t begin = 0; begin < batch.tokens; begin += kChunk) {
-        prepare(batch, begin, std::min(batch.tokens, begin + kChunk), logits);
-        grow_scratch(tokens_.size(), logit_rows_.size());
+        normed_rows_ = rows + next_row_ * shape_.hidden;
+        prepare(batch, begin, std::min(batch.tokens, begin + kChunk));
+        grow_scratch(tokens_.size());
         active_ = active_threads();
-        team_.run(*this, 1 + model_.layers.size() * kLayerPhases + 2, active_);
+        team_.run(*this, 1 + model_.layers.size() * kLayerPhases + 1, active_);
     }
 }
 
-void Decoder::prepare(const Batch& batch, std::size_t begin, std::size_t end, float* logits) {
+void Decoder::prepare(const Batch& batch, std::size_t begin, std::size_t end) {
     tokens_.clear();
     logit_rows_.clear();
     work_.assign(1, 0);
-    logits_ = logits + next_row_ * shape_.vocab;
     for (std::size_t t = begin; t < end; ++t) {
         while (static_cast<std::size_t>(batch.starts[next_sequence_ + 1]) <= t) ++next_sequence_;
         const std::size_t offset = t - static_cast<std::size_t>(batch.starts[next_sequence_]);
@@ -90,29 +103,27 @@ void Decoder::prepare(const Batch& batch, std::size_t begin, std::size_t end, fl
     }
 }
 
-void Decoder::grow_scratch(std::size_t tokens, std::size_t rows) {
-    if (tokens > token_capacity_) {
-        token_capacity_ = 0;  // until all have grown: running out of memory here must not leave a lie
-        const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
-        inputs_.grow(separate_inputs_ ? kInputs : 1, tokens, round_up(widest, 64));
-        hidden_.grow(tokens * shape_.hidden);
-        query_.grow(tokens * shape_.query_features());
-        key_.grow(tokens * shape_.kv_features());
-        value_.grow(tokens * shape_.kv_features());
-        rotated_.grow(tokens * shape_.heads * shape_.head_stride());
-        attention_.grow(tokens * shape_.query_features());
-        ffn_.grow(tokens * shape_.intermediate);
-        token_capacity_ = tokens;
-    }
-    normed_rows_.grow(rows * shape_.hidden);
+void Decoder::grow_scratch(std::size_t tokens) {
+    if (tokens <= token_capacity_) return;
+    token_capacity_ = 0;  // until all have grown: running out of memory here must not leave a lie
+    const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
+    inputs_.grow(separate_inputs_ ? kInputs : 1, tokens, round_up(widest, 64));
+    hidden_.grow(tokens * shape_.hidden);
+    query_.grow(tokens * shape_.query_features());
+    key_.grow(tokens * shape_.kv_features());
+    value_.grow(tokens * shape_.kv_features());
+    rotated_.grow(tokens * shape_.heads * shape_.head_stride());
+    attention_.grow(tokens * shape_.query_features());
+    ffn_.grow(tokens * shape_.intermediate);
+    token_capacity_ = tokens;
 }
 
 // Little work on many threads is slower than on few, by far where other processes want the processors too.
 std::size_t Decoder::active_threads() const {
-    std::size_t cost = logits_cost();
+    std::size_t cost = 0;
     for (const Layer& layer : model_.layers)
         cost += product_cost({&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down});
-    const std::size_t worth = cost / (model_.layers.size() + 1) / thread_work_;
+    const std::size_t worth = cost / model_.layers.size() / thread_work_;
     return std::min(std::max<std::size_t>(worth, 1), team_.size());
 }
 
@@ -123,15 +134,12 @@ std::size_t Decoder::product_cost(Linears linears) const {
     return bytes * (tokens_.size() + 7) / 8;
 }
 
-std::size_t Decoder::logits_cost() const { return 2 * shape_.vocab * shape_.hidden * (logit_rows_.size() + 15) / 16; }
-
 Decoder::Share Decoder::share_of(std::size_t phase) const {
     const std::size_t tokens = tokens_.size(), rows = logit_rows_.size();
     if (phase == 0) return {tokens, 1, tokens * shape_.hidden};
     if (--phase < model_.layers.size() * kLayerPhases)
         return layer_share(model_.layers[phase / kLayerPhases], static_cast<LayerPhase>(phase % kLayerPhases));
-    if (phase == model_.layers.size() * kLayerPhases) return {rows, 1, rows * shape_.hidden * 2};
-    return {rows > 0 ? shape_.vocab : 0, 4, logits_cost()};
+    return {rows, 1, rows * shape_.hidden * 2};
 }
 
 Decoder::Share Decoder::layer_share(const Layer& layer, LayerPhase phase) const {
@@ -186,9 +194,7 @@ void Decoder::run_range(std::size_t thread, std::size_t phase, Range range) {
     if (phase == 0) return embed(range);
     if (--phase < model_.layers.size() * kLayerPhases)
         return run_layer(thread, phase / kLayerPhases, static_cast<LayerPhase>(phase % kLayerPhases), range);
-    if (phase == model_.layers.size() * kLayerPhases) return norm_rows(range);
-    kernels_.logits(model_.head, shape_.hidden, range.begin, range.end, normed_rows_.data(), shape_.hidden,
-                    logit_rows_.size(), logits_, shape_.vocab);
+    norm_rows(range);
 }
 
 void Decoder::run_layer(std::size_t thread, std::size_t index, LayerPhase phase, Range range) {
@@ -326,7 +332,7 @@ void Decoder::norm_rows(Range rows) {
     const std::size_t hidden = shape_.hidden;
     for (std::size_t r = rows.begin; r < rows.end; ++r)
         kernels_.rmsnorm(hidden_.data() + logit_rows_[r] * hidden, model_.norm, shape_.norm_eps, hidden,
-                         normed_rows_.data() + r * hidden);
+                         normed_rows_ + r * hidden);
 }
 
 }  // namespace bitnet

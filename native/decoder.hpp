@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "batch.hpp"
+#include "head.hpp"
 #include "kv_cache.hpp"
 #include "model.hpp"
 #include "threads.hpp"
@@ -28,6 +29,12 @@ class Decoder {
 
     // Writes logits [rows, vocab]. Throws RequestError or std::invalid_argument before anything is computed.
     void forward(const Batch& batch, float* logits);
+
+    // As forward, but only the logits that pass the cuts; see Head::greatest.
+    void forward_greatest(const Batch& batch, const Cut* cuts, std::int32_t* ids, float* logits, std::int32_t* counts);
+
+    // The output head, with the rows of the last step.
+    Head& head() { return head_; }
 
     const Kernels& kernels() const { return kernels_; }
     std::size_t threads() const { return team_.size(); }
@@ -73,8 +80,9 @@ class Decoder {
     };
     static constexpr std::size_t kLayerPhases = 10;
 
-    void prepare(const Batch& batch, std::size_t begin, std::size_t end, float* logits);
-    void grow_scratch(std::size_t tokens, std::size_t rows);
+    void run_layers(const Batch& batch);
+    void prepare(const Batch& batch, std::size_t begin, std::size_t end);
+    void grow_scratch(std::size_t tokens);
     // What the threads do.
     friend ThreadTeam;
     std::size_t begin(std::size_t thread, std::size_t phase);
@@ -83,7 +91,6 @@ class Decoder {
     using Linears = std::initializer_list<const Linear*>;
     std::size_t active_threads() const;
     std::size_t product_cost(Linears linears) const;
-    std::size_t logits_cost() const;
     Share share_of(std::size_t phase) const;
     Share layer_share(const Layer& layer, LayerPhase phase) const;
     void run_range(std::size_t thread, std::size_t phase, Range range);
@@ -103,13 +110,14 @@ class Decoder {
     const Kernels& kernels_;
     const std::size_t thread_work_;
     ThreadTeam team_;
+    Head head_;
     KVCache cache_;
 
     // The chunk at hand.
     std::vector<Token> tokens_;
     std::vector<std::size_t> work_;        // attention work of the tokens before each one, and of all
     std::vector<std::size_t> logit_rows_;  // tokens whose logits are wanted
-    float* logits_ = nullptr;              // where they go
+    float* normed_rows_ = nullptr;         // where their normed hidden states go
     std::size_t next_sequence_ = 0, next_row_ = 0;
     std::size_t active_ = 1;  // threads
     // The phase at hand.
@@ -120,7 +128,7 @@ class Decoder {
     std::vector<Worker> workers_;
     std::size_t token_capacity_ = 0;
     Inputs inputs_;
-    Buffer<float> hidden_, query_, key_, value_, rotated_, attention_, ffn_, normed_rows_;
+    Buffer<float> hidden_, query_, key_, value_, rotated_, attention_, ffn_;
 };
 
 }  // namespace bitnet

@@ -47,7 +47,8 @@ class Buffer {
 class LazyMemory {
   public:
     LazyMemory() = default;
-    explicit LazyMemory(std::size_t bytes);  // throws DeviceError
+    // Throws DeviceError, which says what it was for.
+    LazyMemory(std::size_t bytes, const char* purpose);
     LazyMemory(LazyMemory&& other) noexcept { *this = std::move(other); }
     LazyMemory& operator=(LazyMemory&& other) noexcept {
         std::swap(data_, other.data_);

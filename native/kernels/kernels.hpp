@@ -54,6 +54,32 @@ struct AttentionTile {
     float* sums;                // scratch, kQueryTile rows of head_stride floats
 };
 
+// The low-bit copy of a row of the head, see screen.hpp. The norms, in Euclid's sense, are no less than the true ones.
+struct ScreenRow {
+    float step;
+    float coarse_error;  // |w - its value in 4 bits|
+    float error;         // |w - its value in 6 bits|
+    float norm;          // |w|
+};
+
+// Up to 64 rows of the head in low bits. Row i * 16 + r is field i of byte row r of each plane.
+struct ScreenBlock {
+    const std::uint8_t* planes;  // [3][rows][in], the most significant bits first
+    std::size_t rows;            // at most 16
+    const float* steps;          // [4][16], zeros beyond the rows, as those that follow
+    const float* coarse_errors;
+    const float* errors;
+    const float* norms;
+};
+
+// What a row of activations x asks of the screen.
+struct ScreenQuery {
+    float unit;       // x ~ unit * its quantised values
+    float norm;       // |x|, at least
+    float rounding;   // |x - unit * its quantised values| and what float32 sums add to it, at least
+    float threshold;  // logits below it are of no interest
+};
+
 struct Kernels {
     const char* name;
     // bfloat16 bits at any alignment to float32.
@@ -78,6 +104,17 @@ struct Kernels {
     // out[t, row] = x[t] . weights[row] for rows first..last of bfloat16 weights [rows, in] at any alignment.
     void (*logits)(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
                    std::size_t x_stride, std::size_t tokens, float* out, std::size_t out_stride);
+    // out[i] = x . weights[ids[i]] for up to 4 rows: the same bits as `logits` gives.
+    void (*logits_of)(const std::uint8_t* weights, std::size_t in, const std::int32_t* ids, std::size_t count,
+                      const float* x, float* out);
+    // Packs four rows of bfloat16 weights, null for rows of zeros, into a byte row of each plane; `codes` is scratch of
+    // 4 * in bytes.
+    void (*screen_pack)(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes,
+                        std::uint8_t* const (&planes)[3], ScreenRow (&rows)[4]);
+    // For each token: whether any logit of the block may reach its threshold, and if so what each is at most, [4][16]
+    // floats a token in `upper`. Returns the bytes of planes it has read.
+    std::size_t (*screen_bounds)(const ScreenBlock& block, std::size_t in, const Activations& x,
+                                 const ScreenQuery* queries, float* upper, bool* possible);
 };
 
 // One for each instruction set; on other architectures than its own it is not defined.

@@ -87,18 +87,17 @@ constexpr std::size_t kHeadRows = 4;
 // 32 registers hold 24 sums, the weights and a token; 8 rows by 3 tokens was slower.
 constexpr std::size_t kHeadTokens = kAccumulators == 16 ? 6 : kAccumulators / kHeadRows;
 
-// kHeadRows weight rows against kTokens tokens; rows beyond `rows` repeat the first one and are not stored.
+// Up to kHeadRows weight rows against kTokens tokens. `ahead` is how many bytes after the first row the next rows
+// begin, which are fetched; 0 if they are not known.
 template <std::size_t kTokens>
-inline void logits_tile(const std::uint8_t* weights, std::size_t in, std::size_t rows, const float* x,
-                        std::size_t x_stride, float* out, std::size_t out_stride) {
+inline void logits_tile(const std::uint8_t* const (&row)[kHeadRows], std::size_t in, std::size_t rows,
+                        std::size_t ahead, const float* x, std::size_t x_stride, float* out, std::size_t out_stride) {
     Vec16 sums[kTokens][kHeadRows] = {};
-    const std::uint8_t* row[kHeadRows];
-    BITNET_UNROLL
-    for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (r < rows ? r : 0) * 2 * in;
     for_each_16(in, [&](std::size_t i, std::size_t lanes) {
-        // Memory is fastest in the order of addresses.
-        __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i));
-        __builtin_prefetch(row[0] + kHeadRows * (2 * in + 2 * i) + 64);
+        if (ahead != 0) {  // memory is fastest in the order of addresses
+            __builtin_prefetch(row[0] + ahead + kHeadRows * 2 * i);
+            __builtin_prefetch(row[0] + ahead + kHeadRows * 2 * i + 64);
+        }
         Vec16 w[kHeadRows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < kHeadRows; ++r) {
@@ -126,7 +125,9 @@ inline void logits_tiles(std::size_t count, const std::uint8_t* weights, std::si
     if constexpr (kTokens > 1) {
         if (count < kTokens) return logits_tiles<kTokens - 1>(count, weights, in, rows, x, x_stride, out, out_stride);
     }
-    logits_tile<kTokens>(weights, in, rows, x, x_stride, out, out_stride);
+    const std::uint8_t* row[kHeadRows];
+    for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (r < rows ? r : 0) * 2 * in;
+    logits_tile<kTokens>(row, in, rows, kHeadRows * 2 * in, x, x_stride, out, out_stride);
 }
 
 void logits(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
@@ -140,6 +141,14 @@ void logits(const std::uint8_t* weights, std::size_t in, std::size_t first, std:
                                       x + t * x_stride, x_stride, out + t * out_stride + row, out_stride);
         }
     }
+}
+
+void logits_of(const std::uint8_t* weights, std::size_t in, const std::int32_t* ids, std::size_t count, const float* x,
+               float* out) {
+    const std::uint8_t* row[kHeadRows];
+    for (std::size_t r = 0; r < kHeadRows; ++r)
+        row[r] = weights + static_cast<std::size_t>(ids[r < count ? r : 0]) * 2 * in;
+    logits_tile<1>(row, in, count, 0, x, 0, out, 0);
 }
 
 }  // namespace

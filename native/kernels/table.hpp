@@ -7,13 +7,14 @@
 #pragma once
 
 #include "kernels/attention.hpp"
-#include "kernels/linear.hpp"
+#include "kernels/screen.hpp"
 
 namespace bitnet {
 namespace {
 
 constexpr Kernels make_kernels(const char* name) {
-    return {name, widen, rmsnorm, quantize, rope, linear, linear_add, gate_up, attend, logits};
+    return {name,    widen,  rmsnorm, quantize,  rope,        linear,       linear_add,
+            gate_up, attend, logits,  logits_of, screen_pack, screen_bounds};
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 // Checks every kernel table this processor can run against the scalar one, bit for bit, and whole steps of a random
 // model across tables, thread counts and chunkings. Prints a digest of all results: it must be the same on every
 // architecture, which the tests verify with an emulator (tests/backends/cpu/test_native.py).
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -204,6 +208,87 @@ std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t t
     return logits;
 }
 
+// Bounds of the head's screen are bounds, and near enough to be of use.
+void test_screen(std::size_t vocab, std::size_t in) {
+    Random random;
+    const std::vector<std::uint8_t> table = random.bfloat16(vocab * in);
+    constexpr std::size_t kRows = 7, kLogits = 4 * Screen::kBlockRows;
+    for (const Kernels* kernels : available_kernels()) {
+        const std::string what = std::string(kernels->name) + " screen of " + std::to_string(vocab);
+        const Rows rows(random, *kernels, kRows, in);
+        Screen screen(vocab, in);
+        std::vector<float> logits(kRows * vocab), upper(kRows * kLogits);
+        kernels->logits(table.data() + 1, in, 0, vocab, rows.x.data(), in, kRows, logits.data(), vocab);
+        std::vector<ScreenQuery> queries;
+        for (std::size_t t = 0; t < kRows; ++t) {
+            double norm = 0.0, rest = 0.0;
+            for (std::size_t i = 0; i < in; ++i) {
+                const double x = rows.x[t * in + i], r = x - rows.values[t * rows.stride + i] / double{rows.scales[t]};
+                norm += x * x;
+                rest += r * r;
+            }
+            queries.push_back({1.0f / rows.scales[t], static_cast<float>(std::sqrt(norm) * 1.0001),
+                               static_cast<float>(std::sqrt(rest) * 1.0001 + 1e-5 * std::sqrt(norm)), -1e30f});
+        }
+        std::size_t seen = 0;
+        for (std::size_t block = 0; block < screen.blocks(); ++block) {
+            expect(screen.pack(*kernels, table.data() + 1, block), what + " is finite");
+            bool possible[kRows];
+            kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), upper.data(), possible);
+            for (std::size_t t = 0; t < kRows; ++t)
+                for (std::size_t i = 0; i < kLogits; ++i) {
+                    const std::int32_t id = screen.id(block, i / Screen::kBlockRows, i % Screen::kBlockRows);
+                    if (id < 0) continue;
+                    ++seen;
+                    const float excess = upper[t * kLogits + i] - logits[t * vocab + static_cast<std::size_t>(id)];
+                    // |w| and |x| are about sqrt(in / 3) and 3 times that; half a step of 6 bits is 1 / 63.
+                    const float most = 2.0f * static_cast<float>(in + 16) / 63.0f;
+                    expect(possible[t] && excess >= 0.0f && excess < most, what + ": a bound");
+                }
+            for (ScreenQuery& query : queries) query.threshold = 1e30f;
+            kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), upper.data(), possible);
+            for (bool one : possible) expect(!one, what + ": nothing reaches the threshold");
+            for (ScreenQuery& query : queries) query.threshold = -1e30f;
+        }
+        expect(seen == kRows * vocab, what + ": every row once");
+    }
+}
+
+// What passes a cut, with the bits it has in the whole row.
+void test_greatest(bool llama) {
+    const RandomModel random(llama);
+    const Model& model = random.model;
+    const std::size_t vocab = model.shape.vocab;
+    const std::int32_t ids[] = {5, 17, 3}, starts[] = {0, 1, 3}, positions[] = {0, 0}, blocks[] = {0, 1},
+                       rows[] = {0, 2};
+    const Batch batch{ids, 3, starts, positions, 2, blocks, 1, rows, 2};
+    const Cut cuts[] = {{3, std::numeric_limits<float>::infinity()}, {0, 2.0f}};
+    for (const Kernels* kernels : available_kernels())
+        for (std::size_t threads : {1, 2, 3}) {
+            Decoder decoder(model, *kernels, threads, 0);
+            decoder.allocate(2, 8);
+            std::vector<float> whole(2 * vocab), found(2 * Head::kMost), again(2 * vocab);
+            std::vector<std::int32_t> found_ids(2 * Head::kMost), counts(2);
+            decoder.forward(batch, whole.data());
+            decoder.forward_greatest(batch, cuts, found_ids.data(), found.data(), counts.data());
+            const std::string what = std::string(kernels->name) + " greatest";
+            for (std::size_t row = 0; row < 2; ++row) {
+                std::vector<float> sorted(whole.begin() + row * vocab, whole.begin() + (row + 1) * vocab);
+                std::sort(sorted.begin(), sorted.end(), std::greater<>());
+                const float least = row == 0 ? sorted[2] : sorted[0] - 2.0f;
+                std::vector<std::int32_t> expected;
+                for (std::size_t id = 0; id < vocab; ++id)
+                    if (whole[row * vocab + id] >= least) expected.push_back(static_cast<std::int32_t>(id));
+                const auto* first = found_ids.data() + row * Head::kMost;
+                expect(std::vector<std::int32_t>(first, first + counts[row]) == expected, what + " ids");
+                for (std::int32_t i = 0; i < counts[row]; ++i)
+                    expect(found[row * Head::kMost + i] == whole[row * vocab + first[i]], what + " logits");
+                decoder.head().logits(row, 1, again.data() + row * vocab);
+            }
+            expect(identical(again, whole), what + ": whole rows afterwards");
+        }
+}
+
 void test_steps(bool llama) {
     const RandomModel random(llama);
     const std::vector<float> expected = run(random.model, *scalar_kernels(), 1, kTokens);
@@ -221,7 +306,10 @@ int main() {
     for (std::size_t tokens : {1, 2, 3, 4, 5, 6, 7, 13}) test_linear(21, 147, tokens);
     for (std::size_t in : {1, 16, 63, 64, 65, 640, 1300, 2600}) test_linear(18, in, 5);
     for (std::size_t n : {2, 15, 16, 17, 100, 513}) test_floats(n);
+    for (std::size_t vocab : {1, 4, 63, 130}) test_screen(vocab, 200);
+    for (std::size_t in : {15, 64, 147}) test_screen(70, in);
     for (bool llama : {false, true}) test_steps(llama);
+    for (bool llama : {false, true}) test_greatest(llama);
     std::string names;
     for (const Kernels* kernels : available_kernels()) names += std::string(" ") + kernels->name;
     if (failures == 0) std::printf("ok digest %016llx%s\n", static_cast<unsigned long long>(digest), names.c_str());

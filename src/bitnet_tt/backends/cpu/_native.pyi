@@ -6,6 +6,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_CANDIDATES: int
+
 class HiddenAct(Enum):
     relu2 = 0
     silu = 1
@@ -63,6 +65,22 @@ class Decoder:
         logit_rows: NDArray[np.int32],
         logits: NDArray[np.float32],
     ) -> None: ...
+    def forward_greatest(
+        self,
+        token_ids: NDArray[np.int32],
+        starts: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        block_tables: NDArray[np.int32],
+        logit_rows: NDArray[np.int32],
+        cut_counts: NDArray[np.int32],
+        cut_margins: NDArray[np.float32],
+        ids: NDArray[np.int32],
+        logits: NDArray[np.float32],
+        counts: NDArray[np.int32],
+    ) -> None: ...
+    def whole_row(self, row: int, logits: NDArray[np.float32]) -> None: ...
+    @property
+    def head_bytes_read(self) -> int: ...
     @property
     def threads(self) -> int: ...
     @property

@@ -25,6 +25,9 @@ _KEPT_LOGIT_ROWS = 64
 # multiplications. With less to do, telling the other threads takes longer than they save.
 _THREAD_WORK = 512 << 10
 
+# An lm_head of at most so many bytes stays in the processor's caches; to compute all of it is as fast as to screen it.
+_SMALL_HEAD = 4 << 20
+
 
 def available_isas() -> list[str]:
     """Names of the instruction sets this processor can run, fastest first; `scalar` is always among them."""
@@ -95,6 +98,8 @@ class CPUBackend:
             isa=isa or "",
         )
         self._logits = np.empty((0, config.vocab_size), dtype=np.float32)
+        self._ids = np.empty((0, _native.MOST_CANDIDATES), np.int32)
+        self._found = np.empty((0, _native.MOST_CANDIDATES), np.float32)
         self._lock = threading.Lock()
 
     @property
@@ -111,6 +116,11 @@ class CPUBackend:
     def isa(self) -> str:
         """The instruction set in use, one of `available_isas()`."""
         return self._decoder.isa
+
+    @property
+    def head_bytes_read(self) -> int:
+        """Bytes of weights that the lm_head of the last step of `candidates` took to find them."""
+        return self._decoder.head_bytes_read
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         """Make room for a KV cache; pages of it cost memory once they are used. See `Backend.allocate`."""
@@ -148,8 +158,43 @@ class CPUBackend:
         return logits
 
     def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
-        """One step; see `Backend.candidates` and `forward`."""
-        return [Candidates(row) for row in self.forward(batch)]
+        """One step; see `Backend.candidates` and `forward`.
+
+        Which logits pass their cuts is proven by a copy of the lm_head in 6 bits that bounds each of them, see
+        native/head.hpp; the first call makes it.
+        """
+        rows, most = len(cuts), _native.MOST_CANDIDATES
+        small = self._config.vocab_size * self._config.hidden_size * 2 <= _SMALL_HEAD
+        if small or not rows or any(cut.whole or (cut.count or 0) > most for cut in cuts):
+            return [Candidates(row) for row in self.forward(batch)]
+        counts = np.array([cut.count or 0 for cut in cuts], np.int32)
+        margins = np.nextafter(np.array([cut.margin for cut in cuts], np.float32), np.float32(np.inf))
+        with self._exclusive():
+            if rows > len(self._found):
+                self._ids = np.empty((rows, most), np.int32)
+                self._found = np.empty((rows, most), np.float32)
+            passed = np.empty(rows, np.int32)
+            self._decoder.forward_greatest(
+                batch.token_ids,
+                batch.starts,
+                batch.positions,
+                batch.block_tables,
+                batch.logit_rows,
+                counts,
+                margins,
+                self._ids[:rows],
+                self._found[:rows],
+                passed,
+            )
+            return [self._row(row, count) for row, count in enumerate(passed.tolist())]
+
+    def _row(self, row: int, count: int) -> Candidates:
+        """A row of the last step of which `count` logits were found, or -1 if only the whole row tells."""
+        if count >= 0:
+            return Candidates(self._found[row, :count], self._ids[row, :count].astype(np.int64))
+        whole = np.empty((1, self._config.vocab_size), np.float32)
+        self._decoder.whole_row(row, whole)
+        return Candidates(whole[0])
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

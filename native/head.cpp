@@ -1,0 +1,230 @@
+#include "head.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace bitnet {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// A bound that stays one when it is rounded to float32.
+float at_least(double bound) { return static_cast<float>(bound * 1.000001); }
+
+}  // namespace
+
+void Greatest::start(Cut cut) {
+    cut_ = cut;
+    best_ = -kInfinity;
+    overflown_ = false;
+    found_.clear();
+    found_.reserve(Head::kMost + 1);
+}
+
+float Greatest::threshold() const {
+    float least = -kInfinity;
+    if (cut_.margin < kInfinity && best_ > -kInfinity) least = std::nextafter(best_ - cut_.margin, -kInfinity);
+    if (cut_.count > 0 && found_.size() == cut_.count) least = std::max(least, found_.front().logit);
+    return least;
+}
+
+void Greatest::add(Found found) {
+    if (overflown_ || found.logit < threshold()) return;
+    best_ = std::max(best_, found.logit);
+    const auto before = [](const Found& a, const Found& b) { return a.before(b); };
+    if (cut_.count > 0) {
+        if (found_.size() == cut_.count) {
+            if (!found.before(found_.front())) return;
+            std::pop_heap(found_.begin(), found_.end(), before);
+            found_.pop_back();
+        }
+        found_.push_back(found);
+        std::push_heap(found_.begin(), found_.end(), before);
+        return;
+    }
+    found_.push_back(found);
+    if (found_.size() <= Head::kMost) return;
+    const float least = threshold();
+    found_.erase(std::remove_if(found_.begin(), found_.end(), [&](const Found& f) { return f.logit < least; }),
+                 found_.end());
+    overflown_ = found_.size() > Head::kMost / 2;
+}
+
+Head::Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work)
+    : model_(model), kernels_(kernels), thread_work_(thread_work), team_(team), workers_(team.size()) {}
+
+float* Head::start(std::size_t rows) {
+    normed_.grow(rows * shape_.hidden);
+    rows_ = rows;
+    return normed_.data();
+}
+
+void Head::share_out(Task task, std::size_t total, std::size_t grain, std::size_t cost) {
+    task_ = task;
+    total_ = total;
+    grain_ = grain;
+    const std::size_t threads = std::min(std::max<std::size_t>(cost / thread_work_, 1), team_.size());
+    const std::size_t most = (total + grain - 1) / grain;
+    items_ = threads == 1 ? 1 : std::min(round_up(cost / ((thread_work_ + 3) / 4), threads), most);
+    team_.run(*this, 1, threads);
+}
+
+std::size_t Head::begin(std::size_t, std::size_t) { return items_; }
+
+void Head::run(std::size_t thread, std::size_t, std::size_t item) {
+    const Range range = part(total_, grain_, item, items_);
+    if (task_ == Task::logits)
+        return kernels_.logits(model_.head, shape_.hidden, range.begin, range.end,
+                               normed_.data() + first_ * shape_.hidden, shape_.hidden, count_, out_, shape_.vocab);
+    for (std::size_t block = range.begin; block < range.end; ++block) {
+        if (task_ == Task::screen) {
+            screen_block(workers_[thread], block);
+        } else if (!screen_.pack(kernels_, model_.head, block)) {
+            finite_.store(false);
+        }
+    }
+}
+
+void Head::logits(std::size_t first, std::size_t count, float* out) {
+    if (count == 0) return;
+    first_ = first;
+    count_ = count;
+    out_ = out;
+    share_out(Task::logits, shape_.vocab, 4, 2 * shape_.vocab * shape_.hidden * (count + 15) / 16);
+}
+
+void Head::greatest(const Cut* cuts, std::int32_t* ids, float* logits, std::int32_t* counts) {
+    if (!screened_) {
+        screen_ = Screen(shape_.vocab, shape_.hidden);
+        share_out(Task::pack, screen_.blocks(), 1, 2 * shape_.vocab * shape_.hidden);
+        screened_ = true;
+    }
+    if (rows_ > row_capacity_) grow_rows();
+    bool sure = finite_.load();
+    for (std::size_t row = 0; row < rows_; ++row) {
+        quantize_row(row);
+        sure = sure && std::isfinite(queries_[row].norm) && std::isfinite(queries_[row].unit);
+        thresholds_[row].value.store(-kInfinity);
+        for (Worker& worker : workers_) worker.rows[row].start(cuts[row]);
+    }
+    for (Worker& worker : workers_) {
+        worker.bytes_read = 0;
+        worker.queries = queries_;
+    }
+    if (!sure) {
+        std::fill_n(counts, rows_, -1);
+        return;
+    }
+    share_out(Task::screen, screen_.blocks(), 1, Screen::bytes(shape_.vocab, shape_.hidden) * (rows_ + 7) / 8);
+    for (std::size_t row = 0; row < rows_; ++row) collect(row, ids + row * kMost, logits + row * kMost, counts + row);
+}
+
+void Head::grow_rows() {
+    row_capacity_ = 0;  // until all have grown
+    values_.grow(rows_ * round_up(shape_.hidden, 64));
+    scales_.grow(rows_);
+    sums_.grow(rows_);
+    queries_.resize(rows_);
+    thresholds_ = std::make_unique<Threshold[]>(rows_);
+    for (Worker& worker : workers_) {
+        worker.rows.resize(rows_);
+        worker.upper.grow(rows_ * 4 * Screen::kBlockRows);
+        worker.possible = std::make_unique<bool[]>(rows_);
+        worker.queries.resize(rows_);
+    }
+    row_capacity_ = rows_;
+}
+
+// Quantises a row and bounds what that and float32 sums can change.
+void Head::quantize_row(std::size_t row) {
+    const std::size_t hidden = shape_.hidden;
+    const float* x = normed_.data() + row * hidden;
+    std::int8_t* values = values_.data() + row * round_up(hidden, 64);
+    kernels_.quantize(x, hidden, values, &scales_[row], &sums_[row]);
+    const double unit = 1.0 / static_cast<double>(scales_[row]);
+    double squares = 0.0, rest_squares = 0.0;
+    for (std::size_t i = 0; i < hidden; ++i) {
+        const double rest = static_cast<double>(x[i]) - unit * values[i];
+        squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+        rest_squares += rest * rest;
+    }
+    // A row's sum rounds once for each element of its lane and a few times more, by 2^-24 of |w| * |x| at most; so do
+    // estimates and bounds, by less than 64 times that.
+    const double norm = std::sqrt(squares), sums = (static_cast<double>(hidden) / 16 + 72) * 0x1p-24;
+    queries_[row] = {static_cast<float>(unit), at_least(norm), at_least(std::sqrt(rest_squares) + sums * norm),
+                     -kInfinity};
+}
+
+void Head::screen_block(Worker& worker, std::size_t index) {
+    const ScreenBlock block = screen_.block(index);
+    for (std::size_t row = 0; row < rows_; ++row)
+        worker.queries[row].threshold = thresholds_[row].value.load(std::memory_order_relaxed);
+    const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(), rows_};
+    float* upper = worker.upper.data();
+    worker.bytes_read +=
+        4 * block.rows * sizeof(ScreenRow) +
+        kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(), upper, worker.possible.get());
+    for (std::size_t row = 0; row < rows_; ++row)
+        if (worker.possible[row]) rescore(worker, row, index, upper + row * 4 * Screen::kBlockRows);
+}
+
+// Computes the logits of a block whose bound reaches the threshold, which they raise.
+void Head::rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper) {
+    constexpr std::size_t kTogether = 4;
+    Greatest& greatest = worker.rows[row];
+    std::atomic<float>& shared = thresholds_[row].value;
+    float threshold = worker.queries[row].threshold;
+    std::int32_t ids[kTogether];
+    std::size_t count = 0;
+    const auto flush = [&] {
+        float logits[kTogether];
+        kernels_.logits_of(model_.head, shape_.hidden, ids, count, normed_.data() + row * shape_.hidden, logits);
+        for (std::size_t i = 0; i < count; ++i) greatest.add({logits[i], ids[i]});
+        worker.bytes_read += count * 2 * shape_.hidden;
+        count = 0;
+        threshold = std::max(threshold, greatest.threshold());
+    };
+    for (std::size_t lane = 0; lane < 4 * Screen::kBlockRows; ++lane) {
+        const std::int32_t id = screen_.id(block, lane / Screen::kBlockRows, lane % Screen::kBlockRows);
+        if (id < 0 || upper[lane] < threshold) continue;
+        ids[count++] = id;
+        if (count == kTogether) flush();
+    }
+    if (count > 0) flush();
+    float known = shared.load(std::memory_order_relaxed);
+    while (known < threshold && !shared.compare_exchange_weak(known, threshold, std::memory_order_relaxed)) {
+    }
+}
+
+// What passes the cut of all that the threads found.
+void Head::collect(std::size_t row, std::int32_t* ids, float* logits, std::int32_t* count) {
+    Greatest& all = workers_[0].rows[row];
+    for (std::size_t i = 1; i < workers_.size(); ++i)
+        for (const Found& found : workers_[i].rows[row].found()) all.add(found);
+    bool whole = false;
+    for (Worker& worker : workers_) whole = whole || worker.rows[row].overflown();
+    if (whole) {
+        *count = -1;
+        return;
+    }
+    const float least = all.threshold();
+    passed_.clear();
+    for (const Found& found : all.found())
+        if (found.logit >= least) passed_.push_back(found);
+    std::sort(passed_.begin(), passed_.end(), [](const Found& a, const Found& b) { return a.id < b.id; });
+    *count = static_cast<std::int32_t>(passed_.size());
+    for (std::size_t i = 0; i < passed_.size(); ++i) {
+        ids[i] = passed_[i].id;
+        logits[i] = passed_[i].logit;
+    }
+}
+
+std::size_t Head::bytes_read() const {
+    std::size_t bytes = 0;
+    for (const Worker& worker : workers_) bytes += worker.bytes_read;
+    return bytes;
+}
+
+}  // namespace bitnet

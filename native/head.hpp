@@ -1,0 +1,127 @@
+// The output head: normed hidden states in, logits out, whole rows or the greatest of them.
+//
+// The greatest are found without reading most of the weights: a screen in low bits gives each logit a bound, and only
+// those whose bound reaches what was found so far are computed, in bfloat16 and in the same order of sums as a whole
+// row.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model.hpp"
+#include "screen.hpp"
+#include "threads.hpp"
+
+namespace bitnet {
+
+// Which logits of a row are wanted; see bitnet_tt.backends.base.Cut.
+struct Cut {
+    std::size_t count;  // 0 for all
+    float margin;       // infinite for all
+};
+
+struct Found {
+    float logit;
+    std::int32_t id;
+    // Of equal logits the lowest id comes first.
+    bool before(const Found& other) const { return logit != other.logit ? logit > other.logit : id < other.id; }
+};
+
+// Collects logits that pass a cut, as far as is known by then.
+class Greatest {
+  public:
+    void start(Cut cut);
+    void add(Found found);
+    // Logits below it do not pass.
+    float threshold() const;
+    // More pass than are kept.
+    bool overflown() const { return overflown_; }
+    const std::vector<Found>& found() const { return found_; }
+
+  private:
+    Cut cut_{};
+    float best_ = 0.0f;
+    bool overflown_ = false;
+    std::vector<Found> found_;  // with a count a heap, the last of them first
+};
+
+class Head {
+  public:
+    // Most logits of a row that are kept; a row of which more pass its cut is computed as a whole.
+    static constexpr std::size_t kMost = 1024;
+
+    Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work);
+
+    // Room for the normed hidden states [rows, hidden] of the next step.
+    float* start(std::size_t rows);
+
+    std::size_t rows() const { return rows_; }
+
+    // Logits [count, vocab] of rows from `first` on.
+    void logits(std::size_t first, std::size_t count, float* out);
+
+    // Ids, rising, and logits of what passes the cuts, [rows, kMost]; `counts` is how many, -1 where it takes the whole
+    // row to know. Throws DeviceError if there is no memory for the screen, which the first call makes.
+    void greatest(const Cut* cuts, std::int32_t* ids, float* logits, std::int32_t* counts);
+
+    // Bytes of weights that `greatest` has read for the last step.
+    std::size_t bytes_read() const;
+
+  private:
+    enum class Task { logits, pack, screen };
+    struct alignas(64) Worker {
+        std::vector<Greatest> rows;
+        Buffer<float> upper;
+        std::unique_ptr<bool[]> possible;
+        std::vector<ScreenQuery> queries;
+        std::size_t bytes_read = 0;
+    };
+    struct alignas(64) Threshold {
+        std::atomic<float> value;
+    };
+
+    // What the threads do.
+    friend ThreadTeam;
+    std::size_t begin(std::size_t thread, std::size_t phase);
+    void run(std::size_t thread, std::size_t phase, std::size_t item);
+
+    void share_out(Task task, std::size_t total, std::size_t grain, std::size_t cost);
+    void quantize_row(std::size_t row);
+    void screen_block(Worker& worker, std::size_t block);
+    void rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper);
+    void grow_rows();
+    void collect(std::size_t row, std::int32_t* ids, float* logits, std::int32_t* count);
+
+    const Model& model_;
+    const Shape& shape_ = model_.shape;
+    const Kernels& kernels_;
+    const std::size_t thread_work_;
+    ThreadTeam& team_;
+
+    std::size_t rows_ = 0;
+    Buffer<float> normed_;
+    Screen screen_;
+    bool screened_ = false;
+    std::atomic<bool> finite_{true};
+
+    // The task at hand.
+    Task task_{};
+    std::size_t total_ = 0, grain_ = 1, items_ = 0;
+    std::size_t first_ = 0, count_ = 0;
+    float* out_ = nullptr;
+
+    // The rows at hand as the screen takes them.
+    std::vector<Worker> workers_;
+    std::unique_ptr<Threshold[]> thresholds_;
+    std::size_t row_capacity_ = 0;
+    std::vector<ScreenQuery> queries_;
+    std::vector<Found> passed_;
+    Buffer<std::int8_t> values_;
+    Buffer<float> scales_;
+    Buffer<std::int32_t> sums_;
+};
+
+}  // namespace bitnet

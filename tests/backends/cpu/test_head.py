@@ -1,0 +1,110 @@
+"""The screened output head: what passes a cut is what the whole row has, to the bit, whatever the weights look like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitnet_tt.backends.base import Candidates, Cut
+from bitnet_tt.backends.cpu import CPUBackend, available_isas
+from bitnet_tt.weights import float32_to_bfloat16
+from tests.backends.cpu.random_models import LLAMA, batch_of, random_model
+from tests.engine.fake_backend import passing
+
+CONFIG = replace(LLAMA, vocab_size=2503)
+PROMPT = list(range(7, 60, 5))
+CUTS = [Cut(count=1), Cut(count=40), Cut(count=1024), Cut(margin=1.5), Cut(count=9, margin=0.7), Cut(margin=0.0)]
+
+
+@pytest.fixture(autouse=True)
+def every_head_is_screened(monkeypatch):
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+
+
+def backend_with(head: np.ndarray, **options) -> CPUBackend:
+    weights = replace(random_model(CONFIG), lm_head=float32_to_bfloat16(head.astype(np.float32)))
+    backend = CPUBackend(CONFIG, weights, **options)
+    backend.allocate(8, 8)
+    return backend
+
+
+def check(backend: CPUBackend, cuts: list[Cut]) -> list[Candidates]:
+    """One row for each cut against the same rows as a whole."""
+    batch = batch_of([(PROMPT, 0, range(8))], range(len(PROMPT) - len(cuts), len(PROMPT)))
+    whole = backend.forward(batch).copy()
+    rows = backend.candidates(batch, cuts)
+    for logits, row, cut in zip(whole, rows, cuts, strict=True):
+        token_ids = np.arange(len(logits)) if row.token_ids is None else row.token_ids
+        np.testing.assert_array_equal(row.logits, logits[token_ids])
+        assert np.all(np.diff(token_ids) > 0)
+        assert np.isin(np.arange(len(logits)) if cut.whole else passing(logits, cut).token_ids, token_ids).all()
+    return rows
+
+
+def gaussian(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.3, (CONFIG.vocab_size, CONFIG.hidden_size))
+
+
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("threads", [1, 3])
+def test_instruction_sets_and_threads(isa, threads):
+    backend = backend_with(gaussian(), isa=isa, threads=threads)
+    for _ in range(2):  # the first makes the screen
+        rows = check(backend, CUTS)
+        assert [len(row.logits) for row, cut in zip(rows, CUTS, strict=True) if cut.margin == np.inf] == [1, 40, 1024]
+
+
+def test_most_of_the_head_is_not_read():
+    rng = np.random.default_rng(1)
+    # Logits as of a trained model: a few tokens stand out.
+    head = gaussian() + np.outer(rng.exponential(1.0, CONFIG.vocab_size) > 5, np.ones(CONFIG.hidden_size)) * 0.3
+    backend = backend_with(head)
+    check(backend, [Cut(count=1)])
+    assert 0 < backend.head_bytes_read < head.size * 2 / 2
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)
+@given(
+    seed=st.integers(0, 999),
+    outliers=st.floats(0, 100),
+    zero_rows=st.floats(0, 1),
+    scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e4]),
+    cuts=st.lists(st.sampled_from(CUTS), min_size=1, max_size=9),
+)
+def test_any_weights(seed, outliers, zero_rows, scale, cuts):
+    rng = np.random.default_rng(seed)
+    head = gaussian(seed) * rng.lognormal(0, 1, (CONFIG.vocab_size, 1))
+    head[rng.random(head.shape) < 0.01] *= outliers
+    head[rng.random(CONFIG.vocab_size) < zero_rows] = 0
+    check(backend_with(head * scale), cuts)
+
+
+def test_of_equal_logits_the_lowest_ids_pass():
+    head = np.repeat(gaussian()[:1], CONFIG.vocab_size, axis=0)
+    for threads in (1, 3):
+        (row,) = check(backend_with(head, threads=threads), [Cut(count=5)])
+        assert row.token_ids.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_margin_that_lets_too_many_pass_gives_the_whole_row():
+    few, all_of_them = check(backend_with(gaussian()), [Cut(margin=0.1), Cut(margin=1e6)])
+    assert few.token_ids is not None
+    assert all_of_them.token_ids is None
+
+
+def test_a_head_that_is_not_finite_is_computed_whole():
+    head = gaussian()
+    head[1200, 5] = np.inf
+    batch = batch_of([(PROMPT, 0, range(8))], [3])
+    (row,) = backend_with(head).candidates(batch, [Cut(count=1)])
+    assert row.token_ids is None
+
+
+def test_uncut_rows_are_whole():
+    rows = check(backend_with(gaussian()), [Cut(count=1), Cut()])
+    assert [row.token_ids for row in rows] == [None, None]
