@@ -31,8 +31,9 @@ bench: install
 docs: $(UV)
 	$(UV) run --quiet --group docs mkdocs build --strict
 
+# EXTRAS=tt installs ttnn as well, where there is a wheel of it; its tests then run in mock mode.
 install: $(UV)
-	$(UV) sync --quiet
+	$(UV) sync --quiet $(addprefix --extra ,$(EXTRAS))
 
 # uv, in a virtual environment of its own, where the machine has none.
 $(UV_VENV)/bin/uv:
