@@ -19,9 +19,11 @@ from bitnet_tt.backends.base import Batch, Cut
 from bitnet_tt.backends.ttnn.backend import TTBackend
 from bitnet_tt.backends.ttnn.report import report
 from bitnet_tt.config import ModelConfig
+from tests.device.mock.l1 import l1_peak
 from tests.device.mock.model import empty_model
 
 BLOCKS_EACH = 4
+LATER_POSITIONS = (41, 63, 64, 127)  # within a block, at its end, in the next, and in the last one
 
 
 def main(config_json: str, precision: Any, context_length: str) -> None:
@@ -33,26 +35,40 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
     facts["dram_cache"] = _dram(device) - facts["dram_weights"]
     facts["planned_cache"] = plan.kv_bytes(32 * BLOCKS_EACH)
     for sequences in (1, 32):
-        decode = _batch(sequences, tokens=1, position=40)
-        greedy = partial(backend.candidates, decode, [Cut(1)] * sequences)
-        backend.forward(decode)
-        greedy()
+        step = _step(backend, _batch(sequences, tokens=1, position=40))
+        step["planned_launches"] = report(plan, sequences, context=41).launches
         programs = device.num_program_cache_entries()
-        start = time.perf_counter()
-        greedy()
-        host_seconds = time.perf_counter() - start
-        facts[f"decode_{sequences}"] = {
-            "launches": _launches(partial(backend.forward, decode)),
-            "greedy_launches": _launches(greedy),
-            "planned_launches": report(plan, sequences, context=41).launches,
-            "programs": programs,
-            "more_programs_later": device.num_program_cache_entries() - programs,
-            "host_seconds": host_seconds,
-        }
-    prefill = _batch(1, tokens=100, position=3)
-    facts["prefill"] = {"launches": _launches(partial(backend.forward, prefill))}
+        for position in LATER_POSITIONS:
+            later = _batch(sequences, tokens=1, position=position)
+            backend.forward(later)
+            _greedy(backend, later)
+        step["more_programs_later"] = device.num_program_cache_entries() - programs
+        facts[f"decode_{sequences}"] = step
+    facts["prefill"] = _step(backend, _batch(1, tokens=100, position=3))
     backend.close()
     print(json.dumps(facts))
+
+
+def _step(backend: TTBackend, batch: Batch) -> dict[str, Any]:
+    """A step of a new shape: the programs it makes, and what it takes once they are made."""
+    device = backend._card.device
+    whole, greedy = partial(backend.forward, batch), partial(_greedy, backend, batch)
+    programs = device.num_program_cache_entries()
+    whole()
+    greedy()
+    facts = {"programs": device.num_program_cache_entries() - programs}
+    started = time.perf_counter()
+    greedy()
+    return facts | {
+        "host_seconds": time.perf_counter() - started,
+        "launches": _launches(whole),
+        "greedy_launches": _launches(greedy),
+        "l1_peak": max(l1_peak(device, backend.plan.grid, run) for run in (whole, greedy)),
+    }
+
+
+def _greedy(backend: TTBackend, batch: Batch) -> None:
+    backend.candidates(batch, [Cut(1)] * len(batch.logit_rows))
 
 
 def _batch(sequences: int, tokens: int, position: int) -> Batch:

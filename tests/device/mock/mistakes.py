@@ -10,7 +10,7 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.base import Batch
-from bitnet_tt.backends.ttnn import numerics
+from bitnet_tt.backends.ttnn import attention, numerics
 from bitnet_tt.backends.ttnn.backend import TTBackend
 from bitnet_tt.backends.ttnn.bitlinear import multiply
 from bitnet_tt.backends.ttnn.device import Card
@@ -63,6 +63,30 @@ def main(config_json: str) -> None:
         "blocks of columns that do not divide": (
             RuntimeError,
             lambda: multiply(x, weights, replace(product, k_block=3), plan.grid, numerics.EXACT_INTEGERS),
+        ),
+        "an operand that is not in tiles": (
+            RuntimeError,
+            lambda: multiply(
+                card.rows(np.zeros((1, 1, 32, 64), np.float32), ttnn.float32),
+                weights,
+                product,
+                plan.grid,
+                numerics.EXACT_INTEGERS,
+            ),
+        ),
+        "a mask of another length": (
+            RuntimeError,
+            lambda: attention._attend_fast(
+                *(card.zeros([1, 2, size, 64], ttnn.bfloat16) for size in (32, 256, 256)),
+                card.zeros([1, 1, 32, 128], ttnn.bfloat16),
+                plan,
+            ),
+        ),
+        "a tensor larger than DRAM": (
+            RuntimeError,
+            lambda: ttnn.empty(
+                [1, 1, 1 << 17, 1 << 17], dtype=ttnn.float32, layout=ttnn.TILE_LAYOUT, device=card.device
+            ),
         ),
         "buffers larger than L1": (
             RuntimeError,

@@ -11,9 +11,13 @@ import json
 import os
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -36,6 +40,21 @@ def environment(root: Path) -> dict[str, str]:
         "TTNN_CONFIG_OVERRIDES": json.dumps({"model_cache_path": str(root / "models")}),
     }
     return {key: value for key, value in os.environ.items() if not key.startswith("TT")} | ours
+
+
+def run(mock: dict[str, str], module: str, *arguments: str, seconds: int = 300) -> Any:
+    """Run a module of this folder in mock mode, in a process of its own; return the JSON it prints."""
+    result = subprocess.run(
+        [sys.executable, "-m", f"tests.device.mock.{module}", *arguments],
+        cwd=Path(mock["TT_METAL_RUNTIME_ROOT"]).parent,  # ttnn leaves a folder where it runs
+        env=mock | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-5000:]
+    return json.loads(next(line for line in result.stdout.splitlines() if line.startswith(("{", "["))))
 
 
 def _link(source: Path, target: Path, but: str) -> None:

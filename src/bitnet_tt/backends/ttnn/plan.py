@@ -87,8 +87,10 @@ class Product:
 
     @property
     def l1_bytes(self) -> int:
-        """Circular buffers of one core: two blocks of either operand, and the result."""
-        return _product_l1(self.rows, self.per_core_n, self.k_block, self.activation_bytes, self.weight_tile_bytes)
+        """Circular buffers of one core: two blocks of either operand, if there are two, and the result."""
+        return _product_l1(
+            self.rows, self.k, self.per_core_n, self.k_block, self.activation_bytes, self.weight_tile_bytes
+        )
 
     @property
     def flops(self) -> int:
@@ -206,7 +208,7 @@ class Plan:
         per_core_n = -(-n_tiles // self.grid.cores)
         budget = int(self.grid.l1_bytes * _SHARE_OF_L1)
         for k_block in (block for block in range(min(8, k_tiles), 0, -1) if k_tiles % block == 0):
-            if _product_l1(row_tiles, per_core_n, k_block, activation_bytes, weight_tile_bytes) <= budget:
+            if _product_l1(row_tiles, k_tiles, per_core_n, k_block, activation_bytes, weight_tile_bytes) <= budget:
                 break
         else:
             raise DeviceError(
@@ -306,9 +308,10 @@ def subblock_width(columns: int) -> int:
     return max(size for size in range(1, _DEST_TILES + 1) if columns % size == 0)
 
 
-def _product_l1(rows: int, per_core_n: int, k_block: int, activation_bytes: int, weight_tile_bytes: int) -> int:
-    activations = 2 * rows * k_block * TILE * TILE * activation_bytes
-    weights = 2 * k_block * per_core_n * weight_tile_bytes
+def _product_l1(rows: int, k: int, per_core_n: int, k_block: int, activation_bytes: int, weight_tile_bytes: int) -> int:
+    blocks = min(2, k // k_block)
+    activations = blocks * rows * k_block * TILE * TILE * activation_bytes
+    weights = blocks * k_block * per_core_n * weight_tile_bytes
     return activations + weights + rows * per_core_n * TILE * TILE * FLOAT32
 
 

@@ -1,0 +1,160 @@
+"""Runs every operation by itself at a model's shapes; prints what differs from its contract.
+
+python -m tests.device.mock.contracts CONFIG_JSON PRECISION
+
+A result has the promised shape and dtype and lies where its input lies; a second call needs no new program; and a
+matrix product takes the L1 that the plan says.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ttnn
+
+from bitnet_tt.backends.ttnn import attention, numerics
+from bitnet_tt.backends.ttnn.bitlinear import BitLinear, multiply
+from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.mlp import MLP
+from bitnet_tt.backends.ttnn.paging import causal_mask, gather_blocks, gather_rows, scatter_rows
+from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan, Precision, Product
+from bitnet_tt.backends.ttnn.top import top_logits
+from bitnet_tt.config import ModelConfig
+from tests.device.mock.l1 import KIBIBYTE, l1_peak
+from tests.device.mock.model import empty_model
+
+CONTEXT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """An operation, and what comes out of it."""
+
+    name: str
+    run: Callable[[], Any]
+    shape: tuple[int, ...]
+    dtype: Any = ttnn.float32
+    buffer: Any = ttnn.BufferType.DRAM
+
+
+def main(config_json: str, precision: Precision) -> None:
+    config = ModelConfig.from_dict(json.loads(config_json))
+    card = Card()
+    plan = Plan(config, card.grid, precision, CONTEXT)
+    broken = [fault for contract in _contracts(card, plan) for fault in _faults(contract, card)]
+    broken += [fault for rows in (DECODE_ROWS, plan.prefill_rows) for fault in _wrong_plans(card, plan, rows)]
+    card.close()
+    print(json.dumps(broken))
+
+
+def _faults(contract: Contract, card: Card) -> Iterator[str]:
+    result = contract.run()
+    programs = card.device.num_program_cache_entries()
+    contract.run()
+    found = (tuple(result.shape), result.dtype, result.memory_config().buffer_type)
+    if found != (contract.shape, contract.dtype, contract.buffer):
+        yield f"{contract.name}: {found}"
+    if card.device.num_program_cache_entries() != programs:
+        yield f"{contract.name}: another program for the same call"
+
+
+def _contracts(card: Card, plan: Plan) -> Iterator[Contract]:
+    yield from _row_contracts(card, plan, DECODE_ROWS, ttnn.BufferType.L1)
+    yield from _row_contracts(card, plan, plan.prefill_rows, ttnn.BufferType.DRAM)
+    yield from _attention_contracts(card, plan)
+    logits = _empty(card, [1, 1, DECODE_ROWS, plan.config.vocab_size], ttnn.float32)
+    for count in (1, 8):
+        shape = (plan.vocabulary_parts[0], DECODE_ROWS * count * 2)
+        yield Contract(f"top {count}", partial(top_logits, logits, DECODE_ROWS, count, plan), shape, ttnn.uint32)
+
+
+def _row_contracts(card: Card, plan: Plan, rows: int, buffer: Any) -> Iterator[Contract]:
+    """What is done to rows of hidden states, which lie in L1 in a decode step and in DRAM in a prompt."""
+    config, layer = plan.config, empty_model(plan.config).layers[0]
+
+    def row(width: int) -> Any:
+        return _empty(card, [1, 1, rows, width], ttnn.float32, buffer)
+
+    for width in {config.hidden_size, config.intermediate_size, plan.query_width}:
+        shape, gain = (1, 1, rows, width), _empty(card, [1, 1, 1, width], ttnn.float32)
+        yield Contract(f"rms_norm {shape}", partial(numerics.rms_norm, row(width), gain, 1e-5), shape, buffer=buffer)
+        integers, scale = (partial(_part, numerics.quantize, row(width), index) for index in (0, 1))
+        yield Contract(f"integers {shape}", integers, shape, ttnn.bfloat16, buffer)
+        yield Contract(f"scale of {shape}", scale, (1, 1, rows, 1), buffer=buffer)
+    qkv = BitLinear("qkv", (layer.q_proj, layer.k_proj, layer.v_proj), card, plan)
+    x = row(config.hidden_size)
+    yield Contract(f"qkv of {rows}", lambda: qkv(x), (1, 1, rows, plan.query_width + 2 * plan.key_width), buffer=buffer)
+    mlp = MLP(layer, card, plan)
+    yield Contract(f"mlp of {rows}", lambda: mlp(x), (1, 1, rows, config.hidden_size), buffer=buffer)
+
+
+def _part(function: Callable[[Any], tuple[Any, ...]], argument: Any, index: int) -> Any:
+    return function(argument)[index]
+
+
+def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
+    config, blocks = plan.config, plan.context_blocks(CONTEXT)
+    fast = plan.precision == "fast"
+    dtype = ttnn.bfloat16 if fast else ttnn.float32
+    attend = attention._attend_fast if fast else attention._attend_exactly
+    group, kv_heads, width = config.queries_per_kv_head, config.num_key_value_heads, config.head_dim
+    cache = _empty(card, [8, kv_heads, TILE, width], dtype)
+    table = _rows(card, *plan.decode_table)
+    angles = _rows(card, CONTEXT, width, ttnn.float32)
+    for sequences, tokens in ((1, plan.prefill_rows), (1, 1), (DECODE_ROWS, 1)):
+        name, rows = f"of {sequences} x {tokens}", max(tokens, DECODE_ROWS)
+        keys, mask = (sequences, kv_heads, TILE * blocks, width), (sequences, 1, tokens * group, TILE * blocks)
+        queries, heads = (sequences, kv_heads, tokens * group, width), (1, config.num_attention_heads, rows, width)
+        q, k, v, m = (_empty(card, shape, dtype) for shape in (queries, keys, keys, mask))
+        yield Contract(f"attention {name}", partial(attend, q, k, v, m, plan), queries, dtype)
+        positions, at = _rows(card, 1, rows), (1, 1, rows, width)
+        yield Contract(f"gather_rows {name}", partial(gather_rows, angles, positions), at)
+        angle, x = _empty(card, at, ttnn.float32), _empty(card, heads, ttnn.float32)
+        yield Contract(f"rotate {name}", partial(numerics.rotate, x, angle, angle), heads)
+        new = _empty(card, (1, kv_heads, rows, width), dtype)
+        yield Contract(f"scatter {name}", partial(_scattered, new, positions, cache), tuple(cache.shape), dtype)
+        yield Contract(f"gather {name}", partial(gather_blocks, cache, table, sequences, blocks), keys, dtype)
+        masked = partial(causal_mask, positions, sequences, group, tokens, TILE * blocks, dtype)
+        yield Contract(f"mask {name}", masked, mask, dtype)
+
+
+def _scattered(new: Any, slots: Any, cache: Any) -> Any:
+    scatter_rows(new, slots, cache)
+    return cache
+
+
+def _wrong_plans(card: Card, plan: Plan, rows: int) -> Iterator[str]:
+    """Products that take other L1 than planned; the head always has the same rows."""
+    head = [plan.head()] if rows == DECODE_ROWS else []
+    for product in (*plan.layer_products(rows), *head):
+        taken = l1_peak(card.device, plan.grid, _product(card, plan, product))
+        if not 0 <= taken - product.l1_bytes < KIBIBYTE:
+            yield f"{product.name} of {rows} rows takes {taken} bytes of L1, not {product.l1_bytes}"
+
+
+def _product(card: Card, plan: Plan, product: Product) -> Callable[[], object]:
+    bfp4 = product.name != "lm_head"
+    wide = product.activation_bytes == 4
+    weights_dtype = ttnn.bfloat4_b if bfp4 else ttnn.bfloat16 if wide else ttnn.bfloat8_b
+    x = _empty(card, [1, 1, product.rows * TILE, product.k * TILE], ttnn.float32 if wide else ttnn.bfloat16)
+    weights = _empty(card, [1, 1, product.k * TILE, product.n * TILE], weights_dtype)
+    config = numerics.EXACT_INTEGERS if bfp4 else numerics.MOST_BITS
+    return lambda: multiply(x, weights, product, plan.grid, config)
+
+
+def _empty(card: Card, shape: Sequence[int], dtype: Any, buffer: Any = ttnn.BufferType.DRAM) -> Any:
+    memory = ttnn.MemoryConfig(ttnn.TensorMemoryLayout.INTERLEAVED, buffer)
+    return ttnn.empty(list(shape), dtype=dtype, layout=ttnn.TILE_LAYOUT, device=card.device, memory_config=memory)
+
+
+def _rows(card: Card, rows: int, columns: int, dtype: Any = ttnn.uint32) -> Any:
+    return ttnn.empty([rows, columns], dtype=dtype, layout=ttnn.ROW_MAJOR_LAYOUT, device=card.device)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])  # type: ignore[arg-type]
