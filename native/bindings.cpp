@@ -13,6 +13,7 @@
 #include "decoder.hpp"
 #include "errors.hpp"
 #include "kernels/select.hpp"
+#include "roofs.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -171,6 +172,21 @@ struct PyDecoder {
         decoder.head().logits(row, 1, logits.data());
     }
 
+    // Rows of name, calls, seconds, seconds of waiting (the mean of the threads), bytes read.
+    std::vector<nb::tuple> stop_profile() {
+        std::vector<nb::tuple> rows;
+        const std::vector<PhaseTime> phases = decoder.profile().stop();
+        for (std::size_t kind = 0; kind < phases.size(); ++kind) {
+            const PhaseTime& phase = phases[kind];
+            const double wall = std::chrono::duration<double>(phase.wall).count();
+            const double idle = std::chrono::duration<double>(phase.available - phase.work).count();
+            const double available = std::chrono::duration<double>(phase.available).count();
+            rows.push_back(nb::make_tuple(Decoder::phase_names()[kind], phase.calls, wall,
+                                          available > 0 ? wall * idle / available : 0.0, phase.bytes));
+        }
+        return rows;
+    }
+
     std::size_t vocab() const { return embedding.shape(0); }
 
     Bytes embedding, head;
@@ -227,6 +243,18 @@ std::vector<std::string> available_isas() {
     return names;
 }
 
+std::vector<double> read_bandwidth(std::size_t threads, std::size_t bytes, std::size_t passes) {
+    require(threads > 0 && bytes > 0, "threads and bytes must be at least 1");
+    const nb::gil_scoped_release release;
+    return measure_read_bandwidth(threads, bytes, passes);
+}
+
+std::vector<double> int8_peak(std::size_t threads, const std::string& isa, double seconds, std::size_t passes) {
+    require(threads > 0, "threads must be at least 1");
+    const nb::gil_scoped_release release;
+    return measure_int8_peak(select_kernels(isa), threads, seconds, passes);
+}
+
 void raise(const char* name, const char* message) {
     nb::object type = nb::module_::import_("bitnet_tt.errors").attr(name);
     PyErr_SetString(type.ptr(), message);
@@ -254,6 +282,9 @@ NB_MODULE(_native, m) {
     m.def("available_isas", &available_isas);
     m.def("quantize", &quantize, "x"_a, "isa"_a);
     m.def("bit_linear", &bit_linear, "linear"_a, "x"_a, "isa"_a);
+
+    m.def("measure_read_bandwidth", &read_bandwidth, "threads"_a, "bytes"_a, "passes"_a = 5);
+    m.def("measure_int8_peak", &int8_peak, "threads"_a, "isa"_a, "seconds"_a = 0.2, "passes"_a = 5);
 
     nb::class_<PyLinear>(m, "Linear")
         .def(nb::init<Bytes, float, std::optional<Floats>>(), "packed"_a, "scale"_a, "input_norm"_a.none());
@@ -295,6 +326,8 @@ NB_MODULE(_native, m) {
              "counts"_a.noconvert())
         .def("whole_row", &PyDecoder::whole_row, "row"_a, "logits"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
+        .def("start_profile", [](PyDecoder& self) { self.decoder.profile().start(); })
+        .def("stop_profile", &PyDecoder::stop_profile)
         .def_prop_ro("threads", [](const PyDecoder& self) { return self.decoder.threads(); })
         .def_prop_ro("isa", [](const PyDecoder& self) { return self.decoder.kernels().name; });
 }

@@ -41,7 +41,8 @@ Decoder::Decoder(Model model, const Kernels& kernels, std::size_t threads, std::
       kernels_(kernels),
       thread_work_(std::max<std::size_t>(thread_work, 1)),
       team_(threads),
-      head_(model_, kernels, team_, thread_work_),
+      profile_(phase_names().size(), threads),
+      head_(model_, kernels, team_, thread_work_, profile_),
       separate_inputs_(std::any_of(model_.layers.begin(), model_.layers.end(), has_input_norms)),
       workers_(threads) {
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
@@ -63,13 +64,17 @@ void Decoder::allocate(std::size_t blocks, std::size_t block_size) {
 
 void Decoder::forward(const Batch& batch, float* logits) {
     run_layers(batch);
+    profile_.open(kHead, team_.size());
     head_.logits(0, batch.rows, logits);
+    profile_.close(batch.rows > 0 ? 2 * shape_.vocab * shape_.hidden : 0);
 }
 
 void Decoder::forward_greatest(const Batch& batch, const Cut* cuts, std::int32_t* ids, float* logits,
                                std::int32_t* counts) {
     run_layers(batch);
+    profile_.open(kHead, team_.size());
     head_.greatest(cuts, ids, logits, counts);
+    profile_.close(head_.bytes_read());
 }
 
 void Decoder::run_layers(const Batch& batch) {
@@ -81,7 +86,9 @@ void Decoder::run_layers(const Batch& batch) {
         prepare(batch, begin, std::min(batch.tokens, begin + kChunk));
         grow_scratch(tokens_.size());
         active_ = active_threads();
-        team_.run(*this, 1 + model_.layers.size() * kLayerPhases + 1, active_);
+        const std::size_t phases = 1 + model_.layers.size() * kLayerPhases + 1;
+        team_.run(*this, phases, active_);
+        if (profile_.on()) profile_.close(bytes_read(phases - 1));
     }
 }
 
@@ -125,6 +132,41 @@ std::size_t Decoder::active_threads() const {
         cost += product_cost({&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down});
     const std::size_t worth = cost / model_.layers.size() / thread_work_;
     return std::min(std::max<std::size_t>(worth, 1), team_.size());
+}
+
+const std::vector<const char*>& Decoder::phase_names() {
+    static const std::vector<const char*> names = {
+        "embed",  "quantize attention input", "query, key, value", "rotate",       "attend", "quantize attention",
+        "output", "quantize ffn input",       "gate, up",          "quantize ffn", "down",   "final norm",
+        "head"};
+    return names;
+}
+
+std::size_t Decoder::kind_of(std::size_t phase) const {
+    const std::size_t layers = model_.layers.size() * kLayerPhases;
+    if (phase == 0) return 0;
+    return phase <= layers ? 1 + (phase - 1) % kLayerPhases : kLayerPhases + 1;
+}
+
+// Weights once a chunk, keys and values once a token and head that reads them.
+std::size_t Decoder::bytes_read(std::size_t phase) const {
+    const std::size_t kind = kind_of(phase);
+    if (kind == 0) return 2 * tokens_.size() * shape_.hidden;
+    if (kind > kLayerPhases) return 0;
+    const Layer& layer = model_.layers[(phase - 1) / kLayerPhases];
+    const auto bytes = [](Linears linears) {
+        std::size_t total = 0;
+        for (const Linear* linear : linears) total += linear->weight.quarter * linear->weight.in;
+        return total;
+    };
+    switch (static_cast<LayerPhase>(kind - 1)) {
+        case LayerPhase::query_key_value: return bytes({&layer.q, &layer.k, &layer.v});
+        case LayerPhase::attend: return work_[tokens_.size()] * shape_.kv_heads * shape_.head_stride() * 8;
+        case LayerPhase::output: return bytes({&layer.o});
+        case LayerPhase::gate_up: return bytes({&layer.gate, &layer.up});
+        case LayerPhase::down: return bytes({&layer.down});
+        default: return 0;
+    }
 }
 
 // A few tokens are read for, many multiplied for.
@@ -176,6 +218,10 @@ Decoder::Share Decoder::layer_share(const Layer& layer, LayerPhase phase) const 
 // A phase too small to share is done here and now: that is cheaper than to let the other threads know.
 std::size_t Decoder::begin(std::size_t thread, std::size_t phase) {
     share_ = share_of(phase);
+    if (profile_.on()) {
+        if (phase > 0) profile_.close(bytes_read(phase - 1));
+        profile_.open(kind_of(phase), active_);
+    }
     items_ = active_ == 1 ? 1 : share_.cost / ((thread_work_ + 3) / 4);
     if (items_ <= 1) {
         run_range(thread, phase, {0, share_.total});
@@ -191,6 +237,7 @@ void Decoder::run(std::size_t thread, std::size_t phase, std::size_t item) {
 }
 
 void Decoder::run_range(std::size_t thread, std::size_t phase, Range range) {
+    const Profile::Work work(profile_, thread);
     if (phase == 0) return embed(range);
     if (--phase < model_.layers.size() * kLayerPhases)
         return run_layer(thread, phase / kLayerPhases, static_cast<LayerPhase>(phase % kLayerPhases), range);

@@ -14,6 +14,7 @@
 #include "head.hpp"
 #include "kv_cache.hpp"
 #include "model.hpp"
+#include "profile.hpp"
 #include "threads.hpp"
 
 namespace bitnet {
@@ -38,6 +39,10 @@ class Decoder {
 
     const Kernels& kernels() const { return kernels_; }
     std::size_t threads() const { return team_.size(); }
+    Profile& profile() { return profile_; }
+
+    // Names of the profile's kinds of phases, in the order of a step.
+    static const std::vector<const char*>& phase_names();
 
   private:
     // Batches are worked off in chunks of at most this many tokens, which bounds the scratch memory.
@@ -79,6 +84,8 @@ class Decoder {
         down,
     };
     static constexpr std::size_t kLayerPhases = 10;
+    // The profile's kinds: embed, a layer's phases, final norm, head.
+    static constexpr std::size_t kHead = kLayerPhases + 2;
 
     void run_layers(const Batch& batch);
     void prepare(const Batch& batch, std::size_t begin, std::size_t end);
@@ -93,6 +100,8 @@ class Decoder {
     std::size_t product_cost(Linears linears) const;
     Share share_of(std::size_t phase) const;
     Share layer_share(const Layer& layer, LayerPhase phase) const;
+    std::size_t kind_of(std::size_t phase) const;
+    std::size_t bytes_read(std::size_t phase) const;
     void run_range(std::size_t thread, std::size_t phase, Range range);
     void run_layer(std::size_t thread, std::size_t layer, LayerPhase phase, Range range);
     void embed(Range tokens);
@@ -110,6 +119,7 @@ class Decoder {
     const Kernels& kernels_;
     const std::size_t thread_work_;
     ThreadTeam team_;
+    Profile profile_;
     Head head_;
     KVCache cache_;
 

@@ -52,8 +52,13 @@ void Greatest::add(Found found) {
     overflown_ = found_.size() > Head::kMost / 2;
 }
 
-Head::Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work)
-    : model_(model), kernels_(kernels), thread_work_(thread_work), team_(team), workers_(team.size()) {}
+Head::Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work, Profile& profile)
+    : model_(model),
+      kernels_(kernels),
+      thread_work_(thread_work),
+      team_(team),
+      profile_(profile),
+      workers_(team.size()) {}
 
 float* Head::start(std::size_t rows) {
     normed_.grow(rows * shape_.hidden);
@@ -74,6 +79,7 @@ void Head::share_out(Task task, std::size_t total, std::size_t grain, std::size_
 std::size_t Head::begin(std::size_t, std::size_t) { return items_; }
 
 void Head::run(std::size_t thread, std::size_t, std::size_t item) {
+    const Profile::Work work(profile_, thread);
     const Range range = part(total_, grain_, item, items_);
     if (task_ == Task::logits)
         return kernels_.logits(model_.head, shape_.hidden, range.begin, range.end,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model.hpp"
+#include "profile.hpp"
 #include "screen.hpp"
 #include "threads.hpp"
 
@@ -53,7 +54,7 @@ class Head {
     // Most logits of a row that are kept; a row of which more pass its cut is computed as a whole.
     static constexpr std::size_t kMost = 1024;
 
-    Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work);
+    Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work, Profile& profile);
 
     // Room for the normed hidden states [rows, hidden] of the next step.
     float* start(std::size_t rows);
@@ -100,6 +101,7 @@ class Head {
     const Kernels& kernels_;
     const std::size_t thread_work_;
     ThreadTeam& team_;
+    Profile& profile_;
 
     std::size_t rows_ = 0;
     Buffer<float> normed_;

@@ -17,7 +17,7 @@ LazyMemory::LazyMemory(std::size_t bytes, const char* purpose) : bytes_(bytes) {
     void* data = mmap(nullptr, bytes, kProtection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (data == MAP_FAILED)
         throw DeviceError("no memory for " + std::string(purpose) + ", " + std::to_string(bytes >> 20) + " MiB (" +
-                          std::strerror(errno) + "); ask for a smaller context or batch");
+                          std::strerror(errno) + "); free some, or ask for a smaller context or batch");
     madvise(data, bytes, MADV_HUGEPAGE);  // fewer of the lookups that make reading slow; no matter if refused
     data_ = data;
 }

@@ -28,6 +28,23 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return sum_of_lanes(total);
 }
 
+// Assembly, or the compiler would see that all is constant.
+std::size_t multiply_int8(std::size_t rounds) {
+    constexpr int kChains = 8;
+    __m256i sums[kChains] = {}, codes = _mm256_set1_epi8(1);
+    const __m256i values = _mm256_set1_epi8(2);
+    for (std::size_t i = 0; i < rounds; ++i) {
+        BITNET_UNROLL
+        for (int chain = 0; chain < kChains; ++chain) {
+            __m256i products;
+            asm volatile("vpmaddubsw %3, %2, %1; vpaddw %1, %0, %0"
+                         : "+x"(sums[chain]), "=&x"(products)
+                         : "x"(codes), "x"(values));
+        }
+    }
+    return rounds * kChains * 32;
+}
+
 template <int kRows, int kTokens>
 inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                      std::int32_t* codes) {

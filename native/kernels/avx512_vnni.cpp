@@ -22,6 +22,19 @@ BITNET_INLINE inline void add_products(__m512i& sums, __m512i codes, __m512i val
     asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(codes), "v"(values));
 }
 
+std::size_t multiply_int8(std::size_t rounds) {
+    constexpr int kChains = 24;
+    __m512i sums[kChains] = {};
+    const __m512i codes = _mm512_set1_epi8(1), values = _mm512_set1_epi8(2);
+    for (std::size_t i = 0; i < rounds; ++i) {
+        BITNET_UNROLL
+        for (int chain = 0; chain < kChains; ++chain) add_products(sums[chain], codes, values);
+    }
+    BITNET_UNROLL
+    for (int chain = 0; chain < kChains; ++chain) asm volatile("" : : "v"(sums[chain]));  // wanted
+    return rounds * kChains * 64;
+}
+
 // The sums of four vectors.
 inline __m128i sum4(__m512i a, __m512i b, __m512i c, __m512i d) {
     const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));

@@ -115,6 +115,8 @@ struct Kernels {
     // floats a token in `upper`. Returns the bytes of planes it has read.
     std::size_t (*screen_bounds)(const ScreenBlock& block, std::size_t in, const Activations& x,
                                  const ScreenQuery* queries, float* upper, bool* possible);
+    // Multiplies int8 as fast as the instruction set can; returns how many products that were. For measuring.
+    std::size_t (*multiply_int8)(std::size_t rounds);
 };
 
 // One for each instruction set; on other architectures than its own it is not defined.

@@ -15,6 +15,19 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return vaddvq_s32(total);
 }
 
+// Assembly, or the compiler would see that all is constant.
+std::size_t multiply_int8(std::size_t rounds) {
+    constexpr int kChains = 24;
+    int32x4_t sums[kChains] = {};
+    const int8x16_t codes = vdupq_n_s8(1), values = vdupq_n_s8(2);
+    for (std::size_t i = 0; i < rounds; ++i) {
+        BITNET_UNROLL
+        for (int chain = 0; chain < kChains; ++chain)
+            asm volatile("sdot %0.4s, %1.16b, %2.16b" : "+w"(sums[chain]) : "w"(codes), "w"(values));
+    }
+    return rounds * kChains * 16;
+}
+
 // Fields 1 and 2 stay where they lie in their byte, counting 4 and 16 times; field 3 would look negative, so it moves.
 template <int kRows, int kTokens>
 inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,

@@ -13,6 +13,20 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return total;
 }
 
+// Processor registers of no particular width, hidden from the compiler, which would see that all is constant.
+std::size_t multiply_int8(std::size_t rounds) {
+    constexpr int kChains = 8;
+    int sums[kChains] = {}, code = 1, value = 2;
+    for (std::size_t i = 0; i < rounds; ++i) {
+        for (int& sum : sums) {
+            asm volatile("" : "+r"(code), "+r"(value));
+            sum += code * value;
+        }
+        for (int& sum : sums) asm volatile("" : "+r"(sum));
+    }
+    return rounds * kChains;
+}
+
 void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
                std::size_t tokens, std::int32_t* codes) {
     for (std::size_t t = 0; t < tokens; ++t) {

@@ -5,7 +5,7 @@
 #if defined(__clang__)
 #define BITNET_UNROLL _Pragma("unroll")
 #else
-#define BITNET_UNROLL _Pragma("GCC unroll 16")
+#define BITNET_UNROLL _Pragma("GCC unroll 24")
 #endif
 
 #define BITNET_INLINE __attribute__((always_inline))

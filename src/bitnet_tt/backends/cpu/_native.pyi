@@ -81,11 +81,27 @@ class Decoder:
     def whole_row(self, row: int, logits: NDArray[np.float32]) -> None: ...
     @property
     def head_bytes_read(self) -> int: ...
+    def start_profile(self) -> None: ...
+    def stop_profile(self) -> list[tuple[str, int, float, float, int]]:
+        """Rows of name, calls, seconds, seconds of waiting (the mean of the threads) and bytes read."""
+
     @property
     def threads(self) -> int: ...
     @property
     def isa(self) -> str: ...
 
 def available_isas() -> list[str]: ...
+def measure_read_bandwidth(threads: int, bytes: int, passes: int = 5) -> list[float]:
+    """Bytes a second of each pass over `bytes` of memory, which should be well beyond the caches.
+
+    Each of the threads reads one stretch of it in order, prefetching; huge pages are asked for.
+    """
+
+def measure_int8_peak(threads: int, isa: str, seconds: float = 0.2, passes: int = 5) -> list[float]:
+    """Operations a second of each pass of about `seconds`; a multiplication and its addition are two.
+
+    `isa` is one of `available_isas()`, or empty for the fastest.
+    """
+
 def quantize(x: NDArray[np.float32], isa: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]: ...
 def bit_linear(linear: Linear, x: NDArray[np.float32], isa: str) -> NDArray[np.float32]: ...

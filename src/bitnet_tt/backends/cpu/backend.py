@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,25 @@ _SMALL_HEAD = 4 << 20
 def available_isas() -> list[str]:
     """Names of the instruction sets this processor can run, fastest first; `scalar` is always among them."""
     return _native.available_isas()
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """Where part of the backend's time went: all phases of one kind, such as every layer's `attend`.
+
+    Attributes:
+        name: Of the kind.
+        calls: How many phases.
+        seconds: How long they took, from the beginning of each to that of the next.
+        waiting: How much of `seconds` a thread waited for others or for the phase to open; the mean of the threads.
+        bytes_read: Weights, keys and values that had to be read from memory.
+    """
+
+    name: str
+    calls: int
+    seconds: float
+    waiting: float
+    bytes_read: int
 
 
 class CPUBackend:
@@ -195,6 +215,16 @@ class CPUBackend:
         whole = np.empty((1, self._config.vocab_size), np.float32)
         self._decoder.whole_row(row, whole)
         return Candidates(whole[0])
+
+    def start_profile(self) -> None:
+        """Measure from now on where the time of each step goes; without this no clock is read."""
+        with self._exclusive():
+            self._decoder.start_profile()
+
+    def stop_profile(self) -> list[PhaseTime]:
+        """Stop measuring; what was measured since `start_profile`, in the order of a step."""
+        with self._exclusive():
+            return [PhaseTime(*row) for row in self._decoder.stop_profile()]
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

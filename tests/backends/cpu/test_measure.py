@@ -1,0 +1,75 @@
+"""The profile accounts for a step's time, and the machine's roofs are measured on any instruction set."""
+
+import time
+
+import pytest
+
+from bitnet_tt.backends.cpu import CPUBackend, _native, available_isas
+from tests.backends.cpu.random_models import BITNET, batch_of, random_model
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def backend(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)  # all threads take part
+        backend = CPUBackend(BITNET, random_model(BITNET), threads=request.param)
+    backend.allocate(8, 16)
+    return backend
+
+
+def steps(backend):
+    for position in range(STEPS):
+        backend.forward(batch_of([([7], position, range(8))]))
+
+
+def test_profile_adds_up(backend):
+    begin = time.perf_counter()
+    backend.start_profile()
+    steps(backend)
+    phases = {phase.name: phase for phase in backend.stop_profile()}
+    elapsed = time.perf_counter() - begin
+    assert 0 < sum(phase.seconds for phase in phases.values()) <= elapsed
+    assert all(0 <= phase.waiting <= phase.seconds for phase in phases.values())
+    layers, hidden, inner = BITNET.num_hidden_layers, BITNET.hidden_size, BITNET.intermediate_size
+    assert phases["down"].calls == STEPS * layers
+    assert phases["down"].bytes_read == STEPS * layers * hidden * inner // 4
+    assert phases["gate, up"].bytes_read == 2 * phases["down"].bytes_read
+    head_bytes = -(-BITNET.head_dim // 16) * 16 * 4
+    positions = STEPS * (STEPS + 1) // 2
+    assert phases["attend"].bytes_read == layers * positions * 2 * BITNET.num_key_value_heads * head_bytes
+    assert phases["head"].calls == STEPS
+    assert phases["head"].bytes_read == STEPS * 2 * BITNET.vocab_size * hidden
+
+
+def test_profile_is_of_the_steps_between(backend):
+    steps(backend)
+    backend.start_profile()
+    assert not any(phase.calls or phase.seconds for phase in backend.stop_profile())
+    backend.start_profile()
+    steps(backend)
+    backend.start_profile()
+    assert not any(phase.calls or phase.seconds for phase in backend.stop_profile())
+    steps(backend)
+    assert not any(phase.calls for phase in backend.stop_profile())
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_int8_peak(isa):
+    peaks = _native.measure_int8_peak(2, isa, seconds=0.001, passes=3)
+    assert len(peaks) == 3
+    assert min(peaks) > 1e7
+
+
+def test_read_bandwidth():
+    rates = _native.measure_read_bandwidth(2, 8 << 20, passes=3)
+    assert len(rates) == 3
+    assert min(rates) > 1e7
+
+
+def test_roofs_refuse_nonsense():
+    with pytest.raises(ValueError, match="at least 1"):
+        _native.measure_read_bandwidth(0, 1 << 20)
+    with pytest.raises(ValueError, match="at least 1"):
+        _native.measure_int8_peak(0, "")
