@@ -23,3 +23,7 @@ class DeviceError(BitNetError):
 
 class RequestError(BitNetError, ValueError):
     """A prompt the model cannot take: empty, too long, or with ids outside the vocabulary."""
+
+
+class BenchmarkError(BitNetError):
+    """A measurement that cannot be made; the message says which program, package or kind of model it needs."""

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bitnet_tt import reference
-from bitnet_tt.bench.synthetic import synthetic_config, synthetic_weights
+from bitnet_tt.bench.synthetic import synthetic_checkpoint, synthetic_config, synthetic_weights
+from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.errors import ConfigError
+from tests.bench.small import SHAPE
 
 
 def test_synthetic_models_compute_finite_logits_and_have_the_usual_zeros() -> None:
@@ -14,3 +19,23 @@ def test_synthetic_models_compute_finite_logits_and_have_the_usual_zeros() -> No
     assert np.isfinite(reference.forward(config, weights, [1, 2, 3])).all()
     zeros = (reference.unpack_ternary(weights.layers[0].down_proj.packed) == 0).mean()
     assert abs(zeros - 0.42) < 0.01
+
+
+def test_sizes_of_a_shape_can_be_changed() -> None:
+    config = synthetic_config("0.7b,layers=3,kv_heads=4,vocab=100")
+    assert (config.num_hidden_layers, config.num_key_value_heads, config.vocab_size) == (3, 4, 100)
+    assert config.hidden_size == synthetic_config("0.7b").hidden_size
+
+
+@pytest.mark.parametrize("shape", ["3b", "2b4t,depth=3", "2b4t,layers", "2b4t,layers=-1", "2b4t,heads=7"])
+def test_shapes_that_make_no_model_are_refused(shape: str) -> None:
+    with pytest.raises(ConfigError):
+        synthetic_config(shape)
+
+
+def test_a_checkpoint_is_made_once(tmp_path: Path) -> None:
+    path = synthetic_checkpoint(SHAPE, tmp_path)
+    made = (path / "model.safetensors").stat().st_mtime_ns
+    assert synthetic_checkpoint(SHAPE, tmp_path) == path
+    assert (path / "model.safetensors").stat().st_mtime_ns == made
+    assert Checkpoint.open(path).config.hidden_size == 256

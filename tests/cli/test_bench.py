@@ -1,29 +1,58 @@
 """`bitnet-tt bench`, on the demo model and on a random one of a small shape."""
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-from bitnet_tt.bench import synthetic
+from tests.bench.small import SHAPE
 
-QUICK = ["--threads", "1", "--prompt-length", "4", "--new-tokens", "2", "--repeats", "1"]
+QUICK = ["--threads", "1", "--prompt-length", "4", "--context", "3", "--new-tokens", "2", "--repeats", "1"]
 
 
 def test_it_measures_the_demo(run) -> None:
-    result = run("bench", *QUICK)
+    result = run("bench", *QUICK, "--profile")
     assert result.exit_code == 0
     assert result.stdout.startswith("demo on cpu")
+    for title in ("What the machine allows", "Prompt of 4", "Generation of 2 after 3", "A prompt, 1 thread"):
+        assert title in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_a_random_model_is_made_once(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = synthetic.SHAPES["0.7b"] | {"num_hidden_layers": 1, "vocab_size": 64}
-    monkeypatch.setattr(synthetic, "SHAPES", {"0.7b": small})
-    arguments = ["bench", "--synthetic", "0.7b", "--cache-dir", str(tmp_path / "cache"), "--json", *QUICK]
+def test_a_random_model_is_made_and_measured_as_asked(run, tmp_path: Path) -> None:
+    more = ["--batch", "1", "--batch", "2", "--busy", "1", "--plot", str(tmp_path / "bench.png"), "--json"]
+    arguments = ["bench", "--synthetic", SHAPE, "--cache-dir", str(tmp_path / "cache"), *QUICK, *more]
     report = json.loads(run(*arguments).stdout)
-    assert report["model"] == "random 0.7b"
-    assert report["decode"][0]["tokens_per_s"] > 0
-    made = (tmp_path / "cache/synthetic-0.7b/model.safetensors").stat().st_mtime_ns
-    run(*arguments)
-    assert (tmp_path / "cache/synthetic-0.7b/model.safetensors").stat().st_mtime_ns == made
+    assert report["model"] == f"random {SHAPE}"
+    assert report["roofs"]["read_gb_s"] == report["roofs"]["by_threads"][0]["read_gb_s"]["median"] > 0
+    assert report["roofs"]["int8_gops"] > 0
+    assert [speed["batch"] for speed in report["decode"]] == [1, 2]
+    for speed in report["decode"]:
+        assert {"threads", "tokens_per_s", "least", "greatest", "bandwidth_share"} <= speed.keys()
+    assert report["prefill"][0]["int8_share"] > 0
+    assert report["memory"]["peak_rss_bytes"] > report["memory"]["weight_bytes"]
+    assert report["first_token_s"] > report["load_s"] > 0
+    assert report["busy"]["processes"] == 1
+    assert report["peers"] == []
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / f"cache/synthetic-{SHAPE}/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--plot", "x.png", "extra [bench]"), ("--compare", "llama-cpp-python", "pip install 'llama-cpp-python")],
+)
+def test_what_is_missing_is_named(run, monkeypatch, option: str, value: str, message: str) -> None:
+    find_spec = importlib.util.find_spec
+    missing = ("matplotlib", "llama_cpp")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find_spec(name))
+    result = run("bench", *QUICK, option, value)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_an_unknown_shape_is_refused(run) -> None:
+    result = run("bench", "--synthetic", "9b", *QUICK)
+    assert result.exit_code == 1
+    assert "known are 2b4t" in result.stderr

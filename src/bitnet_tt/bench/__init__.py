@@ -1,5 +1,7 @@
-"""Measure speed and memory of a model on this machine."""
+"""Measure speed and memory of a model on this machine, beside what the machine allows."""
 
-from bitnet_tt.bench.runner import BenchmarkResult, Speed, run_benchmark
+from bitnet_tt.bench.benchmark import run_benchmark
+from bitnet_tt.bench.results import BenchmarkResult
+from bitnet_tt.bench.runs import Settings
 
-__all__ = ["BenchmarkResult", "Speed", "run_benchmark"]
+__all__ = ["BenchmarkResult", "Settings", "run_benchmark"]

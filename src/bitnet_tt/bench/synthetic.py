@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt.checkpoint import save_packed
+from bitnet_tt.checkpoint.tensor import Progress
 from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import ConfigError
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
@@ -34,12 +38,37 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 }
 """Shapes by name: `2b4t` is microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large."""
 
+_FIELDS = {
+    "hidden": "hidden_size",
+    "intermediate": "intermediate_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "vocab": "vocab_size",
+}
+
 _ZEROS = 0.42
 """Share of zeros in the ternary weights of trained models."""
 
 
 def synthetic_config(shape: str) -> ModelConfig:
-    """The configuration of a shape of `SHAPES`, in the 2B4T architecture."""
+    """The configuration of a shape, in the 2B4T architecture.
+
+    Args:
+        shape: A name of `SHAPES`, and after it what differs, such as `2b4t,layers=4,vocab=1000`.
+
+    Raises:
+        ConfigError: An unknown shape, or sizes that do not go together.
+    """
+    name, *changes = shape.split(",")
+    if name not in SHAPES:
+        raise ConfigError(f"unknown shape {name!r}; known are {', '.join(SHAPES)}")
+    sizes = dict(SHAPES[name])
+    for change in changes:
+        field, _, size = change.partition("=")
+        if field not in _FIELDS or not size.isdecimal():
+            raise ConfigError(f"{change!r} changes nothing of a shape; write {'=N, '.join(_FIELDS)}=N")
+        sizes[_FIELDS[field]] = int(size)
     return ModelConfig.from_dict(
         {
             "model_type": "bitnet",
@@ -47,9 +76,23 @@ def synthetic_config(shape: str) -> ModelConfig:
             "tie_word_embeddings": True,
             "rope_theta": 500000.0,
             "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
-            **SHAPES[shape],
+            **sizes,
         }
     )
+
+
+def synthetic_checkpoint(shape: str, folder: Path, progress: Progress | None = None) -> Path:
+    """The checkpoint folder of a random model in `folder`, made if it is not there yet.
+
+    Raises:
+        ConfigError: As for `synthetic_config`.
+        CheckpointError: It cannot be written.
+    """
+    config = synthetic_config(shape)
+    target = folder / f"synthetic-{shape}"
+    if not target.exists():
+        save_packed(config, synthetic_weights(config), target, progress=progress)
+    return target
 
 
 def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:

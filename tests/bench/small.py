@@ -1,0 +1,56 @@
+"""A model small enough to measure in a moment, and a result of a benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bitnet_tt.bench.results import (
+    BenchmarkResult,
+    Busy,
+    Memory,
+    Part,
+    PeerResult,
+    Profile,
+    Roof,
+    Speed,
+    Spread,
+)
+from bitnet_tt.bench.synthetic import synthetic_config
+
+SHAPE = "2b4t,hidden=256,intermediate=512,layers=2,heads=4,kv_heads=2,vocab=64"
+CONFIG = synthetic_config(SHAPE)
+
+ROOF = Roof(2, Spread(20.0, 19.0, 21.0), Spread(400.0, 390.0, 410.0))
+PROMPT = Speed(2, 1, 50.0, 40.0, 60.0, int8_share=0.5)
+STEP = Speed(2, 1, 10.0, 9.0, 11.0, bytes_per_step=1_000_000_000, bandwidth_share=0.5, int8_share=0.1)
+STEP_OF_8 = replace(STEP, batch=8, tokens_per_s=60.0, least=58.0, greatest=61.0)
+PARTS = (Part("attend", 0.02, 0.01, 400_000_000), Part("logits", 0.06, 0.0, 600_000_000))
+RESULT = BenchmarkResult(
+    device="cpu (scalar, 2 threads)",
+    prompt_length=512,
+    context=128,
+    new_tokens=64,
+    ternary_bytes=500_000_000,
+    operations_per_token=4_000_000_000,
+    load_s=0.5,
+    first_token_s=0.6,
+    memory=Memory(1_300_000_000, 1_000_000_000),
+    energy="not available: this machine shows no RAPL counters",
+    roofs=(ROOF,),
+    prefill=(PROMPT,),
+    decode=(STEP, STEP_OF_8),
+    busy=Busy(1, (replace(PROMPT, tokens_per_s=25.0),), (replace(STEP, tokens_per_s=4.0),)),
+    profiles=(Profile("decode", 2, 1, PARTS),),
+    peers=(
+        PeerResult(
+            name="peer",
+            version="1.2",
+            format="TQ2_0",
+            weight_bytes=800_000_000,
+            load_s=1.0,
+            peak_rss_bytes=900_000_000,
+            prefill=replace(PROMPT, tokens_per_s=25.0, int8_share=None),
+            decode=(replace(STEP, tokens_per_s=4.0, bandwidth_share=0.16),),
+        ),
+    ),
+)
