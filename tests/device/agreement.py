@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +50,10 @@ class Numbers:
     def test_the_device_finds_the_greatest_logits(self) -> None:
         check_candidates()
 
+    @pytest.mark.parametrize("width", [96, 2560])
+    def test_rows_are_summed_normed_and_quantized_as_they_should(self, width: int) -> None:
+        check_rows(width)
+
     def test_of_equal_logits_the_lowest_ids_come_first(self) -> None:
         check_ties()
 
@@ -83,6 +87,7 @@ def check_cuts(name: str, precision: Precision) -> None:
     weights = checkpoint.load_weights()
     config = replace(checkpoint.config, num_hidden_layers=1)
     with opened(config, replace(weights, layers=weights.layers[:1]), precision) as backend:
+        _poison(backend)
         whole = PagedFeeder(backend, sequences=2, blocks_each=2)
         whole.feed({0: first, 1: second})
         cut = PagedFeeder(backend, sequences=3, blocks_each=2)
@@ -123,6 +128,59 @@ def check_candidates() -> None:
                 assert set(np.argsort(-row, kind="stable")[: cut.count]) <= set(token_ids)
 
 
+def check_rows(width: int) -> None:
+    """What is between two products, from the same source: next to no integer differs, and none by more than one."""
+    import ttnn
+
+    from bitnet_tt.backends.ttnn import rows
+    from bitnet_tt.backends.ttnn.device import Card
+
+    random, count = np.random.default_rng(0), 35
+    h = (random.standard_normal((count, width)) * np.exp(random.standard_normal((count, 1)))).astype(np.float32)
+    sums = random.integers(-3000, 3000, (count, 2 * width)).astype(np.float32)
+    largest = random.uniform(0.5, 3, (count, 1)).astype(np.float32)
+    gain = random.uniform(0.5, 2, width).astype(np.float32)
+    card = Card()
+    try:
+        norm = rows.Norm.load(card, gain, 1e-5)
+        on_card = card.tiles(h[None, None], ttnn.float32)
+        row_largest = card.tiles(largest[None, None], ttnn.float32)
+        one = rows.IntegerProduct(card.tiles(sums[None, None, :, :width], ttnn.float32), row_largest, (0.01,))
+        two = rows.IntegerProduct(card.tiles(sums[None, None], ttnn.float32), row_largest, (0.001, 0.002))
+        added, added_rows = rows.add_and_normalize(on_card, one, norm, None)
+        gate, up = sums[:, :width] * largest * np.float64(0.001), sums[:, width:] * largest * np.float64(0.002)
+        total = device_array(added)
+        np.testing.assert_allclose(total, h + sums[:, :width] * largest * np.float64(0.01), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            device_array(rows.normalize(on_card, norm, ttnn.float32)), _rms_norm(h, gain), rtol=1e-6
+        )
+        for made, expected in (
+            (rows.normalize(on_card, norm, None), _rms_norm(h, gain)),
+            (rows.normalize(on_card, None, None), h),
+            (added_rows, _rms_norm(total, gain)),
+            (rows.gate_and_normalize(two, "relu2", norm, None), _rms_norm(np.maximum(gate, 0) ** 2 * up, gain)),
+            (rows.gate_and_normalize(two, "silu", None, None), gate / (1 + np.exp(-gate)) * up),
+        ):
+            integers, _ = reference.quantize_activations(expected.astype(np.float32))
+            off = np.abs(device_array(made.integers) - integers)
+            assert off.max() <= 1
+            assert off.mean() < 1e-3
+            np.testing.assert_allclose(device_array(made.largest)[:, 0], np.abs(expected).max(axis=1), rtol=1e-6)
+    finally:
+        card.close()
+
+
+def _rms_norm(x: NDArray[np.floating], gain: NDArray[np.float32]) -> NDArray[np.float64]:
+    return x / np.sqrt(np.mean(np.float64(x) ** 2, axis=1, keepdims=True) + 1e-5) * gain
+
+
+def device_array(tensor: object) -> NDArray[np.float32]:
+    """The only matrix of a tensor on the device."""
+    from bitnet_tt.backends.ttnn.device import to_host
+
+    return to_host(tensor)[0, 0]
+
+
 def check_ties() -> None:
     """Few distinct logits, zeros of both signs, a row of minus infinities, a vocabulary that ends within a tile."""
     import ttnn
@@ -152,6 +210,15 @@ def check_ties() -> None:
         card.close()
 
 
+def _poison(backend: TTBackend) -> None:
+    """Leave NaN in memory that is free: padding rows are whatever was there before, and must not show."""
+    import ttnn
+
+    device = backend._card.device
+    for buffer, rows in ((ttnn.L1_MEMORY_CONFIG, 64 * backend.plan.grid.cores), (ttnn.DRAM_MEMORY_CONFIG, 1 << 14)):
+        ttnn.full([1, 1, rows, 256], float("nan"), ttnn.float32, ttnn.TILE_LAYOUT, device, buffer).deallocate()
+
+
 @contextmanager
 def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> Iterator[TTBackend]:
     from bitnet_tt.backends.ttnn.backend import TTBackend
@@ -165,15 +232,28 @@ def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> 
 
 def equal_integers(name: str, precision: Precision, monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
     """The share of quantised activations of a prompt that equal the reference's: in the first layer, and in all."""
-    from bitnet_tt.backends.ttnn import device, numerics
+    from bitnet_tt.backends.ttnn import bitlinear, device
 
     checkpoint, expected = Checkpoint.open(golden.FOLDER / name), golden.expected(name)
     ids, weights = expected["input_ids"][0].tolist(), checkpoint.load_weights()
     theirs: list[NDArray[np.int8]] = []
     ours: list[NDArray[np.float32]] = []
-    _record(monkeypatch, reference.decoder, "quantize_activations", lambda q: theirs.append(q))
+    quantize = reference.decoder.quantize_activations
+
+    def record_reference(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        quantized, scale = quantize(x)
+        theirs.append(quantized)
+        return quantized, scale
+
+    monkeypatch.setattr(reference.decoder, "quantize_activations", record_reference)
     reference.forward(checkpoint.config, weights, ids)
-    _record(monkeypatch, numerics, "quantize", lambda q: ours.append(device.to_host(q)[0, 0, : len(ids)]))
+    multiply = bitlinear.multiply
+
+    def record(x: object, *arguments: object) -> object:
+        ours.append(device.to_host(x)[0, 0, : len(ids)])
+        return multiply(x, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bitlinear, "multiply", record)
     with opened(checkpoint.config, weights, precision) as backend:
         PagedFeeder(backend, sequences=1, blocks_each=2).feed({0: ids})
     equal = [(mine == other).ravel() for mine, other in zip(ours, theirs, strict=True)]
@@ -181,15 +261,3 @@ def equal_integers(name: str, precision: Precision, monkeypatch: pytest.MonkeyPa
     first, every = (float(np.concatenate(part).mean()) for part in (equal[:in_a_layer], equal))
     print(f"{name} {precision}: integers equal {first:.5f} in the first layer, {every:.5f} in all")
     return first, every
-
-
-def _record(monkeypatch: pytest.MonkeyPatch, module: object, name: str, keep: Callable[..., None]) -> None:
-    """Pass the first result of every call of a function to `keep`."""
-    original = getattr(module, name)
-
-    def wrapper(*arguments: object) -> object:
-        result = original(*arguments)
-        keep(result[0])
-        return result
-
-    monkeypatch.setattr(module, name, wrapper)

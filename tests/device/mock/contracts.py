@@ -20,9 +20,21 @@ import ttnn
 from bitnet_tt.backends.ttnn import attention, numerics
 from bitnet_tt.backends.ttnn.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.heads import Angles, split_heads
+from bitnet_tt.backends.ttnn.inputs import Inputs
 from bitnet_tt.backends.ttnn.mlp import MLP
-from bitnet_tt.backends.ttnn.paging import causal_mask, gather_blocks, gather_rows, scatter_rows
+from bitnet_tt.backends.ttnn.paging import causal_mask, gather_blocks, scatter_rows
 from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan, Precision, Product
+from bitnet_tt.backends.ttnn.rows import (
+    PAGE,
+    IntegerProduct,
+    Norm,
+    add,
+    add_and_normalize,
+    gate_and_normalize,
+    normalize,
+    normalize_heads,
+)
 from bitnet_tt.backends.ttnn.top import top_logits
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.l1 import KIBIBYTE, l1_peak
@@ -80,21 +92,35 @@ def _row_contracts(card: Card, plan: Plan, rows: int, buffer: Any) -> Iterator[C
     def row(width: int) -> Any:
         return _empty(card, [1, 1, rows, width], ttnn.float32, buffer)
 
+    def integer_product(width: int) -> IntegerProduct:
+        return IntegerProduct(row(width), row(1), (1.0, 1.0))
+
     for width in {config.hidden_size, config.intermediate_size, plan.query_width}:
-        shape, gain = (1, 1, rows, width), _empty(card, [1, 1, 1, width], ttnn.float32)
-        yield Contract(f"rms_norm {shape}", partial(numerics.rms_norm, row(width), gain, 1e-5), shape, buffer=buffer)
-        integers, scale = (partial(_part, numerics.quantize, row(width), index) for index in (0, 1))
-        yield Contract(f"integers {shape}", integers, shape, ttnn.bfloat16, buffer)
-        yield Contract(f"scale of {shape}", scale, (1, 1, rows, 1), buffer=buffer)
+        shape, norm = (1, 1, rows, width), Norm(_rows(card, 1, -(-width // PAGE) * PAGE, ttnn.float32), 1e-5)
+        for dtype in (ttnn.float32, ttnn.bfloat16):
+            run = partial(normalize, row(width), norm, dtype)
+            yield Contract(f"norm of {shape} to {dtype}", run, shape, dtype, buffer)
+        for source, quantized in {
+            "norm": partial(normalize, row(width), norm, None),
+            "no norm": partial(normalize, row(width), None, None),
+            "sum": lambda width=width, norm=norm: add_and_normalize(row(width), integer_product(width), norm, None)[1],
+            "relu2": partial(gate_and_normalize, integer_product(2 * width), "relu2", norm, None),
+            "silu": partial(gate_and_normalize, integer_product(2 * width), "silu", None, None),
+        }.items():
+            integers, largest = (partial(_part, quantized, part) for part in ("integers", "largest"))
+            yield Contract(f"integers {shape} from {source}", integers, shape, ttnn.bfloat16, buffer)
+            yield Contract(f"largest of {shape} from {source}", largest, (1, 1, rows, 1), buffer=buffer)
+        yield Contract(f"sum {shape}", partial(add, row(width), integer_product(width)), shape, buffer=buffer)
     qkv = BitLinear("qkv", (layer.q_proj, layer.k_proj, layer.v_proj), card, plan)
-    x = row(config.hidden_size)
-    yield Contract(f"qkv of {rows}", lambda: qkv(x), (1, 1, rows, plan.query_width + 2 * plan.key_width), buffer=buffer)
+    x = normalize(row(config.hidden_size), None, None)
+    shape = (1, 1, rows, plan.query_width + 2 * plan.key_width)
+    yield Contract(f"qkv of {rows}", lambda: qkv(x).sums, shape, buffer=buffer)
     mlp = MLP(layer, card, plan)
-    yield Contract(f"mlp of {rows}", lambda: mlp(x), (1, 1, rows, config.hidden_size), buffer=buffer)
+    yield Contract(f"mlp of {rows}", lambda: mlp(x).sums, (1, 1, rows, config.hidden_size), buffer=buffer)
 
 
-def _part(function: Callable[[Any], tuple[Any, ...]], argument: Any, index: int) -> Any:
-    return function(argument)[index]
+def _part(function: Callable[[], Any], name: str) -> Any:
+    return getattr(function(), name)
 
 
 def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
@@ -103,24 +129,35 @@ def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     dtype = ttnn.bfloat16 if fast else ttnn.float32
     attend = attention._attend_fast if fast else attention._attend_exactly
     group, kv_heads, width = config.queries_per_kv_head, config.num_key_value_heads, config.head_dim
-    cache = _empty(card, [8, kv_heads, TILE, width], dtype)
-    table = _rows(card, *plan.decode_table)
-    angles = _rows(card, CONTEXT, width, ttnn.float32)
+    caches = _empty(card, [8, kv_heads, TILE, width], dtype), _empty(card, [8, kv_heads, TILE, width], dtype)
+    qkv_width = plan.query_width + 2 * plan.key_width
+    scales, angles = _rows(card, 1, -(-qkv_width // PAGE) * PAGE, ttnn.float32), Angles.load(card, plan)
     for sequences, tokens in ((1, plan.prefill_rows), (1, 1), (DECODE_ROWS, 1)):
         name, rows = f"of {sequences} x {tokens}", max(tokens, DECODE_ROWS)
         keys, mask = (sequences, kv_heads, TILE * blocks, width), (sequences, 1, tokens * group, TILE * blocks)
-        queries, heads = (sequences, kv_heads, tokens * group, width), (1, config.num_attention_heads, rows, width)
+        queries = (sequences, kv_heads, tokens * group, width)
         q, k, v, m = (_empty(card, shape, dtype) for shape in (queries, keys, keys, mask))
         yield Contract(f"attention {name}", partial(attend, q, k, v, m, plan), queries, dtype)
-        positions, at = _rows(card, 1, rows), (1, 1, rows, width)
-        yield Contract(f"gather_rows {name}", partial(gather_rows, angles, positions), at)
-        angle, x = _empty(card, at, ttnn.float32), _empty(card, heads, ttnn.float32)
-        yield Contract(f"rotate {name}", partial(numerics.rotate, x, angle, angle), heads)
-        new = _empty(card, (1, kv_heads, rows, width), dtype)
-        yield Contract(f"scatter {name}", partial(_scattered, new, positions, cache), tuple(cache.shape), dtype)
-        yield Contract(f"gather {name}", partial(gather_blocks, cache, table, sequences, blocks), keys, dtype)
-        masked = partial(causal_mask, positions, sequences, group, tokens, TILE * blocks, dtype)
+        inputs = Inputs(*(_rows(card, 1, rows) for _ in range(3)), _rows(card, *plan.decode_table))
+        product = IntegerProduct(
+            _empty(card, (1, 1, rows, qkv_width), ttnn.float32), _empty(card, (1, 1, rows, 1), ttnn.float32), (1.0,) * 3
+        )
+        split = partial(split_heads, product, scales, angles, inputs, caches, plan, sequences=sequences, tokens=tokens)
+        yield Contract(f"heads {name}", split, queries, dtype)
+        joined = partial(normalize_heads, q, product.sums, None, ttnn.float32, group=group, tokens=tokens)
+        yield Contract(f"joined heads {name}", joined, (1, 1, rows, plan.query_width))
+        for index in (0, 1):
+            gathered = partial(_gathered, caches, inputs.table, sequences, blocks, index)
+            yield Contract(f"gather {name}", gathered, keys, dtype)
+        masked = partial(causal_mask, inputs.positions, sequences, group, tokens, TILE * blocks, dtype)
         yield Contract(f"mask {name}", masked, mask, dtype)
+    hidden, picked = (_empty(card, (1, 1, rows, config.hidden_size), ttnn.float32) for rows in (64, DECODE_ROWS))
+    scattered = partial(_scattered, hidden, _rows(card, 1, 64), picked)
+    yield Contract("scatter", scattered, tuple(picked.shape))
+
+
+def _gathered(caches: Any, table: Any, sequences: int, blocks: int, index: int) -> Any:
+    return gather_blocks(caches, table, sequences, blocks)[index]
 
 
 def _scattered(new: Any, slots: Any, cache: Any) -> Any:

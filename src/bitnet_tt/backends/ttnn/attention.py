@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import ttnn
 
 from bitnet_tt.backends.ttnn import numerics
 from bitnet_tt.backends.ttnn.bitlinear import load_linears
 from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.heads import Angles, split_heads
 from bitnet_tt.backends.ttnn.inputs import Inputs
 from bitnet_tt.backends.ttnn.numerics import LAST
-from bitnet_tt.backends.ttnn.paging import gather_blocks, scatter_rows
+from bitnet_tt.backends.ttnn.paging import gather_blocks
 from bitnet_tt.backends.ttnn.plan import KEY_CHUNK, TILE, Plan, subblock_width
-from bitnet_tt.backends.ttnn.weights import row_vector
+from bitnet_tt.backends.ttnn.rows import IntegerProduct, Norm, Rows, normalize_heads
+from bitnet_tt.backends.ttnn.weights import padded_row
 from bitnet_tt.weights import LayerWeights
 
 
@@ -23,21 +26,19 @@ class Step:
     """What every layer of one step needs; made once a step.
 
     Attributes:
-        decode: Whether each row is a sequence of its own, beyond the sequences a padding row; else all are of one.
         sequences: How many.
+        tokens: Rows of each; those beyond are padding.
         blocks: Of the cache that attention reads of each.
         inputs: Where the rows go, and where the blocks are.
-        cos: float32 [1, 1, rows, head_dim].
-        signed_sin: Likewise.
+        angles: Of all positions.
         mask: [sequences, 1, R, 32 * blocks], 0 or -1e30; float32, or bfloat16 in `fast`.
     """
 
-    decode: bool
     sequences: int
+    tokens: int
     blocks: int
     inputs: Inputs
-    cos: ttnn.Tensor
-    signed_sin: ttnn.Tensor
+    angles: Angles
     mask: ttnn.Tensor
 
 
@@ -48,7 +49,10 @@ class Attention:
         self._card, self._plan = card, plan
         self._qkv = load_linears("qkv", (layer.q_proj, layer.k_proj, layer.v_proj), card, plan)
         self._out = load_linears("o", (layer.o_proj,), card, plan)
-        self._sub_norm = None if layer.attn_sub_norm is None else row_vector(card, layer.attn_sub_norm)
+        self._scales = padded_row(
+            card, np.repeat(self._qkv.scales, (plan.query_width, plan.key_width, plan.key_width)).astype(np.float32)
+        )
+        self._sub_norm = Norm.load(card, layer.attn_sub_norm, plan.config.rms_norm_eps)
         self._keys: ttnn.Tensor = None
         self._values: ttnn.Tensor = None
 
@@ -59,50 +63,31 @@ class Attention:
         dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
         self._keys, self._values = self._card.zeros(shape, dtype), self._card.zeros(shape, dtype)
 
-    def __call__(self, x: ttnn.Tensor, step: Step) -> ttnn.Tensor:
+    @property
+    def input_dtype(self) -> ttnn.DataType | None:
+        """See `BitLinear.input_dtype`."""
+        return self._qkv.input_dtype
+
+    def __call__(self, x: Rows, step: Step) -> IntegerProduct:
         """Attend.
 
         Args:
-            x: float32 [1, 1, rows, hidden], normed.
+            x: Rows [1, 1, rows, hidden], normed.
             step: Where the rows are and what they see.
 
         Returns:
-            float32 [1, 1, rows, hidden].
+            What is to be added to the residual stream, [1, 1, rows, hidden].
         """
         config, fast = self._plan.config, self._plan.precision == "fast"
-        rows = x.shape[2]
-        q, k, v = ttnn.experimental.nlp_create_qkv_heads(
-            self._qkv(x),
-            num_heads=config.num_attention_heads,
-            num_kv_heads=config.num_key_value_heads,
-            transpose_k_heads=False,
+        qkv = self._qkv(x)
+        sequences, tokens, caches = step.sequences, step.tokens, (self._keys, self._values)
+        q = split_heads(
+            qkv, self._scales, step.angles, step.inputs, caches, self._plan, sequences=sequences, tokens=tokens
         )
-        q, k = (numerics.rotate(heads, step.cos, step.signed_sin) for heads in (q, k))
-        if fast:
-            q, k, v = (ttnn.typecast(heads, ttnn.bfloat16) for heads in (q, k, v))
-        scatter_rows(k, step.inputs.slots, self._keys)
-        scatter_rows(v, step.inputs.slots, self._values)
-        sequences = step.sequences
-        if step.decode:
-            q = ttnn.permute(q, (2, 0, 1, 3))
-            q = ttnn.slice(q, [0, 0, 0, 0], [sequences, 1, config.num_attention_heads, config.head_dim])
-        # Query heads that share a key/value head become rows of one matrix, so that its keys are read once.
-        q = ttnn.reshape(q, [sequences, config.num_key_value_heads, step.mask.shape[2], config.head_dim])
-        keys, values = (
-            gather_blocks(cache, step.inputs.table, sequences, step.blocks) for cache in (self._keys, self._values)
-        )
+        keys, values = gather_blocks(caches, step.inputs.table, sequences, step.blocks)
         out = (_attend_fast if fast else _attend_exactly)(q, keys, values, step.mask, self._plan)
-        if step.decode:
-            out = ttnn.pad(out, [(0, rows - sequences), (0, 0), (0, 0), (0, 0)], 0.0)
-            out = ttnn.reshape(out, [1, 1, rows, self._plan.query_width])
-        else:
-            out = ttnn.reshape(out, [1, config.num_attention_heads, rows, config.head_dim])
-            out = ttnn.experimental.nlp_concat_heads(out)
-        if fast:
-            out = ttnn.typecast(out, ttnn.float32)
-        if self._sub_norm is not None:
-            out = numerics.rms_norm(out, self._sub_norm, config.rms_norm_eps)
-        return self._out(out)
+        group, dtype = config.queries_per_kv_head, self._out.input_dtype
+        return self._out(normalize_heads(out, qkv.sums, self._sub_norm, dtype, group=group, tokens=tokens))
 
 
 def _attend_fast(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:

@@ -2,69 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import ttnn
 
-from bitnet_tt.backends.ttnn import numerics
+from bitnet_tt.backends.ttnn import numerics, rows
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.plan import Grid, Plan, Product
-from bitnet_tt.backends.ttnn.weights import row_vector, ternary_tiles
+from bitnet_tt.backends.ttnn.rows import IntegerProduct, Norm, Quantized, Rows
+from bitnet_tt.backends.ttnn.weights import ternary_tiles
 from bitnet_tt.weights import TernaryMatrix
 
 
 class BitLinear:
     """Linears that read the same input, as one product [in, out of all].
 
-    Weights lie in DRAM as -1, 0, 1 in bfp4 tiles, their scales, which bfp4 would round, in a float32 row beside them.
+    Weights lie in DRAM as -1, 0, 1 in bfp4 tiles; their scales, which bfp4 would round, are applied to the product.
     """
+
+    input_dtype: ClassVar[ttnn.DataType | None] = None
+    """What `rows` is to make the input of."""
 
     def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
         self._name = name
         self._plan = plan
         self._weights = ternary_tiles(card, matrices)
-        scales = [
-            np.full(matrix.out_features, matrix.scale / np.float32(numerics.QUANTIZER_MAX)) for matrix in matrices
-        ]
-        self._scales = row_vector(card, np.concatenate(scales))
+        self.scales = tuple(float(matrix.scale / np.float32(numerics.QUANTIZER_MAX)) for matrix in matrices)
 
-    def __call__(self, x: ttnn.Tensor) -> ttnn.Tensor:
-        """Quantise, multiply, scale.
-
-        Args:
-            x: float32 [1, 1, rows, in].
-
-        Returns:
-            float32 [1, 1, rows, out].
-        """
-        quantized, largest = numerics.quantize(x)
+    def __call__(self, x: Rows) -> IntegerProduct:
+        """Multiply quantised rows, integers [1, 1, rows, in]."""
+        assert isinstance(x, Quantized)
         _, _, width, height = self._weights.shape
-        product = self._plan.linear(self._name, x.shape[2], width, height)
-        accumulator = multiply(quantized, self._weights, product, self._plan.grid, numerics.EXACT_INTEGERS)
-        return ttnn.mul(ttnn.mul(accumulator, largest), self._scales)
+        product = self._plan.linear(self._name, x.integers.shape[2], width, height)
+        sums = multiply(x.integers, self._weights, product, self._plan.grid, numerics.EXACT_INTEGERS)
+        return IntegerProduct(sums, x.largest, self.scales)
 
 
 class NormedLinears:
     """Linears each with an RMSNorm of its own before the quantiser (`use_rms_norm`), their outputs side by side."""
 
+    input_dtype: ClassVar[ttnn.DataType | None] = ttnn.float32
+
     def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
-        self._eps = plan.config.quantization.rms_norm_eps
+        eps = plan.config.quantization.rms_norm_eps
         self._parts = [
-            (row_vector(card, matrix.input_norm), BitLinear(name, [matrix], card, plan))
+            (Norm.load(card, matrix.input_norm, eps), BitLinear(name, [matrix], card, plan))
             for matrix in matrices
             if matrix.input_norm is not None
         ]
+        self.scales = (1.0,) * len(matrices)
 
-    def __call__(self, x: ttnn.Tensor) -> ttnn.Tensor:
-        """As `BitLinear`."""
-        outputs = [linear(numerics.rms_norm(x, gain, self._eps)) for gain, linear in self._parts]
-        return outputs[0] if len(outputs) == 1 else ttnn.concat(outputs, dim=-1)
+    def __call__(self, x: Rows) -> IntegerProduct:
+        """Norm, quantise and multiply rows float32 [1, 1, rows, in]."""
+        outputs = []
+        for norm, linear in self._parts:
+            product = linear(rows.normalize(x, norm, linear.input_dtype))
+            outputs.append(ttnn.mul(ttnn.mul(product.sums, product.largest), *product.scales))
+        return IntegerProduct(outputs[0] if len(outputs) == 1 else ttnn.concat(outputs, dim=-1), None, self.scales)
 
 
-def load_linears(
-    name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan
-) -> Callable[[ttnn.Tensor], ttnn.Tensor]:
+def load_linears(name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> BitLinear | NormedLinears:
     """Put linears that read the same input on the card.
 
     Args:

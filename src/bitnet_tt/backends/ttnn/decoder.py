@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import ttnn
 
-from bitnet_tt.backends.ttnn import numerics
+from bitnet_tt.backends.ttnn import rows
 from bitnet_tt.backends.ttnn.attention import Attention, Step
 from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.heads import Angles
 from bitnet_tt.backends.ttnn.inputs import Inputs
 from bitnet_tt.backends.ttnn.mlp import MLP
-from bitnet_tt.backends.ttnn.paging import causal_mask, gather_rows
+from bitnet_tt.backends.ttnn.paging import causal_mask
 from bitnet_tt.backends.ttnn.plan import TILE, Plan
-from bitnet_tt.backends.ttnn.weights import row_vector
-from bitnet_tt.reference.rope import rope_tables
+from bitnet_tt.backends.ttnn.rows import IntegerProduct, Norm
 from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32
 
 
@@ -23,20 +22,34 @@ from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32
 class Layer:
     """One layer on the card: its two halves and the norms before them."""
 
-    input_norm: ttnn.Tensor
+    input_norm: Norm | None
     attention: Attention
-    post_attention_norm: ttnn.Tensor
+    post_attention_norm: Norm | None
     mlp: MLP
 
     @classmethod
     def load(cls, layer: LayerWeights, card: Card, plan: Plan) -> Layer:
         """Put a layer's weights on the card."""
+        eps = plan.config.rms_norm_eps
         return cls(
-            row_vector(card, layer.input_layernorm),
+            Norm.load(card, layer.input_layernorm, eps),
             Attention(layer, card, plan),
-            row_vector(card, layer.post_attention_layernorm),
+            Norm.load(card, layer.post_attention_layernorm, eps),
             MLP(layer, card, plan),
         )
+
+    def __call__(
+        self, h: ttnn.Tensor, pending: IntegerProduct | None, step: Step
+    ) -> tuple[ttnn.Tensor, IntegerProduct]:
+        """Take the residual stream and what is still to be added to it, and return them."""
+        dtype = self.attention.input_dtype
+        if pending is None:
+            x = rows.normalize(h, self.input_norm, dtype)
+        else:
+            h, x = rows.add_and_normalize(h, pending, self.input_norm, dtype)
+        pending = self.attention(x, step)
+        h, x = rows.add_and_normalize(h, pending, self.post_attention_norm, self.mlp.input_dtype)
+        return h, self.mlp(x)
 
 
 class Decoder:
@@ -46,9 +59,7 @@ class Decoder:
         self._plan = plan
         self._embedding = card.rows(bfloat16_to_float32(weights.embed_tokens), ttnn.bfloat16)
         self._layers = [Layer.load(layer, card, plan) for layer in weights.layers]
-        cos, sin = rope_tables(plan.config, plan.context_length)
-        self._cos = card.rows(np.concatenate([cos, cos], axis=1), ttnn.float32)
-        self._signed_sin = card.rows(np.concatenate([-sin, sin], axis=1), ttnn.float32)
+        self._angles = Angles.load(card, plan)
 
     def allocate(self, num_blocks: int) -> None:
         """Make the cache anew."""
@@ -67,26 +78,24 @@ class Decoder:
         Returns:
             Hidden states, float32 [1, 1, rows, hidden].
         """
-        eps = self._plan.config.rms_norm_eps
         step = self._step(inputs, sequences, blocks, decode)
         # Few rows fit L1 beside the programs' own buffers; operations put their results where their input is.
         memory = ttnn.L1_MEMORY_CONFIG if decode else ttnn.DRAM_MEMORY_CONFIG
         embedded = ttnn.embedding(inputs.token_ids, self._embedding, layout=ttnn.TILE_LAYOUT)
         h = ttnn.reshape(ttnn.typecast(embedded, ttnn.float32, memory_config=memory), [1, *embedded.shape])
+        pending: IntegerProduct | None = None
         for layer in self._layers:
-            h = ttnn.add(h, layer.attention(numerics.rms_norm(h, layer.input_norm, eps), step))
-            h = ttnn.add(h, layer.mlp(numerics.rms_norm(h, layer.post_attention_norm, eps)))
-        return h
+            h, pending = layer(h, pending, step)
+        return h if pending is None else rows.add(h, pending)
 
     def _step(self, inputs: Inputs, sequences: int, blocks: int, decode: bool) -> Step:
         tokens = 1 if decode else inputs.positions.shape[1]
         return Step(
-            decode=decode,
             sequences=sequences,
+            tokens=tokens,
             blocks=blocks,
             inputs=inputs,
-            cos=gather_rows(self._cos, inputs.positions),
-            signed_sin=gather_rows(self._signed_sin, inputs.positions),
+            angles=self._angles,
             mask=causal_mask(
                 inputs.positions,
                 sequences,

@@ -13,8 +13,9 @@ from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.groups import SKIP
 from bitnet_tt.backends.ttnn.paging import scatter_rows
 from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, Plan
+from bitnet_tt.backends.ttnn.rows import Norm, normalize
 from bitnet_tt.backends.ttnn.top import read_top, top_logits
-from bitnet_tt.backends.ttnn.weights import head_tiles, row_vector
+from bitnet_tt.backends.ttnn.weights import head_tiles
 from bitnet_tt.weights import ModelWeights
 
 
@@ -23,7 +24,7 @@ class Head:
 
     def __init__(self, weights: ModelWeights, card: Card, plan: Plan) -> None:
         self._card, self._plan = card, plan
-        self._norm = row_vector(card, weights.norm)
+        self._norm = Norm.load(card, weights.norm, plan.config.rms_norm_eps)
         dtype = ttnn.bfloat16 if plan.precision == "exact" else ttnn.bfloat8_b
         self._weights = head_tiles(card, weights.lm_head, dtype)
         self._picked = card.zeros([1, 1, DECODE_ROWS, plan.config.hidden_size], ttnn.float32)
@@ -43,9 +44,7 @@ class Head:
             rows: Only the first so many rows are wanted.
             count: The greatest so many logits of each, see `Plan.top_count`; None for all.
         """
-        x = numerics.rms_norm(hidden, self._norm, self._plan.config.rms_norm_eps)
-        if self._plan.precision == "fast":
-            x = ttnn.typecast(x, ttnn.bfloat16)
+        x = normalize(hidden, self._norm, ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16)
         logits = multiply(x, self._weights, self._plan.head(), self._plan.grid, numerics.MOST_BITS)
         if count is not None:
             return top_logits(logits, rows, count, self._plan)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import ttnn
 
-from bitnet_tt.backends.ttnn import numerics
+from bitnet_tt.backends.ttnn import rows
 from bitnet_tt.backends.ttnn.bitlinear import load_linears
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.plan import Plan
-from bitnet_tt.backends.ttnn.weights import row_vector
+from bitnet_tt.backends.ttnn.rows import IntegerProduct, Norm, Rows
 from bitnet_tt.weights import LayerWeights
-
-_ACTIVATIONS = {
-    "relu2": [ttnn.UnaryWithParam(ttnn.UnaryOpType.RELU), ttnn.UnaryWithParam(ttnn.UnaryOpType.SQUARE)],
-    "silu": [],
-}
 
 
 class MLP:
@@ -24,18 +19,15 @@ class MLP:
         self._config = plan.config
         self._gate_up = load_linears("gate_up", (layer.gate_proj, layer.up_proj), card, plan)
         self._down = load_linears("down", (layer.down_proj,), card, plan)
-        self._sub_norm = None if layer.ffn_sub_norm is None else row_vector(card, layer.ffn_sub_norm)
+        self._sub_norm = Norm.load(card, layer.ffn_sub_norm, plan.config.rms_norm_eps)
 
-    def __call__(self, x: ttnn.Tensor) -> ttnn.Tensor:
-        """Float32 [1, 1, rows, hidden], normed, to the same shape."""
-        config, rows = self._config, x.shape[2]
-        both = self._gate_up(x)
-        width = config.intermediate_size
-        gate = ttnn.slice(both, [0, 0, 0, 0], [1, 1, rows, width])
-        up = ttnn.slice(both, [0, 0, 0, width], [1, 1, rows, 2 * width])
-        if config.hidden_act == "silu":
-            gate = ttnn.silu(gate)
-        out = ttnn.mul(gate, up, input_tensor_a_activations=_ACTIVATIONS[config.hidden_act])
-        if self._sub_norm is not None:
-            out = numerics.rms_norm(out, self._sub_norm, config.rms_norm_eps)
-        return self._down(out)
+    @property
+    def input_dtype(self) -> ttnn.DataType | None:
+        """See `BitLinear.input_dtype`."""
+        return self._gate_up.input_dtype
+
+    def __call__(self, x: Rows) -> IntegerProduct:
+        """From rows [1, 1, rows, hidden], normed, to what is to be added to the residual stream."""
+        gate_up = self._gate_up(x)
+        dtype = self._down.input_dtype
+        return self._down(rows.gate_and_normalize(gate_up, self._config.hidden_act, self._sub_norm, dtype))

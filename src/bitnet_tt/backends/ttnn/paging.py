@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import ttnn
 
-from bitnet_tt.backends.ttnn.launch import launch
+from bitnet_tt.backends.ttnn.launch import move
 from bitnet_tt.backends.ttnn.plan import TILE
 
 _MASKED = np.array([-1e30], np.float32)
@@ -25,7 +25,7 @@ def scatter_rows(source: ttnn.Tensor, slots: ttnn.Tensor, cache: ttnn.Tensor) ->
     """
     _, heads, rows, width = source.shape
     element = source.element_size()
-    launch(
+    move(
         "scatter_rows.cpp",
         tensors=[source, slots, cache],
         counts=[rows // TILE],
@@ -34,53 +34,34 @@ def scatter_rows(source: ttnn.Tensor, slots: ttnn.Tensor, cache: ttnn.Tensor) ->
     )
 
 
-def gather_blocks(cache: ttnn.Tensor, table: ttnn.Tensor, sequences: int, length: int) -> ttnn.Tensor:
-    """Copy blocks out of the cache.
+def gather_blocks(
+    caches: tuple[ttnn.Tensor, ttnn.Tensor], table: ttnn.Tensor, sequences: int, length: int
+) -> tuple[ttnn.Tensor, ttnn.Tensor]:
+    """Copy blocks out of the caches of keys and values.
 
     Args:
-        cache: [blocks, heads, 32, head_dim], tiled.
+        caches: [blocks, heads, 32, head_dim] each, tiled, of one dtype.
         table: uint32 [sequences or more, length or more], row-major: block numbers, each inside the cache.
         sequences: Rows of the table to take.
         length: Columns of the table to take.
 
     Returns:
-        [sequences, heads, 32 * length, head_dim], tiled, of the cache's dtype.
+        Keys and values [sequences, heads, 32 * length, head_dim], tiled, of the caches' dtype.
     """
-    _, heads, _, width = cache.shape
-    tile_bytes = TILE * TILE * cache.element_size()
-    target = ttnn.empty(
-        [sequences, heads, TILE * length, width], dtype=cache.dtype, layout=ttnn.TILE_LAYOUT, device=cache.device()
+    _, heads, _, width = caches[0].shape
+    tile_bytes = TILE * TILE * caches[0].element_size()
+    shape = [sequences, heads, TILE * length, width]
+    keys, values = (
+        ttnn.empty(shape, dtype=cache.dtype, layout=ttnn.TILE_LAYOUT, device=cache.device()) for cache in caches
     )
-    launch(
+    move(
         "gather_blocks.cpp",
-        tensors=[cache, table, target],
+        tensors=[*caches, table, keys, values],
         counts=[sequences, length, table.shape[1]],
         sizes=[heads, width // TILE, tile_bytes],
         buffers=[width // TILE * tile_bytes, table.shape[1] * table.element_size()],
     )
-    return target
-
-
-def gather_rows(table: ttnn.Tensor, positions: ttnn.Tensor) -> ttnn.Tensor:
-    """Look up a row for each position.
-
-    Args:
-        table: float32 [length, width], row-major.
-        positions: uint32 [1, rows], row-major, each below length; rows a multiple of 32.
-
-    Returns:
-        float32 [1, 1, rows, width], tiled.
-    """
-    rows, width = positions.shape[1], table.shape[1]
-    target = ttnn.empty([1, 1, rows, width], dtype=table.dtype, layout=ttnn.TILE_LAYOUT, device=table.device())
-    launch(
-        "gather_rows.cpp",
-        tensors=[table, positions, target],
-        counts=[rows // TILE],
-        sizes=[width // TILE, table.element_size()],
-        buffers=[TILE * TILE * table.element_size(), TILE * positions.element_size()],
-    )
-    return target
+    return keys, values
 
 
 def causal_mask(
@@ -104,7 +85,7 @@ def causal_mask(
     element = mask.element_size()
     bits = int(_MASKED.view(np.uint32)[0])
     tile_bytes = TILE * TILE * element
-    launch(
+    move(
         "causal_mask.cpp",
         tensors=[positions, mask],
         counts=[sequences, -(-rows // TILE), length // TILE, tokens, count],

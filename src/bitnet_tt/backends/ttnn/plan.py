@@ -254,19 +254,21 @@ class Plan:
         """DRAM that the weights take: ternary tiles, lm_head, embedding rows, gains, scales, angles, step inputs."""
         config = self.config
         products = list(self.layer_products(DECODE_ROWS))
-        vectors = [product.n for product in products] + [config.hidden_size // TILE] * 2
+        norms = [config.hidden_size] * 2
         if config.sub_norms:
-            vectors += [self.query_width // TILE, config.intermediate_size // TILE]
+            norms += [self.query_width, config.intermediate_size]
         layer = sum(self._stored(product.k * product.n, product.weight_tile_bytes) for product in products)
-        layer += sum(self._stored(tiles, TILE * TILE * FLOAT32) for tiles in vectors)
+        # The scales of q, k and v are as wide as they are.
+        layer += sum(self._row_bytes(width) for width in [*norms, products[0].n * TILE])
         head = self.head()
         table_rows, table_columns = self.decode_table
         return (
             config.num_hidden_layers * layer
             + self._stored(head.k * head.n, head.weight_tile_bytes)
             + self._stored(config.vocab_size, config.hidden_size * BFLOAT16)
-            # The final norm's gain, and the rows whose logits are wanted, see `Head`.
-            + 2 * self._stored(config.hidden_size // TILE, TILE * TILE * FLOAT32)
+            + self._row_bytes(config.hidden_size)
+            # The rows whose logits are wanted, see `Head`.
+            + self._stored(config.hidden_size // TILE, TILE * TILE * FLOAT32)
             # Cosines and sines of all positions; ids, positions and slots of a decode step, and its block table.
             + 2 * self._stored(self.context_length, config.head_dim * FLOAT32)
             + 3 * self._stored(1, DECODE_ROWS * UINT32)
@@ -277,6 +279,10 @@ class Plan:
         """DRAM of a cache of `num_blocks` blocks."""
         tiles = num_blocks * self.key_width // TILE
         return 2 * self.config.num_hidden_layers * self._stored(tiles, TILE * TILE * self.cache_bytes)
+
+    def _row_bytes(self, width: int) -> int:
+        """DRAM of a row of float32: one page, padded to whole tiles."""
+        return self._stored(1, -(-width // TILE**2) * TILE**2 * FLOAT32)
 
     def _stored(self, pages: int, page_bytes: int) -> int:
         """DRAM of a tensor of so many pages: the same in every bank, however few it has."""

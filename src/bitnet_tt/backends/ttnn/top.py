@@ -10,7 +10,7 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates
-from bitnet_tt.backends.ttnn.launch import launch
+from bitnet_tt.backends.ttnn.launch import move
 from bitnet_tt.backends.ttnn.plan import TILE, Plan
 
 _NO_TOKEN = 0xFFFFFFFF
@@ -36,7 +36,7 @@ def top_logits(logits: ttnn.Tensor, rows: int, count: int, plan: Plan) -> ttnn.T
     row_bytes = TILE * logits.element_size()
     batch = min(tiles, _READ_BYTES // (rows * row_bytes))
     page = rows * count * 2 * result.element_size()
-    launch(
+    move(
         "top_logits.cpp",
         tensors=[logits, result],
         counts=[rows, count, plan.config.vocab_size],

@@ -15,6 +15,7 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.ttnn.plan import TILE
 from bitnet_tt.weights import TernaryMatrix, bfloat16_to_float32
 
 _TERNARY = np.array([-1, 0, 1, 0], np.float32)
@@ -35,9 +36,11 @@ def head_tiles(card: Card, lm_head: NDArray[np.uint16], dtype: Any) -> ttnn.Tens
     return _cached(card, dtype, [lm_head], lambda: bfloat16_to_float32(lm_head).T)
 
 
-def row_vector(card: Card, values: NDArray[np.float32]) -> ttnn.Tensor:
-    """A vector as float32 [1, 1, 1, n], to be broadcast over rows."""
-    return card.tiles(values[None, None, None], ttnn.float32)
+def padded_row(card: Card, values: NDArray[np.float32]) -> ttnn.Tensor:
+    """A vector as float32 [1, n], row-major, with zeros up to a multiple of 1024, the elements of a tile."""
+    padded = np.zeros((1, -(-len(values) // TILE**2) * TILE**2), np.float32)
+    padded[0, : len(values)] = values
+    return card.rows(padded, ttnn.float32)
 
 
 def _transposed(matrix: TernaryMatrix) -> NDArray[np.float32]:
