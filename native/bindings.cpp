@@ -29,6 +29,7 @@ using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::
 using IntegerMatrix = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Output = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using IntegerOutput = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Output1 = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using IntegerOutput1 = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void require(bool condition, const char* message) {
@@ -146,11 +147,12 @@ struct PyDecoder {
 
     void forward_greatest(const Integers& token_ids, const Integers& starts, const Integers& positions,
                           const IntegerMatrix& block_tables, const Integers& logit_rows, const Integers& cut_counts,
-                          const Floats& cut_margins, const IntegerOutput& ids, const Output& logits,
-                          const IntegerOutput1& counts) {
+                          const Floats& cut_margins, const Floats& cut_temperatures, const IntegerOutput& ids,
+                          const Output& logits, const IntegerOutput1& counts, const Output1& rests) {
         const std::size_t rows = logit_rows.shape(0);
-        require(cut_counts.shape(0) == rows && cut_margins.shape(0) == rows && counts.shape(0) == rows,
-                "cuts or counts are not [rows]");
+        require(cut_counts.shape(0) == rows && cut_margins.shape(0) == rows && cut_temperatures.shape(0) == rows &&
+                    counts.shape(0) == rows && rests.shape(0) == rows,
+                "cuts, counts or rests are not [rows]");
         require(ids.shape(0) == rows && logits.shape(0) == rows && ids.shape(1) == Head::kMost &&
                     logits.shape(1) == Head::kMost,
                 "ids or logits are not [rows, most_candidates]");
@@ -158,11 +160,11 @@ struct PyDecoder {
         for (std::size_t row = 0; row < rows; ++row) {
             const std::int32_t count = cut_counts.data()[row];
             require(count >= 0 && static_cast<std::size_t>(count) <= Head::kMost, "a cut keeps too many");
-            cuts.push_back({static_cast<std::size_t>(count), cut_margins.data()[row]});
+            cuts.push_back({static_cast<std::size_t>(count), cut_margins.data()[row], cut_temperatures.data()[row]});
         }
         const Batch batch = make_batch(token_ids, starts, positions, block_tables, logit_rows);
         const nb::gil_scoped_release release;
-        decoder.forward_greatest(batch, cuts.data(), ids.data(), logits.data(), counts.data());
+        decoder.forward_greatest(batch, cuts.data(), {ids.data(), logits.data(), counts.data(), rests.data()});
     }
 
     void whole_row(std::size_t row, const Output& logits) {
@@ -322,8 +324,8 @@ NB_MODULE(_native, m) {
              "logits"_a.noconvert())
         .def("forward_greatest", &PyDecoder::forward_greatest, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert(),
-             "cut_counts"_a.noconvert(), "cut_margins"_a.noconvert(), "ids"_a.noconvert(), "logits"_a.noconvert(),
-             "counts"_a.noconvert())
+             "cut_counts"_a.noconvert(), "cut_margins"_a.noconvert(), "cut_temperatures"_a.noconvert(),
+             "ids"_a.noconvert(), "logits"_a.noconvert(), "counts"_a.noconvert(), "rests"_a.noconvert())
         .def("whole_row", &PyDecoder::whole_row, "row"_a, "logits"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
         .def("start_profile", [](PyDecoder& self) { self.decoder.profile().start(); })

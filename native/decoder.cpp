@@ -69,11 +69,10 @@ void Decoder::forward(const Batch& batch, float* logits) {
     profile_.close(batch.rows > 0 ? 2 * shape_.vocab * shape_.hidden : 0);
 }
 
-void Decoder::forward_greatest(const Batch& batch, const Cut* cuts, std::int32_t* ids, float* logits,
-                               std::int32_t* counts) {
+void Decoder::forward_greatest(const Batch& batch, const Cut* cuts, const Head::Passed& passed) {
     run_layers(batch);
     profile_.open(kHead, team_.size());
-    head_.greatest(cuts, ids, logits, counts);
+    head_.greatest(cuts, passed);
     profile_.close(head_.bytes_read());
 }
 

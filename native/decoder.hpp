@@ -32,7 +32,7 @@ class Decoder {
     void forward(const Batch& batch, float* logits);
 
     // As forward, but only the logits that pass the cuts; see Head::greatest.
-    void forward_greatest(const Batch& batch, const Cut* cuts, std::int32_t* ids, float* logits, std::int32_t* counts);
+    void forward_greatest(const Batch& batch, const Cut* cuts, const Head::Passed& passed);
 
     // The output head, with the rows of the last step.
     Head& head() { return head_; }

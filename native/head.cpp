@@ -13,12 +13,20 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // A bound that stays one when it is rounded to float32.
 float at_least(double bound) { return static_cast<float>(bound * 1.000001); }
 
+void raise(std::atomic<float>& value, float to) {
+    float known = value.load(std::memory_order_relaxed);
+    while (known < to && !value.compare_exchange_weak(known, to, std::memory_order_relaxed)) {
+    }
+}
+
 }  // namespace
 
 void Greatest::start(Cut cut) {
     cut_ = cut;
     best_ = -kInfinity;
     overflown_ = false;
+    rest_ = 0.0;
+    reference_ = -kInfinity;
     found_.clear();
     found_.reserve(Head::kMost + 1);
 }
@@ -31,7 +39,8 @@ float Greatest::threshold() const {
 }
 
 void Greatest::add(Found found) {
-    if (overflown_ || found.logit < threshold()) return;
+    if (overflown_) return;
+    if (found.logit < threshold()) return leave(found.logit);
     best_ = std::max(best_, found.logit);
     const auto before = [](const Found& a, const Found& b) { return a.before(b); };
     if (cut_.count > 0) {
@@ -45,11 +54,40 @@ void Greatest::add(Found found) {
         return;
     }
     found_.push_back(found);
-    if (found_.size() <= Head::kMost) return;
+    if (found_.size() > Head::kMost) keep_passing();
+}
+
+// Makes room by the threshold of now; too little, and the row is for whoever computes it whole.
+void Greatest::keep_passing() {
     const float least = threshold();
-    found_.erase(std::remove_if(found_.begin(), found_.end(), [&](const Found& f) { return f.logit < least; }),
-                 found_.end());
+    const auto passing =
+        std::partition(found_.begin(), found_.end(), [&](const Found& found) { return found.logit >= least; });
+    for (auto found = passing; found != found_.end(); ++found) leave(found->logit);
+    found_.erase(passing, found_.end());
     overflown_ = found_.size() > Head::kMost / 2;
+}
+
+void Greatest::leave(float bound) { leave(1.0, bound); }
+
+void Greatest::leave(double sum, float best) {
+    if (cut_.temperature <= 0.0f || best == -kInfinity) return;
+    const double reference = static_cast<double>(best), temperature = static_cast<double>(cut_.temperature);
+    if (reference > reference_) {
+        rest_ *= std::exp((reference_ - reference) / temperature);
+        reference_ = reference;
+    }
+    rest_ += sum * std::exp((reference - reference_) / temperature);
+}
+
+void Greatest::merge(const Greatest& other) {
+    for (const Found& found : other.found_) add(found);
+    overflown_ = overflown_ || other.overflown_;
+    leave(other.rest_, static_cast<float>(other.reference_));
+}
+
+double Greatest::rest() {
+    if (cut_.count == 0) keep_passing();
+    return rest_ > 0.0 ? rest_ * std::exp((reference_ - static_cast<double>(best_)) / cut_.temperature) : 0.0;
 }
 
 Head::Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work, Profile& profile)
@@ -101,7 +139,7 @@ void Head::logits(std::size_t first, std::size_t count, float* out) {
     share_out(Task::logits, shape_.vocab, 4, 2 * shape_.vocab * shape_.hidden * (count + 15) / 16);
 }
 
-void Head::greatest(const Cut* cuts, std::int32_t* ids, float* logits, std::int32_t* counts) {
+void Head::greatest(const Cut* cuts, const Passed& passed) {
     if (!screened_) {
         screen_ = Screen(shape_.vocab, shape_.hidden);
         share_out(Task::pack, screen_.blocks(), 1, 2 * shape_.vocab * shape_.hidden);
@@ -113,6 +151,8 @@ void Head::greatest(const Cut* cuts, std::int32_t* ids, float* logits, std::int3
         quantize_row(row);
         sure = sure && std::isfinite(queries_[row].norm) && std::isfinite(queries_[row].unit);
         thresholds_[row].value.store(-kInfinity);
+        thresholds_[row].best.store(-kInfinity);
+        queries_[row].inverse_temperature = cuts[row].temperature > 0.0f ? 1.0f / cuts[row].temperature : 0.0f;
         for (Worker& worker : workers_) worker.rows[row].start(cuts[row]);
     }
     for (Worker& worker : workers_) {
@@ -120,11 +160,11 @@ void Head::greatest(const Cut* cuts, std::int32_t* ids, float* logits, std::int3
         worker.queries = queries_;
     }
     if (!sure) {
-        std::fill_n(counts, rows_, -1);
+        std::fill_n(passed.counts, rows_, -1);
         return;
     }
     share_out(Task::screen, screen_.blocks(), 1, Screen::bytes(shape_.vocab, shape_.hidden) * (rows_ + 7) / 8);
-    for (std::size_t row = 0; row < rows_; ++row) collect(row, ids + row * kMost, logits + row * kMost, counts + row);
+    for (std::size_t row = 0; row < rows_; ++row) collect(row, passed);
 }
 
 void Head::grow_rows() {
@@ -138,6 +178,7 @@ void Head::grow_rows() {
         worker.rows.resize(rows_);
         worker.upper.grow(rows_ * 4 * Screen::kBlockRows);
         worker.possible = std::make_unique<bool[]>(rows_);
+        worker.rest.grow(rows_);
         worker.queries.resize(rows_);
     }
     row_capacity_ = rows_;
@@ -159,71 +200,83 @@ void Head::quantize_row(std::size_t row) {
     // A row's sum rounds once for each element of its lane and a few times more, by 2^-24 of |w| * |x| at most; so do
     // estimates and bounds, by less than 64 times that.
     const double norm = std::sqrt(squares), sums = (static_cast<double>(hidden) / 16 + 72) * 0x1p-24;
-    queries_[row] = {static_cast<float>(unit), at_least(norm), at_least(std::sqrt(rest_squares) + sums * norm),
+    queries_[row] = {static_cast<float>(unit),
+                     at_least(norm),
+                     at_least(std::sqrt(rest_squares) + sums * norm),
+                     -kInfinity,
+                     0.0f,
                      -kInfinity};
 }
 
 void Head::screen_block(Worker& worker, std::size_t index) {
     const ScreenBlock block = screen_.block(index);
-    for (std::size_t row = 0; row < rows_; ++row)
+    for (std::size_t row = 0; row < rows_; ++row) {
+        worker.queries[row].best = thresholds_[row].best.load(std::memory_order_relaxed);
         worker.queries[row].threshold = thresholds_[row].value.load(std::memory_order_relaxed);
+    }
     const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(), rows_};
     float* upper = worker.upper.data();
     worker.bytes_read +=
-        4 * block.rows * sizeof(ScreenRow) +
-        kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(), upper, worker.possible.get());
-    for (std::size_t row = 0; row < rows_; ++row)
-        if (worker.possible[row]) rescore(worker, row, index, upper + row * 4 * Screen::kBlockRows);
+        4 * block.rows * sizeof(ScreenRow) + kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(),
+                                                                    upper, worker.possible.get(), worker.rest.data());
+    for (std::size_t row = 0; row < rows_; ++row) {
+        if (worker.possible[row]) {
+            rescore(worker, row, index, upper + row * 4 * Screen::kBlockRows);
+        } else {
+            worker.rows[row].leave(worker.rest[row], worker.queries[row].best);
+        }
+    }
 }
 
 // Computes the logits of a block whose bound reaches the threshold, which they raise.
 void Head::rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper) {
     constexpr std::size_t kTogether = 4;
     Greatest& greatest = worker.rows[row];
-    std::atomic<float>& shared = thresholds_[row].value;
-    float threshold = worker.queries[row].threshold;
+    float threshold = worker.queries[row].threshold, best = worker.queries[row].best;
     std::int32_t ids[kTogether];
     std::size_t count = 0;
     const auto flush = [&] {
         float logits[kTogether];
         kernels_.logits_of(model_.head, shape_.hidden, ids, count, normed_.data() + row * shape_.hidden, logits);
-        for (std::size_t i = 0; i < count; ++i) greatest.add({logits[i], ids[i]});
+        for (std::size_t i = 0; i < count; ++i) {
+            greatest.add({logits[i], ids[i]});
+            best = std::max(best, logits[i]);
+        }
         worker.bytes_read += count * 2 * shape_.hidden;
         count = 0;
         threshold = std::max(threshold, greatest.threshold());
     };
     for (std::size_t lane = 0; lane < 4 * Screen::kBlockRows; ++lane) {
         const std::int32_t id = screen_.id(block, lane / Screen::kBlockRows, lane % Screen::kBlockRows);
-        if (id < 0 || upper[lane] < threshold) continue;
-        ids[count++] = id;
-        if (count == kTogether) flush();
+        if (id < 0) continue;
+        if (upper[lane] < threshold) {
+            greatest.leave(upper[lane]);
+        } else {
+            ids[count++] = id;
+            if (count == kTogether) flush();
+        }
     }
     if (count > 0) flush();
-    float known = shared.load(std::memory_order_relaxed);
-    while (known < threshold && !shared.compare_exchange_weak(known, threshold, std::memory_order_relaxed)) {
-    }
+    raise(thresholds_[row].best, best);
+    raise(thresholds_[row].value, threshold);
 }
 
 // What passes the cut of all that the threads found.
-void Head::collect(std::size_t row, std::int32_t* ids, float* logits, std::int32_t* count) {
+void Head::collect(std::size_t row, const Passed& passed) {
     Greatest& all = workers_[0].rows[row];
-    for (std::size_t i = 1; i < workers_.size(); ++i)
-        for (const Found& found : workers_[i].rows[row].found()) all.add(found);
-    bool whole = false;
-    for (Worker& worker : workers_) whole = whole || worker.rows[row].overflown();
-    if (whole) {
-        *count = -1;
-        return;
-    }
+    for (std::size_t i = 1; i < workers_.size(); ++i) all.merge(workers_[i].rows[row]);
+    passed.rests[row] = at_least(all.rest());
+    passed.counts[row] = -1;
+    if (all.overflown()) return;
     const float least = all.threshold();
     passed_.clear();
     for (const Found& found : all.found())
         if (found.logit >= least) passed_.push_back(found);
     std::sort(passed_.begin(), passed_.end(), [](const Found& a, const Found& b) { return a.id < b.id; });
-    *count = static_cast<std::int32_t>(passed_.size());
+    passed.counts[row] = static_cast<std::int32_t>(passed_.size());
     for (std::size_t i = 0; i < passed_.size(); ++i) {
-        ids[i] = passed_[i].id;
-        logits[i] = passed_[i].logit;
+        passed.ids[row * kMost + i] = passed_[i].id;
+        passed.logits[row * kMost + i] = passed_[i].logit;
     }
 }
 

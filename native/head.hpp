@@ -22,6 +22,7 @@ namespace bitnet {
 struct Cut {
     std::size_t count;  // 0 for all
     float margin;       // infinite for all
+    float temperature;  // above 0 if the rest is to be summed up
 };
 
 struct Found {
@@ -31,28 +32,38 @@ struct Found {
     bool before(const Found& other) const { return logit != other.logit ? logit > other.logit : id < other.id; }
 };
 
-// Collects logits that pass a cut, as far as is known by then.
+// Collects logits that pass a cut, as far as is known by then, and sums up the rest.
 class Greatest {
   public:
     void start(Cut cut);
     void add(Found found);
+    // Counts a logit that is at most so great among those that do not pass.
+    void leave(float bound);
+    // Counts a sum of exp((logit - best) / temperature) among them.
+    void leave(double sum, float best);
+    void merge(const Greatest& other);
     // Logits below it do not pass.
     float threshold() const;
     // More pass than are kept.
     bool overflown() const { return overflown_; }
     const std::vector<Found>& found() const { return found_; }
+    // At most the sum of exp((logit - greatest) / temperature) over all that were left.
+    double rest();
 
   private:
+    void keep_passing();
+
     Cut cut_{};
     float best_ = 0.0f;
     bool overflown_ = false;
-    std::vector<Found> found_;  // with a count a heap, the last of them first
+    std::vector<Found> found_;             // with a count a heap, the last of them first
+    double rest_ = 0.0, reference_ = 0.0;  // the sum of exp((logit - reference) / temperature)
 };
 
 class Head {
   public:
     // Most logits of a row that are kept; a row of which more pass its cut is computed as a whole.
-    static constexpr std::size_t kMost = 1024;
+    static constexpr std::size_t kMost = 4096;
 
     Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work, Profile& profile);
 
@@ -64,9 +75,15 @@ class Head {
     // Logits [count, vocab] of rows from `first` on.
     void logits(std::size_t first, std::size_t count, float* out);
 
-    // Ids, rising, and logits of what passes the cuts, [rows, kMost]; `counts` is how many, -1 where it takes the whole
-    // row to know. Throws DeviceError if there is no memory for the screen, which the first call makes.
-    void greatest(const Cut* cuts, std::int32_t* ids, float* logits, std::int32_t* counts);
+    // What passes the cuts.
+    struct Passed {
+        std::int32_t* ids;     // [rows, kMost], rising
+        float* logits;         // [rows, kMost]
+        std::int32_t* counts;  // [rows]: how many, -1 where it takes the whole row to know
+        float* rests;          // [rows]: at least the sum of exp((logit - greatest) / temperature) over all others
+    };
+    // Throws DeviceError if there is no memory for the screen, which the first call makes.
+    void greatest(const Cut* cuts, const Passed& passed);
 
     // Bytes of weights that `greatest` has read for the last step.
     std::size_t bytes_read() const;
@@ -77,11 +94,12 @@ class Head {
         std::vector<Greatest> rows;
         Buffer<float> upper;
         std::unique_ptr<bool[]> possible;
+        Buffer<float> rest;
         std::vector<ScreenQuery> queries;
         std::size_t bytes_read = 0;
     };
     struct alignas(64) Threshold {
-        std::atomic<float> value;
+        std::atomic<float> value, best;
     };
 
     // What the threads do.
@@ -94,7 +112,7 @@ class Head {
     void screen_block(Worker& worker, std::size_t block);
     void rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper);
     void grow_rows();
-    void collect(std::size_t row, std::int32_t* ids, float* logits, std::int32_t* count);
+    void collect(std::size_t row, const Passed& passed);
 
     const Model& model_;
     const Shape& shape_ = model_.shape;

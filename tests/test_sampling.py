@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,11 +122,30 @@ def test_what_a_cut_lets_pass_is_enough(
     assert picks(Candidates(logits)) == picks(passing(logits, cut(config)))
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.6, 1.0, 2.0]), st.sampled_from([0.5, 0.9, 0.999, 1 - 1e-9]))
+def test_a_nucleus_is_found_without_the_improbable_tokens(seed: int, temperature: float, top_p: float) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, rng.choice([1, 4, 10]), 4000).astype(np.float32)
+    config = GenerationConfig(temperature=temperature, top_p=top_p)
+    part = passing(logits, cut(config))
+    row = replace(part, rest=part.rest * 2, whole=lambda: logits)
+    for draw_seed in range(4):
+        picks = [sample(each, config, [], RandomStream(draw_seed)) for each in (Candidates(logits), row)]
+        assert picks[0] == picks[1]
+
+
+def test_a_nucleus_that_ends_clearly_takes_no_whole_row() -> None:
+    row = Candidates(np.array([3.0, 2.0, 1.0], np.float32), np.array([4, 7, 9]), rest=1e-3)
+    config = GenerationConfig(temperature=1.0, top_p=0.8)
+    assert {sample(row, config, [], RandomStream(seed)) for seed in range(20)} == {4, 7}
+
+
 def test_a_cut_is_no_wider_than_it_need_be() -> None:
     assert cut(GenerationConfig()) == Cut(count=1)
     assert cut(GenerationConfig(temperature=1.0, top_k=40, top_p=0.9)) == Cut(count=40)
     assert cut(GenerationConfig(temperature=1.0, min_p=0.1)).margin == pytest.approx(-math.log(0.1), abs=0.02)
-    for needs_all in ({"repetition_penalty": 1.1}, {"logprobs": 3}, {"temperature": 1.0, "top_p": 0.9}):
+    assert cut(GenerationConfig(temperature=0.6, top_p=0.9)) == Cut(margin=9.6, temperature=0.6)
+    for needs_all in ({"repetition_penalty": 1.1}, {"logprobs": 3}, {"temperature": 1.0}):
         assert cut(GenerationConfig.from_options(needs_all)).whole
 
 

@@ -78,6 +78,9 @@ struct ScreenQuery {
     float norm;       // |x|, at least
     float rounding;   // |x - unit * its quantised values| and what float32 sums add to it, at least
     float threshold;  // logits below it are of no interest
+    // For the sum of exp((logit - best) * inverse_temperature) over those of no interest; 0 if it is not wanted.
+    float inverse_temperature;
+    float best;
 };
 
 struct Kernels {
@@ -111,10 +114,11 @@ struct Kernels {
     // 4 * in bytes.
     void (*screen_pack)(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes,
                         std::uint8_t* const (&planes)[3], ScreenRow (&rows)[4]);
-    // For each token: whether any logit of the block may reach its threshold, and if so what each is at most, [4][16]
-    // floats a token in `upper`. Returns the bytes of planes it has read.
+    // For each token: whether any logit of the block may reach its threshold. If so, what each is at most, [4][16]
+    // floats a token in `upper`; if not, what their sum of exponentials is at most, in `rest`. Returns the bytes of
+    // planes it has read.
     std::size_t (*screen_bounds)(const ScreenBlock& block, std::size_t in, const Activations& x,
-                                 const ScreenQuery* queries, float* upper, bool* possible);
+                                 const ScreenQuery* queries, float* upper, bool* possible, float* rest);
     // Multiplies int8 as fast as the instruction set can; returns how many products that were. For measuring.
     std::size_t (*multiply_int8)(std::size_t rounds);
 };

@@ -86,48 +86,52 @@ inline Vec16 upper_bounds(const ScreenBlock& block, std::size_t i, const std::in
     return add(estimate, add(rounding, broadcast(kScreenTiny)));
 }
 
+// What exponentials of a block's logits, none of interest, sum up to at most.
+inline float screened_out(const Vec16 (&bounds)[4], const ScreenQuery& query) {
+    if (query.inverse_temperature == 0.0f) return 0.0f;
+    Vec16 total = zero();
+    for (const Vec16& bound : bounds)
+        total = add(exponential(mul(sub(bound, broadcast(query.best)), broadcast(query.inverse_temperature))), total);
+    return kScreenExcess * sum(total);
+}
+
 std::size_t screen_bounds(const ScreenBlock& block, std::size_t in, const Activations& x, const ScreenQuery* queries,
-                          float* upper, bool* possible) {
+                          float* upper, bool* possible, float* rest) {
     CodeSums high = {}, low = {};
     const std::size_t plane = block.rows * in;
     std::size_t planes_read = 2;
     for_each_block(0, block.rows, x.tokens, [&](std::size_t, std::size_t rows, std::size_t token, std::size_t tokens) {
         const std::int8_t* values = x.values + token * x.stride;
+        // Whether the bounds of a token, by `codes * multiple - offset` in units of `step`, reach its threshold.
+        const auto judge = [&](std::size_t t, std::int32_t multiple, std::int32_t offset, float step,
+                               const float* errors) BITNET_INLINE {
+            const ScreenQuery& query = queries[token + t];
+            Vec16 bounds[4], most = broadcast(-__builtin_inff());
+            for (std::size_t i = 0; i < 4; ++i) {
+                std::int32_t sums[kBlockRows];
+                for (std::size_t r = 0; r < kBlockRows; ++r) {
+                    high[t][i][r] = 4 * high[t][i][r] + low[t][i][r];
+                    sums[r] = multiple * high[t][i][r];
+                }
+                bounds[i] = upper_bounds(block, i, sums, offset * x.sums[token + t], step * query.unit, errors, query);
+                store(upper + ((token + t) * 4 + i) * kBlockRows, bounds[i]);
+                most = max(bounds[i], most);
+            }
+            possible[token + t] = largest(most) >= query.threshold;
+            if (!possible[token + t]) rest[token + t] = screened_out(bounds, query);
+            return possible[token + t];
+        };
         dot_block(block.planes, in, rows, values, x.stride, tokens, &high[0][0][0]);
         dot_block(block.planes + plane, in, rows, values, x.stride, tokens, &low[0][0][0]);
         bool any = false;
-        for (std::size_t t = 0; t < tokens; ++t) {
-            const ScreenQuery& query = queries[token + t];
-            Vec16 most = broadcast(-__builtin_inff());
-            for (std::size_t i = 0; i < 4; ++i) {
-                // w ~ (4 * code4 - 30) * step
-                for (std::size_t r = 0; r < kBlockRows; ++r) high[t][i][r] = 4 * high[t][i][r] + low[t][i][r];
-                std::int32_t sums[kBlockRows];
-                for (std::size_t r = 0; r < kBlockRows; ++r) sums[r] = 4 * high[t][i][r];
-                most = max(upper_bounds(block, i, sums, 30 * x.sums[token + t], query.unit, block.coarse_errors, query),
-                           most);
-            }
-            possible[token + t] = largest(most) >= query.threshold;
-            any = any || possible[token + t];
-        }
+        // w ~ (4 * code of 4 bits - 30) * step
+        for (std::size_t t = 0; t < tokens; ++t) any = judge(t, 4, 30, 1.0f, block.coarse_errors) || any;
         if (!any) return;
         planes_read = 3;
         dot_block(block.planes + 2 * plane, in, rows, values, x.stride, tokens, &low[0][0][0]);
-        for (std::size_t t = 0; t < tokens; ++t) {
-            if (!possible[token + t]) continue;
-            const ScreenQuery& query = queries[token + t];
-            Vec16 most = broadcast(-__builtin_inff());
-            for (std::size_t i = 0; i < 4; ++i) {
-                // w ~ (2 * code6 - 63) * step / 2
-                std::int32_t sums[kBlockRows];
-                for (std::size_t r = 0; r < kBlockRows; ++r) sums[r] = 2 * (4 * high[t][i][r] + low[t][i][r]);
-                const Vec16 bounds =
-                    upper_bounds(block, i, sums, 63 * x.sums[token + t], 0.5f * query.unit, block.errors, query);
-                store(upper + ((token + t) * 4 + i) * kBlockRows, bounds);
-                most = max(bounds, most);
-            }
-            possible[token + t] = largest(most) >= query.threshold;
-        }
+        // w ~ (2 * code of 6 bits - 63) * step / 2
+        for (std::size_t t = 0; t < tokens; ++t)
+            if (possible[token + t]) judge(t, 2, 63, 0.5f, block.errors);
     });
     return planes_read * plane;
 }

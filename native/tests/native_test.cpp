@@ -228,13 +228,19 @@ void test_screen(std::size_t vocab, std::size_t in) {
                 rest += r * r;
             }
             queries.push_back({1.0f / rows.scales[t], static_cast<float>(std::sqrt(norm) * 1.0001),
-                               static_cast<float>(std::sqrt(rest) * 1.0001 + 1e-5 * std::sqrt(norm)), -1e30f});
+                               static_cast<float>(std::sqrt(rest) * 1.0001 + 1e-5 * std::sqrt(norm)), -1e30f, 0.0f,
+                               0.0f});
         }
         std::size_t seen = 0;
         for (std::size_t block = 0; block < screen.blocks(); ++block) {
             expect(screen.pack(*kernels, table.data() + 1, block), what + " is finite");
             bool possible[kRows];
-            kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), upper.data(), possible);
+            float rest[kRows];
+            const auto bound = [&] {
+                kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), upper.data(), possible,
+                                       rest);
+            };
+            bound();
             for (std::size_t t = 0; t < kRows; ++t)
                 for (std::size_t i = 0; i < kLogits; ++i) {
                     const std::int32_t id = screen.id(block, i / Screen::kBlockRows, i % Screen::kBlockRows);
@@ -246,7 +252,7 @@ void test_screen(std::size_t vocab, std::size_t in) {
                     expect(possible[t] && excess >= 0.0f && excess < most, what + ": a bound");
                 }
             for (ScreenQuery& query : queries) query.threshold = 1e30f;
-            kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), upper.data(), possible);
+            bound();
             for (bool one : possible) expect(!one, what + ": nothing reaches the threshold");
             for (ScreenQuery& query : queries) query.threshold = -1e30f;
         }
@@ -262,15 +268,15 @@ void test_greatest(bool llama) {
     const std::int32_t ids[] = {5, 17, 3}, starts[] = {0, 1, 3}, positions[] = {0, 0}, blocks[] = {0, 1},
                        rows[] = {0, 2};
     const Batch batch{ids, 3, starts, positions, 2, blocks, 1, rows, 2};
-    const Cut cuts[] = {{3, std::numeric_limits<float>::infinity()}, {0, 2.0f}};
+    const Cut cuts[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
     for (const Kernels* kernels : available_kernels())
         for (std::size_t threads : {1, 2, 3}) {
             Decoder decoder(model, *kernels, threads, 0);
             decoder.allocate(2, 8);
-            std::vector<float> whole(2 * vocab), found(2 * Head::kMost), again(2 * vocab);
+            std::vector<float> whole(2 * vocab), found(2 * Head::kMost), again(2 * vocab), rests(2);
             std::vector<std::int32_t> found_ids(2 * Head::kMost), counts(2);
             decoder.forward(batch, whole.data());
-            decoder.forward_greatest(batch, cuts, found_ids.data(), found.data(), counts.data());
+            decoder.forward_greatest(batch, cuts, {found_ids.data(), found.data(), counts.data(), rests.data()});
             const std::string what = std::string(kernels->name) + " greatest";
             for (std::size_t row = 0; row < 2; ++row) {
                 std::vector<float> sorted(whole.begin() + row * vocab, whole.begin() + (row + 1) * vocab);
@@ -283,6 +289,11 @@ void test_greatest(bool llama) {
                 expect(std::vector<std::int32_t>(first, first + counts[row]) == expected, what + " ids");
                 for (std::int32_t i = 0; i < counts[row]; ++i)
                     expect(found[row * Head::kMost + i] == whole[row * vocab + first[i]], what + " logits");
+                double rest = 0.0;
+                for (std::size_t id = 0; id < vocab; ++id)
+                    if (whole[row * vocab + id] < least)
+                        rest += std::exp((double{whole[row * vocab + id]} - double{sorted[0]}) / 0.5);
+                if (row == 1) expect(rests[row] >= rest && rests[row] < 100.0 * rest, what + " rest");
                 decoder.head().logits(row, 1, again.data() + row * vocab);
             }
             expect(identical(again, whole), what + ": whole rows afterwards");

@@ -21,6 +21,12 @@ _ONE = 1 << 44
 _EXP_COEFFICIENTS = [1 / math.factorial(n) for n in range(12, -1, -1)]
 """Taylor series, highest power first; its error for |x| <= ln(2) / 2 is under 2e-16."""
 _NUCLEUS_GUESS = 1024
+_NUCLEUS_MARGIN = 16.0
+"""Tokens exp(-16) as probable as the best are not looked at to find a nucleus, unless it takes them to be sure."""
+_COLD = 1e-3
+"""At temperatures below it a row is looked at as a whole."""
+_ROUNDED_UP = 1 << 18
+"""More than rounding adds to the weights of all tokens together."""
 _MARGIN_SLACK = 0.01
 """More than float32 rounding adds to the distance of a logit that min-p keeps."""
 
@@ -57,9 +63,11 @@ def cut(config: GenerationConfig) -> Cut:
         return Cut()
     if config.temperature == 0:
         return Cut(count=1)
-    # Top-p compares with the sum over all tokens that top-k leaves, so without top-k no cut is safe.
     if config.top_k == 0 and config.top_p < 1:
-        return Cut()
+        # Top-p compares with the sum over all tokens; a bound of what the improbable ones add to it does, see `sample`.
+        if config.temperature < _COLD:
+            return Cut()
+        return Cut(margin=_NUCLEUS_MARGIN * config.temperature, temperature=config.temperature)
     least = config.min_p - 1.5 / _ONE  # weights are rounded, and so is the least of them
     margin = -config.temperature * math.log(least) + _MARGIN_SLACK if least > 0 else math.inf
     return Cut(count=config.top_k or None, margin=margin)
@@ -79,16 +87,21 @@ def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], st
     Returns:
         A token id. Of equal logits, the lowest id wins or comes first.
     """
-    logits = row.logits
+    logits, token_ids, rest = row.logits, row.token_ids, row.rest
     if config.repetition_penalty != 1.0:
         logits = penalize_repetition(logits, config.repetition_penalty, history)
     if config.temperature == 0:
         index = int(np.argmax(logits))
     else:
-        kept, weights = candidates(logits, config)
+        choice = candidates(logits, config, rest)
+        if choice is None:
+            assert row.whole is not None
+            token_ids, choice = None, candidates(row.whole(), config)
+        assert choice is not None
+        kept, weights = choice
         cumulative = np.cumsum(weights)
         index = int(kept[np.searchsorted(cumulative, stream.below(int(cumulative[-1])), side="right")])
-    return index if row.token_ids is None else int(row.token_ids[index])
+    return index if token_ids is None else int(token_ids[index])
 
 
 def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Sequence[int]) -> NDArray[np.float32]:
@@ -100,16 +113,26 @@ def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Se
     return penalized
 
 
-def candidates(logits: NDArray[np.float32], config: GenerationConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def candidates(
+    logits: NDArray[np.float32], config: GenerationConfig, rest: float = 0.0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """What temperature, top-k, top-p and min-p leave, and its weights.
 
+    Args:
+        logits: float32 [n], the greatest among them.
+        config: The request's settings.
+        rest: See `Candidates.rest`.
+
     Returns:
-        Indices into `logits` and integer weights, int64 [kept] each, by falling weight when top-k or top-p cut.
+        Indices into `logits` and integer weights, int64 [kept] each, by falling weight when top-k or top-p cut. None if
+        that depends on logits that are not here.
     """
     indices = np.arange(len(logits)) if config.top_k == 0 else most_probable(logits, config.top_k)
     weights = _weights(logits[indices], config.temperature)
     if config.top_p < 1:
-        kept = _nucleus(weights, config.top_p)
+        kept = _nucleus(weights, config.top_p, rest)
+        if kept is None:
+            return None
         indices, weights = indices[kept], weights[kept]
     if config.min_p > 0:
         probable = weights >= int(config.min_p * int(weights.max()))
@@ -140,15 +163,25 @@ def log_probabilities(logits: NDArray[np.float32], token_id: int, top: int) -> T
     )
 
 
-def _nucleus(weights: NDArray[np.int64], top_p: float) -> NDArray[np.int64]:
-    """Indices of the greatest weights that reach the share top_p of all, the one that crosses it included."""
-    target = top_p * int(weights.sum())
+def _nucleus(weights: NDArray[np.int64], top_p: float, rest: float) -> NDArray[np.int64] | None:
+    """Indices of the greatest weights that reach the share top_p of all, the one that crosses it included.
+
+    `rest` is what weights that are not here may add to the sum, in units of the greatest. None if that matters.
+    """
+    if rest > 1:
+        return None
+    total = int(weights.sum())
+    unknown = math.ceil(rest * _ONE * 1.001) + _ROUNDED_UP if rest > 0 else 0
+    low, high = top_p * total, top_p * (total + unknown)
     for count in (_NUCLEUS_GUESS, len(weights)):
         order = most_probable(weights, count)
         cumulative = np.cumsum(weights[order])
-        if cumulative[-1] >= target:
+        if cumulative[-1] >= high:
             break
-    return order[: int(np.searchsorted(cumulative, target, side="left")) + 1]
+    first, last = np.searchsorted(cumulative, (low, high), side="left")
+    if unknown and (first != last or last == len(order) or weights[order[last]] == weights.min()):
+        return None
+    return order[: int(first) + 1]
 
 
 def _weights(logits: NDArray[np.float32], temperature: float) -> NDArray[np.int64]:

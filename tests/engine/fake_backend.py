@@ -26,7 +26,11 @@ def passing(logits: NDArray[np.float32], cut: Cut) -> Candidates:
         return Candidates(logits)
     order = np.argsort(-logits, kind="stable")[: cut.count]
     token_ids = np.sort(order[logits[order] >= logits.max() - cut.margin])
-    return Candidates(logits[token_ids], token_ids)
+    rest = 0.0
+    if cut.temperature > 0:
+        others = np.delete(logits, token_ids).astype(np.float64)
+        rest = float(np.exp((others - logits.max()) / cut.temperature).sum())
+    return Candidates(logits[token_ids], token_ids, rest, lambda: logits)
 
 
 class FakeBackend:

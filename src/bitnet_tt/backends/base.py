@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,10 +41,12 @@ class Cut:
     Attributes:
         count: Only the greatest so many, at least 1; of equal logits the lowest token ids. None for all.
         margin: Only those at most this much below the greatest.
+        temperature: If above 0, what the others sum up to at this temperature is of interest, see `Candidates.rest`.
     """
 
     count: int | None = None
     margin: float = math.inf
+    temperature: float = 0.0
 
     @property
     def whole(self) -> bool:
@@ -59,10 +61,14 @@ class Candidates:
     Attributes:
         logits: float32 [n]; valid until the backend's next call.
         token_ids: int64 [n], rising: whose logits they are. None if it is the whole row.
+        rest: At least the sum of exp((logit - greatest) / temperature) over all other tokens, if the cut asks for it.
+        whole: Computes the whole row, float32 [vocab]. None if it is whole already.
     """
 
     logits: NDArray[np.float32]
     token_ids: NDArray[np.int64] | None = None
+    rest: float = 0.0
+    whole: Callable[[], NDArray[np.float32]] | None = None
 
 
 class Backend(Protocol):

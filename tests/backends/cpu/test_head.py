@@ -17,7 +17,15 @@ from tests.engine.fake_backend import passing
 
 CONFIG = replace(LLAMA, vocab_size=2503)
 PROMPT = list(range(7, 60, 5))
-CUTS = [Cut(count=1), Cut(count=40), Cut(count=1024), Cut(margin=1.5), Cut(count=9, margin=0.7), Cut(margin=0.0)]
+CUTS = [
+    Cut(count=1),
+    Cut(count=40),
+    Cut(count=1024),
+    Cut(margin=1.5),
+    Cut(count=9, margin=0.7),
+    Cut(margin=0.0),
+    Cut(margin=4.0, temperature=0.25),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +50,13 @@ def check(backend: CPUBackend, cuts: list[Cut]) -> list[Candidates]:
         token_ids = np.arange(len(logits)) if row.token_ids is None else row.token_ids
         np.testing.assert_array_equal(row.logits, logits[token_ids])
         assert np.all(np.diff(token_ids) > 0)
-        assert np.isin(np.arange(len(logits)) if cut.whole else passing(logits, cut).token_ids, token_ids).all()
+        expected = Candidates(logits, np.arange(len(logits))) if cut.whole else passing(logits, cut)
+        assert np.isin(expected.token_ids, token_ids).all()
+        if row.token_ids is not None:
+            np.testing.assert_array_equal(row.whole(), logits)
+            if cut.temperature > 0:
+                others = np.delete(logits, token_ids).astype(np.float64)
+                assert row.rest >= np.exp((others - logits.max()) / cut.temperature).sum()
     return rows
 
 

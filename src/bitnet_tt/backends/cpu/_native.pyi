@@ -74,9 +74,11 @@ class Decoder:
         logit_rows: NDArray[np.int32],
         cut_counts: NDArray[np.int32],
         cut_margins: NDArray[np.float32],
+        cut_temperatures: NDArray[np.float32],
         ids: NDArray[np.int32],
         logits: NDArray[np.float32],
         counts: NDArray[np.int32],
+        rests: NDArray[np.float32],
     ) -> None: ...
     def whole_row(self, row: int, logits: NDArray[np.float32]) -> None: ...
     @property

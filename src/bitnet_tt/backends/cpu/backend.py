@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ _THREAD_WORK = 512 << 10
 
 # An lm_head of at most so many bytes stays in the processor's caches; to compute all of it is as fast as to screen it.
 _SMALL_HEAD = 4 << 20
+
+# After a row whose cut let too many logits pass, so many steps compute whole rows: the next ones will be no different.
+_UNSCREENED_STEPS = 16
 
 
 def available_isas() -> list[str]:
@@ -118,6 +122,7 @@ class CPUBackend:
             isa=isa or "",
         )
         self._logits = np.empty((0, config.vocab_size), dtype=np.float32)
+        self._unscreened = 0
         self._ids = np.empty((0, _native.MOST_CANDIDATES), np.int32)
         self._found = np.empty((0, _native.MOST_CANDIDATES), np.float32)
         self._lock = threading.Lock()
@@ -185,15 +190,17 @@ class CPUBackend:
         """
         rows, most = len(cuts), _native.MOST_CANDIDATES
         small = self._config.vocab_size * self._config.hidden_size * 2 <= _SMALL_HEAD
-        if small or not rows or any(cut.whole or (cut.count or 0) > most for cut in cuts):
+        self._unscreened -= 1
+        if small or not rows or self._unscreened > 0 or any(cut.whole or (cut.count or 0) > most for cut in cuts):
             return [Candidates(row) for row in self.forward(batch)]
         counts = np.array([cut.count or 0 for cut in cuts], np.int32)
         margins = np.nextafter(np.array([cut.margin for cut in cuts], np.float32), np.float32(np.inf))
+        temperatures = np.array([cut.temperature for cut in cuts], np.float32)
         with self._exclusive():
             if rows > len(self._found):
                 self._ids = np.empty((rows, most), np.int32)
                 self._found = np.empty((rows, most), np.float32)
-            passed = np.empty(rows, np.int32)
+            passed, rests = np.empty(rows, np.int32), np.empty(rows, np.float32)
             self._decoder.forward_greatest(
                 batch.token_ids,
                 batch.starts,
@@ -202,19 +209,30 @@ class CPUBackend:
                 batch.logit_rows,
                 counts,
                 margins,
+                temperatures,
                 self._ids[:rows],
                 self._found[:rows],
                 passed,
+                rests,
             )
-            return [self._row(row, count) for row, count in enumerate(passed.tolist())]
+            self._unscreened = _UNSCREENED_STEPS if (passed < 0).any() else 0
+            return [
+                Candidates(self._whole_row(row))
+                if count < 0
+                else Candidates(
+                    self._found[row, :count],
+                    self._ids[row, :count].astype(np.int64),
+                    rest,
+                    partial(self._whole_row, row),
+                )
+                for row, (count, rest) in enumerate(zip(passed.tolist(), rests.tolist(), strict=True))
+            ]
 
-    def _row(self, row: int, count: int) -> Candidates:
-        """A row of the last step of which `count` logits were found, or -1 if only the whole row tells."""
-        if count >= 0:
-            return Candidates(self._found[row, :count], self._ids[row, :count].astype(np.int64))
-        whole = np.empty((1, self._config.vocab_size), np.float32)
-        self._decoder.whole_row(row, whole)
-        return Candidates(whole[0])
+    def _whole_row(self, row: int) -> NDArray[np.float32]:
+        """The logits of a row of the last step."""
+        whole = np.empty(self._config.vocab_size, np.float32)
+        self._decoder.whole_row(row, whole[None])
+        return whole
 
     def start_profile(self) -> None:
         """Measure from now on where the time of each step goes; without this no clock is read."""
