@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 import bitnet_tt
-from bitnet_tt import reference
+from bitnet_tt import BitNetModel, reference
 from bitnet_tt.backends.base import Batch, Cut
 from bitnet_tt.backends.ttnn.plan import PRECISIONS, Plan, Precision
+from bitnet_tt.bench.synthetic import synthetic_weights
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.engine import BLOCK_SIZE
@@ -23,6 +24,7 @@ from bitnet_tt.reference.compare import MAX_MEAN_KL, MIN_CORRELATION, compare_lo
 from bitnet_tt.weights import ModelWeights
 from tests import golden_checkpoints as golden
 from tests.device.paged import PagedFeeder
+from tests.test_config import BITNET_2B4T
 
 if TYPE_CHECKING:
     from bitnet_tt.backends.ttnn.backend import TTBackend
@@ -42,6 +44,14 @@ class Numbers:
     @pytest.mark.parametrize("name", [name for name in golden.NAMES if name.startswith("bitnet")])
     def test_fast_logits_are_close(self, name: str) -> None:
         check_golden(name, "fast")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    def test_a_layer_of_2b4ts_size_is_close(self, precision: Precision) -> None:
+        check_layer(precision)
+
+    def test_the_demo_model_writes_what_it_writes_on_the_cpu(self) -> None:
+        check_text()
 
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_no_row_depends_on_the_batch_or_on_cuts(self, precision: Precision) -> None:
@@ -77,6 +87,40 @@ def check_golden(name: str, precision: Precision) -> None:
     assert agreement.correlation >= BARS[precision]
     assert agreement.mean_kl <= MAX_MEAN_KL
     assert agreement.clear_top1 == 1.0
+
+
+def check_layer(precision: Precision) -> None:
+    """One layer of 2B4T's shape and a small vocabulary, random weights: a prompt and two decode steps."""
+    shape = {"num_hidden_layers": 1, "vocab_size": 2048, "bos_token_id": 0, "eos_token_id": 1}
+    config = ModelConfig.from_dict(BITNET_2B4T | shape)
+    weights = synthetic_weights(config)
+    tokens = np.random.default_rng(0).integers(0, config.vocab_size, 40).tolist()
+    with opened(config, weights, precision) as backend:
+        feeder = PagedFeeder(backend, sequences=1, blocks_each=2)
+        for piece in (tokens[:-2], tokens[-2:-1], tokens[-1:]):
+            feeder.feed({0: piece})
+    agreement = compare_logits(np.stack(feeder.logits[0])[None], reference.forward(config, weights, tokens)[None])
+    print(f"a layer of 2B4T's size {precision}: {agreement}")
+    assert agreement.correlation >= BARS[precision]
+    assert agreement.clear_top1 == 1.0
+
+
+def check_text() -> None:
+    """Greedy, texts of several lengths together, over the end of a block."""
+    from bitnet_tt.backends.ttnn.backend import TTBackend
+
+    prompts = ["Once upon a time", "The little fox", "One day, " * 10]
+    cpu, ours = (
+        BitNetModel.from_pretrained("demo", device=device, context_length=CONTEXT, max_batch_size=3)
+        for device in ("cpu", "tt")
+    )
+    assert isinstance(ours.backend, TTBackend)
+    try:
+        expected = cpu.generate(prompts, max_new_tokens=6, temperature=0)
+        assert ours.generate(prompts, max_new_tokens=6, temperature=0) == expected
+        assert ours.generate(prompts[0], max_new_tokens=6, temperature=0) == expected[0]
+    finally:
+        ours.backend.close()
 
 
 def check_cuts(name: str, precision: Precision) -> None:

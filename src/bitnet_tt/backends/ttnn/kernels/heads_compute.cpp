@@ -8,14 +8,13 @@
 #include "api/compute/common.h"
 #include "api/compute/compute_kernel_api.h"
 #include "api/compute/compute_kernel_hw_startup.h"
+#include "api/compute/eltwise_unary/rounding.h"
 #include "api/compute/pack.h"
 #include "api/compute/reg_api.h"
 #include "api/compute/tile_move_copy.h"
 #include "rows.hpp"
 
 #ifdef TRISC_MATH
-#include "llk_math_eltwise_unary_sfpu_macros.h"
-
 namespace {
 
 using namespace sfpi;
@@ -46,15 +45,6 @@ void rotate() {
 }  // namespace
 #endif
 
-namespace {
-
-ALWI void load(uint32_t buffer, uint32_t page, uint32_t tile) {
-    copy_init(buffer);
-    copy_tile(buffer, page, tile);
-}
-
-}  // namespace
-
 void kernel_main() {
     constexpr uint32_t cores = get_compile_time_arg_val(0);
     constexpr uint32_t grid_x = get_compile_time_arg_val(1);
@@ -66,6 +56,8 @@ void kernel_main() {
         return;
     }
     compute_kernel_hw_startup(rows::FIRST, rows::RESULT);
+    copy_init(rows::FIRST);  // all buffers that are loaded are alike
+    rounding_op_tile_init();
     cb_wait_front(rows::GAIN, pages);
     for (uint32_t row = core; row < count; row += cores) {
         cb_wait_front(rows::SCALES, 1);
@@ -76,13 +68,13 @@ void kernel_main() {
         cb_reserve_back(rows::RESULT, pages);
         for (uint32_t page = 0; page < pages; ++page) {
             tile_regs_acquire();
-            load(rows::FIRST, page, 0);
-            load(rows::SECOND, page, 1);
-            load(rows::GAIN, page, 2);
-            load(rows::SCALES, 0, 3);
+            copy_tile(rows::FIRST, page, 0);
+            copy_tile(rows::SECOND, page, 1);
+            copy_tile(rows::GAIN, page, 2);
+            copy_tile(rows::SCALES, 0, 3);
             MATH((_llk_math_eltwise_unary_sfpu_params_(scale, 0, VectorMode::RC_custom)));
-            load(rows::COSINES, page, 2);
-            load(rows::SINES, page, 3);
+            copy_tile(rows::COSINES, page, 2);
+            copy_tile(rows::SINES, page, 3);
             MATH((_llk_math_eltwise_unary_sfpu_params_(rotate, 0, VectorMode::RC_custom)));
             tile_regs_commit();
             tile_regs_wait();

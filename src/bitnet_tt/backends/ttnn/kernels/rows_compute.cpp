@@ -12,6 +12,7 @@
 #include "api/compute/compute_kernel_api.h"
 #include "api/compute/compute_kernel_hw_startup.h"
 #include "api/compute/eltwise_unary/recip.h"
+#include "api/compute/eltwise_unary/rounding.h"
 #include "api/compute/eltwise_unary/rsqrt.h"
 #include "api/compute/pack.h"
 #include "api/compute/reconfig_data_format.h"
@@ -192,11 +193,6 @@ void times_up() {
 
 namespace {
 
-ALWI void load(uint32_t buffer, uint32_t page, uint32_t tile) {
-    copy_init(buffer);
-    copy_tile(buffer, page, tile);
-}
-
 ALWI void store(uint32_t tile, uint32_t buffer) {
     pack_reconfig_data_format(buffer);
     pack_tile(tile, buffer);
@@ -222,6 +218,8 @@ void kernel_main() {
         return;
     }
     compute_kernel_hw_startup(rows::FIRST, rows::RESULT);
+    copy_init(rows::FIRST);  // all buffers that are loaded are alike
+    rounding_op_tile_init();
     if constexpr (normed) {
         cb_wait_front(rows::GAIN, pages);
     }
@@ -236,9 +234,9 @@ void kernel_main() {
             }
             for (uint32_t page = 0; page < pages; ++page) {
                 tile_regs_acquire();
-                load(rows::FIRST, page, x);
-                load(rows::SECOND, page, y);
-                load(rows::SCALES, 0, stats);
+                copy_tile(rows::FIRST, page, x);
+                copy_tile(rows::SECOND, page, y);
+                copy_tile(rows::SCALES, 0, stats);
                 if constexpr (source == 1) {
                     ON_VECTORS(add_scaled, 0, VectorMode::RC_custom);
                 } else {
@@ -272,7 +270,7 @@ void kernel_main() {
         if constexpr (normed) {
             ON_VECTORS(clear_sum, 0, VectorMode::RC_custom);
             for (uint32_t page = 0; page < pages; ++page) {
-                load(row_buffer, page, x);
+                copy_tile(row_buffer, page, x);
                 ON_VECTORS(add_squares, 0, VectorMode::RC_custom);
             }
             ON_VECTORS(add_lanes_of_rows, 0, VectorMode::RC_custom);
@@ -282,9 +280,9 @@ void kernel_main() {
         }
         if constexpr (quantized) {
             for (uint32_t page = 0; page < pages; ++page) {
-                load(row_buffer, page, x);
+                copy_tile(row_buffer, page, x);
                 if constexpr (normed) {
-                    load(rows::GAIN, page, y);
+                    copy_tile(rows::GAIN, page, y);
                 }
                 ON_VECTORS(normalize<normed>, 0, VectorMode::RC_custom);
                 ON_VECTORS(find_largest, 0, VectorMode::RC_custom);
@@ -310,11 +308,11 @@ void kernel_main() {
         cb_reserve_back(rows::RESULT, pages);
         for (uint32_t page = 0; page < pages; ++page) {
             tile_regs_acquire();
-            load(row_buffer, page, x);
+            copy_tile(row_buffer, page, x);
             if constexpr (normed) {
-                load(rows::GAIN, page, y);
+                copy_tile(rows::GAIN, page, y);
             }
-            load(rows::STATS, 0, stats);
+            copy_tile(rows::STATS, 0, stats);
             ON_VECTORS(normalize<normed>, 0, VectorMode::RC_custom);
             if constexpr (quantized) {
                 ON_VECTORS(quantize, 0, VectorMode::RC_custom);
