@@ -7,7 +7,6 @@ namespace bitnet {
 namespace {
 
 constexpr std::size_t kTokenTile = 2;
-constexpr std::size_t kPrefetchRows = 4;
 
 // A pair of products is at most 2 * 3 * 128 = 768 even for the invalid code 3, so 42 of them fit an int16.
 constexpr std::size_t kColumnsPerFlush = 40 * 32;
@@ -45,77 +44,62 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
-template <int kRows, int kTokens>
-inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
-                     std::int32_t* codes) {
-    __m256i wide[kRows][kTokens][4] = {}, sums[kRows][kTokens][4] = {};
+// A byte row against kTokens tokens; rows are read one after the other, as in avx512_vnni.cpp.
+template <int kTokens>
+inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+                    std::int32_t* codes) {
+    __m256i wide[kTokens][4] = {}, sums[kTokens][4] = {};
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
-    const auto step = [&](const std::uint8_t* p, std::size_t row_stride, std::size_t column) BITNET_INLINE {
-        // Ask for rows to come, in the order of their addresses; the processor alone looks ahead too little.
-        _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchRows * in + kRows * column), _MM_HINT_T0);
+    const auto step = [&](const std::uint8_t* p, std::size_t column) BITNET_INLINE {
+        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
         BITNET_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-            const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + r * row_stride));
+        for (int i = 0; i < 4; ++i) {
+            const __m256i code = _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * i), low_bits);
             BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) {
-                const __m256i code = _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * i), low_bits);
-                BITNET_UNROLL
-                for (int t = 0; t < kTokens; ++t) {
-                    const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + column);
-                    sums[r][t][i] =
-                        _mm256_add_epi16(sums[r][t][i], _mm256_maddubs_epi16(code, _mm256_loadu_si256(values)));
-                }
+            for (int t = 0; t < kTokens; ++t) {
+                const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + column);
+                sums[t][i] = _mm256_add_epi16(sums[t][i], _mm256_maddubs_epi16(code, _mm256_loadu_si256(values)));
             }
         }
     };
     const auto flush = [&]() BITNET_INLINE {
         BITNET_UNROLL
-        for (int r = 0; r < kRows; ++r) {
+        for (int t = 0; t < kTokens; ++t) {
             BITNET_UNROLL
-            for (int t = 0; t < kTokens; ++t) {
-                BITNET_UNROLL
-                for (int i = 0; i < 4; ++i) {
-                    wide[r][t][i] = _mm256_add_epi32(wide[r][t][i], _mm256_madd_epi16(sums[r][t][i], ones));
-                    sums[r][t][i] = _mm256_setzero_si256();
-                }
+            for (int i = 0; i < 4; ++i) {
+                wide[t][i] = _mm256_add_epi32(wide[t][i], _mm256_madd_epi16(sums[t][i], ones));
+                sums[t][i] = _mm256_setzero_si256();
             }
         }
     };
     const std::size_t whole = in / 32 * 32;
     for (std::size_t begin = 0; begin < whole; begin += kColumnsPerFlush) {
         const std::size_t end = whole - begin < kColumnsPerFlush ? whole : begin + kColumnsPerFlush;
-        for (std::size_t column = begin; column < end; column += 32) step(w + column, in, column);
+        for (std::size_t column = begin; column < end; column += 32) step(w + column, column);
         flush();
     }
     if (whole < in) {
-        std::uint8_t tail[kRows][32] = {};
-        BITNET_UNROLL
-        for (int r = 0; r < kRows; ++r) __builtin_memcpy(tail[r], w + r * in + whole, in - whole);
-        step(tail[0], 32, whole);
+        std::uint8_t tail[32] = {};
+        __builtin_memcpy(tail, w + whole, in - whole);
+        step(tail, whole);
         flush();
     }
     BITNET_UNROLL
-    for (int r = 0; r < kRows; ++r) {
+    for (int t = 0; t < kTokens; ++t) {
         BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = sum_of_lanes(wide[r][t][i]);
-        }
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sum_of_lanes(wide[t][i]);
     }
-}
-
-template <int kRows, int kTokens>
-void dot_all(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
-             std::int32_t* codes) {
-    std::size_t r = 0;
-    for (; r + kRows <= rows; r += kRows) dot_tile<kRows, kTokens>(w + r * in, in, x, x_stride, codes + r);
-    for (; r < rows; ++r) dot_tile<1, kTokens>(w + r * in, in, x, x_stride, codes + r);
 }
 
 void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
                std::size_t tokens, std::int32_t* codes) {
-    if (tokens == 1) return dot_all<2, 1>(w, in, rows, x, x_stride, codes);
-    return dot_all<1, 2>(w, in, rows, x, x_stride, codes);
+    for (std::size_t r = 0; r < rows; ++r) {
+        if (tokens == 1) {
+            dot_row<1>(w + r * in, in, x, x_stride, codes + r);
+        } else {
+            dot_row<2>(w + r * in, in, x, x_stride, codes + r);
+        }
+    }
 }
 
 }  // namespace

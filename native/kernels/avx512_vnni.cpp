@@ -7,7 +7,6 @@ namespace bitnet {
 namespace {
 
 constexpr std::size_t kTokenTile = 6;
-constexpr std::size_t kPrefetchRows = 4;
 
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     __m512i total = _mm512_setzero_si512();
@@ -44,71 +43,59 @@ inline __m128i sum4(__m512i a, __m512i b, __m512i c, __m512i d) {
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
-// kRows byte rows against kTokens tokens, all accumulators in registers. The codes stay where they lie in their byte,
-// so field i counts 4^i times; the sums are divided at the end, exactly, as every product is a multiple of 4^i.
-template <int kRows, int kTokens>
-inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
-                     std::int32_t* codes) {
-    __m512i sums[kRows][kTokens][4] = {};
+// A byte row against kTokens tokens, all accumulators in registers. The codes stay where they lie in their byte, so
+// field i counts 4^i times; the sums are divided at the end, exactly, as every product is a multiple of 4^i. Rows are
+// read one after the other and nothing is asked for ahead of time: the processor's own prefetching serves one stream of
+// addresses best (docs/decisions/0001).
+template <int kTokens>
+inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+                    std::int32_t* codes) {
+    __m512i sums[kTokens][4] = {};
     const __m512i field[4] = {_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0c), _mm512_set1_epi8(0x30),
                               _mm512_set1_epi8(static_cast<char>(0xc0))};
-    const auto step = [&](std::size_t column, const auto& load_codes) BITNET_INLINE {
+    const auto step = [&](std::size_t column, __m512i bytes) BITNET_INLINE {
+        __m512i code[4];
         BITNET_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-            const std::uint8_t* p = w + r * in + column;
-            // Ask for rows to come, in the order of their addresses; the processor alone looks ahead too little.
-            _mm_prefetch(reinterpret_cast<const char*>(w + kPrefetchRows * in + kRows * column + 64 * r), _MM_HINT_T0);
-            const __m512i bytes = load_codes(p);
-            __m512i code[4];
+        for (int i = 0; i < 4; ++i) code[i] = _mm512_and_si512(bytes, field[i]);
+        BITNET_UNROLL
+        for (int t = 0; t < kTokens; ++t) {
+            const __m512i values = _mm512_loadu_si512(x + t * x_stride + column);
             BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) code[i] = _mm512_and_si512(bytes, field[i]);
-            BITNET_UNROLL
-            for (int t = 0; t < kTokens; ++t) {
-                const __m512i values = _mm512_loadu_si512(x + t * x_stride + column);
-                BITNET_UNROLL
-                for (int i = 0; i < 4; ++i) add_products(sums[r][t][i], code[i], values);
-            }
+            for (int i = 0; i < 4; ++i) add_products(sums[t][i], code[i], values);
         }
     };
     const std::size_t whole = in / 64 * 64;
-    for (std::size_t column = 0; column < whole; column += 64)
-        step(column, [](const std::uint8_t* p) { return _mm512_loadu_si512(p); });
+    for (std::size_t column = 0; column < whole; column += 64) step(column, _mm512_loadu_si512(w + column));
     if (whole < in) {
         const __mmask64 mask = (std::uint64_t{1} << (in - whole)) - 1;
-        step(whole, [mask](const std::uint8_t* p) { return _mm512_maskz_loadu_epi8(mask, p); });
+        step(whole, _mm512_maskz_loadu_epi8(mask, w + whole));
     }
     BITNET_UNROLL
-    for (int r = 0; r < kRows; ++r) {
+    for (int t = 0; t < kTokens; ++t) {
+        const auto& s = sums[t];
+        alignas(16) std::int32_t four[4];
+        _mm_store_si128(reinterpret_cast<__m128i*>(four),
+                        sum4(s[0], _mm512_srai_epi32(s[1], 2), _mm512_srai_epi32(s[2], 4), _mm512_srai_epi32(s[3], 6)));
         BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            const auto& s = sums[r][t];
-            alignas(16) std::int32_t four[4];
-            _mm_store_si128(
-                reinterpret_cast<__m128i*>(four),
-                sum4(s[0], _mm512_srai_epi32(s[1], 2), _mm512_srai_epi32(s[2], 4), _mm512_srai_epi32(s[3], 6)));
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = four[i];
-        }
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = four[i];
     }
 }
 
-template <int kRows, int kTokens>
+template <int kTokens>
 void dot_all(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
              std::int32_t* codes) {
-    std::size_t r = 0;
-    for (; r + kRows <= rows; r += kRows) dot_tile<kRows, kTokens>(w + r * in, in, x, x_stride, codes + r);
-    for (; r < rows; ++r) dot_tile<1, kTokens>(w + r * in, in, x, x_stride, codes + r);
+    for (std::size_t r = 0; r < rows; ++r) dot_row<kTokens>(w + r * in, in, x, x_stride, codes + r);
 }
 
 void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
                std::size_t tokens, std::int32_t* codes) {
     switch (tokens) {
-        case 1: return dot_all<4, 1>(w, in, rows, x, x_stride, codes);
-        case 2: return dot_all<2, 2>(w, in, rows, x, x_stride, codes);
-        case 3: return dot_all<2, 3>(w, in, rows, x, x_stride, codes);
-        case 4: return dot_all<1, 4>(w, in, rows, x, x_stride, codes);
-        case 5: return dot_all<1, 5>(w, in, rows, x, x_stride, codes);
-        default: return dot_all<1, 6>(w, in, rows, x, x_stride, codes);
+        case 1: return dot_all<1>(w, in, rows, x, x_stride, codes);
+        case 2: return dot_all<2>(w, in, rows, x, x_stride, codes);
+        case 3: return dot_all<3>(w, in, rows, x, x_stride, codes);
+        case 4: return dot_all<4>(w, in, rows, x, x_stride, codes);
+        case 5: return dot_all<5>(w, in, rows, x, x_stride, codes);
+        default: return dot_all<6>(w, in, rows, x, x_stride, codes);
     }
 }
 

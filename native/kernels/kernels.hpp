@@ -126,6 +126,7 @@ struct Kernels {
 // One for each instruction set; on other architectures than its own it is not defined.
 const Kernels* scalar_kernels();
 const Kernels* avx2_kernels();
+const Kernels* avx_vnni_kernels();
 const Kernels* avx512_vnni_kernels();
 const Kernels* neon_kernels();
 

@@ -2,7 +2,9 @@
 
 #include "errors.hpp"
 
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 #ifndef HWCAP_ASIMDDP
 #define HWCAP_ASIMDDP (1 << 20)
@@ -10,6 +12,22 @@
 #endif
 
 namespace bitnet {
+
+namespace {
+
+#if defined(__x86_64__)
+// Newer than the compilers' own names of processor features. The caller has seen to it that the system keeps AVX state.
+bool has_avx_vnni() {
+#ifdef BITNET_AVX_VNNI_AS_AVX512
+    return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+#else
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0;
+#endif
+}
+#endif
+
+}  // namespace
 
 std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> tables;
@@ -20,6 +38,7 @@ std::vector<const Kernels*> available_kernels() {
                         __builtin_cpu_supports("avx512vnni");
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx512 && avx2) tables.push_back(avx512_vnni_kernels());
+    if (avx2 && has_avx_vnni()) tables.push_back(avx_vnni_kernels());
     if (avx2) tables.push_back(avx2_kernels());
 #elif defined(__aarch64__)
     if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) tables.push_back(neon_kernels());

@@ -1,10 +1,12 @@
-"""The native test program: NEON, emulated, gives the bits that x86-64 gives; under ThreadSanitizer, no threads race."""
+"""The native test program: NEON and AVX-VNNI give the bits that other instruction sets give; no threads race."""
 
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from bitnet_tt.backends.cpu import available_isas
 
 ROOT = Path(__file__).parents[3]
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
@@ -27,6 +29,17 @@ def test_neon_equals_x86(tmp_path):
         CMAKE_EXE_LINKER_FLAGS="-static",
     )
     assert run(EMULATOR, program).split() == ["ok", "digest", DIGEST, "neon", "scalar"]
+
+
+@pytest.mark.slow
+def test_avx_vnni_equals_the_others(tmp_path):
+    """No emulator has AVX-VNNI; AVX-512 encodes the same instruction, so the same source is run in that encoding."""
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed (apt install cmake)")
+    if "avx512_vnni" not in available_isas():
+        pytest.skip("this processor has no AVX-512 VNNI")
+    program = build(tmp_path, BITNET_AVX_VNNI_AS_AVX512="ON")
+    assert run(program).split() == ["ok", "digest", DIGEST, "avx512_vnni", "avx_vnni", "avx2", "scalar"]
 
 
 @pytest.mark.slow
