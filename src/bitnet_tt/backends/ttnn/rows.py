@@ -170,12 +170,15 @@ def _run(
     used = first.shape[2] if heads is None else first.shape[0] * heads.tokens
     inverse_width, eps = _bits(1 / (width * TILE)), _bits(0.0 if norm is None else norm.eps)
     kernels = [
-        _reader(first, norm, source, product, heads, width, pages, used),
+        _reader(first, norm, product, heads, width, pages, used),
         Kernel(
             "rows_write.cpp",
-            tensors=[result, total, largest],
+            tensors=[first if product is None else product.sums, result, total, largest],
             counts=[used],
-            sizes=[result.element_size(), source == _ADD, dtype is None, width, pages],
+            sizes=[
+                *(product is not None, columns, width if source > _ADD else 0),  # gate and up are one tensor
+                *(result.element_size(), source == _ADD, dtype is None, width, pages),
+            ],
             config=ttnn.WriterConfigDescriptor(),
         ),
         Kernel(
@@ -200,30 +203,21 @@ def _run(
 def _reader(
     first: ttnn.Tensor,
     norm: Norm | None,
-    source: int,
     product: IntegerProduct | None,
     heads: _Heads | None,
     width: int,
     pages: int,
     used: int,
 ) -> Kernel:
-    columns = first.shape[3] // TILE
-    second = first if product is None else product.sums
-    scaled = product is not None and product.largest is not None
+    largest = None if product is None else product.largest
     scales = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
     group, tokens = (0, 0) if heads is None else (heads.group, heads.tokens)
     return Kernel(
         "rows_read.cpp",
-        tensors=[
-            first,
-            second,
-            product.largest if product is not None and scaled else second,
-            first if norm is None else norm.gain,
-        ],
+        tensors=[first, first if largest is None else largest, first if norm is None else norm.gain],
         counts=[used, *(_bits(scale) for scale in scales), tokens],
         sizes=[
-            *(min(source, 2), scaled, norm is not None, width, pages),
-            *(columns, columns, width if source > _ADD else 0),  # gate and up are one tensor
+            *(product is not None, largest is not None, norm is not None, width, pages, first.shape[3] // TILE),
             *(group, first.shape[1], first.element_size()),
         ],
         config=ttnn.ReaderConfigDescriptor(),

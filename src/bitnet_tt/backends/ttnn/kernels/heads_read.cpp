@@ -8,14 +8,7 @@
 #include <stdint.h>
 
 #include "api/dataflow/dataflow_api.h"
-#include "rows.hpp"
-
-static inline void fill(uint32_t buffer, uint32_t from, uint32_t pages, uint32_t word) {
-    const auto words = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(get_write_ptr(buffer));
-    for (uint32_t index = from; index < pages * rows::PAGE; ++index) {
-        words[index] = word;
-    }
-}
+#include "row_moves.hpp"
 
 void kernel_main() {
     constexpr uint32_t cores = get_compile_time_arg_val(0);
@@ -46,10 +39,10 @@ void kernel_main() {
         return;
     }
     // v is not rotated: its cosines are 1, its sines 0, its other half whatever is finite. All stay from row to row.
-    fill(rows::FIRST, width * rows::TILE, pages, 0);
-    fill(rows::SECOND, rotated * rows::TILE, pages, 0);
-    fill(rows::COSINES, rotated * rows::TILE, pages, 0x3F800000);
-    fill(rows::SINES, rotated * rows::TILE, pages, 0);
+    rows::fill(rows::FIRST, width * rows::TILE, pages, 0);
+    rows::fill(rows::SECOND, rotated * rows::TILE, pages, 0);
+    rows::fill(rows::COSINES, rotated * rows::TILE, pages, 0x3F800000);
+    rows::fill(rows::SINES, rotated * rows::TILE, pages, 0);
     cb_reserve_back(rows::GAIN, pages);
     noc_async_read(scales.get_noc_addr(0), get_write_ptr(rows::GAIN), pages * rows::PAGE * 4);
     noc_async_read_barrier();
@@ -77,23 +70,16 @@ void kernel_main() {
         cb_reserve_back(rows::COSINES, pages);
         cb_reserve_back(rows::SINES, pages);
         const uint32_t first = get_write_ptr(rows::FIRST), second = get_write_ptr(rows::SECOND);
-        const uint32_t from = rows::offset<4>(row);
-        for (uint32_t tile = 0; tile < width; ++tile) {
-            const uint32_t page = row / rows::TILE * width + tile;
-            const uint64_t left = product.get_noc_addr(page, from);
-            const uint64_t right = product.get_noc_addr(page, from + rows::NEXT_FACE<4>);
-            noc_async_read(left, first + tile * column, rows::FACE_ROW<4>);
-            noc_async_read(right, first + tile * column + rows::FACE_ROW<4>, rows::FACE_ROW<4>);
-            if (tile < rotated) {
-                const uint32_t other = tile % head < head / 2 ? tile + head / 2 : tile - head / 2;
-                noc_async_read(left, second + other * column, rows::FACE_ROW<4>);
-                noc_async_read(right, second + other * column + rows::FACE_ROW<4>, rows::FACE_ROW<4>);
-            }
-        }
+        rows::read<4>(product, row / rows::TILE * width, width, rows::offset<4>(row), first);
         const uint64_t cos_row = cosines.get_noc_addr(position), sin_row = sines.get_noc_addr(position);
         for (uint32_t tile = 0; tile < rotated; tile += head) {
             noc_async_read(cos_row, get_write_ptr(rows::COSINES) + tile * column, head * column);
             noc_async_read(sin_row, get_write_ptr(rows::SINES) + tile * column, head * column);
+        }
+        noc_async_read_barrier();
+        for (uint32_t half = 0; half < rotated; half += head / 2) {
+            const uint32_t other = half % head == 0 ? half + head / 2 : half - head / 2;
+            noc_async_read(get_noc_addr(first + half * column), second + other * column, head / 2 * column);
         }
         noc_async_read_barrier();
         cb_push_back(rows::SCALES, 1);

@@ -7,22 +7,9 @@
 #include <stdint.h>
 
 #include "api/dataflow/dataflow_api.h"
-#include "rows.hpp"
+#include "row_moves.hpp"
 
 constexpr uint32_t SKIP = 0xFFFFFFFF;
-
-template <uint32_t element, typename Accessor>
-static inline uint32_t write_head(const Accessor& tensor, uint32_t first, uint32_t columns, uint32_t row,
-                                  uint32_t from) {
-    const uint32_t to = rows::offset<element>(row);
-    for (uint32_t page = first; page < first + columns; ++page) {
-        noc_async_write(from, tensor.get_noc_addr(page, to), rows::FACE_ROW<element>);
-        from += rows::FACE_ROW<element>;
-        noc_async_write(from, tensor.get_noc_addr(page, to + rows::NEXT_FACE<element>), rows::FACE_ROW<element>);
-        from += rows::FACE_ROW<element>;
-    }
-    return from;
-}
 
 void kernel_main() {
     constexpr uint32_t cores = get_compile_time_arg_val(0);
@@ -58,16 +45,12 @@ void kernel_main() {
             const uint32_t matrix = row / tokens * key_heads + head / group;
             const uint32_t matrix_row = head % group * tokens + row % tokens;
             const uint32_t first = (matrix * row_tiles + matrix_row / rows::TILE) * columns;
-            from = write_head<element>(q, first, columns, matrix_row, from);
+            from = rows::write<element>(q, first, columns, rows::offset<element>(matrix_row), from);
         }
         if (slot != SKIP) {
-            for (uint32_t head = 0; head < key_heads; ++head) {
-                from = write_head<element>(keys, (slot / rows::TILE * key_heads + head) * columns, columns, slot, from);
-            }
-            for (uint32_t head = 0; head < key_heads; ++head) {
-                from =
-                    write_head<element>(values, (slot / rows::TILE * key_heads + head) * columns, columns, slot, from);
-            }
+            const uint32_t block = slot / rows::TILE * key_heads * columns, offset = rows::offset<element>(slot);
+            from = rows::write<element>(keys, block, key_heads * columns, offset, from);
+            rows::write<element>(values, block, key_heads * columns, offset, from);
         }
         noc_async_write_barrier();
         cb_pop_front(rows::RESULT, pages);
