@@ -11,7 +11,7 @@ import pytest
 
 from bitnet_tt.backends.ttnn.plan import PRECISIONS, Precision
 from tests.device.mock.figures import CONTEXTS, FILE, config_of, figures, measure
-from tests.device.mock.runtime import environment, run
+from tests.device.mock.runtime import command, environment, run
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 
@@ -67,3 +67,9 @@ def test_a_second_start_reads_what_the_first_converted(mock: dict[str, str]) -> 
     assert len(facts["first"]) == 5
     assert facts["converted"] == [5, 0, 1]
     assert facts["unwritable"] == 4 * config["num_hidden_layers"] + 1
+
+
+def test_the_plan_is_for_the_device_that_is_here(mock: dict[str, str]) -> None:
+    facts = json.loads(command(mock, "plan", "--json"))
+    assert facts["grid"]["x"] * facts["grid"]["y"] == 110
+    assert facts["grid_of"] == "what tt (blackhole, 110 cores) shows"

@@ -47,11 +47,15 @@ def _tenstorrent(config: ModelConfig, weights: ModelWeights, *, context_length: 
             "device 'tt' needs the Python package ttnn: run `uv sync --extra tt` where bitnet-tt was cloned (Linux on "
             "x86-64, Python 3.12), or use device='cpu'"
         )
-    from loguru import logger
-
-    # ttnn logs its settings when it is imported, and all it does to standard output, where generated text goes.
-    logger.disable("ttnn")
-    os.environ.setdefault("TT_LOGGER_LEVEL", "OFF")
+    silence_ttnn()
     from bitnet_tt.backends.ttnn.backend import TTBackend
 
     return TTBackend(config, weights, context_length=context_length, precision=precision)
+
+
+def silence_ttnn() -> None:
+    """Before ttnn is imported: it would log its settings, and then all it does to standard output, where text goes."""
+    from loguru import logger
+
+    logger.disable("ttnn")
+    os.environ.setdefault("TT_LOGGER_LEVEL", "OFF")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,12 +14,21 @@ from bitnet_tt.cli.options import MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
 
 if TYPE_CHECKING:
+    from bitnet_tt.backends.ttnn.plan import Grid, Precision
     from bitnet_tt.backends.ttnn.report import Report
+    from bitnet_tt.config import ModelConfig
+
+_NOTE = "A model of the card, not a measurement: bandwidth and arithmetic alone."
+_COMMON = ((1, 128), (1, 4096), (32, 128), (32, 4096))
 
 
 def plan(
     hub: HubOptions,
     model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
+    synthetic: Annotated[
+        Literal["2b4t", "0.7b"] | None, typer.Option(help="Plan for this shape instead; needs no download.")
+    ] = None,
+    device: Annotated[Literal["tt"], typer.Option(help="Only a Tenstorrent card has a plan.")] = "tt",
     batch: Annotated[int, typer.Option(help="Sequences decoded at once.", min=1, max=32)] = 1,
     context: Annotated[int, typer.Option(help="Positions of each.", min=1)] = 128,
     precision: Annotated[Literal["exact", "fast"], typer.Option(help="As for the other commands.")] = "fast",
@@ -25,27 +36,104 @@ def plan(
 ) -> None:
     """Show where a model's bytes lie on a Tenstorrent card and the speed they allow.
 
-    Nothing is measured and no card is needed: this is arithmetic on the shapes, for the smallest grid of a p150.
+    Nothing is measured: this is arithmetic on the shapes, for the card that is
+    here, or else for the smallest grid of a p150. First a decode step in detail,
+    then the bounds of common sizes.
 
     Examples:
-        bitnet-tt plan microsoft/bitnet-b1.58-2B-4T
+        bitnet-tt plan --synthetic 2b4t
         bitnet-tt plan microsoft/bitnet-b1.58-2B-4T --batch 32 --context 4096
     """
-    from bitnet_tt.backends.ttnn.plan import Plan
-    from bitnet_tt.backends.ttnn.report import BLACKHOLE, report
+    name, config = synthetic or model, _config(synthetic, model, hub)
+    grid, source = _find_grid()
+    step = _report(config, grid, precision, batch, context)
+    sizes = dict.fromkeys([(batch, context), *_COMMON])
+    bounds = {
+        size: _report(config, grid, precision, *size)
+        for size in sizes
+        if size == (batch, context) or _fits(config, grid, precision, *size)
+    }
+    if as_json:
+        facts = asdict(step) | {"grid": asdict(grid), "grid_of": source, "note": _NOTE}
+        facts["bounds"] = [
+            {"batch": size[0], "context": size[1]}
+            | {key: value for key, value in asdict(one).items() if key not in ("costs", "weight_bytes")}
+            for size, one in bounds.items()
+        ]
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    _say(f"{name}, {precision}, on {grid.x} x {grid.y} cores: {source}. {_NOTE}")
+    typer.echo(f"\nA decode step, batch {batch}, context {context}:\n")
+    _print_step(step)
+    typer.echo("\nNo step is faster, whatever its size:\n")
+    _print_bounds(bounds)
+    typer.echo()
+    _say(
+        "512 GB/s is the data sheet's; 466 are reported of streaming kernels. Launches and the work between products "
+        "add what only a card can tell: each µs that a launch costs adds "
+        f"{step.launches / 1e3:.1f} ms to the step above."
+    )
+
+
+def _say(text: str) -> None:
+    typer.echo(textwrap.fill(text, 80))
+
+
+def _config(synthetic: str | None, model: str, hub: HubOptions) -> ModelConfig:
+    if synthetic is not None:
+        from bitnet_tt.bench.synthetic import synthetic_config
+
+        return synthetic_config(synthetic)
     from bitnet_tt.checkpoint import Checkpoint
 
-    config = Checkpoint.open(hub.resolve(model)).config
-    layout = Plan(config, BLACKHOLE, precision, context)
+    return Checkpoint.open(hub.resolve(model)).config
+
+
+def _find_grid() -> tuple[Grid, str]:
+    """The grid of the device that ttnn would open, and where it is from."""
+    from bitnet_tt.backends.ttnn.report import BLACKHOLE
+
+    if importlib.util.find_spec("ttnn") is None:
+        return BLACKHOLE, "the smallest grid of a p150, as there is no ttnn to ask for another"
+    from bitnet_tt.backends.select import silence_ttnn
+    from bitnet_tt.errors import DeviceError
+
+    silence_ttnn()
+    from bitnet_tt.backends.ttnn.device import Card
+
+    try:
+        card = Card()
+    except DeviceError:
+        return BLACKHOLE, "the smallest grid of a p150, as ttnn opens no device here"
+    try:
+        return card.grid, f"what {card.description} shows"
+    finally:
+        card.close()
+
+
+def _report(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> Report:
+    """Raises DeviceError if it does not fit the card."""
+    from bitnet_tt.backends.ttnn.plan import Plan
+    from bitnet_tt.backends.ttnn.report import report
+
+    layout = Plan(config, grid, precision, context)
     layout.check_dram(batch * layout.context_blocks(context))
-    facts = report(layout, batch, context)
-    if as_json:
-        typer.echo(json.dumps(asdict(facts) | {"grid": asdict(BLACKHOLE)}, indent=2))
-    else:
-        _print(facts)
+    return report(layout, batch, context)
 
 
-def _print(facts: Report) -> None:
+def _fits(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> bool:
+    from bitnet_tt.errors import DeviceError
+
+    if context > config.max_position_embeddings:
+        return False
+    try:
+        _report(config, grid, precision, batch, context)
+    except DeviceError:
+        return False
+    return True
+
+
+def _print_step(step: Report) -> None:
     rows = [
         (
             cost.name,
@@ -53,18 +141,31 @@ def _print(facts: Report) -> None:
             f"{cost.tiles:,}",
             cost.cores,
             describe_bytes(cost.dram_bytes),
-            describe_bytes(cost.l1_bytes),
+            "" if cost.l1_bytes is None else describe_bytes(cost.l1_bytes),
+            f"{cost.flops / 1e9:.2f}",
             f"{1e6 * cost.seconds:.0f}",
             cost.bound,
         )
-        for cost in facts.costs
+        for cost in step.costs
     ]
-    print_table(
-        ["Operation", "Times", "Tiles", "Cores", "DRAM", "L1", "µs", "Bound by"], rows, right=(1, 2, 3, 4, 5, 6)
-    )
+    headings = ["Operation", "Times", "Tiles", "Cores", "DRAM", "L1", "GFLOP", "µs", "Bound"]
+    print_table(headings, rows, right=(1, 2, 3, 4, 5, 6, 7))
     typer.echo(
-        f"\nWeights {describe_bytes(facts.weight_bytes)}, cache {describe_bytes(facts.cache_bytes)} of DRAM; "
-        f"{facts.launches} launches a step.\n"
-        f"At most {facts.tokens_per_second:.0f} tokens/s, by bandwidth and arithmetic alone: a model of the card,\n"
-        "not a measurement. What launches and the work between products add, only a\ncard can tell."
+        f"\nWeights {describe_bytes(step.weight_bytes)}, cache {describe_bytes(step.cache_bytes)} of DRAM; "
+        f"{step.launches} launches."
     )
+
+
+def _print_bounds(bounds: dict[tuple[int, int], Report]) -> None:
+    rows = [
+        (
+            batch,
+            context,
+            f"{1e3 * one.seconds:.2f}",
+            f"{one.tokens_per_second:.0f}",
+            f"{one.streamed_tokens_per_second:.0f}",
+            f"{one.binding[1]}: {one.binding[0]}, {one.shares[one.binding[0]]:.0%}",
+        )
+        for (batch, context), one in bounds.items()
+    ]
+    print_table(["Batch", "Context", "ms", "Tokens/s", "at 466 GB/s", "Bound by"], rows, right=range(5))

@@ -43,9 +43,19 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def run(mock: dict[str, str], module: str, *arguments: str, seconds: int = 300) -> Any:
-    """Run a module of this folder in mock mode, in a process of its own; return the JSON it prints."""
+    """Run a module of this folder in mock mode, in a process of its own; return the JSON it prints in a line."""
+    printed = _output(mock, ["-m", f"tests.device.mock.{module}", *arguments], seconds)
+    return json.loads(next(line for line in printed.splitlines() if line.startswith(("{", "["))))
+
+
+def command(mock: dict[str, str], *arguments: str, seconds: int = 300) -> str:
+    """Run bitnet-tt in mock mode; return what it prints."""
+    return _output(mock, ["-c", "from bitnet_tt.cli import main; main()", *arguments], seconds)
+
+
+def _output(mock: dict[str, str], arguments: list[str], seconds: int) -> str:
     result = subprocess.run(
-        [sys.executable, "-m", f"tests.device.mock.{module}", *arguments],
+        [sys.executable, *arguments],
         cwd=Path(mock["TT_METAL_RUNTIME_ROOT"]).parent,  # ttnn leaves a folder where it runs
         env=mock | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         capture_output=True,
@@ -54,7 +64,7 @@ def run(mock: dict[str, str], module: str, *arguments: str, seconds: int = 300) 
         check=False,
     )
     assert result.returncode == 0, result.stderr[-5000:]
-    return json.loads(next(line for line in result.stdout.splitlines() if line.startswith(("{", "["))))
+    return result.stdout
 
 
 def _link(source: Path, target: Path, but: str) -> None:

@@ -14,6 +14,9 @@ BLACKHOLE = Grid(x=11, y=10, l1_bytes=1461120, dram_bytes=34217131008, dram_bank
 BANDWIDTH = 512e9
 """Bytes a second of a p150's DRAM, by its data sheet."""
 
+STREAMED_BANDWIDTH = 466e9
+"""What Tenstorrent's own streaming kernels are reported to reach of it."""
+
 FLOPS_PER_CORE = 2 * 8 * 16 * 16 * 1.35e9
 """Of one pass of the matrix engine, 8x16 times 16x16 a cycle."""
 
@@ -31,9 +34,10 @@ class Cost:
         tiles: Tiles of weights or cache it reads, once.
         cores: Cores with work.
         dram_bytes: Bytes from and to DRAM, all counts together.
-        l1_bytes: L1 of one core.
-        flops: Multiplications and additions, all counts together.
-        seconds: The larger of the time DRAM needs and the time the matrix engines need.
+        l1_bytes: L1 of one core, for a product's buffers; None where ttnn decides.
+        flops: Multiplications and additions, all counts together, passes of the matrix engine counted each.
+        math_seconds: The time the matrix engines need.
+        seconds: The larger of that and the time DRAM needs.
         bound: Which of the two it is: `DRAM` or `math`.
     """
 
@@ -42,8 +46,9 @@ class Cost:
     tiles: int
     cores: int
     dram_bytes: int
-    l1_bytes: int
+    l1_bytes: int | None
     flops: int
+    math_seconds: float
     seconds: float
     bound: str
 
@@ -59,6 +64,9 @@ class Report:
         cache_bytes: DRAM a cache of this context and batch takes.
         seconds: The sum of the costs' times: no step can be faster.
         tokens_per_second: Of all sequences together, at most.
+        streamed_tokens_per_second: The same at the bandwidth that kernels reach.
+        binding: What takes most of the time: a key of `shares`, and whether it is DRAM or math that it waits for.
+        shares: Of the time: ternary weights, attention, lm_head, embedding.
     """
 
     costs: tuple[Cost, ...]
@@ -67,12 +75,25 @@ class Report:
     cache_bytes: int
     seconds: float
     tokens_per_second: float
+    streamed_tokens_per_second: float
+    binding: tuple[str, str]
+    shares: dict[str, float]
+
+
+_TERMS = {"attention": "attention", "lm_head": "lm_head", "embedding": "embedding"}  # all others are ternary weights
 
 
 def report(plan: Plan, batch: int, context: int) -> Report:
     """Cost of a decode step of `batch` sequences, at most 32, with `context` positions each."""
     costs = tuple(_costs(plan, batch, context))
     seconds = sum(cost.seconds for cost in costs)
+    streamed = sum(max(cost.dram_bytes / STREAMED_BANDWIDTH, cost.math_seconds) for cost in costs)
+    shares: dict[str, float] = {}
+    for cost in costs:
+        term = _TERMS.get(cost.name, "ternary weights")
+        shares[term] = shares.get(term, 0.0) + cost.seconds / seconds
+    binding = max(shares, key=shares.__getitem__)
+    longest = max((cost for cost in costs if _TERMS.get(cost.name, "ternary weights") == binding), key=_seconds)
     return Report(
         costs=costs,
         launches=decode_launches(plan.config, plan.precision, plan.decode_bucket(batch)),
@@ -80,13 +101,20 @@ def report(plan: Plan, batch: int, context: int) -> Report:
         cache_bytes=plan.kv_bytes(batch * -(-context // TILE)),
         seconds=seconds,
         tokens_per_second=batch / seconds,
+        streamed_tokens_per_second=batch / streamed,
+        binding=(binding, longest.bound),
+        shares=shares,
     )
+
+
+def _seconds(cost: Cost) -> float:
+    return cost.seconds
 
 
 def _costs(plan: Plan, batch: int, context: int) -> Iterator[Cost]:
     config, cores = plan.config, plan.grid.cores
     layers = config.num_hidden_layers
-    yield _cost("embedding", 1, batch, 1, batch * config.hidden_size * BFLOAT16, 0, 0, cores)
+    yield _cost("embedding", 1, batch, 1, batch * config.hidden_size * BFLOAT16, None, 0, cores)
     for product in plan.layer_products(DECODE_ROWS):
         yield _product(product, layers, cores)
     # Keys and values are read from the cache, written side by side, and read again by attention, padding included.
@@ -96,7 +124,7 @@ def _costs(plan: Plan, batch: int, context: int) -> Iterator[Cost]:
     traffic = 3 * tiles * TILE * TILE * plan.cache_bytes
     # Scores and sums of values: each tile of keys or values meets one tile of queries or probabilities.
     flops = _ATTENTION_PASSES[plan.precision] * tiles * 2 * TILE**3
-    yield _cost("attention", layers, tiles, used, layers * traffic, 0, layers * flops, cores)
+    yield _cost("attention", layers, tiles, used, layers * traffic, None, layers * flops, cores)
     yield _product(plan.head(), 1, cores, _HEAD_PASSES)
 
 
@@ -115,8 +143,9 @@ def _product(product: Product, count: int, cores: int, passes: int = 1) -> Cost:
     )
 
 
-def _cost(name: str, count: int, tiles: int, used: int, dram_bytes: int, l1_bytes: int, flops: int, cores: int) -> Cost:
+def _cost(
+    name: str, count: int, tiles: int, used: int, dram_bytes: int, l1_bytes: int | None, flops: int, cores: int
+) -> Cost:
     dram, math = dram_bytes / BANDWIDTH, flops / (FLOPS_PER_CORE * min(used, cores))
-    return Cost(
-        name, count, tiles, used, dram_bytes, l1_bytes, flops, max(dram, math), "DRAM" if dram >= math else "math"
-    )
+    bound = "DRAM" if dram >= math else "math"
+    return Cost(name, count, tiles, used, dram_bytes, l1_bytes, flops, math, max(dram, math), bound)
