@@ -47,6 +47,7 @@ def test_a_machine_that_computes_wrong_fails(run, monkeypatch: pytest.MonkeyPatc
 def test_models_that_amplify_rounding_get_lower_bars() -> None:
     strict = Bars.of_contract(None)
     assert strict == Bars(0.9995, 5e-3, 1.0) == Bars.of_contract(Agreement(0.9999, 1e-3, 1.0, 1.0))
+    assert Bars.of_contract(None, fast=True) == Bars(0.999, 5e-3, 1.0)
     agreement = Agreement(correlation=0.9989, mean_kl=0.1, top1=0.9, clear_top1=1.0)
     assert strict.met(agreement) == {"correlation": False, "mean_kl": False, "clear_top1": True}
     assert all(Bars.of_contract(Agreement(0.998, 0.4, 0.8, 1.0)).met(agreement).values())

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend, Batch
+from bitnet_tt.backends.ttnn.plan import Precision
+from bitnet_tt.config import ModelConfig
 from bitnet_tt.engine import BLOCK_SIZE
+from bitnet_tt.weights import ModelWeights
+
+if TYPE_CHECKING:
+    from bitnet_tt.backends.ttnn.backend import TTBackend
+
+CONTEXT = 128
 
 
 class PagedFeeder:
@@ -41,3 +51,14 @@ class PagedFeeder:
         for index, begin, end in zip(pieces, starts, starts[1:], strict=False):
             self._lengths[index] += int(end - begin)
             self.logits[index] += list(logits[begin:end].copy())
+
+
+@contextmanager
+def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> Iterator[TTBackend]:
+    from bitnet_tt.backends.ttnn.backend import TTBackend
+
+    backend = TTBackend(config, weights, context_length=CONTEXT, precision=precision)
+    try:
+        yield backend
+    finally:
+        backend.close()

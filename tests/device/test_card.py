@@ -13,8 +13,9 @@ from bitnet_tt import BitNetModel
 from bitnet_tt.backends.ttnn.traces import Traces
 from bitnet_tt.checkpoint import Checkpoint
 from tests import golden_checkpoints as golden
-from tests.device.agreement import Numbers, opened
-from tests.device.paged import PagedFeeder
+from tests.device.agreement import Numbers
+from tests.device.paged import PagedFeeder, opened
+from tests.device.whole_models import WholeModels
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ pytestmark = [
 ]
 
 
-class TestCard(Numbers):
-    """See `Numbers`."""
+class TestCard(Numbers, WholeModels):
+    """See `Numbers` and `WholeModels`."""
 
 
 def test_replayed_steps_equal_launched_ones() -> None:

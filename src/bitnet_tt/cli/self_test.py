@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _TEXT = "Once upon a time, there was a little fox who wanted to count to one hundred. One day she asked the old owl:"
 _MAX_TOKENS = 32
 _CHUNK = 5
-_SLACK = 4
+
+SLACK = 4
+"""How many times as much as the reference itself, after last-bit changes, a correct implementation may deviate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,23 @@ class Bars:
     clear_top1: float
 
     @classmethod
-    def of_contract(cls, sensitivity: Agreement | None) -> Bars:
+    def of_contract(cls, sensitivity: Agreement | None, *, fast: bool = False) -> Bars:
         """The bars of the numerics contract, lowered for a model so deep or strange that it amplifies rounding.
 
         Args:
             sensitivity: How the reference agrees with itself after last-bit changes. Another correct implementation
                 makes such changes everywhere, and may deviate a few times as much.
+            fast: Whether it is a Tenstorrent card at precision `fast`, of which less is promised.
         """
-        from bitnet_tt.reference.compare import MAX_MEAN_KL, MIN_CORRELATION
+        from bitnet_tt.reference.compare import MAX_MEAN_KL, MIN_CORRELATION, MIN_FAST_CORRELATION
 
+        correlation = MIN_FAST_CORRELATION if fast else MIN_CORRELATION
         if sensitivity is None:
-            return cls(MIN_CORRELATION, MAX_MEAN_KL, 1.0)
+            return cls(correlation, MAX_MEAN_KL, 1.0)
         return cls(
-            correlation=min(MIN_CORRELATION, 1 - _SLACK * (1 - sensitivity.correlation)),
-            mean_kl=max(MAX_MEAN_KL, _SLACK * sensitivity.mean_kl),
-            clear_top1=1 - _SLACK * (1 - sensitivity.clear_top1),
+            correlation=min(correlation, 1 - SLACK * (1 - sensitivity.correlation)),
+            mean_kl=max(MAX_MEAN_KL, SLACK * sensitivity.mean_kl),
+            clear_top1=1 - SLACK * (1 - sensitivity.clear_top1),
         )
 
     def met(self, agreement: Agreement) -> dict[str, bool]:
@@ -112,7 +116,7 @@ def self_test(
         for index, variant in enumerate(variants):
             progress(index + 1, len(variants) + 1)
             identical.append(bool((run_variant(loaded, weights, token_ids, variant) == logits).all()))
-    bars = Bars.of_contract(sensitivity)
+    bars = Bars.of_contract(sensitivity, fast=device.device == "tt" and device.precision == "fast")
     passed = all(bars.met(agreement).values()) and all(identical)
     if as_json:
         report = {

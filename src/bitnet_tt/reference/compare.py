@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_CORRELATION = 0.9995
+MIN_FAST_CORRELATION = 0.999
+"""What is promised of a Tenstorrent card at precision `fast`, which attends in bfloat16."""
+
 MAX_MEAN_KL = 5e-3
 CLEAR_MARGIN = 0.1
 """A top-1 must agree where the reference's first leads its second by more than this share of the logits' deviation."""
