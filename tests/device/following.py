@@ -42,8 +42,13 @@ def follow(
     decoded: int,
     precision: Precision,
     monkeypatch: pytest.MonkeyPatch,
-) -> tuple[Part, Part]:
-    """Compute all but the last `decoded` tokens as a prompt and those one by one; compare either part."""
+) -> dict[str, Part]:
+    """Compute all but the last `decoded` tokens as a prompt and those one by one.
+
+    Returns:
+        How `prompt`, `decode` and `all` of it compare. Decode steps are few, and one integer that differs at a token's
+        start moves the rest of it; so it is `all` whose shares say something.
+    """
     from bitnet_tt.backends.ttnn import bitlinear, device
 
     prompt = len(token_ids) - decoded
@@ -77,7 +82,7 @@ def follow(
         means = (float(np.concatenate(some).mean()) for some in (shares[:1], in_a_layer, shares))
         return Part(compare_logits(logits[rows], expected[rows]), *means)
 
-    return part(slice(prompt)), part(slice(prompt, None))
+    return {"prompt": part(slice(prompt)), "decode": part(slice(prompt, None)), "all": part(slice(None))}
 
 
 def reference_integers(
