@@ -36,13 +36,12 @@ def plot(name: str, result: BenchmarkResult, target: Path) -> None:
     from matplotlib.figure import Figure
 
     threads = list(dict.fromkeys(speed.threads for speed in result.decode))
-    figure = Figure(figsize=(2 + 4 * len(threads), 4.5), layout="constrained")
+    figure = Figure(figsize=(2 + 4 * len(threads), 5), layout="constrained")
     panels = figure.subplots(1, len(threads), sharey=True, squeeze=False)[0]
     for axes, count in zip(panels, threads, strict=True):
         _panel(axes, result, count)
     panels[0].set_ylabel("tokens/s, all sequences together")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     figure.suptitle(f"{name} on {result.device}")
     figure.savefig(target, dpi=150)
 

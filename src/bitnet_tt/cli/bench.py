@@ -114,6 +114,8 @@ def _json(result: BenchmarkResult) -> dict[str, Any]:
 
 
 def _print(name: str, result: BenchmarkResult, *, profile: bool) -> None:
+    from textwrap import fill
+
     from bitnet_tt.bench.report import tables
 
     typer.echo(f"{name} on {result.device}\n")
@@ -124,4 +126,4 @@ def _print(name: str, result: BenchmarkResult, *, profile: bool) -> None:
             typer.echo(f"{table.title}\n")
         print_table(table.headings, table.rows, right=range(1, len(table.headings)) if table.title else ())
         if table.note:
-            typer.echo(f"\n{table.note}")
+            typer.echo(f"\n{fill(table.note, 80)}")
