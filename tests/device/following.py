@@ -49,18 +49,20 @@ def follow(
         How `prompt`, `decode` and `all` of it compare. Decode steps are few, and one integer that differs at a token's
         start moves the rest of it; so it is `all` whose shares say something.
     """
-    from bitnet_tt.backends.ttnn import bitlinear, device
+    from bitnet_tt.backends.ttnn import device
+    from bitnet_tt.backends.ttnn.bitlinear import BitLinear
+    from bitnet_tt.backends.ttnn.rows import Quantized
 
     prompt = len(token_ids) - decoded
     expected, theirs = reference_integers(config, weights, token_ids, monkeypatch)
     ours: list[NDArray[np.float32]] = []
-    multiply = bitlinear.multiply
+    call = BitLinear.__call__
 
-    def record(x: object, *arguments: object) -> object:
-        ours.append(device.to_host(x)[0, 0])
-        return multiply(x, *arguments)  # type: ignore[arg-type]
+    def record(linear: BitLinear, x: Quantized) -> object:
+        ours.append(device.to_host(x.integers)[0, 0])
+        return call(linear, x)
 
-    monkeypatch.setattr(bitlinear, "multiply", record)
+    monkeypatch.setattr(BitLinear, "__call__", record)
     with opened(config, weights, precision) as backend:
         feeder = PagedFeeder(backend, sequences=1, blocks_each=2)
         feeder.feed({0: token_ids[:prompt]})
