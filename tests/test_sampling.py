@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import Candidates, Cut
@@ -100,6 +100,7 @@ def test_most_probable_orders_ties_by_index(logits: np.ndarray, count: int) -> N
     assert most_probable(rounded, count).tolist() == np.argsort(-rounded, kind="stable")[:count].tolist()
 
 
+@example(np.array([0, 0, 11, 11], np.float32) / np.float32(1024), 0.3, 50, 0.3, 1.0, 1.0)  # min-p cuts after top-p
 @given(
     logit_lists,
     st.sampled_from([0.0, 0.3, 1.0, 3.0]),

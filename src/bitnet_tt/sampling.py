@@ -68,6 +68,8 @@ def cut(config: GenerationConfig) -> Cut:
         if config.temperature < _COLD:
             return Cut()
         return Cut(margin=_NUCLEUS_MARGIN * config.temperature, temperature=config.temperature)
+    if config.top_p < 1:
+        return Cut(count=config.top_k)  # top-p compares with the sum over all of them
     least = config.min_p - 1.5 / _ONE  # weights are rounded, and so is the least of them
     margin = -config.temperature * math.log(least) + _MARGIN_SLACK if least > 0 else math.inf
     return Cut(count=config.top_k or None, margin=margin)
