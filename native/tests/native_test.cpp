@@ -2,11 +2,14 @@
 // model across tables, thread counts and chunkings. Prints a digest of all results: it must be the same on every
 // architecture, which the tests verify with an emulator (tests/backends/cpu/test_native.py).
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -16,6 +19,31 @@
 namespace {
 
 using namespace bitnet;
+
+// Counted in all ways by which native code allocates: the linker sends calls of aligned_alloc here.
+std::atomic<std::size_t> allocations{0};
+
+}  // namespace
+
+extern "C" {
+void* __real_aligned_alloc(std::size_t alignment, std::size_t size);
+void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) {
+    ++allocations;
+    return __real_aligned_alloc(alignment, size);
+}
+}
+
+// Not inlined, or the compiler warns of free() for what came from new.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+    ++allocations;
+    void* p = std::malloc(size);
+    if (p == nullptr) throw std::bad_alloc();
+    return p;
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+namespace {
 
 // The same numbers everywhere, as <random>'s distributions are not.
 class Random {
@@ -311,6 +339,28 @@ void test_steps(bool llama) {
                    std::string(kernels->name) + " steps of " + std::to_string(kSteps[i]));
 }
 
+// Once the buffers have grown, a step allocates nothing: two sequences a step, whole rows and cuts by turns.
+void test_allocations() {
+    const RandomModel random(false);
+    const Cut cuts[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
+    const std::int32_t starts[] = {0, 1, 2}, blocks[] = {0, 1, 2, 3}, rows[] = {0, 1}, ids[] = {5, 7};
+    Decoder decoder(random.model, *available_kernels()[0], 2, 0);
+    decoder.allocate(4, 16);
+    std::vector<float> whole(2 * random.model.shape.vocab), found(2 * Head::kMost), rests(2);
+    std::vector<std::int32_t> found_ids(2 * Head::kMost), counts(2);
+    const auto step = [&](std::int32_t position) {
+        const std::int32_t positions[] = {position, position};
+        const Batch batch{ids, 2, starts, positions, 2, blocks, 2, rows, 2};
+        decoder.forward(batch, whole.data());
+        decoder.forward_greatest(batch, cuts, {found_ids.data(), found.data(), counts.data(), rests.data()});
+    };
+    for (std::int32_t position = 0; position < 16; ++position) step(position);
+    const std::size_t before = allocations.load();
+    for (std::int32_t position = 16; position < 32; ++position) step(position);
+    const std::size_t made = allocations.load() - before;  // the message allocates too
+    expect(made == 0, "steps made " + std::to_string(made) + " allocations");
+}
+
 }  // namespace
 
 int main() {
@@ -320,6 +370,7 @@ int main() {
     for (std::size_t vocab : {1, 4, 63, 130}) test_screen(vocab, 200);
     for (std::size_t in : {15, 64, 147}) test_screen(70, in);
     for (bool llama : {false, true}) test_steps(llama);
+    test_allocations();
     for (bool llama : {false, true}) test_greatest(llama);
     std::string names;
     for (const Kernels* kernels : available_kernels()) names += std::string(" ") + kernels->name;
