@@ -45,6 +45,7 @@ def check(backend: CPUBackend, cuts: list[Cut]) -> list[Candidates]:
     """One row for each cut against the same rows as a whole."""
     batch = batch_of([(PROMPT, 0, range(8))], range(len(PROMPT) - len(cuts), len(PROMPT)))
     whole = backend.forward(batch).copy()
+    backend.candidates(batch, cuts)  # the first step does without
     rows = backend.candidates(batch, cuts)
     for logits, row, cut in zip(whole, rows, cuts, strict=True):
         token_ids = np.arange(len(logits)) if row.token_ids is None else row.token_ids
@@ -68,7 +69,7 @@ def gaussian(seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_instruction_sets_and_threads(isa, threads):
     backend = backend_with(gaussian(), isa=isa, threads=threads)
-    for _ in range(2):  # the first makes the screen
+    for _ in range(2):
         rows = check(backend, CUTS)
         assert [len(row.logits) for row, cut in zip(rows, CUTS, strict=True) if cut.margin == np.inf] == [1, 40, 1024]
 
@@ -115,8 +116,10 @@ def test_a_head_that_is_not_finite_is_computed_whole():
     head = gaussian()
     head[1200, 5] = np.inf
     batch = batch_of([(PROMPT, 0, range(8))], [3])
-    (row,) = backend_with(head).candidates(batch, [Cut(count=1)])
-    assert row.token_ids is None
+    backend = backend_with(head)
+    for _ in range(3):
+        (row,) = backend.candidates(batch, [Cut(count=1)])
+        assert row.token_ids is None
 
 
 def test_uncut_rows_are_whole():
