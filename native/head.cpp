@@ -45,8 +45,9 @@ void Greatest::add(Found found) {
     const auto before = [](const Found& a, const Found& b) { return a.before(b); };
     if (cut_.count > 0) {
         if (found_.size() == cut_.count) {
-            if (!found.before(found_.front())) return;
+            if (!found.before(found_.front())) return leave(found.logit);
             std::pop_heap(found_.begin(), found_.end(), before);
+            leave(found_.back().logit);
             found_.pop_back();
         }
         found_.push_back(found);
@@ -64,7 +65,7 @@ void Greatest::keep_passing() {
         std::partition(found_.begin(), found_.end(), [&](const Found& found) { return found.logit >= least; });
     for (auto found = passing; found != found_.end(); ++found) leave(found->logit);
     found_.erase(passing, found_.end());
-    overflown_ = found_.size() > Head::kMost / 2;
+    overflown_ = overflown_ || found_.size() > Head::kMost / 2;
 }
 
 void Greatest::leave(float bound) { leave(1.0, bound); }
@@ -87,7 +88,10 @@ void Greatest::merge(const Greatest& other) {
 
 double Greatest::rest() {
     if (cut_.count == 0) keep_passing();
-    return rest_ > 0.0 ? rest_ * std::exp((reference_ - static_cast<double>(best_)) / cut_.temperature) : 0.0;
+    if (cut_.temperature <= 0.0f) return 0.0;
+    const double sum =
+        rest_ > 0.0 ? rest_ * std::exp((reference_ - static_cast<double>(best_)) / cut_.temperature) : 0.0;
+    return sum + 1e-37;  // float32 holds it, and so no sum becomes zero
 }
 
 Head::Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work, Profile& profile)

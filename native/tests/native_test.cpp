@@ -288,6 +288,29 @@ void test_screen(std::size_t vocab, std::size_t in) {
     }
 }
 
+// One thread that had too many to keep makes the row a whole one, however few pass what another thread found.
+void test_overflow() {
+    Greatest few, many;
+    for (Greatest* greatest : {&few, &many}) greatest->start({0, 1.0f, 1.0f});
+    for (std::size_t i = 0; i <= Head::kMost; ++i) many.add({0.0f, static_cast<std::int32_t>(i)});
+    few.add({10.0f, 9999});
+    few.merge(many);
+    few.rest();
+    expect(many.overflown() && few.overflown(), "an overflow is not forgotten");
+}
+
+// What does not make it among so many counts as left, whether or not it did for a while.
+void test_rest_of_a_count() {
+    Greatest greatest;
+    greatest.start({2, std::numeric_limits<float>::infinity(), 1.0f});
+    double expected = 0.0;
+    for (std::int32_t i = 0; i < 6; ++i) {
+        greatest.add({static_cast<float>(i % 3), i});
+        if (i != 2 && i != 5) expected += std::exp(i % 3 - 2.0);
+    }
+    expect(std::fabs(greatest.rest() - expected) < 1e-6, "the rest of a count");
+}
+
 // What passes a cut, with the bits it has in the whole row.
 void test_greatest(bool llama) {
     const RandomModel random(llama);
@@ -371,6 +394,8 @@ int main() {
     for (std::size_t in : {15, 64, 147}) test_screen(70, in);
     for (bool llama : {false, true}) test_steps(llama);
     test_allocations();
+    test_overflow();
+    test_rest_of_a_count();
     for (bool llama : {false, true}) test_greatest(llama);
     std::string names;
     for (const Kernels* kernels : available_kernels()) names += std::string(" ") + kernels->name;
