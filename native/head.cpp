@@ -105,6 +105,7 @@ Head::Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::si
 float* Head::start(std::size_t rows) {
     normed_.grow(rows * shape_.hidden);
     rows_ = rows;
+    computed_ = 0;
     return normed_.data();
 }
 
@@ -140,6 +141,7 @@ void Head::logits(std::size_t first, std::size_t count, float* out) {
     first_ = first;
     count_ = count;
     out_ = out;
+    computed_ += count * shape_.vocab;
     share_out(Task::logits, shape_.vocab, 4, 2 * shape_.vocab * shape_.hidden * (count + 15) / 16);
 }
 
@@ -160,7 +162,7 @@ void Head::greatest(const Cut* cuts, const Passed& passed) {
         for (Worker& worker : workers_) worker.rows[row].start(cuts[row]);
     }
     for (Worker& worker : workers_) {
-        worker.bytes_read = 0;
+        worker.bytes_read = worker.rescored = 0;
         worker.queries = queries_;
     }
     if (!sure) {
@@ -168,6 +170,7 @@ void Head::greatest(const Cut* cuts, const Passed& passed) {
         return;
     }
     share_out(Task::screen, screen_.blocks(), 1, Screen::bytes(shape_.vocab, shape_.hidden) * (rows_ + 7) / 8);
+    for (const Worker& worker : workers_) computed_ += worker.rescored;
     for (std::size_t row = 0; row < rows_; ++row) collect(row, passed);
 }
 
@@ -247,6 +250,7 @@ void Head::rescore(Worker& worker, std::size_t row, std::size_t block, const flo
             best = std::max(best, logits[i]);
         }
         worker.bytes_read += count * 2 * shape_.hidden;
+        worker.rescored += count;
         count = 0;
         threshold = std::max(threshold, greatest.threshold());
     };

@@ -88,6 +88,9 @@ class Head {
     // Bytes of weights that `greatest` has read for the last step.
     std::size_t bytes_read() const;
 
+    // Logits computed from the weights themselves since `start`; of a row that is computed as a whole, all.
+    std::size_t computed() const { return computed_; }
+
   private:
     enum class Task { logits, pack, screen };
     struct alignas(64) Worker {
@@ -96,7 +99,7 @@ class Head {
         std::unique_ptr<bool[]> possible;
         Buffer<float> rest;
         std::vector<ScreenQuery> queries;
-        std::size_t bytes_read = 0;
+        std::size_t bytes_read = 0, rescored = 0;
     };
     struct alignas(64) Threshold {
         std::atomic<float> value, best;
@@ -121,7 +124,7 @@ class Head {
     ThreadTeam& team_;
     Profile& profile_;
 
-    std::size_t rows_ = 0;
+    std::size_t rows_ = 0, computed_ = 0;
     Buffer<float> normed_;
     Screen screen_;
     bool screened_ = false;

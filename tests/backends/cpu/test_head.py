@@ -85,6 +85,25 @@ def test_most_of_the_head_is_not_read():
     assert 0 < backend.head_bytes_read < head.size * 2 / 2
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_computed_logits_are_counted(threads):
+    backend = backend_with(gaussian(), threads=threads)
+    batch = batch_of([(PROMPT, 0, range(8))], [3, 7])
+    backend.forward(batch)
+    assert backend.logits_computed == 2 * CONFIG.vocab_size
+    cuts = [Cut(count=9), Cut(margin=0.1)]
+    backend.candidates(batch, cuts)  # the first step does without
+    rows = backend.candidates(batch, cuts)
+    computed = backend.logits_computed
+    assert sum(len(row.logits) for row in rows) <= computed < 2 * CONFIG.vocab_size
+    # What else was read is the screen: two planes or three, and four bounds for each of four rows.
+    quarter = -(-CONFIG.vocab_size // 4)
+    planes = backend.head_bytes_read - computed * 2 * CONFIG.hidden_size - quarter * 4 * 4 * 4
+    assert 2 <= planes / (quarter * CONFIG.hidden_size) <= 3
+    rows[0].whole()
+    assert backend.logits_computed == computed + CONFIG.vocab_size
+
+
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(
     seed=st.integers(0, 999),

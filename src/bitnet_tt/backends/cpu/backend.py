@@ -150,6 +150,11 @@ class CPUBackend:
         """Bytes of weights that the lm_head of the last step of `candidates` took to find them."""
         return self._decoder.head_bytes_read
 
+    @property
+    def logits_computed(self) -> int:
+        """How many logits the last step took from the lm_head's bfloat16, of all its rows; of a whole row it is all."""
+        return self._decoder.logits_computed
+
     def allocate(self, num_blocks: int, block_size: int) -> None:
         """Make room for a KV cache; pages of it cost memory once they are used. See `Backend.allocate`."""
         if num_blocks < 1 or block_size < 1:
