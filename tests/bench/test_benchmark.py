@@ -9,6 +9,7 @@ import pytest
 
 from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, peers, roofs, run_benchmark
 from bitnet_tt.bench.results import PeerResult
+from bitnet_tt.bench.runs import run
 from bitnet_tt.bench.shares import operations_per_token, ternary_weights
 from bitnet_tt.bench.synthetic import synthetic_checkpoint
 from bitnet_tt.errors import BenchmarkError
@@ -71,6 +72,18 @@ def test_shares_follow_from_what_the_backend_counts(result: BenchmarkResult) -> 
         operations_per_s = operations_per_token(CONFIG) * speed.tokens_per_s
         peak = next(one for one in result.roofs if one.threads == speed.threads).int8_gops.median * 1e9
         assert speed.int8_share == pytest.approx(operations_per_s / peak)
+
+
+def test_a_small_head_is_computed_whole(result: BenchmarkResult) -> None:
+    assert [speed.head_rows_rescored for speed in result.decode] == [1.0] * 4
+
+
+def test_a_screened_head_computes_some_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
+    model = synthetic_checkpoint(SHAPE.replace("vocab=64", "vocab=4096"), tmp_path)
+    prompt, *steps = run(model, replace(SETTINGS, busy=0), 1).profiles
+    assert prompt.head_rows_rescored is None
+    assert all(1 / 4096 <= step.head_rows_rescored < 1 for step in steps)
 
 
 def test_a_peer_gets_the_share_of_its_own_bytes(result: BenchmarkResult) -> None:

@@ -27,6 +27,7 @@ def test_speeds_stand_beside_their_limits() -> None:
         "1,000.0",
         "50%",
         "10%",
+        "1.5%",
         "-",
     )
     assert ("Peak memory", "1.30 GB, 1.30 times the weights' 1.00 GB") in shown[0].rows

@@ -103,12 +103,13 @@ class _Shares:
         return speed if roof is None else with_shares(speed, roof, operations=self._operations)
 
     def of_decode(self, speed: Speed, run: Run) -> Speed:
-        """Add the bytes that the run's profile of such a step counted, and the shares."""
+        """Add what the run's profile of such a step counted, and the shares."""
         roof = self._roofs.get(speed.threads)
         if roof is None:
             return speed
         profile = next(one for one in run.profiles if (one.phase, one.batch) == ("decode", speed.batch))
         size = sum(part.bytes_read for part in profile.parts)
+        speed = replace(speed, head_rows_rescored=profile.head_rows_rescored)
         return with_shares(speed, roof, bytes_per_step=size, operations=self._operations)
 
     def of_peer(self, peer: PeerResult) -> PeerResult:

@@ -75,11 +75,12 @@ def _decode(result: BenchmarkResult) -> Table:
             _megabytes(speed.bytes_per_step),
             _percent(speed.bandwidth_share),
             _percent(speed.int8_share),
+            _tenths_of_percent(speed.head_rows_rescored),
             _joules(speed.joules_per_token),
         )
         for speed in result.decode
     ]
-    headings = ("Threads", "Batch", "Tokens/s", "MB/step", "of read", "of int8", "J/token")
+    headings = ("Threads", "Batch", "Tokens/s", "MB", "of read", "of int8", "head", "J/token")
     return Table(f"Generation of {result.new_tokens} after {result.context}, all sequences together", headings, rows)
 
 
@@ -170,6 +171,10 @@ def _rate(speed: Speed) -> str:
 
 def _percent(share: float | None) -> str:
     return _UNKNOWN if share is None else f"{share:.0%}"
+
+
+def _tenths_of_percent(share: float | None) -> str:
+    return _UNKNOWN if share is None else f"{share:.1%}"
 
 
 def _joules(energy: float | None) -> str:

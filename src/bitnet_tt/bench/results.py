@@ -51,6 +51,8 @@ class Speed:
         least: The slowest repeat.
         greatest: The fastest repeat.
         bytes_per_step: Weights, keys and values that a step of generation has to read, as the backend counts them.
+        head_rows_rescored: Share of the lm_head's rows that a step of generation computed in bfloat16, the mean of its
+            texts; median over the steps. 1.0 where whole rows are computed.
         bandwidth_share: Those bytes in the time of a step, as a share of the machine's read bandwidth.
         int8_share: The products of the ternary weights, as a share of the machine's int8 peak.
         joules_per_token: Energy of the processor's packages and memory.
@@ -62,6 +64,7 @@ class Speed:
     least: float
     greatest: float
     bytes_per_step: int | None = None
+    head_rows_rescored: float | None = None
     bandwidth_share: float | None = None
     int8_share: float | None = None
     joules_per_token: float | None = None
@@ -93,12 +96,14 @@ class Profile:
         threads: CPU threads.
         batch: Sequences computed at once.
         parts: In the order of a step.
+        head_rows_rescored: As in `Speed`; None for a prompt.
     """
 
     phase: str
     threads: int
     batch: int
     parts: tuple[Part, ...]
+    head_rows_rescored: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.cpu import CPUBackend
@@ -140,11 +141,14 @@ def _profiles(backend: Backend, work: Workload, batches: tuple[int, ...], thread
     work.prefill(work.prompt_length, unused)
     profiles = [Profile("prefill", threads, 1, _parts(backend, 1))]
     for batch in batches:
+        rescored = []
         with work.decoding(batch) as step:
             backend.start_profile()
             for _ in range(work.new_tokens):
                 step()
-            profiles.append(Profile("decode", threads, batch, _parts(backend, work.new_tokens)))
+                rescored.append(backend.logits_computed / (batch * work.vocab_size))
+            parts = _parts(backend, work.new_tokens)
+        profiles.append(Profile("decode", threads, batch, parts, median(rescored)))
     return tuple(profiles)
 
 

@@ -31,6 +31,7 @@ class Workload:
             new_tokens: Tokens to generate of each sequence.
             batch: Most sequences at once.
         """
+        self.vocab_size = vocab_size
         self.prompt_length = prompt_length
         self.context = context
         self.new_tokens = new_tokens
@@ -74,7 +75,7 @@ class Workload:
                 step()
 
     def _prompt(self, length: int) -> list[int]:
-        return [int(token_id) for token_id in self._rng.integers(0, self._engine.vocab_size, length)]
+        return [int(token_id) for token_id in self._rng.integers(0, self.vocab_size, length)]
 
 
 def tokens_ahead(context: int, batch: int) -> int:
