@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bitnet_tt.checkpoint.assemble import named_weights
 from bitnet_tt.checkpoint.gguf import BLOCKS
 from bitnet_tt.checkpoint.gguf_model import gguf_name
+from bitnet_tt.checkpoint.gguf_saving import model_metadata
 from bitnet_tt.checkpoint.packing import TQ_BLOCK, codes_to_tq2_0, unpack
 from bitnet_tt.checkpoint.staging import staged
 from bitnet_tt.checkpoint.writing import GGUFTensor, write_gguf
@@ -46,29 +47,10 @@ def save_tq2_0(config: ModelConfig, weights: ModelWeights, target: Path) -> None
             "own; compare with --synthetic 2b4t"
         )
     tensors = list(_tensors(config, weights))
+    metadata = model_metadata(config, "bitnet" if config.sub_norms else "llama", target.stem, _FILE_TYPE_TQ2_0)
+    metadata["tokenizer.ggml.model"] = "none"
     with staged(target, sum(tensor.size for tensor in tensors) + _HEADER_BYTES, overwrite=False) as path:
-        write_gguf(path, _metadata(config, target.stem), tensors)
-
-
-def _metadata(config: ModelConfig, name: str) -> dict[str, Any]:
-    architecture = "bitnet" if config.sub_norms else "llama"
-    return {
-        "general.architecture": architecture,
-        "general.name": name,
-        "general.file_type": _FILE_TYPE_TQ2_0,
-        "general.quantization_version": 2,
-        f"{architecture}.vocab_size": config.vocab_size,
-        f"{architecture}.context_length": config.max_position_embeddings,
-        f"{architecture}.embedding_length": config.hidden_size,
-        f"{architecture}.block_count": config.num_hidden_layers,
-        f"{architecture}.feed_forward_length": config.intermediate_size,
-        f"{architecture}.rope.dimension_count": config.head_dim,
-        f"{architecture}.rope.freq_base": config.rope_theta,
-        f"{architecture}.attention.head_count": config.num_attention_heads,
-        f"{architecture}.attention.head_count_kv": config.num_key_value_heads,
-        f"{architecture}.attention.layer_norm_rms_epsilon": config.rms_norm_eps,
-        "tokenizer.ggml.model": "none",
-    }
+        write_gguf(path, metadata, tensors)
 
 
 def _tensors(config: ModelConfig, weights: ModelWeights) -> Iterator[GGUFTensor]:

@@ -59,7 +59,7 @@ def save_gguf(
         raise CheckpointError(f"{target} must end in .gguf, which is how such files are recognised")
     family = _family(config, target)
     tensors = list(_tensors(config, weights, family, target))
-    metadata = _metadata(config, family, target.stem)
+    metadata = model_metadata(config, family.gguf_architecture, target.stem, _FILE_TYPE_I2_S)
     metadata |= to_metadata(Tokenizer.from_path(tokenizer), config.vocab_size)
     metadata |= _end_tokens(config)
     size = sum(tensor.size for tensor in tensors)
@@ -67,23 +67,19 @@ def save_gguf(
         write_gguf(path, metadata, tensors, progress)
 
 
-def _family(config: ModelConfig, target: Path) -> Family:
-    for family in FAMILIES:
-        same = family.hidden_act == config.hidden_act and (family.model_type == "bitnet") == config.sub_norms
-        if same and not config.quantization.use_rms_norm:
-            return family
-    raise CheckpointError(
-        f"{target}: no GGUF architecture has this model's mix of hidden_act ({config.hidden_act}), sub-norms "
-        f"({config.sub_norms}) and norms in the linears ({config.quantization.use_rms_norm}); write packed safetensors"
-    )
+def model_metadata(config: ModelConfig, architecture: str, name: str, file_type: int) -> dict[str, Any]:
+    """What a GGUF file says of a model, all but its tokenizer.
 
-
-def _metadata(config: ModelConfig, family: Family, name: str) -> dict[str, Any]:
-    architecture = family.gguf_architecture
+    Args:
+        config: The model's shape.
+        architecture: GGUF's name for its kind, which begins most keys.
+        name: The model's own.
+        file_type: How most weights are stored, as llama.cpp or bitnet.cpp number it (llama_ftype in their llama.h).
+    """
     return {
         "general.architecture": architecture,
         "general.name": name,
-        "general.file_type": _FILE_TYPE_I2_S,
+        "general.file_type": file_type,
         "general.quantization_version": 2,
         f"{architecture}.vocab_size": config.vocab_size,
         f"{architecture}.context_length": config.max_position_embeddings,
@@ -98,6 +94,17 @@ def _metadata(config: ModelConfig, family: Family, name: str) -> dict[str, Any]:
         f"{architecture}.attention.value_length": config.head_dim,
         f"{architecture}.attention.layer_norm_rms_epsilon": config.rms_norm_eps,
     }
+
+
+def _family(config: ModelConfig, target: Path) -> Family:
+    for family in FAMILIES:
+        same = family.hidden_act == config.hidden_act and (family.model_type == "bitnet") == config.sub_norms
+        if same and not config.quantization.use_rms_norm:
+            return family
+    raise CheckpointError(
+        f"{target}: no GGUF architecture has this model's mix of hidden_act ({config.hidden_act}), sub-norms "
+        f"({config.sub_norms}) and norms in the linears ({config.quantization.use_rms_norm}); write packed safetensors"
+    )
 
 
 def _end_tokens(config: ModelConfig) -> dict[str, int]:
