@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, peers, roofs, run_benchmark
+from bitnet_tt.bench.resident import kv_cache_bytes
 from bitnet_tt.bench.results import PeerResult
 from bitnet_tt.bench.runs import run
 from bitnet_tt.bench.shares import operations_per_token, ternary_weights
 from bitnet_tt.bench.synthetic import synthetic_checkpoint
+from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.errors import BenchmarkError
 from tests.bench.small import CONFIG, RESULT, SHAPE
 
@@ -84,6 +86,12 @@ def test_a_screened_head_computes_some_of_its_rows(tmp_path: Path, monkeypatch: 
     prompt, *steps = run(model, replace(SETTINGS, busy=0), 1).profiles
     assert prompt.head_rows_rescored is None
     assert all(1 / 4096 <= step.head_rows_rescored < 1 for step in steps)
+
+
+def test_memory_is_of_the_smallest_batch(result: BenchmarkResult) -> None:
+    assert result.memory.screen_bytes == 0
+    assert result.memory.kv_cache_bytes == kv_cache_bytes(CONFIG, BLOCK_SIZE)
+    assert 0 < result.memory.interpreter_bytes <= result.memory.peak_rss_bytes
 
 
 def test_a_peer_gets_the_share_of_its_own_bytes(result: BenchmarkResult) -> None:

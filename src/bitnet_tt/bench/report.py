@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bitnet_tt.bench.reported import NOTE
-from bitnet_tt.bench.results import BenchmarkResult, Busy, PeerResult, Profile, Speed, Spread
+from bitnet_tt.bench.results import BenchmarkResult, Busy, Memory, PeerResult, Profile, Speed, Spread
 
 _GIGA = 1e9
 _UNKNOWN = "-"
@@ -47,14 +47,34 @@ def tables(result: BenchmarkResult, *, profile: bool = False) -> Iterator[Table]
 
 
 def _memory(result: BenchmarkResult) -> Table:
-    peak, weights = result.memory.peak_rss_bytes, result.memory.weight_bytes
     rows = [
         ("Load", f"{result.load_s:.2f} s, all weights checked"),
         ("First token", f"{result.first_token_s:.2f} s after opening the files"),
-        ("Peak memory", f"{_gigabytes(peak)}, {peak / weights:.2f} times the weights' {_gigabytes(weights)}"),
+        ("Peak memory", _peak(result.memory)),
+        ("of it", _made_up_of(result.memory)),
         ("Energy", result.energy),
     ]
     return Table("", ("", ""), rows)
+
+
+def _peak(memory: Memory) -> str:
+    """The peak, and how many times the weights it is where it is not mostly Python."""
+    size = _gigabytes(memory.peak_rss_bytes)
+    if memory.weight_bytes < memory.interpreter_bytes:
+        return size
+    in_use = memory.weight_bytes + (memory.screen_bytes or 0)
+    return f"{size}, {memory.peak_rss_bytes / in_use:.2f} times the weights in use"
+
+
+def _made_up_of(memory: Memory) -> str:
+    parts = {
+        "weights": memory.weight_bytes,
+        "lm_head's screen": memory.screen_bytes,
+        "KV cache": memory.kv_cache_bytes,
+        "Python": memory.interpreter_bytes,
+    }
+    unit, digits, name = (_GIGA, 2, "GB") if memory.peak_rss_bytes >= _GIGA else (1e6, 1, "MB")
+    return ", ".join(f"{part} {size / unit:.{digits}f}" for part, size in parts.items() if size) + f" {name}"
 
 
 def _prefill(result: BenchmarkResult) -> Table:

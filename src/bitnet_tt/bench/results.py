@@ -108,10 +108,21 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes. The peak is of a fresh process that loaded the model, read the prompt and generated one smallest batch."""
+    """Bytes of a fresh process that loaded the model, read the prompt and generated one smallest batch.
+
+    Attributes:
+        peak_rss_bytes: Most that was resident, of mapped files too.
+        weight_bytes: The files of the weights.
+        screen_bytes: The copy of the lm_head in 6 bits; 0 where whole rows are computed, None if not on the CPU.
+        kv_cache_bytes: Room for the keys and values of that batch; None if not on the CPU.
+        interpreter_bytes: What was resident before the model was opened: Python and its libraries.
+    """
 
     peak_rss_bytes: int
     weight_bytes: int
+    screen_bytes: int | None
+    kv_cache_bytes: int | None
+    interpreter_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

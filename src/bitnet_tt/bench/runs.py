@@ -13,6 +13,7 @@ from bitnet_tt.backends.select import Device, create_backend
 from bitnet_tt.bench.busy import busy_processes
 from bitnet_tt.bench.energy import EnergyCounters, Stopwatch
 from bitnet_tt.bench.memory import peak_rss_bytes
+from bitnet_tt.bench.resident import resident
 from bitnet_tt.bench.results import Memory, Part, Profile, Speed, Spread
 from bitnet_tt.bench.workload import Workload, context_length
 from bitnet_tt.checkpoint import Checkpoint
@@ -66,6 +67,7 @@ class Run:
 
 def run(model: Path, settings: Settings, threads: int) -> Run:
     """Load a model and measure it, in this process."""
+    interpreter_bytes = peak_rss_bytes()
     start = time.perf_counter()
     checkpoint = Checkpoint.open(model)
     widest, smallest = max(settings.batches), min(settings.batches)
@@ -78,14 +80,18 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
         threads=threads,
         isa=settings.isa,
     )
-    work = Workload(
-        backend,
-        checkpoint.config.vocab_size,
-        prompt_length=settings.prompt_length,
-        context=settings.context,
-        new_tokens=settings.new_tokens,
-        batch=widest,
-    )
+
+    def workload(batch: int) -> Workload:
+        return Workload(
+            backend,
+            checkpoint.config.vocab_size,
+            prompt_length=settings.prompt_length,
+            context=settings.context,
+            new_tokens=settings.new_tokens,
+            batch=batch,
+        )
+
+    work = workload(smallest)
     load_s = time.perf_counter() - start
     counters = EnergyCounters()
     work.prefill(min(_FIRST_TOKEN_PROMPT, settings.prompt_length), Stopwatch(counters))
@@ -104,7 +110,9 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
         return _speed(watch, batch * settings.new_tokens, threads, batch)
 
     read, first = prefill(), decode(smallest)
-    memory = Memory(peak_rss_bytes(), sum(file.size for file in checkpoint.files))
+    memory = resident(backend, checkpoint, positions=work.positions, interpreter_bytes=interpreter_bytes)
+    if widest > smallest:
+        work = workload(widest)
     written = {smallest: first} | {batch: decode(batch) for batch in settings.batches if batch != smallest}
     busy_read = busy_written = None
     if settings.busy:
