@@ -7,7 +7,6 @@ namespace bitnet {
 namespace {
 
 constexpr std::size_t kTokenTile = 4;
-constexpr std::size_t kPrefetchRows = 4;
 
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     int32x4_t total = vdupq_n_s32(0);
@@ -28,67 +27,54 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 16;
 }
 
-// Fields 1 and 2 stay where they lie in their byte, counting 4 and 16 times; field 3 would look negative, so it moves.
-template <int kRows, int kTokens>
-inline void dot_tile(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
-                     std::int32_t* codes) {
-    int32x4_t sums[kRows][kTokens][4] = {};
-    const auto step = [&](const std::uint8_t* p, std::size_t row_stride, std::size_t column) BITNET_INLINE {
-        // Ask for rows to come, in the order of their addresses.
-        __builtin_prefetch(w + kPrefetchRows * in + kRows * column);
-        int8x16_t values[kTokens];
+// A byte row against kTokens tokens; rows are read one after the other, as in avx512_vnni.cpp. Fields 1 and 2 stay
+// where they lie in their byte, counting 4 and 16 times; field 3 would look negative, so it moves.
+template <int kTokens>
+inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+                    std::int32_t* codes) {
+    int32x4_t sums[kTokens][4] = {};
+    const auto step = [&](const std::uint8_t* p, std::size_t column) BITNET_INLINE {
+        const uint8x16_t bytes = vld1q_u8(p);
+        const int8x16_t code[4] = {vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x03))),
+                                   vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x0c))),
+                                   vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x30))),
+                                   vreinterpretq_s8_u8(vshrq_n_u8(bytes, 6))};
         BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) values[t] = vld1q_s8(x + t * x_stride + column);
-        BITNET_UNROLL
-        for (int r = 0; r < kRows; ++r) {
-            const uint8x16_t bytes = vld1q_u8(p + r * row_stride);
-            const int8x16_t code[4] = {vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x03))),
-                                       vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x0c))),
-                                       vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x30))),
-                                       vreinterpretq_s8_u8(vshrq_n_u8(bytes, 6))};
+        for (int t = 0; t < kTokens; ++t) {
+            const int8x16_t values = vld1q_s8(x + t * x_stride + column);
             BITNET_UNROLL
-            for (int t = 0; t < kTokens; ++t) {
-                BITNET_UNROLL
-                for (int i = 0; i < 4; ++i) sums[r][t][i] = vdotq_s32(sums[r][t][i], code[i], values[t]);
-            }
+            for (int i = 0; i < 4; ++i) sums[t][i] = vdotq_s32(sums[t][i], code[i], values);
         }
     };
     const std::size_t whole = in / 16 * 16;
-    for (std::size_t column = 0; column < whole; column += 16) step(w + column, in, column);
+    for (std::size_t column = 0; column < whole; column += 16) step(w + column, column);
     if (whole < in) {
-        std::uint8_t tail[kRows][16] = {};
-        BITNET_UNROLL
-        for (int r = 0; r < kRows; ++r) __builtin_memcpy(tail[r], w + r * in + whole, in - whole);
-        step(tail[0], 16, whole);
+        std::uint8_t tail[16] = {};
+        __builtin_memcpy(tail, w + whole, in - whole);
+        step(tail, whole);
     }
     BITNET_UNROLL
-    for (int r = 0; r < kRows; ++r) {
+    for (int t = 0; t < kTokens; ++t) {
+        const auto& s = sums[t];
+        const std::int32_t four[4] = {vaddvq_s32(s[0]), vaddvq_s32(s[1]) >> 2, vaddvq_s32(s[2]) >> 4, vaddvq_s32(s[3])};
         BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            const auto& s = sums[r][t];
-            const std::int32_t four[4] = {vaddvq_s32(s[0]), vaddvq_s32(s[1]) >> 2, vaddvq_s32(s[2]) >> 4,
-                                          vaddvq_s32(s[3])};
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = four[i];
-        }
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = four[i];
     }
 }
 
-template <int kRows, int kTokens>
+template <int kTokens>
 void dot_all(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
              std::int32_t* codes) {
-    std::size_t r = 0;
-    for (; r + kRows <= rows; r += kRows) dot_tile<kRows, kTokens>(w + r * in, in, x, x_stride, codes + r);
-    for (; r < rows; ++r) dot_tile<1, kTokens>(w + r * in, in, x, x_stride, codes + r);
+    for (std::size_t r = 0; r < rows; ++r) dot_row<kTokens>(w + r * in, in, x, x_stride, codes + r);
 }
 
 void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
                std::size_t tokens, std::int32_t* codes) {
     switch (tokens) {
-        case 1: return dot_all<4, 1>(w, in, rows, x, x_stride, codes);
-        case 2: return dot_all<2, 2>(w, in, rows, x, x_stride, codes);
-        case 3: return dot_all<1, 3>(w, in, rows, x, x_stride, codes);
-        default: return dot_all<1, 4>(w, in, rows, x, x_stride, codes);
+        case 1: return dot_all<1>(w, in, rows, x, x_stride, codes);
+        case 2: return dot_all<2>(w, in, rows, x, x_stride, codes);
+        case 3: return dot_all<3>(w, in, rows, x, x_stride, codes);
+        default: return dot_all<4>(w, in, rows, x, x_stride, codes);
     }
 }
 
