@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 import bitnet_tt
 from bitnet_tt import BitNetModel, reference
-from bitnet_tt.backends.base import Batch, Cut
+from bitnet_tt.backends.base import Batch, Candidates, Cut
 from bitnet_tt.backends.ttnn.plan import PRECISIONS, Plan, Precision
 from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.reference.compare import MAX_MEAN_KL, MIN_CORRELATION, MIN_FAST_CORRELATION, compare_logits
+from bitnet_tt.sampling import RandomStream, cut, sample
 from tests import golden_checkpoints as golden
 from tests.device.following import follow
 from tests.device.paged import CONTEXT, PagedFeeder, opened
@@ -118,17 +120,20 @@ def check_cuts(name: str, precision: Precision) -> None:
 
 
 def check_candidates() -> None:
-    """Greedy and top-k rows, of a prompt and of single tokens: the same logits as in whole rows, none amiss."""
+    """Rows of a prompt and of single tokens: the same logits as in whole rows, and the same tokens from them."""
+    greedy, whole, top_p = (GenerationConfig(temperature=t, top_p=p) for t, p in ((0, 1), (1, 1), (0.7, 0.8)))
+    top_k, min_p = GenerationConfig(temperature=1, top_k=6), GenerationConfig(temperature=0.5, min_p=0.2)
     checkpoint = Checkpoint.open(DEMO)
     weights = checkpoint.load_weights()
     config = replace(checkpoint.config, num_hidden_layers=1)
     with opened(config, replace(weights, layers=weights.layers[:1]), "fast") as backend:
         backend.allocate(6, BLOCK_SIZE)
-        for counts, cuts in (
-            ([1, 1, 1], [Cut(1), Cut(1), Cut(1)]),
-            ([1, 1, 1], [Cut(1), Cut(6), Cut(8, margin=1.0)]),
-            ([33, 1], [Cut(2), Cut(1)]),
-            ([1, 1], [Cut(1), Cut(margin=2.0)]),
+        for counts, configs in (
+            ([1, 1, 1], [greedy] * 3),
+            ([1, 1, 1], [greedy, top_k, top_p]),
+            ([1, 1, 1], [min_p, top_p, top_p]),
+            ([33, 1], [top_p, min_p]),
+            ([1, 1], [greedy, whole]),
         ):
             ends = np.cumsum(counts, dtype=np.int32)
             batch = Batch(
@@ -138,13 +143,19 @@ def check_candidates() -> None:
                 block_tables=np.arange(2 * len(counts), dtype=np.int32).reshape(-1, 2),
                 logit_rows=ends - 1,
             )
-            whole = backend.forward(batch)
-            for row, cut, found in zip(whole, cuts, backend.candidates(batch, cuts), strict=True):
+            rows = backend.forward(batch)
+            found_rows = backend.candidates(batch, [cut(config) for config in configs])
+            for row, config, found in zip(rows, configs, found_rows, strict=True):
                 token_ids = np.arange(len(row)) if found.token_ids is None else found.token_ids
-                assert (found.token_ids is None) == (None in [cut.count for cut in cuts])
+                assert (found.token_ids is None) == (whole in configs)
                 np.testing.assert_array_equal(found.logits, row[token_ids])
                 assert (np.diff(token_ids) > 0).all()
-                assert set(np.argsort(-row, kind="stable")[: cut.count]) <= set(token_ids)
+                assert (found.whole is not None) == (found.rest > 0)
+                if found.whole is not None:
+                    np.testing.assert_array_equal(found.whole(), row)
+                for seed in range(50):
+                    picks = [sample(each, config, [], RandomStream(seed)) for each in (found, Candidates(row))]
+                    assert picks[0] == picks[1]
 
 
 def check_rows(width: int) -> None:
@@ -204,8 +215,9 @@ def check_ties() -> None:
     """Few distinct logits, zeros of both signs, a row of minus infinities, a vocabulary that ends within a tile."""
     import ttnn
 
+    from bitnet_tt.backends.ttnn.candidates import read_top
     from bitnet_tt.backends.ttnn.device import Card
-    from bitnet_tt.backends.ttnn.top import read_top, top_logits
+    from bitnet_tt.backends.ttnn.top import top_logits
 
     vocab, card = 5000, Card()
     try:
@@ -216,9 +228,9 @@ def check_ties() -> None:
         logits[0, 0, 2] = -np.inf
         on_device = card.tiles(logits, ttnn.float32)
         for rows, count in ((1, 1), (4, 1), (4, 8), (32, 8)):
-            entries = top_logits(on_device, rows, count, plan).cpu().to_numpy()
-            assert len(entries) == parts
-            for row, found in zip(logits[0, 0], read_top(entries, np.arange(rows), count), strict=False):
+            entries = top_logits(on_device, rows, count, plan).cpu().to_numpy().reshape(parts, rows, count, 2)
+            found_rows = read_top(entries, [Cut(count)] * rows, plan, lambda index: logits[0, 0, index])
+            for row, found in zip(logits[0, 0], found_rows, strict=False):
                 expected = [
                     first + np.argsort(-row[first : first + 32 * tiles], kind="stable")[:count]
                     for first in range(0, vocab, 32 * tiles)

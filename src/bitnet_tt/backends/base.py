@@ -58,11 +58,14 @@ class Cut:
 class Candidates:
     """Logits of a row: at least those its cut lets pass, each the same to the bit as in the whole row.
 
+    If the cut asks for `rest`, the least of those that pass may be missing too: `rest` counts them, and none that is
+    missing is above one that is here.
+
     Attributes:
         logits: float32 [n]; valid until the backend's next call.
         token_ids: int64 [n], rising: whose logits they are. None if it is the whole row.
         rest: At least the sum of exp((logit - greatest) / temperature) over all other tokens, if the cut asks for it.
-        whole: Computes the whole row, float32 [vocab]. None if it is whole already.
+        whole: Brings the whole row, float32 [vocab]. None if it is whole already, or the cut asks for no `rest`.
     """
 
     logits: NDArray[np.float32]

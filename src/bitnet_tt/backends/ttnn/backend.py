@@ -14,7 +14,7 @@ from bitnet_tt.backends.ttnn.groups import Group, check, split
 from bitnet_tt.backends.ttnn.head import Head
 from bitnet_tt.backends.ttnn.inputs import Inputs
 from bitnet_tt.backends.ttnn.launches import trace_bytes
-from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan, Precision
+from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan, Precision, Want
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
@@ -86,10 +86,13 @@ class TTBackend:
         self._opened()
         check(batch, self.plan, self._num_blocks)
         found: dict[int, Candidates] = {}
-        for group in split(batch, self.plan):
-            count = self.plan.top_count([cuts[row].count for row in group.targets])
+        groups = list(split(batch, self.plan))
+        # A second decode step overwrites the logits of the first.
+        kept = sum(group.decode for group in groups) < 2
+        for group in groups:
             step = self._decode if group.decode else self._prefill
-            found.update(zip(group.targets.tolist(), step(group, count), strict=True))
+            own = [cuts[row] for row in group.targets]
+            found.update(zip(group.targets.tolist(), step(group, own, self.plan.want(own, kept=kept)), strict=True))
         return [found[row] for row in range(len(batch.logit_rows))]
 
     def close(self) -> None:
@@ -97,25 +100,25 @@ class TTBackend:
         self._decoder = self._head = self._inputs = None
         self._card.close()
 
-    def _decode(self, group: Group, count: int | None) -> list[Candidates]:
+    def _decode(self, group: Group, cuts: Sequence[Cut], want: Want) -> list[Candidates]:
         decoder, head, inputs = self._opened()
         inputs.update(group)
 
         def step() -> object:
             hidden = decoder(inputs, group.sequences, group.blocks, decode=True)
-            return head(hidden, group.sequences, count)
+            return head(hidden, group.sequences, want)
 
-        answer = self._card.traces.run((group.sequences, group.blocks, count), step)
-        return head.read(answer, group.wanted, count)
+        answer = self._card.traces.run((group.sequences, group.blocks, want), step)
+        return head.read(answer, group.wanted, cuts)
 
-    def _prefill(self, group: Group, count: int | None) -> list[Candidates]:
+    def _prefill(self, group: Group, cuts: Sequence[Cut], want: Want) -> list[Candidates]:
         decoder, head, _ = self._opened()
         hidden = decoder(Inputs.of(group, self._card), group.sequences, group.blocks, decode=False)
         found: list[Candidates] = []
         for first in range(0, len(group.wanted), DECODE_ROWS):
             rows = group.wanted[first : first + DECODE_ROWS]
-            answer = head(head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), count)
-            found += head.read(answer, np.arange(len(rows)), count)
+            answer = head(head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), want)
+            found += head.read(answer, np.arange(len(rows)), cuts[first : first + DECODE_ROWS])
         return found
 
     def _opened(self) -> tuple[Decoder, Head, Inputs]:

@@ -77,14 +77,22 @@ def load_linears(name: str, matrices: Sequence[TernaryMatrix], card: Card, plan:
 
 
 def multiply(
-    x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid, numerics_config: object
+    x: ttnn.Tensor,
+    weights: ttnn.Tensor,
+    product: Product,
+    grid: Grid,
+    numerics_config: object,
+    memory: ttnn.MemoryConfig | None = None,
 ) -> ttnn.Tensor:
-    """A matrix product to float32, shared among the cores as planned: weights are read once, x is multicast."""
+    """A matrix product to float32, shared among the cores as planned: weights are read once, x is multicast.
+
+    It lies where x lies, unless told otherwise.
+    """
     return ttnn.matmul(
         x,
         weights,
         dtype=ttnn.float32,
-        memory_config=x.memory_config(),
+        memory_config=memory or x.memory_config(),
         compute_kernel_config=numerics_config,
         program_config=ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
             compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),

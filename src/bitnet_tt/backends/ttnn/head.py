@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
 import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Candidates
+from bitnet_tt.backends.base import Candidates, Cut
 from bitnet_tt.backends.ttnn import numerics
 from bitnet_tt.backends.ttnn.bitlinear import multiply
+from bitnet_tt.backends.ttnn.candidates import read_top
 from bitnet_tt.backends.ttnn.device import Card
 from bitnet_tt.backends.ttnn.groups import SKIP
 from bitnet_tt.backends.ttnn.paging import scatter_rows
-from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, Plan
+from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, Plan, Want
 from bitnet_tt.backends.ttnn.rows import Norm, normalize
-from bitnet_tt.backends.ttnn.top import read_top, top_logits
+from bitnet_tt.backends.ttnn.top import top_logits
 from bitnet_tt.backends.ttnn.weights import head_tiles
 from bitnet_tt.weights import ModelWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found of some rows' logits, on the device.
+
+    Attributes:
+        count: See `Want.count`.
+        logits: float32 [1, 1, 32, vocab], if they are wanted.
+        top: See `top_logits`, if there is a count.
+    """
+
+    count: int | None
+    logits: ttnn.Tensor | None
+    top: ttnn.Tensor | None
 
 
 class Head:
@@ -36,25 +56,32 @@ class Head:
         scatter_rows(hidden, self._card.rows(slots, ttnn.uint32), self._picked)
         return self._picked
 
-    def __call__(self, hidden: ttnn.Tensor, rows: int, count: int | None) -> ttnn.Tensor:
-        """What the host needs to know of some rows' logits; `read` makes sense of it.
+    def __call__(self, hidden: ttnn.Tensor, rows: int, want: Want) -> Answer:
+        """What the host may need to know of some rows' logits; `read` makes sense of it.
 
         Args:
             hidden: float32 [1, 1, 32, hidden].
             rows: Only the first so many rows are wanted.
-            count: The greatest so many logits of each, see `Plan.top_count`; None for all.
+            want: What of them.
         """
         x = normalize(hidden, self._norm, ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16)
-        logits = multiply(x, self._weights, self._plan.head(), self._plan.grid, numerics.MOST_BITS)
-        if count is not None:
-            return top_logits(logits, rows, count, self._plan)
-        if rows < DECODE_ROWS:
-            logits = ttnn.slice(logits, [0, 0, 0, 0], [1, 1, rows, self._plan.config.vocab_size])
-        return logits
+        # What a trace keeps must not take L1 away from other steps.
+        memory = ttnn.DRAM_MEMORY_CONFIG if want.whole else hidden.memory_config()
+        logits = multiply(x, self._weights, self._plan.head(), self._plan.grid, numerics.MOST_BITS, memory)
+        top = None if want.count is None else top_logits(logits, rows, want.count, self._plan)
+        return Answer(want.count, logits if want.whole else None, top)
 
-    def read(self, answer: ttnn.Tensor, rows: NDArray[np.intp], count: int | None) -> list[Candidates]:
-        """Bring some rows of `__call__`'s answer to the host."""
-        host = answer.cpu().to_numpy()
-        if count is None:
-            return [Candidates(row) for row in host[0, 0, rows]]
-        return read_top(host, rows, count)
+    def read(self, answer: Answer, rows: NDArray[np.intp], cuts: Sequence[Cut]) -> list[Candidates]:
+        """Bring some rows of `__call__`'s answer to the host, or of each what its cut lets pass."""
+
+        @cache
+        def whole() -> NDArray[np.float32]:
+            assert answer.logits is not None
+            logits: NDArray[np.float32] = answer.logits.cpu().to_numpy()[0, 0, rows]
+            return logits
+
+        if answer.top is None:
+            return [Candidates(row) for row in whole()]
+        parts, _ = self._plan.vocabulary_parts
+        entries = answer.top.cpu().to_numpy().reshape(parts, -1, answer.count, 2)
+        return read_top(entries[:, rows], cuts, self._plan, lambda index: whole()[index])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,6 @@ def float32_compute(buffers: Iterable[int]) -> ttnn.ComputeConfigDescriptor:
     config = ttnn.ComputeConfigDescriptor(fp32_dest_acc_en=True)
     config.unpack_to_dest_mode = modes
     return config
-
-
-def _accessors(tensors: Sequence[ttnn.Tensor]) -> Iterator[int]:
-    for tensor in tensors:
-        yield from ttnn.TensorAccessorArgs(tensor).get_compile_time_args()
 
 
 def _describe(index: int, buffer: Buffer, cores: ttnn.CoreRangeSet) -> ttnn.CBDescriptor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bitnet_tt.backends.base import Cut
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 
@@ -28,7 +29,7 @@ KEY_CHUNK = 4 * TILE
 _PREFILL_ROWS: dict[Precision, int] = {"exact": 4 * TILE, "fast": 16 * TILE}
 _DEST_TILES = 4  # float32 tiles the Dest register holds while the packer empties its other half
 _SHARE_OF_L1 = 0.75  # what one program's buffers may take of it; the rest is for small tensors that live there
-_MOST_TOP = 64  # greatest logits a core looks for, by insertion
+_FEW_TOP, _MOST_TOP = 8, 64  # greatest logits a core looks for, by insertion: where no count is given, and at most
 _PAGE_ALIGNMENT = 64  # of DRAM
 _SPARE_DRAM = 0.1  # of all, for activations and for what the runtime itself puts there
 
@@ -96,6 +97,19 @@ class Product:
     def flops(self) -> int:
         """Multiplications and additions."""
         return 2 * self.rows * self.k * self.n * TILE**3
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What the host wants of rows of logits.
+
+    Attributes:
+        count: The greatest so many in each part of the vocabulary; None if the device is to look for none.
+        whole: Whether to keep the whole rows, to be read if these are not enough.
+    """
+
+    count: int | None
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +202,23 @@ class Plan:
         each = -(-tiles // self.grid.cores)
         return -(-tiles // each), each
 
-    def top_count(self, counts: Sequence[int | None]) -> int | None:
-        """How many of the greatest logits the device is to find in each part, for rows of which so many are wanted.
+    def want(self, cuts: Sequence[Cut], *, kept: bool) -> Want:
+        """What the device is to find, for rows of which so much is wanted.
 
-        One of few sizes, since the device keeps a program for each; None for whole rows, if that is less to move.
+        Args:
+            cuts: Of each row.
+            kept: Whether whole rows can be read until the backend's next call.
         """
-        most = max((self.config.vocab_size if count is None else count for count in counts), default=1)
-        size = 1 if most == 1 else max(8, _round_up_to_power(most))
+        unsure = any(cut.count is None or cut.temperature > 0 for cut in cuts)
+        if any(cut.whole for cut in cuts) or (unsure and not kept):
+            return Want(None, whole=True)
+        most = max((cut.count or _FEW_TOP for cut in cuts), default=1)
+        # Of few sizes, since the device keeps a program for each.
+        size = 1 if most == 1 else max(_FEW_TOP, _round_up_to_power(most))
         parts, _ = self.vocabulary_parts
-        return size if size <= _MOST_TOP and 2 * parts * size < self.config.vocab_size else None
+        if size > _MOST_TOP or 2 * parts * size >= self.config.vocab_size:  # to move whole rows is less
+            return Want(None, whole=True)
+        return Want(size, whole=unsure)
 
     def product(self, name: str, rows: int, k: int, n: int, activation_bytes: int, weight_tile_bytes: int) -> Product:
         """Share a product of the given sizes, in elements, among the cores.

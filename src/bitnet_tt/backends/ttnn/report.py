@@ -96,7 +96,7 @@ def report(plan: Plan, batch: int, context: int) -> Report:
     longest = max((cost for cost in costs if _TERMS.get(cost.name, "ternary weights") == binding), key=_seconds)
     return Report(
         costs=costs,
-        launches=decode_launches(plan.config, plan.precision, plan.decode_bucket(batch)),
+        launches=decode_launches(plan.config, plan.precision),
         weight_bytes=plan.weight_bytes(),
         cache_bytes=plan.kv_bytes(batch * -(-context // TILE)),
         seconds=seconds,

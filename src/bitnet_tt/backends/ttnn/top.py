@@ -5,15 +5,11 @@ The stock operations need bfloat16, or another layout, or promise no order among
 
 from __future__ import annotations
 
-import numpy as np
 import ttnn
-from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Candidates
 from bitnet_tt.backends.ttnn.launch import move
 from bitnet_tt.backends.ttnn.plan import TILE, Plan
 
-_NO_TOKEN = 0xFFFFFFFF
 _READ_BYTES = 1 << 16  # of L1, for what a core reads at once
 
 
@@ -44,15 +40,3 @@ def top_logits(logits: ttnn.Tensor, rows: int, count: int, plan: Plan) -> ttnn.T
         buffers=[rows * batch * row_bytes, page],
     )
     return result
-
-
-def read_top(entries: NDArray[np.uint32], rows: NDArray[np.intp], count: int) -> list[Candidates]:
-    """Put the parts of `top_logits`, on the host, together for some of its rows."""
-    parts = entries.reshape(len(entries), -1, count, 2)
-    return [_candidates(parts[:, row].reshape(-1, 2)) for row in rows]
-
-
-def _candidates(entries: NDArray[np.uint32]) -> Candidates:
-    found = entries[entries[:, 1] != _NO_TOKEN]
-    bits, token_ids = found[np.argsort(found[:, 1])].T
-    return Candidates(bits.copy().view(np.float32), token_ids.astype(np.int64))
