@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,35 @@ class ModelWeights:
     layers: tuple[LayerWeights, ...]
     norm: NDArray[np.float32]
     lm_head: NDArray[np.uint16]
+
+
+class FileMap(mmap.mmap):
+    """A file mapped read-only, so that pages dropped from memory are read again."""
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether an array is a view of a `FileMap`."""
+    return _file_map(array) is not None
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Let the system drop the pages that lie wholly within a C-contiguous view of a `FileMap`."""
+    file = _file_map(array)
+    if file is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    offset = array.ctypes.data - np.frombuffer(file, np.uint8).ctypes.data
+    start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (offset + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if end > start:
+        file.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+
+def _file_map(array: NDArray[Any]) -> FileMap | None:
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    owner = base.obj if isinstance(base, memoryview) else base
+    return owner if isinstance(owner, FileMap) else None
 
 
 def bfloat16_to_float32(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

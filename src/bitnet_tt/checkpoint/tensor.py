@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.errors import CheckpointError
+from bitnet_tt.weights import FileMap, release_pages
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
@@ -37,7 +38,7 @@ class MappedFile:
         try:
             with path.open("rb") as file:
                 self.size = path.stat().st_size
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else mmap.mmap(-1, 1)
+                self._map = FileMap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else FileMap(-1, 1)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -48,13 +49,6 @@ class MappedFile:
     def view(self, offset: int, size: int) -> NDArray[np.uint8]:
         """Look at bytes in place; the caller has checked that they lie within the file."""
         return np.frombuffer(self._map, np.uint8, size, offset)
-
-    def release(self, offset: int, size: int) -> None:
-        """Give the pages wholly inside a range back to the system; they are read again if touched again."""
-        start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        length = (offset + size) // mmap.PAGESIZE * mmap.PAGESIZE - start
-        if length > 0 and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED, start, length)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +94,7 @@ class StoredTensor:
 
     def release(self) -> None:
         """Let the system drop this tensor's pages from memory, once it has been converted to something else."""
-        self.file.release(self.offset, self.size)
+        release_pages(self.raw())
 
     def error(self, problem: str) -> CheckpointError:
         """An error that names this file and tensor; `problem` continues the sentence and ends with the remedy."""

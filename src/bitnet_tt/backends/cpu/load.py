@@ -1,4 +1,4 @@
-"""ModelWeights as the native decoder takes them: checked once, never copied unless float32 gains lie unaligned."""
+"""ModelWeights as the native decoder takes them: checked, and copied only where float32 gains lie unaligned."""
 
 from __future__ import annotations
 
