@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, peers, roofs, run_benchmark
 from bitnet_tt.bench.resident import kv_cache_bytes
 from bitnet_tt.bench.results import PeerResult
-from bitnet_tt.bench.runs import run
+from bitnet_tt.bench.runs import Run, run
 from bitnet_tt.bench.shares import operations_per_token, ternary_weights
 from bitnet_tt.bench.synthetic import synthetic_checkpoint
 from bitnet_tt.engine import BLOCK_SIZE
@@ -98,6 +99,18 @@ def test_a_peer_gets_the_share_of_its_own_bytes(result: BenchmarkResult) -> None
     assert [peer.prefill.threads for peer in result.peers] == [1, 2]
     for peer, roof in zip(result.peers, result.roofs, strict=True):
         assert peer.decode[0].bandwidth_share == pytest.approx(4.0 / roof.read_gb_s.median)
+
+
+def test_a_card_is_not_held_against_the_cpus_roofs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_process(function: Callable[..., Run], model: Path, settings: Settings, threads: int) -> Run:
+        assert function is run
+        return run(model, replace(settings, device="cpu"), threads)
+
+    monkeypatch.setattr(benchmark, "_in_process", in_process)
+    settings = replace(SETTINGS, device="tt", threads=(1,), batches=(1,), busy=0)
+    result = run_benchmark(model, settings, folder=model.parent)
+    assert result.roofs == ()
+    assert result.decode[0].bandwidth_share is None
 
 
 def test_a_missing_peer_is_told_before_anything_is_measured(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

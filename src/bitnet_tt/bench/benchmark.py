@@ -24,7 +24,7 @@ def run_benchmark(
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchmarkResult:
-    """Measure a model, each number of threads in a fresh process, and the machine's roofs before and after each.
+    """Measure a model, each number of threads in a fresh process, and the CPU's roofs before and after each.
 
     Args:
         model: A checkpoint folder or GGUF file; it needs no tokenizer.
@@ -43,12 +43,15 @@ def run_benchmark(
     limits: list[Roof] = []
     for threads in settings.threads:
         progress(len(runs), total)
-        before = _in_process(roofs.measure, threads, settings.isa)
-        runs.append(_in_process(run, model, settings, threads))
-        limits.append(roofs.roof(threads, before, _in_process(roofs.measure, threads, settings.isa)))
+        if settings.device == "tt":  # the CPU's roofs say nothing about a card
+            runs.append(_in_process(run, model, settings, threads))
+        else:
+            before = _in_process(roofs.measure, threads, settings.isa)
+            runs.append(_in_process(run, model, settings, threads))
+            limits.append(roofs.roof(threads, before, _in_process(roofs.measure, threads, settings.isa)))
     config = Checkpoint.open(model).config
     last = runs[-1]
-    shares = _Shares(operations_per_token(config), tuple(limits) if last.on_cpu else ())
+    shares = _Shares(operations_per_token(config), tuple(limits))
     measured: list[PeerResult] = []
     if compare is not None:
         for threads in settings.threads:

@@ -53,7 +53,6 @@ class Run:
     """What one process measured; see `BenchmarkResult`."""
 
     description: str
-    on_cpu: bool
     load_s: float
     first_token_s: float
     memory: Memory
@@ -120,7 +119,6 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
             busy_read, busy_written = prefill(), decode(smallest)
     return Run(
         description=backend.description,
-        on_cpu=isinstance(backend, CPUBackend),
         load_s=load_s,
         first_token_s=first_token_s,
         memory=memory,
