@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitnet_tt.checkpoint import _checks
 from bitnet_tt.checkpoint.check import check_finite, check_packed, check_scale
 from bitnet_tt.checkpoint.packing import pack
 from bitnet_tt.checkpoint.tensor import MappedFile, StoredTensor
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.weights import float32_to_bfloat16
+from bitnet_tt.weights import bfloat16_to_float32, float32_to_bfloat16
 from tests.checkpoint.small import random_codes
 
 
@@ -62,6 +63,35 @@ def test_nan_and_infinity_are_found(tensor: StoredTensor, bad: float, narrow: bo
     values[-1, -1] = bad
     with pytest.raises(CheckpointError, match="NaN or infinity"):
         check_finite(tensor, convert(values))
+
+
+@given(values=st.lists(st.integers(0, 0xFFFF), max_size=200), odd=st.booleans())
+def test_every_bfloat16_is_judged_as_numpy_judges_it(tensor: StoredTensor, values: list[int], odd: bool) -> None:
+    stored = np.frombuffer(b"\0" * odd + np.array(values, np.uint16).tobytes(), np.uint16, len(values), int(odd))
+    if np.isfinite(bfloat16_to_float32(stored.copy())).all():
+        check_finite(tensor, stored)
+    else:
+        with pytest.raises(CheckpointError, match="NaN or infinity"):
+            check_finite(tensor, stored)
+
+
+@given(size=st.integers(1, 20_000), threads=st.integers(1, 5))
+def test_codes_are_counted_on_any_number_of_threads(size: int, threads: int) -> None:
+    codes = random_codes((4, size), seed=size)
+    counts = _checks.count_codes(pack(codes).reshape(-1), threads)
+    assert counts == (0, *np.bincount(codes.reshape(-1), minlength=3))
+
+
+def test_large_arrays_are_looked_at_on_every_thread(tensor: StoredTensor) -> None:
+    codes = random_codes((4, 3_000_001))
+    packed = pack(codes).reshape(-1)
+    assert _checks.count_codes(packed, 4) == (0, *np.bincount(codes.reshape(-1), minlength=3))
+    values = np.full(3_000_001, 0x7F7F, np.uint16)
+    for place in (0, 800_000, 1_600_000, 3_000_000):
+        assert _checks.all_finite(values.view(np.uint8), 4)
+        values[place] = 0x7F80
+        assert not _checks.all_finite(values.view(np.uint8), 4)
+        values[place] = 0
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf])

@@ -6,19 +6,18 @@ then write gibberish. These checks read each byte once, at about the speed of me
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt.checkpoint import _checks
 from bitnet_tt.checkpoint.tensor import StoredTensor
 
-_CHUNK_BYTES = 1 << 18
-_LOW_BITS = np.uint64(0x5555555555555555)
-_PAIRS = np.uint64(0x3333333333333333)
-_NIBBLES = np.uint64(0x0F0F0F0F0F0F0F0F)
-_BYTE_SUM = np.uint64(0x0101010101010101)
+_THREADS = min(4, len(os.sched_getaffinity(0)))
+"""More gain little: memory is the limit."""
 _IMPLAUSIBLE = 0.99
 
 _DAMAGED = "the file is damaged or was packed in another layout; download the original again"
@@ -71,10 +70,12 @@ def check_finite(tensor: StoredTensor, values: NDArray[Any]) -> None:
     Raises:
         CheckpointError: A value is NaN or infinite.
     """
-    exponent = np.uint16(0x7F80) if values.dtype == np.uint16 else np.uint32(0x7F800000)
-    for chunk in _chunks(values.view(exponent.dtype)):
-        if np.bitwise_and(chunk, exponent).max() == exponent:
-            raise tensor.error(f"holds NaN or infinity; {_DAMAGED}")
+    if values.dtype == np.uint16:
+        finite = _checks.all_finite(values.reshape(-1).view(np.uint8), _THREADS)
+    else:
+        finite = bool(np.isfinite(values).all())
+    if not finite:
+        raise tensor.error(f"holds NaN or infinity; {_DAMAGED}")
 
 
 def check_packed(tensor: StoredTensor, packed: NDArray[np.uint8]) -> None:
@@ -90,44 +91,10 @@ def check_packed(tensor: StoredTensor, packed: NDArray[np.uint8]) -> None:
         CheckpointError: The tensor is not what training leaves.
     """
     total = packed.size * 4
-    zeros = 0
-    for chunk in _chunks(packed):
-        words = _as_words(chunk)
-        high = words >> np.uint64(1)
-        high &= words
-        high &= _LOW_BITS
-        if high.any():
-            raise tensor.error(f"holds the code 3, which no ternary weight has; {_DAMAGED}")
-        zeros += _count(words & _LOW_BITS)
+    invalid, minus, zeros, plus = _checks.count_codes(packed.reshape(-1), _THREADS)
+    if invalid:
+        raise tensor.error(f"holds the code 3, which no ternary weight has; {_DAMAGED}")
     if zeros > total * _IMPLAUSIBLE:
         raise tensor.error(f"is zero in {zeros / total:.1%} of its weights: it was blanked; {_DAMAGED}")
-    if zeros < total * (1 - _IMPLAUSIBLE):
-        plus = sum(_count((_as_words(chunk) >> np.uint64(1)) & _LOW_BITS) for chunk in _chunks(packed))
-        if max(plus, total - zeros - plus) > total * _IMPLAUSIBLE:
-            raise tensor.error(f"has the same value almost everywhere: it was blanked; {_DAMAGED}")
-
-
-def _chunks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    flat = values.reshape(-1)
-    step = _CHUNK_BYTES // flat.itemsize
-    for start in range(0, flat.size, step):
-        yield flat[start : start + step]
-
-
-def _as_words(chunk: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Look at bytes eight at a time; a shorter end is filled with zero bytes (four codes 0 each)."""
-    return (chunk if chunk.size % 8 == 0 else np.pad(chunk, (0, -chunk.size % 8))).view(np.uint64)
-
-
-def _count(bits: NDArray[np.uint64]) -> int:
-    """Count set bits, all of which are at even places; sums of ever wider fields within the words."""
-    pairs = bits >> np.uint64(2)
-    pairs &= _PAIRS
-    bits &= _PAIRS
-    pairs += bits
-    nibbles = pairs >> np.uint64(4)
-    nibbles += pairs
-    nibbles &= _NIBBLES
-    nibbles *= _BYTE_SUM
-    nibbles >>= np.uint64(56)
-    return int(nibbles.sum())
+    if max(minus, plus) > total * _IMPLAUSIBLE:
+        raise tensor.error(f"has the same value almost everywhere: it was blanked; {_DAMAGED}")
