@@ -126,58 +126,77 @@ def _attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.T
     A float32 product on the matrix engine keeps 11 bits. Integers of 6 bits it multiplies and adds exactly, so factors
     are cut into slices of such integers, left ones by `_LEFT`, right ones by `_RIGHT`.
     """
+    # Whole tiles of rows, since the device would fill the rest of one before each reduction.
+    shape = q.shape
+    q, mask = (ttnn.reshape(rows, rows.padded_shape, rows.padded_shape) for rows in (q, mask))
     # Keys are on the left, so that it is the product's height that grows with the context; a core holds whole rows.
-    scale_k, slices_k = _slices(k, *_LEFT)
-    scale_q, slices_q = _slices(ttnn.mul(q, plan.config.head_dim**-0.5), *_RIGHT)
-    products = _sliced_product(slices_k, [ttnn.transpose(part, -2, -1) for part in slices_q], plan)
-    scores = ttnn.transpose(ttnn.mul(products, scale_k), -2, -1)
-    scores = ttnn.add(ttnn.mul(scores, scale_q), mask)
-    exponentials = ttnn.exp(ttnn.sub(scores, ttnn.max(scores, **LAST)))
+    largest_k, slices_k = _slices(k, *_LEFT)
+    largest_q, slices_q = _slices(q, *_RIGHT)
+    right = ttnn.transpose(_concat([slices_q[j] for _, j in _TERMS], -1), -2, -1)
+    products = _sliced_product(_concat([slices_k[i] for i, _ in _TERMS], -1), right, plan)
+    scores = ttnn.transpose(ttnn.mul(products, largest_k), -2, -1)
+    scores = ttnn.mul(scores, largest_q, activations=[_times(_UNIT * plan.config.head_dim**-0.5)])
+    scores = ttnn.add(scores, mask)
+    exponentials = ttnn.sub(scores, ttnn.max(scores, **LAST), activations=[_EXP])
     total = ttnn.sum(exponentials, **LAST)
     # A value's scale is its own token's, so that no later token changes it; it is the probability that takes it in.
-    scale_v, slices_v = _slices(v, *_RIGHT)
-    scale_p, slices_p = _slices(ttnn.mul(exponentials, ttnn.transpose(scale_v, -2, -1)), *_LEFT)
-    return ttnn.mul(_sliced_product(slices_p, slices_v, plan), ttnn.mul(scale_p, ttnn.reciprocal(total)))
+    largest_v, slices_v = _slices(v, *_RIGHT)
+    largest_p, slices_p = _slices(ttnn.mul(exponentials, ttnn.transpose(largest_v, -2, -1)), *_LEFT)
+    right = _concat([slices_v[j] for _, j in _TERMS], -2)
+    products = _sliced_product(_concat([slices_p[i] for i, _ in _TERMS], -1), right, plan)
+    shares = ttnn.mul(largest_p, total, input_tensor_b_activations=[_RECIPROCAL])
+    return ttnn.reshape(ttnn.mul(products, shares, activations=[_times(_UNIT)]), shape, q.shape)
+
+
+def _times(factor: float) -> ttnn.UnaryWithParam:
+    return ttnn.UnaryWithParam(ttnn.UnaryOpType.MUL_UNARY_SFPU, factor)
 
 
 _LEFT = (63, 128, 3)
 _RIGHT = (31, 32, 4)
+_UNIT = 1 / (_LEFT[0] * _RIGHT[0])
+"""What a product of slices is to be multiplied by, beside the largest of their rows."""
 _TERMS = ((1, 3), (2, 1), (1, 2), (0, 3), (2, 0), (1, 1), (0, 2), (1, 0), (0, 1), (0, 0))
 """Which slices to multiply, smallest terms first; those left out are below the slices' own last bits."""
 
+# Unary operations that a binary one starts or ends with, in float32: each would be a launch of its own.
+_ROUND = ttnn.UnaryWithParam(ttnn.UnaryOpType.ROUND, 0)
+_EXP = ttnn.UnaryWithParam(ttnn.UnaryOpType.EXP, 0.0)  # not the approximate one
+_RECIPROCAL = ttnn.UnaryWithParam(ttnn.UnaryOpType.RECIP)
+_NOT_ZERO = ttnn.UnaryWithParam(ttnn.UnaryOpType.MAXIMUM, 1e-30)
+
 
 def _slices(x: ttnn.Tensor, limit: int, factor: int, count: int) -> tuple[ttnn.Tensor, list[ttnn.Tensor]]:
-    """Cut each row of x into integers: x = scale * (s0 + s1 + ...), si a multiple of factor ** -i.
+    """Cut each row of x into integers: x = largest / limit * (s0 + s1 + ...), si a multiple of factor ** -i.
 
     Returns:
-        scale, float32 with a last axis of 1, and the slices, bfloat16 in x's shape.
+        largest, max|x| of each row, float32 with a last axis of 1, and the slices, bfloat16 in x's shape.
     """
-    largest = ttnn.maximum(ttnn.max(ttnn.abs(x), **LAST), 1e-30)
-    rest = ttnn.mul(x, ttnn.mul(ttnn.reciprocal(largest), float(limit)))
+    largest = ttnn.max(ttnn.abs(x), **LAST)
+    rest = ttnn.mul(x, largest, input_tensor_b_activations=[_NOT_ZERO, _RECIPROCAL, _times(limit)])
     slices = []
     for index in range(count):
-        whole = ttnn.round(rest)
-        slices.append(ttnn.mul(whole, float(factor) ** -index, dtype=ttnn.bfloat16))
+        slices.append(ttnn.mul(rest, 1.0, activations=[_ROUND, _times(factor**-index)], dtype=ttnn.bfloat16))
         if index < count - 1:
-            rest = ttnn.mul(ttnn.sub(rest, whole), float(factor))
-    return ttnn.mul(largest, 1.0 / limit), slices
+            rest = ttnn.sub(rest, rest, input_tensor_b_activations=[_ROUND], activations=[_times(factor)])
+    return largest, slices
 
 
-def _sliced_product(left: list[ttnn.Tensor], right: list[ttnn.Tensor], plan: Plan) -> ttnn.Tensor:
+def _sliced_product(left: ttnn.Tensor, right: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:
     """The sum of all terms as one product: left slices [.., m, k] side by side, right ones [.., k, n] on each other.
 
     Every core makes one row of tiles of the result at a time, in steps of k that divide every term, so that a row is
     summed in one order however many rows and masked positions there are.
     """
-    width = right[0].padded_shape[-1] // TILE
+    width = right.padded_shape[-1] // TILE
     return ttnn.matmul(
-        _concat([left[i] for i, _ in _TERMS], -1),
-        _concat([right[j] for _, j in _TERMS], -2),
+        left,
+        right,
         dtype=ttnn.float32,
         compute_kernel_config=numerics.EXACT_INTEGERS,
         program_config=ttnn.MatmulMultiCoreReuseProgramConfig(
             compute_with_storage_grid_size=ttnn.CoreCoord(plan.grid.x, plan.grid.y),
-            in0_block_w=math.gcd(left[0].shape[-1], KEY_CHUNK) // TILE,
+            in0_block_w=math.gcd(left.shape[-1] // len(_TERMS), KEY_CHUNK) // TILE,
             out_subblock_h=1,
             out_subblock_w=subblock_width(width),
             per_core_M=1,
@@ -187,7 +206,7 @@ def _sliced_product(left: list[ttnn.Tensor], right: list[ttnn.Tensor], plan: Pla
 
 
 def _concat(parts: list[ttnn.Tensor], dim: int) -> ttnn.Tensor:
-    """Concatenate in pairs: a concatenation of many tensors needs a kernel of many arguments for no gain."""
+    """Concatenate in fours: a concatenation of many tensors needs a kernel of many arguments."""
     while len(parts) > 1:
-        parts = [ttnn.concat(parts[i : i + 2], dim=dim) for i in range(0, len(parts), 2)]
+        parts = [ttnn.concat(parts[i : i + 4], dim=dim) for i in range(0, len(parts), 4)]
     return parts[0]

@@ -7,7 +7,7 @@ from bitnet_tt.backends.ttnn.traces import MAX_TRACES
 from bitnet_tt.config import ModelConfig
 
 # In a layer, and beside the layers. Mock mode counts them, and a test compares.
-_LAUNCHES = {"exact": (146, 6), "fast": (12, 6)}
+_LAUNCHES = {"exact": (76, 6), "fast": (12, 6)}
 
 _TRACE_BYTES_OF_A_LAUNCH = 64 << 10
 """Run-time arguments and commands of one program for some hundred cores; an estimate from above."""
