@@ -52,12 +52,12 @@ def check_demo(precision: Precision) -> None:
     checkpoint = Checkpoint.open(DEMO)
     weights, ids = checkpoint.load_weights(), BitNetModel.from_pretrained("demo").tokenizer.encode(TEXT)
     sequences = [ids[:33], ids[10:16], ids[20:84]]
-    lengths = [30, 5, 63]
+    lengths = [31, 5, 63]
     assert [len(sequence) for sequence in sequences] == [33, 6, 64]
     with opened(checkpoint.config, weights, precision) as backend:
         feeder = PagedFeeder(backend, sequences=3, blocks_each=3)
         feeder.feed({index: sequences[index][:length] for index, length in enumerate(lengths)})
-        for batch in ((0, 1, 2), (0,), (0,)):
+        for batch in ((0, 1, 2), (0,)):
             feeder.feed({index: [sequences[index][lengths[index]]] for index in batch})
             for index in batch:
                 lengths[index] += 1
