@@ -162,7 +162,7 @@ void Head::greatest(const Cut* cuts, const Passed& passed) {
         for (Worker& worker : workers_) worker.rows[row].start(cuts[row]);
     }
     for (Worker& worker : workers_) {
-        worker.bytes_read = worker.rescored = 0;
+        worker.screened_bytes = worker.rescored = 0;
         worker.queries = queries_;
     }
     if (!sure) {
@@ -170,8 +170,8 @@ void Head::greatest(const Cut* cuts, const Passed& passed) {
         return;
     }
     share_out(Task::screen, screen_.blocks(), 1, Screen::bytes(shape_.vocab, shape_.hidden) * (rows_ + 7) / 8);
-    for (const Worker& worker : workers_) computed_ += worker.rescored;
     for (std::size_t row = 0; row < rows_; ++row) collect(row, passed);
+    for (const Worker& worker : workers_) computed_ += worker.rescored;
 }
 
 void Head::grow_rows() {
@@ -183,6 +183,7 @@ void Head::grow_rows() {
     thresholds_ = std::make_unique<Threshold[]>(rows_);
     for (Worker& worker : workers_) {
         worker.rows.resize(rows_);
+        worker.waiting.resize(rows_);
         worker.upper.grow(rows_ * 4 * Screen::kBlockRows);
         worker.possible = std::make_unique<bool[]>(rows_);
         worker.rest.grow(rows_);
@@ -223,7 +224,7 @@ void Head::screen_block(Worker& worker, std::size_t index) {
     }
     const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(), rows_};
     float* upper = worker.upper.data();
-    worker.bytes_read +=
+    worker.screened_bytes +=
         4 * block.rows * sizeof(ScreenRow) + kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(),
                                                                     upper, worker.possible.get(), worker.rest.data());
     for (std::size_t row = 0; row < rows_; ++row) {
@@ -235,42 +236,48 @@ void Head::screen_block(Worker& worker, std::size_t index) {
     }
 }
 
-// Computes the logits of a block whose bound reaches the threshold, which they raise.
+// Sets aside the logits of a block whose bound reaches the threshold, and computes them as they come to be four. The
+// weights of those that wait are fetched meanwhile: they lie where the processor does not expect them.
 void Head::rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper) {
-    constexpr std::size_t kTogether = 4;
-    Greatest& greatest = worker.rows[row];
-    float threshold = worker.queries[row].threshold, best = worker.queries[row].best;
-    std::int32_t ids[kTogether];
-    std::size_t count = 0;
-    const auto flush = [&] {
-        float logits[kTogether];
-        kernels_.logits_of(model_.head, shape_.hidden, ids, count, normed_.data() + row * shape_.hidden, logits);
-        for (std::size_t i = 0; i < count; ++i) {
-            greatest.add({logits[i], ids[i]});
-            best = std::max(best, logits[i]);
-        }
-        worker.bytes_read += count * 2 * shape_.hidden;
-        worker.rescored += count;
-        count = 0;
-        threshold = std::max(threshold, greatest.threshold());
-    };
+    Waiting& waiting = worker.waiting[row];
+    float threshold = worker.queries[row].threshold;
     for (std::size_t lane = 0; lane < 4 * Screen::kBlockRows; ++lane) {
         const std::int32_t id = screen_.id(block, lane / Screen::kBlockRows, lane % Screen::kBlockRows);
         if (id < 0) continue;
         if (upper[lane] < threshold) {
-            greatest.leave(upper[lane]);
-        } else {
-            ids[count++] = id;
-            if (count == kTogether) flush();
+            worker.rows[row].leave(upper[lane]);
+            continue;
+        }
+        waiting.ids[waiting.count++] = id;
+        const std::uint8_t* weights = model_.head + static_cast<std::size_t>(id) * 2 * shape_.hidden;
+        for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
+        if (waiting.count == kTogether) {
+            compute(worker, row);
+            threshold = std::max(threshold, worker.rows[row].threshold());
         }
     }
-    if (count > 0) flush();
-    raise(thresholds_[row].best, best);
-    raise(thresholds_[row].value, threshold);
+}
+
+// Computes the logits that wait; they raise the threshold.
+void Head::compute(Worker& worker, std::size_t row) {
+    Waiting& waiting = worker.waiting[row];
+    Greatest& greatest = worker.rows[row];
+    float logits[kTogether];
+    kernels_.logits_of(model_.head, shape_.hidden, waiting.ids, waiting.count, normed_.data() + row * shape_.hidden,
+                       logits);
+    for (std::size_t i = 0; i < waiting.count; ++i) {
+        greatest.add({logits[i], waiting.ids[i]});
+        raise(thresholds_[row].best, logits[i]);
+    }
+    raise(thresholds_[row].value, greatest.threshold());
+    worker.rescored += waiting.count;
+    waiting.count = 0;
 }
 
 // What passes the cut of all that the threads found.
 void Head::collect(std::size_t row, const Passed& passed) {
+    for (Worker& worker : workers_)
+        if (worker.waiting[row].count > 0) compute(worker, row);
     Greatest& all = workers_[0].rows[row];
     for (std::size_t i = 1; i < workers_.size(); ++i) all.merge(workers_[i].rows[row]);
     passed.rests[row] = at_least(all.rest());
@@ -290,7 +297,7 @@ void Head::collect(std::size_t row, const Passed& passed) {
 
 std::size_t Head::bytes_read() const {
     std::size_t bytes = 0;
-    for (const Worker& worker : workers_) bytes += worker.bytes_read;
+    for (const Worker& worker : workers_) bytes += worker.screened_bytes + worker.rescored * 2 * shape_.hidden;
     return bytes;
 }
 

@@ -93,13 +93,19 @@ class Head {
 
   private:
     enum class Task { logits, pack, screen };
+    static constexpr std::size_t kTogether = 4;  // logits are computed
+    struct Waiting {
+        std::int32_t ids[kTogether];
+        std::size_t count = 0;
+    };
     struct alignas(64) Worker {
         std::vector<Greatest> rows;
+        std::vector<Waiting> waiting;
         Buffer<float> upper;
         std::unique_ptr<bool[]> possible;
         Buffer<float> rest;
         std::vector<ScreenQuery> queries;
-        std::size_t bytes_read = 0, rescored = 0;
+        std::size_t screened_bytes = 0, rescored = 0;
     };
     struct alignas(64) Threshold {
         std::atomic<float> value, best;
@@ -114,6 +120,7 @@ class Head {
     void quantize_row(std::size_t row);
     void screen_block(Worker& worker, std::size_t block);
     void rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper);
+    void compute(Worker& worker, std::size_t row);
     void grow_rows();
     void collect(std::size_t row, const Passed& passed);
 
