@@ -185,6 +185,8 @@ void Head::grow_rows() {
         worker.rows.resize(rows_);
         worker.waiting.resize(rows_);
         worker.upper.grow(rows_ * 4 * Screen::kBlockRows);
+        worker.codes.grow(4 * round_up(shape_.hidden, 64));
+        worker.sums.grow(rows_);
         worker.possible = std::make_unique<bool[]>(rows_);
         worker.rest.grow(rows_);
         worker.queries.resize(rows_);
@@ -224,9 +226,10 @@ void Head::screen_block(Worker& worker, std::size_t index) {
     }
     const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(), rows_};
     float* upper = worker.upper.data();
-    worker.screened_bytes +=
-        4 * block.rows * sizeof(ScreenRow) + kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(),
-                                                                    upper, worker.possible.get(), worker.rest.data());
+    const ScreenScratch scratch{worker.codes.data(), worker.sums.data()};
+    worker.screened_bytes += 4 * block.rows * sizeof(ScreenRow) +
+                             kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(), scratch, upper,
+                                                    worker.possible.get(), worker.rest.data());
     for (std::size_t row = 0; row < rows_; ++row) {
         if (worker.possible[row]) {
             rescore(worker, row, index, upper + row * 4 * Screen::kBlockRows);

@@ -102,6 +102,8 @@ class Head {
         std::vector<Greatest> rows;
         std::vector<Waiting> waiting;
         Buffer<float> upper;
+        Buffer<std::uint8_t> codes;
+        Buffer<std::int32_t[4][Screen::kBlockRows]> sums;
         std::unique_ptr<bool[]> possible;
         Buffer<float> rest;
         std::vector<ScreenQuery> queries;

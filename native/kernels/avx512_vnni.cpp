@@ -43,10 +43,33 @@ inline __m128i sum4(__m512i a, __m512i b, __m512i c, __m512i d) {
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
-// A byte row against kTokens tokens, all accumulators in registers. The codes stay where they lie in their byte, so
-// field i counts 4^i times; the sums are divided at the end, exactly, as every product is a multiple of 4^i. Rows are
-// read one after the other and nothing is asked for ahead of time: the processor's own prefetching serves one stream of
-// addresses best (docs/decisions/0001).
+// Adds 64 columns of four rows of codes for kTokens tokens; all accumulators stay in registers.
+template <int kTokens>
+BITNET_INLINE inline void add_codes(__m512i (&sums)[kTokens][4], const __m512i (&code)[4], const std::int8_t* x,
+                                    std::size_t x_stride) {
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        const __m512i values = _mm512_loadu_si512(x + t * x_stride);
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) add_products(sums[t][i], code[i], values);
+    }
+}
+
+template <int kTokens>
+BITNET_INLINE inline void store_sums(const __m512i (&sums)[kTokens][4], std::int32_t* codes) {
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        alignas(16) std::int32_t four[4];
+        _mm_store_si128(reinterpret_cast<__m128i*>(four), sum4(sums[t][0], sums[t][1], sums[t][2], sums[t][3]));
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = four[i];
+    }
+}
+
+// A byte row against kTokens tokens. The codes stay where they lie in their byte, so field i counts 4^i times; the sums
+// are divided at the end, exactly, as every product is a multiple of 4^i. Rows are read one after the other and nothing
+// is asked for ahead of time: the processor's own prefetching serves one stream of addresses best
+// (docs/decisions/0001).
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                     std::int32_t* codes) {
@@ -57,12 +80,7 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
         __m512i code[4];
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) code[i] = _mm512_and_si512(bytes, field[i]);
-        BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            const __m512i values = _mm512_loadu_si512(x + t * x_stride + column);
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) add_products(sums[t][i], code[i], values);
-        }
+        add_codes(sums, code, x + column, x_stride);
     };
     const std::size_t whole = in / 64 * 64;
     for (std::size_t column = 0; column < whole; column += 64) step(column, _mm512_loadu_si512(w + column));
@@ -72,31 +90,23 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
     }
     BITNET_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-        const auto& s = sums[t];
-        alignas(16) std::int32_t four[4];
-        _mm_store_si128(reinterpret_cast<__m128i*>(four),
-                        sum4(s[0], _mm512_srai_epi32(s[1], 2), _mm512_srai_epi32(s[2], 4), _mm512_srai_epi32(s[3], 6)));
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = four[i];
+        for (int i = 1; i < 4; ++i) sums[t][i] = _mm512_srai_epi32(sums[t][i], 2 * i);
     }
+    store_sums(sums, codes);
 }
 
 template <int kTokens>
-void dot_all(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
-             std::int32_t* codes) {
-    for (std::size_t r = 0; r < rows; ++r) dot_row<kTokens>(w + r * in, in, x, x_stride, codes + r);
-}
-
-void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
-               std::size_t tokens, std::int32_t* codes) {
-    switch (tokens) {
-        case 1: return dot_all<1>(w, in, rows, x, x_stride, codes);
-        case 2: return dot_all<2>(w, in, rows, x, x_stride, codes);
-        case 3: return dot_all<3>(w, in, rows, x, x_stride, codes);
-        case 4: return dot_all<4>(w, in, rows, x, x_stride, codes);
-        case 5: return dot_all<5>(w, in, rows, x, x_stride, codes);
-        default: return dot_all<6>(w, in, rows, x, x_stride, codes);
+inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
+                          std::int32_t* codes) {
+    __m512i sums[kTokens][4] = {};
+    for (std::size_t column = 0; column < columns; column += 64) {
+        __m512i code[4];
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) code[i] = _mm512_loadu_si512(w + i * columns + column);
+        add_codes(sums, code, x + column, x_stride);
     }
+    store_sums(sums, codes);
 }
 
 }  // namespace

@@ -46,6 +46,14 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
+// Adds 32 columns of four rows of codes for kTokens tokens.
+template <int kTokens>
+BITNET_INLINE inline void add_codes(__m256i (&sums)[kTokens][4], int i, __m256i code, const std::int8_t* x,
+                                    std::size_t x_stride) {
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) add_products(sums[t][i], code, load_bytes(x + t * x_stride));
+}
+
 // A byte row against kTokens tokens; fields stay where they lie and rows are read one after the other, as in
 // avx512_vnni.cpp.
 template <int kTokens>
@@ -56,11 +64,7 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
                               _mm256_set1_epi8(static_cast<char>(0xc0))};
     const auto step = [&](std::size_t column, __m256i bytes) BITNET_INLINE {
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            const __m256i code = _mm256_and_si256(bytes, field[i]);
-            BITNET_UNROLL
-            for (int t = 0; t < kTokens; ++t) add_products(sums[t][i], code, load_bytes(x + t * x_stride + column));
-        }
+        for (int i = 0; i < 4; ++i) add_codes(sums, i, _mm256_and_si256(bytes, field[i]), x + column, x_stride);
     };
     const std::size_t whole = in / 32 * 32;
     for (std::size_t column = 0; column < whole; column += 32) step(column, load_bytes(w + column));
@@ -76,14 +80,18 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
     }
 }
 
-void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
-               std::size_t tokens, std::int32_t* codes) {
-    for (std::size_t r = 0; r < rows; ++r) {
-        switch (tokens) {
-            case 1: dot_row<1>(w + r * in, in, x, x_stride, codes + r); break;
-            case 2: dot_row<2>(w + r * in, in, x, x_stride, codes + r); break;
-            default: dot_row<3>(w + r * in, in, x, x_stride, codes + r);
-        }
+template <int kTokens>
+inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
+                          std::int32_t* codes) {
+    __m256i sums[kTokens][4] = {};
+    for (std::size_t column = 0; column < columns; column += 32) {
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) add_codes(sums, i, load_bytes(w + i * columns + column), x + column, x_stride);
+    }
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sum_of_lanes(sums[t][i]);
     }
 }
 

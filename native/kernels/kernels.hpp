@@ -72,6 +72,12 @@ struct ScreenBlock {
     const float* norms;
 };
 
+// Memory for the screen to work in.
+struct ScreenScratch {
+    std::uint8_t* codes;          // four rows of the stride of the activations
+    std::int32_t (*sums)[4][16];  // one a token
+};
+
 // What a row of activations x asks of the screen.
 struct ScreenQuery {
     float unit;       // x ~ unit * its quantised values
@@ -118,7 +124,8 @@ struct Kernels {
     // floats a token in `upper`; if not, what their sum of exponentials is at most, in `rest`. Returns the bytes of
     // planes it has read.
     std::size_t (*screen_bounds)(const ScreenBlock& block, std::size_t in, const Activations& x,
-                                 const ScreenQuery* queries, float* upper, bool* possible, float* rest);
+                                 const ScreenQuery* queries, const ScreenScratch& scratch, float* upper, bool* possible,
+                                 float* rest);
     // Multiplies int8 as fast as the instruction set can; returns how many products that were. For measuring.
     std::size_t (*multiply_int8)(std::size_t rounds);
 };

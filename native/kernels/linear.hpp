@@ -8,27 +8,41 @@ namespace bitnet {
 namespace {
 
 // The integer product's unit of work: up to 16 byte rows (64 outputs) against up to kTokenTile tokens, so that the
-// activations of a tile stay in the first-level cache while all rows of the block pass by. dot_block, of each
-// instruction set, writes sum(code * x) to codes[token][i][row].
+// activations of a tile stay in the first-level cache while all rows of the block pass by.
 constexpr std::size_t kBlockRows = 16;
 using CodeSums = std::int32_t[kTokenTile][4][kBlockRows];
 
-inline void dot_rows(const TernaryMatrix& weight, std::size_t row, std::size_t rows, const Activations& x,
-                     std::size_t token, std::size_t tokens, CodeSums& codes) {
-    dot_block(weight.packed + row * weight.in, weight.in, rows, x.values + token * x.stride, x.stride, tokens,
-              &codes[0][0][0]);
+// sum(code * x) of byte rows at w, as codes[token][i][row].
+inline void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const Activations& x, std::size_t token,
+                      std::size_t tokens, CodeSums& codes) {
+    const std::int8_t* values = x.values + token * x.stride;
+    with_count<kTokenTile>(tokens, [&](auto count) {
+        for (std::size_t r = 0; r < rows; ++r)
+            dot_row<decltype(count)::value>(w + r * in, in, values, x.stride, &codes[0][0][r]);
+    });
 }
 
-// Calls body(row, rows, token, tokens) for every block; tiles of tokens have nearly equal sizes.
+inline void dot_rows(const TernaryMatrix& weight, std::size_t row, std::size_t rows, const Activations& x,
+                     std::size_t token, std::size_t tokens, CodeSums& codes) {
+    dot_block(weight.packed + row * weight.in, weight.in, rows, x, token, tokens, codes);
+}
+
+// Calls body(token, tokens) for tiles of tokens of nearly equal size.
+template <typename Body>
+inline void for_each_tile(std::size_t tokens, Body body) {
+    const std::size_t tiles = (tokens + kTokenTile - 1) / kTokenTile;
+    for (std::size_t tile = 0; tile < tiles; ++tile) {
+        const std::size_t begin = tokens * tile / tiles;
+        body(begin, tokens * (tile + 1) / tiles - begin);
+    }
+}
+
+// Calls body(row, rows, token, tokens) for every block and tile.
 template <typename Body>
 inline void for_each_block(std::size_t first, std::size_t last, std::size_t tokens, Body body) {
-    const std::size_t tiles = (tokens + kTokenTile - 1) / kTokenTile;
     for (std::size_t row = first; row < last; row += kBlockRows) {
         const std::size_t rows = last - row < kBlockRows ? last - row : kBlockRows;
-        for (std::size_t tile = 0; tile < tiles; ++tile) {
-            const std::size_t begin = tokens * tile / tiles;
-            body(row, rows, begin, tokens * (tile + 1) / tiles - begin);
-        }
+        for_each_tile(tokens, [&](std::size_t token, std::size_t count) { body(row, rows, token, count); });
     }
 }
 

@@ -63,18 +63,24 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
 }
 
 template <int kTokens>
-void dot_all(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
-             std::int32_t* codes) {
-    for (std::size_t r = 0; r < rows; ++r) dot_row<kTokens>(w + r * in, in, x, x_stride, codes + r);
-}
-
-void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
-               std::size_t tokens, std::int32_t* codes) {
-    switch (tokens) {
-        case 1: return dot_all<1>(w, in, rows, x, x_stride, codes);
-        case 2: return dot_all<2>(w, in, rows, x, x_stride, codes);
-        case 3: return dot_all<3>(w, in, rows, x, x_stride, codes);
-        default: return dot_all<4>(w, in, rows, x, x_stride, codes);
+inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
+                          std::int32_t* codes) {
+    int32x4_t sums[kTokens][4] = {};
+    for (std::size_t column = 0; column < columns; column += 16) {
+        int8x16_t code[4];
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) code[i] = vreinterpretq_s8_u8(vld1q_u8(w + i * columns + column));
+        BITNET_UNROLL
+        for (int t = 0; t < kTokens; ++t) {
+            const int8x16_t values = vld1q_s8(x + t * x_stride + column);
+            BITNET_UNROLL
+            for (int i = 0; i < 4; ++i) sums[t][i] = vdotq_s32(sums[t][i], code[i], values);
+        }
+    }
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = vaddvq_s32(sums[t][i]);
     }
 }
 

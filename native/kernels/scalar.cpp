@@ -27,17 +27,26 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains;
 }
 
-void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const std::int8_t* x, std::size_t x_stride,
-               std::size_t tokens, std::int32_t* codes) {
-    for (std::size_t t = 0; t < tokens; ++t) {
-        const std::int8_t* values = x + t * x_stride;
-        for (std::size_t r = 0; r < rows; ++r) {
-            std::int32_t sums[4] = {};
-            for (std::size_t column = 0; column < in; ++column) {
-                const int byte = w[r * in + column];
-                for (int i = 0; i < 4; ++i) sums[i] += (byte >> (2 * i) & 3) * values[column];
-            }
-            for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16 + r] = sums[i];
+template <int kTokens>
+void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride, std::int32_t* codes) {
+    for (int t = 0; t < kTokens; ++t) {
+        std::int32_t sums[4] = {};
+        for (std::size_t column = 0; column < in; ++column) {
+            for (int i = 0; i < 4; ++i) sums[i] += (w[column] >> (2 * i) & 3) * x[t * x_stride + column];
+        }
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sums[i];
+    }
+}
+
+template <int kTokens>
+void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
+                   std::int32_t* codes) {
+    for (int t = 0; t < kTokens; ++t) {
+        for (int i = 0; i < 4; ++i) {
+            std::int32_t sum = 0;
+            for (std::size_t column = 0; column < columns; ++column)
+                sum += w[i * columns + column] * x[t * x_stride + column];
+            codes[(t * 4 + i) * 16] = sum;
         }
     }
 }

@@ -1,7 +1,7 @@
 // The screen of the output head: bounds of logits from a copy of the weights in 4 or 6 bits, over the Vec16 in scope.
 //
 // A row w of the table becomes codes of 6 bits, w ~ (code - 31.5) * step, cut into three planes of 2 bits that are
-// packed as ternary weights are, so that dot_block multiplies them too. By Cauchy and Schwarz no logit is further from
+// packed as ternary weights are, so that dot_row multiplies them too. By Cauchy and Schwarz no logit is further from
 // what the codes give than |w - codes| * |x| for the weights' rounding and |w| * |x - quantised x| for the input's.
 #pragma once
 
@@ -95,45 +95,118 @@ inline float screened_out(const Vec16 (&bounds)[4], const ScreenQuery& query) {
     return kScreenExcess * sum(total);
 }
 
-std::size_t screen_bounds(const ScreenBlock& block, std::size_t in, const Activations& x, const ScreenQuery* queries,
-                          float* upper, bool* possible, float* rest) {
-    CodeSums high = {}, low = {};
-    const std::size_t plane = block.rows * in;
-    std::size_t planes_read = 2;
-    for_each_block(0, block.rows, x.tokens, [&](std::size_t, std::size_t rows, std::size_t token, std::size_t tokens) {
-        const std::int8_t* values = x.values + token * x.stride;
-        // Whether the bounds of a token, by `codes * multiple - offset` in units of `step`, reach its threshold.
-        const auto judge = [&](std::size_t t, std::int32_t multiple, std::int32_t offset, float step,
-                               const float* errors) BITNET_INLINE {
-            const ScreenQuery& query = queries[token + t];
-            Vec16 bounds[4], most = broadcast(-__builtin_inff());
-            for (std::size_t i = 0; i < 4; ++i) {
-                std::int32_t sums[kBlockRows];
-                for (std::size_t r = 0; r < kBlockRows; ++r) {
-                    high[t][i][r] = 4 * high[t][i][r] + low[t][i][r];
-                    sums[r] = multiple * high[t][i][r];
-                }
-                bounds[i] = upper_bounds(block, i, sums, offset * x.sums[token + t], step * query.unit, errors, query);
-                store(upper + ((token + t) * 4 + i) * kBlockRows, bounds[i]);
-                most = max(bounds[i], most);
-            }
-            possible[token + t] = largest(most) >= query.threshold;
-            if (!possible[token + t]) rest[token + t] = screened_out(bounds, query);
-            return possible[token + t];
-        };
-        dot_block(block.planes, in, rows, values, x.stride, tokens, &high[0][0][0]);
-        dot_block(block.planes + plane, in, rows, values, x.stride, tokens, &low[0][0][0]);
-        bool any = false;
-        // w ~ (4 * code of 4 bits - 30) * step
-        for (std::size_t t = 0; t < tokens; ++t) any = judge(t, 4, 30, 1.0f, block.coarse_errors) || any;
-        if (!any) return;
-        planes_read = 3;
-        dot_block(block.planes + 2 * plane, in, rows, values, x.stride, tokens, &low[0][0][0]);
-        // w ~ (2 * code of 6 bits - 63) * step / 2
+// How the codes at hand make a weight: (multiple * code - offset) * step, where the block says `step` in units of its
+// own.
+struct ScreenForm {
+    std::int32_t multiple, offset;
+    float step;
+};
+constexpr ScreenForm kCoarse = {4, 30, 1.0f}, kFine = {2, 63, 0.5f};
+
+// The bounds of a block's logits for one token, from sums[i][r] of its codes times the values, whose own sum is `sum`.
+// Returns whether they reach the token's threshold.
+inline bool screen_token(const ScreenBlock& block, const ScreenForm& form, const float* errors,
+                         const std::int32_t (&sums)[4][kBlockRows], std::int32_t sum, const ScreenQuery& query,
+                         float* upper, float* rest) {
+    Vec16 bounds[4], most = broadcast(-__builtin_inff());
+    for (std::size_t i = 0; i < 4; ++i) {
+        std::int32_t multiples[kBlockRows];
+        for (std::size_t r = 0; r < kBlockRows; ++r) multiples[r] = form.multiple * sums[i][r];
+        bounds[i] = upper_bounds(block, i, multiples, form.offset * sum, form.step * query.unit, errors, query);
+        store(upper + i * kBlockRows, bounds[i]);
+        most = max(bounds[i], most);
+    }
+    const bool possible = largest(most) >= query.threshold;
+    if (!possible) *rest = screened_out(bounds, query);
+    return possible;
+}
+
+// For a tile of tokens: the last plane is multiplied only if the two before it leave a logit possible. Returns how many
+// were.
+inline std::size_t screen_few(const ScreenBlock& block, std::size_t in, const Activations& x, std::size_t token,
+                              std::size_t tokens, const ScreenQuery* queries, float* upper, bool* possible,
+                              float* rest) {
+    CodeSums codes = {}, low = {};
+    const auto append = [&](std::size_t plane) {
+        dot_block(block.planes + plane * block.rows * in, in, block.rows, x, token, tokens, low);
         for (std::size_t t = 0; t < tokens; ++t)
-            if (possible[token + t]) judge(t, 2, 63, 0.5f, block.errors);
-    });
-    return planes_read * plane;
+            for (std::size_t i = 0; i < 4; ++i)
+                for (std::size_t r = 0; r < kBlockRows; ++r) codes[t][i][r] = 4 * codes[t][i][r] + low[t][i][r];
+    };
+    const auto screen = [&](std::size_t t, const ScreenForm& form, const float* errors) {
+        return screen_token(block, form, errors, codes[t], x.sums[token + t], queries[token + t],
+                            upper + (token + t) * 4 * kBlockRows, rest + token + t);
+    };
+    append(0);
+    append(1);
+    bool any = false;
+    for (std::size_t t = 0; t < tokens; ++t) {
+        possible[token + t] = screen(t, kCoarse, block.coarse_errors);
+        any = any || possible[token + t];
+    }
+    if (!any) return 2;
+    append(2);
+    for (std::size_t t = 0; t < tokens; ++t)
+        if (possible[token + t]) possible[token + t] = screen(t, kFine, block.errors);
+    return 3;
+}
+
+// A byte row of the planes as four rows of codes of 6 bits, one a byte, `stride` bytes apart; eight columns at a time,
+// in words whose bytes the masks keep apart.
+inline void unpack_codes(const std::uint8_t* first, std::size_t plane, std::size_t in, std::size_t stride,
+                         std::uint8_t* __restrict codes) {
+    constexpr std::uint64_t kBytes = 0x0101010101010101, kLow = 0x03 * kBytes, kMiddle = 0x0c * kBytes,
+                            kHigh = 0x30 * kBytes;
+    const auto unpack = [&](std::size_t column, std::size_t bytes) BITNET_INLINE {
+        std::uint64_t a = 0, b = 0, c = 0;
+        __builtin_memcpy(&a, first + column, bytes);
+        __builtin_memcpy(&b, first + plane + column, bytes);
+        __builtin_memcpy(&c, first + 2 * plane + column, bytes);
+        const std::uint64_t fields[4] = {(a << 4 & kHigh) | (b << 2 & kMiddle) | (c & kLow),
+                                         (a << 2 & kHigh) | (b & kMiddle) | (c >> 2 & kLow),
+                                         (a & kHigh) | (b >> 2 & kMiddle) | (c >> 4 & kLow),
+                                         (a >> 2 & kHigh) | (b >> 4 & kMiddle) | (c >> 6 & kLow)};
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < 4; ++i) __builtin_memcpy(codes + i * stride + column, &fields[i], bytes);
+    };
+    const std::size_t whole = in / 8 * 8;
+    for (std::size_t column = 0; column < whole; column += 8) unpack(column, 8);
+    if (whole < in) unpack(whole, in - whole);
+}
+
+// For many tokens: all planes at once, unpacked once for all of them.
+inline void screen_many(const ScreenBlock& block, std::size_t in, const Activations& x, const ScreenQuery* queries,
+                        const ScreenScratch& scratch, float* upper, bool* possible, float* rest) {
+    for (std::size_t r = 0; r < block.rows; ++r) {
+        unpack_codes(block.planes + r * in, block.rows * in, in, x.stride, scratch.codes);
+        for_each_tile(x.tokens, [&](std::size_t token, std::size_t tokens) {
+            with_count<kTokenTile>(tokens, [&](auto count) {
+                dot_byte_rows<decltype(count)::value>(scratch.codes, x.stride, x.values + token * x.stride, x.stride,
+                                                      &scratch.sums[token][0][r]);
+            });
+        });
+    }
+    for (std::size_t t = 0; t < x.tokens; ++t)
+        possible[t] = screen_token(block, kFine, block.errors, scratch.sums[t], x.sums[t], queries[t],
+                                   upper + t * 4 * kBlockRows, rest + t);
+}
+
+// For so many tokens memory is the limit, and to unpack takes longer than it saves.
+constexpr std::size_t kFewTokens = 3;
+
+std::size_t screen_bounds(const ScreenBlock& block, std::size_t in, const Activations& x, const ScreenQuery* queries,
+                          const ScreenScratch& scratch, float* upper, bool* possible, float* rest) {
+    std::size_t planes = 3;
+    if (x.tokens > kFewTokens) {
+        screen_many(block, in, x, queries, scratch, upper, possible, rest);
+    } else {
+        planes = 0;
+        for_each_tile(x.tokens, [&](std::size_t token, std::size_t tokens) {
+            const std::size_t read = screen_few(block, in, x, token, tokens, queries, upper, possible, rest);
+            planes = read > planes ? read : planes;
+        });
+    }
+    return planes * block.rows * in;
 }
 
 }  // namespace

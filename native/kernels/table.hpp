@@ -1,9 +1,13 @@
-// Included last by each instruction set, after its Vec16, kTokenTile, sum_int8 and dot_block:
+// Included last by each instruction set, after its Vec16 and:
 //
-//   kTokenTile: the most tokens dot_block takes.
+//   kTokenTile: the most tokens that are multiplied at once.
 //   sum_int8(x, n): the sum of n values, n a multiple of 64.
-//   dot_block(w, in, rows, x, x_stride, tokens, codes): for up to 16 byte rows of `in` bytes at w and up to kTokenTile
-//     activations at x: codes[(token * 4 + i) * 16 + row] = sum over columns of field i's code times the value.
+//   dot_row<kTokens>(w, in, x, x_stride, codes): for a byte row of `in` bytes at w and the activations of kTokens
+//   tokens
+//     at x: codes[(token * 4 + i) * 16] = sum over columns of field i's code times the value.
+//   dot_byte_rows<kTokens>(w, columns, x, x_stride, codes): the same for four rows of codes of up to 6 bits, one a
+//   byte,
+//     that lie one after the other; `columns` is a multiple of 64.
 //   multiply_int8(rounds): as in Kernels; without memory, in chains enough to hide the instruction's latency.
 #pragma once
 

@@ -9,3 +9,25 @@
 #endif
 
 #define BITNET_INLINE __attribute__((always_inline))
+
+#include <cstddef>
+
+namespace bitnet {
+namespace {
+
+template <int n>
+struct Count {
+    static constexpr int value = n;
+};
+
+// Calls body(Count<n>()) for n = count, which is 1 to kMost; a greater one counts as kMost.
+template <int kMost, typename Body>
+inline void with_count(std::size_t count, Body body) {
+    if constexpr (kMost > 1) {
+        if (count < kMost) return with_count<kMost - 1>(count, body);
+    }
+    body(Count<kMost>());
+}
+
+}  // namespace
+}  // namespace bitnet

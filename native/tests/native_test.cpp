@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -237,18 +238,21 @@ std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t t
 }
 
 // Bounds of the head's screen are bounds, and near enough to be of use.
-void test_screen(std::size_t vocab, std::size_t in) {
+void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     Random random;
     const std::vector<std::uint8_t> table = random.bfloat16(vocab * in);
-    constexpr std::size_t kRows = 7, kLogits = 4 * Screen::kBlockRows;
+    constexpr std::size_t kLogits = 4 * Screen::kBlockRows;
     for (const Kernels* kernels : available_kernels()) {
-        const std::string what = std::string(kernels->name) + " screen of " + std::to_string(vocab);
-        const Rows rows(random, *kernels, kRows, in);
+        const std::string what =
+            std::string(kernels->name) + " screen of " + std::to_string(vocab) + " for " + std::to_string(tokens);
+        const Rows rows(random, *kernels, tokens, in);
         Screen screen(vocab, in);
-        std::vector<float> logits(kRows * vocab), upper(kRows * kLogits);
-        kernels->logits(table.data() + 1, in, 0, vocab, rows.x.data(), in, kRows, logits.data(), vocab);
+        std::vector<float> logits(tokens * vocab), upper(tokens * kLogits);
+        std::vector<std::uint8_t> codes(4 * rows.stride);
+        const auto sums = std::make_unique<std::int32_t[][4][Screen::kBlockRows]>(tokens);
+        kernels->logits(table.data() + 1, in, 0, vocab, rows.x.data(), in, tokens, logits.data(), vocab);
         std::vector<ScreenQuery> queries;
-        for (std::size_t t = 0; t < kRows; ++t) {
+        for (std::size_t t = 0; t < tokens; ++t) {
             double norm = 0.0, rest = 0.0;
             for (std::size_t i = 0; i < in; ++i) {
                 const double x = rows.x[t * in + i], r = x - rows.values[t * rows.stride + i] / double{rows.scales[t]};
@@ -262,14 +266,14 @@ void test_screen(std::size_t vocab, std::size_t in) {
         std::size_t seen = 0;
         for (std::size_t block = 0; block < screen.blocks(); ++block) {
             expect(screen.pack(*kernels, table.data() + 1, block), what + " is finite");
-            bool possible[kRows];
-            float rest[kRows];
+            const auto possible = std::make_unique<bool[]>(tokens);
+            std::vector<float> rest(tokens);
             const auto bound = [&] {
-                kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), upper.data(), possible,
-                                       rest);
+                kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), {codes.data(), sums.get()},
+                                       upper.data(), possible.get(), rest.data());
             };
             bound();
-            for (std::size_t t = 0; t < kRows; ++t)
+            for (std::size_t t = 0; t < tokens; ++t)
                 for (std::size_t i = 0; i < kLogits; ++i) {
                     const std::int32_t id = screen.id(block, i / Screen::kBlockRows, i % Screen::kBlockRows);
                     if (id < 0) continue;
@@ -281,10 +285,10 @@ void test_screen(std::size_t vocab, std::size_t in) {
                 }
             for (ScreenQuery& query : queries) query.threshold = 1e30f;
             bound();
-            for (bool one : possible) expect(!one, what + ": nothing reaches the threshold");
+            for (std::size_t t = 0; t < tokens; ++t) expect(!possible[t], what + ": nothing reaches the threshold");
             for (ScreenQuery& query : queries) query.threshold = -1e30f;
         }
-        expect(seen == kRows * vocab, what + ": every row once");
+        expect(seen == tokens * vocab, what + ": every row once");
     }
 }
 
@@ -390,8 +394,10 @@ int main() {
     for (std::size_t tokens : {1, 2, 3, 4, 5, 6, 7, 13}) test_linear(21, 147, tokens);
     for (std::size_t in : {1, 16, 63, 64, 65, 640, 1300, 2600}) test_linear(18, in, 5);
     for (std::size_t n : {2, 15, 16, 17, 100, 513}) test_floats(n);
-    for (std::size_t vocab : {1, 4, 63, 130}) test_screen(vocab, 200);
-    for (std::size_t in : {15, 64, 147}) test_screen(70, in);
+    for (std::size_t tokens : {1, 3, 4, 7}) {
+        for (std::size_t vocab : {1, 4, 63, 130}) test_screen(vocab, 200, tokens);
+        for (std::size_t in : {15, 64, 147}) test_screen(70, in, tokens);
+    }
     for (bool llama : {false, true}) test_steps(llama);
     test_allocations();
     test_overflow();

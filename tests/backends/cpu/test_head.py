@@ -76,6 +76,19 @@ def test_instruction_sets_and_threads(isa, threads):
         assert counts == [1, 40, 1024, 9]
 
 
+@pytest.mark.parametrize("isa", available_isas())
+def test_any_number_of_rows(isa):
+    backend = backend_with(gaussian(), isa=isa)
+    for rows in range(1, 11):
+        check(backend, [CUTS[row % len(CUTS)] for row in range(rows)])
+
+
+def test_a_head_of_more_columns_than_sums_can_hold_is_computed_whole(monkeypatch):
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._MOST_SCREENED_COLUMNS", CONFIG.hidden_size - 1)
+    (row,) = check(backend_with(gaussian()), [Cut(count=1)])
+    assert row.token_ids is None
+
+
 def test_most_of_the_head_is_not_read():
     rng = np.random.default_rng(1)
     # Logits as of a trained model: a few tokens stand out.

@@ -28,6 +28,9 @@ _KEPT_LOGIT_ROWS = 64
 # multiplications. With less to do, telling the other threads takes longer than they save.
 _THREAD_WORK = 512 << 10
 
+# Sums of products of the screen's codes stay within an int32 up to so many columns.
+_MOST_SCREENED_COLUMNS = 1 << 17
+
 # An lm_head of at most so many bytes stays in the processor's caches; to compute all of it is as fast as to screen it.
 _SMALL_HEAD = 4 << 20
 
@@ -127,6 +130,9 @@ class CPUBackend:
             isa=isa or "",
         )
         self._logits = np.empty((0, config.vocab_size), dtype=np.float32)
+        self._screens = (
+            config.vocab_size * config.hidden_size * 2 > _SMALL_HEAD and config.hidden_size <= _MOST_SCREENED_COLUMNS
+        )
         self._unscreened = _UNSCREENED_AT_FIRST
         self._ids = np.empty((0, _native.MOST_CANDIDATES), np.int32)
         self._found = np.empty((0, _native.MOST_CANDIDATES), np.float32)
@@ -199,9 +205,9 @@ class CPUBackend:
         native/head.hpp; the second call makes it.
         """
         rows, most = len(cuts), _native.MOST_CANDIDATES
-        small = self._config.vocab_size * self._config.hidden_size * 2 <= _SMALL_HEAD
         self._unscreened -= rows > 0
-        if small or not rows or self._unscreened >= 0 or any(cut.whole or (cut.count or 0) > most for cut in cuts):
+        wait = not self._screens or self._unscreened >= 0
+        if wait or not rows or any(cut.whole or (cut.count or 0) > most for cut in cuts):
             return [Candidates(row) for row in self.forward(batch)]
         counts = np.array([cut.count or 0 for cut in cuts], np.int32)
         margins = np.nextafter(np.array([cut.margin for cut in cuts], np.float32), np.float32(np.inf))
