@@ -346,10 +346,8 @@ void Decoder::rotate_and_store(std::size_t layer, Range items) {
 void Decoder::attend(std::size_t thread, std::size_t layer, Range queries) {
     Worker& worker = workers_[thread];
     AttentionTile tile{};
-    tile.block_size = cache_.block_size();
-    tile.block_stride = cache_.block_stride();
+    tile.layout = cache_.layout();
     tile.head_dim = shape_.head_dim;
-    tile.head_stride = shape_.head_stride();
     tile.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape_.head_dim)));
     tile.scores = worker.scores.data();
     tile.scores_stride = round_up(model_.context, 16);
@@ -365,7 +363,7 @@ void Decoder::attend(std::size_t thread, std::size_t layer, Range queries) {
             tile.blocks = tokens_[t].blocks;
             tile.contexts[tile.count] = tokens_[t].position + 1;
             const std::size_t row = t * shape_.heads + head;
-            tile.queries[tile.count] = rotated_.data() + row * tile.head_stride;
+            tile.queries[tile.count] = rotated_.data() + row * tile.layout.head_stride;
             tile.outputs[tile.count] = attention_.data() + row * tile.head_dim;
         }
         tile.keys = cache_.keys(layer, kv_head);

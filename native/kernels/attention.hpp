@@ -11,41 +11,30 @@
 namespace bitnet {
 namespace {
 
-// Calls body(position, count, row, ahead) for runs of consecutive positions in begin..end that lie in one block, where
-// row is the offset of the first one in the keys or values. The same number of rows from row + ahead on is read next,
-// which the body should prefetch: the processor cannot guess where a block lies.
+// Calls body(position, count, row) for runs of consecutive positions in begin..end that lie in one block, where row is
+// the offset of the first one in the keys or values.
 template <typename Body>
 inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size_t end, Body body) {
     while (begin < end) {
-        const std::size_t slot = begin % tile.block_size;
-        const std::size_t left = tile.block_size - slot;
+        const std::size_t block_size = tile.layout.block_size, slot = begin % block_size, left = block_size - slot;
         const std::size_t count = end - begin < left ? end - begin : left;
-        const std::size_t block = static_cast<std::size_t>(tile.blocks[begin / tile.block_size]);
-        const std::size_t row = block * tile.block_stride + slot * tile.head_stride;
-        std::size_t next = row;
+        const std::size_t block = static_cast<std::size_t>(tile.blocks[begin / block_size]);
+        body(begin, count, block_offset(tile.layout, block) + slot * tile.layout.head_stride);
         begin += count;
-        if (begin < end) next = static_cast<std::size_t>(tile.blocks[begin / tile.block_size]) * tile.block_stride;
-        body(begin - count, count, row, next - row);
     }
 }
 
-// Scores of kQueries queries from query `first` against kKeys (4 or 1) keys.
+// Scores of kQueries queries from query `first` against kKeys (4 or 1) keys, which are read one after the other.
 template <std::size_t kQueries, std::size_t kKeys>
-inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position,
-                       std::size_t ahead) {
+inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position) {
     Vec16 sums[kQueries][kKeys] = {};
-    for (std::size_t d = 0; d < tile.head_stride; d += 16) {
-        Vec16 k[kKeys];
-        BITNET_UNROLL
-        for (std::size_t j = 0; j < kKeys; ++j) {
-            k[j] = load(keys + j * tile.head_stride + d);
-            __builtin_prefetch(keys + ahead + j * tile.head_stride + d);
-        }
-        BITNET_UNROLL
-        for (std::size_t i = 0; i < kQueries; ++i) {
-            const Vec16 q = load(tile.queries[first + i] + d);
+    BITNET_UNROLL
+    for (std::size_t j = 0; j < kKeys; ++j) {
+        for (std::size_t d = 0; d < tile.layout.head_stride; d += 16) {
+            const Vec16 k = load(keys + j * tile.layout.head_stride + d);
             BITNET_UNROLL
-            for (std::size_t j = 0; j < kKeys; ++j) sums[i][j] = fma(q, k[j], sums[i][j]);
+            for (std::size_t i = 0; i < kQueries; ++i)
+                sums[i][j] = fma(load(tile.queries[first + i] + d), k, sums[i][j]);
         }
     }
     BITNET_UNROLL
@@ -61,12 +50,12 @@ inline void score_keys(const AttentionTile& tile, std::size_t first, const float
 
 template <std::size_t kQueries>
 inline void score(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
-    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row, std::size_t ahead) {
+    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         const float* keys = tile.keys + row;
         std::size_t j = 0;
         for (; j + 4 <= count; j += 4)
-            score_keys<kQueries, 4>(tile, first, keys + j * tile.head_stride, position + j, ahead);
-        for (; j < count; ++j) score_keys<kQueries, 1>(tile, first, keys + j * tile.head_stride, position + j, ahead);
+            score_keys<kQueries, 4>(tile, first, keys + j * tile.layout.head_stride, position + j);
+        for (; j < count; ++j) score_keys<kQueries, 1>(tile, first, keys + j * tile.layout.head_stride, position + j);
     });
 }
 
@@ -88,49 +77,48 @@ inline float softmax_numerators(float* scores, std::size_t n, float scale) {
     return sum(total);
 }
 
-// Adds p_j * v_j for positions begin..end to 16 * kVectors dimensions from d of the tile's sums.
+// Adds p_j * v_j of `count` rows of values to 16 * kVectors dimensions of kQueries sums.
 template <std::size_t kQueries, std::size_t kVectors>
-inline void add_values_at(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end,
-                          std::size_t d) {
+inline void add_rows(const AttentionTile& tile, const float* values, std::size_t count, const float* p, float* memory) {
     Vec16 sums[kQueries][kVectors];
-    float* memory = tile.sums + first * tile.head_stride + d;
     BITNET_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
-        for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = load(memory + i * tile.head_stride + 16 * c);
+        for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = load(memory + i * tile.layout.head_stride + 16 * c);
     }
-    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row, std::size_t ahead) {
-        const float* values = tile.values + row + d;
-        const float* p = tile.scores + first * tile.scores_stride + position;
-        for (std::size_t j = 0; j < count; ++j, values += tile.head_stride, ++p) {
-            Vec16 v[kVectors];
+    for (std::size_t j = 0; j < count; ++j, values += tile.layout.head_stride, ++p) {
+        Vec16 weight[kQueries];
+        BITNET_UNROLL
+        for (std::size_t i = 0; i < kQueries; ++i) weight[i] = broadcast(p[i * tile.scores_stride]);
+        BITNET_UNROLL
+        for (std::size_t c = 0; c < kVectors; ++c) {
+            const Vec16 v = load(values + 16 * c);
             BITNET_UNROLL
-            for (std::size_t c = 0; c < kVectors; ++c) {
-                v[c] = load(values + 16 * c);
-                __builtin_prefetch(values + ahead + 16 * c);
-            }
-            BITNET_UNROLL
-            for (std::size_t i = 0; i < kQueries; ++i) {
-                const Vec16 weight = broadcast(p[i * tile.scores_stride]);
-                BITNET_UNROLL
-                for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = fma(weight, v[c], sums[i][c]);
-            }
+            for (std::size_t i = 0; i < kQueries; ++i) sums[i][c] = fma(weight[i], v, sums[i][c]);
         }
-    });
+    }
     BITNET_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
-        for (std::size_t c = 0; c < kVectors; ++c) store(memory + i * tile.head_stride + 16 * c, sums[i][c]);
+        for (std::size_t c = 0; c < kVectors; ++c) store(memory + i * tile.layout.head_stride + 16 * c, sums[i][c]);
     }
 }
 
+// Adds p_j * v_j for positions begin..end to the tile's sums. A block is read from memory once and in the order of
+// addresses, and stays in the first-level cache for the other queries.
 template <std::size_t kQueries>
 inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
-    constexpr std::size_t kVectors = kAccumulators / kQueries;
-    std::size_t d = 0;
-    for (; d + 16 * kVectors <= tile.head_stride; d += 16 * kVectors)
-        add_values_at<kQueries, kVectors>(tile, first, begin, end, d);
-    for (; d < tile.head_stride; d += 16) add_values_at<kQueries, 1>(tile, first, begin, end, d);
+    constexpr std::size_t kTogether = kQueries < 2 ? kQueries : 2, kVectors = kAccumulators / 2;
+    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
+        for (std::size_t i = first; i < first + kQueries; i += kTogether) {
+            const float *values = tile.values + row, *p = tile.scores + i * tile.scores_stride + position;
+            float* memory = tile.sums + i * tile.layout.head_stride;
+            std::size_t d = 0;
+            for (; d + 16 * kVectors <= tile.layout.head_stride; d += 16 * kVectors)
+                add_rows<kTogether, kVectors>(tile, values + d, count, p, memory + d);
+            for (; d < tile.layout.head_stride; d += 16) add_rows<kTogether, 1>(tile, values + d, count, p, memory + d);
+        }
+    });
 }
 
 void attend(const AttentionTile& tile) {
@@ -144,14 +132,15 @@ void attend(const AttentionTile& tile) {
     for (std::size_t i = 0; i < tile.count; ++i) {
         score<1>(tile, i, shared, tile.contexts[i]);
         totals[i] = softmax_numerators(tile.scores + i * tile.scores_stride, tile.contexts[i], tile.scale);
-        for (std::size_t d = 0; d < tile.head_stride; d += 16) store(tile.sums + i * tile.head_stride + d, zero());
+        for (std::size_t d = 0; d < tile.layout.head_stride; d += 16)
+            store(tile.sums + i * tile.layout.head_stride + d, zero());
     }
     if (shared > 0) add_values<kQueryTile>(tile, 0, 0, shared);
     for (std::size_t i = 0; i < tile.count; ++i) {
         add_values<1>(tile, i, shared, tile.contexts[i]);
         const Vec16 total = broadcast(totals[i]);
         for_each_16(tile.head_dim, [&](std::size_t d, std::size_t lanes) {
-            store_lanes(tile.outputs[i] + d, div(load(tile.sums + i * tile.head_stride + d), total), lanes);
+            store_lanes(tile.outputs[i] + d, div(load(tile.sums + i * tile.layout.head_stride + d), total), lanes);
         });
     }
 }

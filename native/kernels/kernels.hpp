@@ -34,8 +34,21 @@ enum class HiddenAct { relu2, silu };
 
 constexpr std::size_t kQueryTile = 4;
 
+// Where a head's keys or values of a block lie: blocks of a group follow one another.
+struct KVLayout {
+    std::size_t block_size;    // positions
+    std::size_t head_stride;   // floats a position: head_dim rounded up to a multiple of 16
+    std::size_t group;         // blocks
+    std::size_t group_stride;  // floats from a group to the next
+};
+
+// Floats from block 0. Not a member, of which the linker would keep any instruction set's copy.
+static inline std::size_t block_offset(const KVLayout& layout, std::size_t block) {
+    return block / layout.group * layout.group_stride + block % layout.group * layout.block_size * layout.head_stride;
+}
+
 // Up to four queries that read the same key/value head of one sequence. Position p is row p % block_size of block
-// blocks[p / block_size]; keys and values of a block lie block_stride floats after those of the block before.
+// blocks[p / block_size]; see block_offset for where those are.
 struct AttentionTile {
     const float* queries[kQueryTile];  // head_stride floats each, zeros beyond head_dim
     float* outputs[kQueryTile];        // head_dim floats each
@@ -44,10 +57,8 @@ struct AttentionTile {
     const float* keys;
     const float* values;
     const std::int32_t* blocks;
-    std::size_t block_size;
-    std::size_t block_stride;
+    KVLayout layout;
     std::size_t head_dim;
-    std::size_t head_stride;    // head_dim rounded up to a multiple of 16
     float scale;                // of q . k
     float* scores;              // scratch, kQueryTile rows of scores_stride floats
     std::size_t scores_stride;  // at least the longest context

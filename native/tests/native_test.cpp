@@ -11,6 +11,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -237,6 +238,31 @@ std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t t
     return logits;
 }
 
+// Every position of every head has a place of its own, and blocks that follow one another are one stretch, for a while.
+void test_cache() {
+    Shape shape{};
+    shape.layers = 2;
+    shape.kv_heads = 3;
+    shape.head_dim = 20;
+    constexpr std::size_t kBlocks = 70, kBlock = 8;
+    KVCache cache(shape, kBlocks, kBlock);
+    std::set<const float*> places;
+    std::size_t joined = 0;
+    for (std::size_t layer = 0; layer < shape.layers; ++layer)
+        for (std::size_t head = 0; head < shape.kv_heads; ++head)
+            for (float* base : {cache.keys(layer, head), cache.values(layer, head)})
+                for (std::int32_t block = 0; block < static_cast<std::int32_t>(kBlocks); ++block) {
+                    const std::int32_t table[] = {block, block + 1};
+                    for (std::size_t slot = 0; slot < kBlock; ++slot)
+                        for (std::size_t i = 0; i < shape.head_stride(); ++i)
+                            places.insert(base + cache.offset(table, slot) + i);
+                    joined += cache.offset(table, kBlock) - cache.offset(table, 0) == kBlock * shape.head_stride();
+                }
+    const std::size_t heads = shape.layers * shape.kv_heads * 2;
+    expect(places.size() == heads * kBlocks * kBlock * shape.head_stride(), "places of the cache are apart");
+    expect(joined >= heads * kBlocks * 9 / 10, "blocks of the cache follow one another");
+}
+
 // Bounds of the head's screen are bounds, and near enough to be of use.
 void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     Random random;
@@ -399,6 +425,7 @@ int main() {
         for (std::size_t in : {15, 64, 147}) test_screen(70, in, tokens);
     }
     for (bool llama : {false, true}) test_steps(llama);
+    test_cache();
     test_allocations();
     test_overflow();
     test_rest_of_a_count();
