@@ -48,14 +48,20 @@ inline void score_keys(const AttentionTile& tile, std::size_t first, const float
     }
 }
 
+// Scores kQueries queries from query `first` against the keys of positions begin..end. A block is read from memory once
+// and in the order of addresses, and stays in the first-level cache for the other queries.
 template <std::size_t kQueries>
 inline void score(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
+    constexpr std::size_t kMost = kAccumulators / 4;  // queries whose dot products fit the registers
+    constexpr std::size_t kTogether = kQueries < kMost ? kQueries : kMost;
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         const float* keys = tile.keys + row;
-        std::size_t j = 0;
-        for (; j + 4 <= count; j += 4)
-            score_keys<kQueries, 4>(tile, first, keys + j * tile.layout.head_stride, position + j);
-        for (; j < count; ++j) score_keys<kQueries, 1>(tile, first, keys + j * tile.layout.head_stride, position + j);
+        for (std::size_t i = first; i < first + kQueries; i += kTogether) {
+            std::size_t j = 0;
+            for (; j + 4 <= count; j += 4)
+                score_keys<kTogether, 4>(tile, i, keys + j * tile.layout.head_stride, position + j);
+            for (; j < count; ++j) score_keys<kTogether, 1>(tile, i, keys + j * tile.layout.head_stride, position + j);
+        }
     });
 }
 
@@ -104,8 +110,7 @@ inline void add_rows(const AttentionTile& tile, const float* values, std::size_t
     }
 }
 
-// Adds p_j * v_j for positions begin..end to the tile's sums. A block is read from memory once and in the order of
-// addresses, and stays in the first-level cache for the other queries.
+// Adds p_j * v_j for positions begin..end to the tile's sums, block by block as `score` does.
 template <std::size_t kQueries>
 inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
     constexpr std::size_t kTogether = kQueries < 2 ? kQueries : 2, kVectors = kAccumulators / 2;
@@ -126,8 +131,7 @@ void attend(const AttentionTile& tile) {
     std::size_t shared = tile.contexts[0];
     for (std::size_t i = 1; i < tile.count; ++i) shared = tile.contexts[i] < shared ? tile.contexts[i] : shared;
     if (tile.count < kQueryTile) shared = 0;
-    constexpr std::size_t kScored = kAccumulators / 4;  // queries whose dot products fit the registers
-    for (std::size_t i = 0; shared > 0 && i < kQueryTile; i += kScored) score<kScored>(tile, i, 0, shared);
+    if (shared > 0) score<kQueryTile>(tile, 0, 0, shared);
     float totals[kQueryTile];
     for (std::size_t i = 0; i < tile.count; ++i) {
         score<1>(tile, i, shared, tile.contexts[i]);

@@ -22,11 +22,6 @@ inline void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, c
     });
 }
 
-inline void dot_rows(const TernaryMatrix& weight, std::size_t row, std::size_t rows, const Activations& x,
-                     std::size_t token, std::size_t tokens, CodeSums& codes) {
-    dot_block(weight.packed + row * weight.in, weight.in, rows, x, token, tokens, codes);
-}
-
 // Calls body(token, tokens) for tiles of tokens of nearly equal size.
 template <typename Body>
 inline void for_each_tile(std::size_t tokens, Body body) {
@@ -52,18 +47,19 @@ inline Vec16 dequantize(const std::int32_t* codes, const TernaryMatrix& weight, 
     return mul(load_difference(codes, x.sums[token]), broadcast(weight.scale / x.scales[token]));
 }
 
-template <bool kAdd>
+// y = join(what was there, product), for the outputs of byte rows first..last.
+template <typename Join>
 inline void multiply(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
-                     std::size_t out_stride) {
+                     std::size_t out_stride, Join join) {
     CodeSums codes = {};
     for_each_block(first, last, x.tokens,
                    [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
-                       dot_rows(weight, row, rows, x, token, tokens, codes);
+                       dot_block(weight.packed + row * weight.in, weight.in, rows, x, token, tokens, codes);
                        for (std::size_t t = 0; t < tokens; ++t) {
                            for (std::size_t i = 0; i < 4; ++i) {
                                float* y = out + (token + t) * out_stride + i * weight.quarter + row;
                                const Vec16 product = dequantize(codes[t][i], weight, x, token + t);
-                               store_lanes(y, kAdd ? add(load_lanes(y, rows), product) : product, rows);
+                               store_lanes(y, join(load_lanes(y, rows), product), rows);
                            }
                        }
                    });
@@ -71,30 +67,19 @@ inline void multiply(const TernaryMatrix& weight, const Activations& x, std::siz
 
 void linear(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
             std::size_t out_stride) {
-    multiply<false>(weight, x, first, last, out, out_stride);
+    multiply(weight, x, first, last, out, out_stride, [](Vec16, Vec16 product) { return product; });
 }
 
 void linear_add(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                 std::size_t out_stride) {
-    multiply<true>(weight, x, first, last, out, out_stride);
+    multiply(weight, x, first, last, out, out_stride, [](Vec16 y, Vec16 product) { return add(y, product); });
 }
 
+// One after the other, as each is one stream of addresses.
 void gate_up(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up, const Activations& up_x,
              HiddenAct act, std::size_t first, std::size_t last, float* out, std::size_t out_stride) {
-    CodeSums gate_codes = {}, up_codes = {};
-    for_each_block(first, last, gate_x.tokens,
-                   [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
-                       dot_rows(gate, row, rows, gate_x, token, tokens, gate_codes);
-                       dot_rows(up, row, rows, up_x, token, tokens, up_codes);
-                       for (std::size_t t = 0; t < tokens; ++t) {
-                           for (std::size_t i = 0; i < 4; ++i) {
-                               const Vec16 g = activate(dequantize(gate_codes[t][i], gate, gate_x, token + t), act);
-                               const Vec16 u = dequantize(up_codes[t][i], up, up_x, token + t);
-                               float* y = out + (token + t) * out_stride + i * gate.quarter + row;
-                               store_lanes(y, mul(g, u), rows);
-                           }
-                       }
-                   });
+    multiply(gate, gate_x, first, last, out, out_stride, [&](Vec16, Vec16 product) { return activate(product, act); });
+    multiply(up, up_x, first, last, out, out_stride, [](Vec16 y, Vec16 product) { return mul(y, product); });
 }
 
 constexpr std::size_t kHeadRows = 4;
