@@ -328,6 +328,8 @@ NB_MODULE(_native, m) {
              "ids"_a.noconvert(), "logits"_a.noconvert(), "counts"_a.noconvert(), "rests"_a.noconvert())
         .def("whole_row", &PyDecoder::whole_row, "row"_a, "logits"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
+        .def_prop_ro("screen_bytes", [](PyDecoder& self) { return self.decoder.head().screen_bytes(); })
+        .def_prop_ro("kv_cache_bytes", [](PyDecoder& self) { return self.decoder.cache_bytes(); })
         .def_prop_ro("logits_computed", [](PyDecoder& self) { return self.decoder.head().computed(); })
         .def("start_profile", [](PyDecoder& self) { self.decoder.profile().start(); })
         .def("stop_profile", &PyDecoder::stop_profile)

@@ -34,6 +34,9 @@ class Decoder {
     // As forward, but only the logits that pass the cuts; see Head::greatest.
     void forward_greatest(const Batch& batch, const Cut* cuts, const Head::Passed& passed);
 
+    // Memory that the cache may take.
+    std::size_t cache_bytes() const { return cache_.bytes(); }
+
     // The output head, with the rows of the last step.
     Head& head() { return head_; }
 

@@ -88,6 +88,9 @@ class Head {
     // Bytes of weights that `greatest` has read for the last step.
     std::size_t bytes_read() const;
 
+    // Memory of the screen; 0 before the first call of `greatest`.
+    std::size_t screen_bytes() const { return screened_ ? Screen::bytes(shape_.vocab, shape_.hidden) : 0; }
+
     // Logits computed from the weights themselves since `start`; of a row that is computed as a whole, all.
     std::size_t computed() const { return computed_; }
 

@@ -16,6 +16,7 @@ class KVCache {
     KVCache(const Shape& shape, std::size_t blocks, std::size_t block_size);
 
     std::size_t blocks() const { return blocks_; }
+    std::size_t bytes() const { return memory_.size(); }
     std::size_t block_size() const { return layout_.block_size; }
     const KVLayout& layout() const { return layout_; }
 

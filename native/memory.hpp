@@ -58,6 +58,7 @@ class LazyMemory {
     ~LazyMemory();
 
     void* data() const { return data_; }
+    std::size_t size() const { return bytes_; }
 
   private:
     void* data_ = nullptr;

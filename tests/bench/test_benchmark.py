@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, peers, roofs, run_benchmark
-from bitnet_tt.bench.resident import kv_cache_bytes
 from bitnet_tt.bench.results import PeerResult
 from bitnet_tt.bench.runs import Run, run
 from bitnet_tt.bench.shares import operations_per_token, ternary_weights
@@ -91,7 +90,8 @@ def test_a_screened_head_computes_some_of_its_rows(tmp_path: Path, monkeypatch: 
 
 def test_memory_is_of_the_smallest_batch(result: BenchmarkResult) -> None:
     assert result.memory.screen_bytes == 0
-    assert result.memory.kv_cache_bytes == kv_cache_bytes(CONFIG, BLOCK_SIZE)
+    heads = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads
+    assert result.memory.kv_cache_bytes == BLOCK_SIZE * heads * CONFIG.head_dim * 4
     assert 0 < result.memory.interpreter_bytes <= result.memory.peak_rss_bytes
 
 

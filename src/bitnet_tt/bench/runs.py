@@ -12,8 +12,7 @@ from bitnet_tt.backends.cpu import CPUBackend
 from bitnet_tt.backends.select import Device, create_backend
 from bitnet_tt.bench.busy import busy_processes
 from bitnet_tt.bench.energy import EnergyCounters, Stopwatch
-from bitnet_tt.bench.memory import peak_rss_bytes
-from bitnet_tt.bench.resident import resident
+from bitnet_tt.bench.memory import memory_taken, peak_rss_bytes
 from bitnet_tt.bench.results import Memory, Part, Profile, Speed, Spread
 from bitnet_tt.bench.workload import Workload, context_length
 from bitnet_tt.checkpoint import Checkpoint
@@ -109,7 +108,7 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
         return _speed(watch, batch * settings.new_tokens, threads, batch)
 
     read, first = prefill(), decode(smallest)
-    memory = resident(backend, checkpoint, positions=work.positions, interpreter_bytes=interpreter_bytes)
+    memory = memory_taken(backend, checkpoint, interpreter_bytes=interpreter_bytes)
     if widest > smallest:
         work = workload(widest)
     written = {smallest: first} | {batch: decode(batch) for batch in settings.batches if batch != smallest}

@@ -10,7 +10,7 @@ import numpy as np
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.bench.energy import Stopwatch
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine import BLOCK_SIZE, Engine
+from bitnet_tt.engine import Engine
 
 _STEP_TOKENS = 512
 
@@ -20,7 +20,6 @@ class Workload:
 
     Attributes:
         vocab_size, prompt_length, context, new_tokens: As given.
-        positions: Of the key/value cache.
     """
 
     def __init__(
@@ -40,13 +39,11 @@ class Workload:
         self.prompt_length = prompt_length
         self.context = context
         self.new_tokens = new_tokens
-        longest = context_length(prompt_length, context, new_tokens, batch)
-        self.positions = batch * -(-longest // BLOCK_SIZE) * BLOCK_SIZE
         self._limit = new_tokens + tokens_ahead(context, batch)
         self._engine = Engine(
             backend,
             vocab_size=vocab_size,
-            context_length=longest,
+            context_length=context_length(prompt_length, context, new_tokens, batch),
             max_batch_size=batch,
             max_batch_tokens=_step_tokens(batch),
         )

@@ -98,6 +98,13 @@ def test_most_of_the_head_is_not_read():
     assert 0 < backend.head_bytes_read < head.size * 2 / 2
 
 
+def test_a_step_that_wants_every_logit_reads_the_whole_screen():
+    backend = backend_with(gaussian())
+    assert backend.screen_bytes == 0
+    check(backend, [Cut(margin=1e6)])
+    assert backend.head_bytes_read == backend.screen_bytes + CONFIG.vocab_size * 2 * CONFIG.hidden_size
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_computed_logits_are_counted(threads):
     backend = backend_with(gaussian(), threads=threads)

@@ -159,6 +159,16 @@ class CPUBackend:
         return self._decoder.head_bytes_read
 
     @property
+    def screen_bytes(self) -> int:
+        """Memory of the copy of the lm_head that rules out logits; 0 until a step uses it."""
+        return self._decoder.screen_bytes
+
+    @property
+    def kv_cache_bytes(self) -> int:
+        """Memory that the key/value cache takes once it is full."""
+        return self._decoder.kv_cache_bytes
+
+    @property
     def logits_computed(self) -> int:
         """How many logits the last step took from the lm_head's bfloat16, of all its rows; of a whole row it is all."""
         return self._decoder.logits_computed
