@@ -15,7 +15,7 @@ float at_least(double bound) { return static_cast<float>(bound * 1.000001); }
 
 void raise(std::atomic<float>& value, float to) {
     float known = value.load(std::memory_order_relaxed);
-    while (known < to && !value.compare_exchange_weak(known, to, std::memory_order_relaxed)) {
+    while (known < to && !value.compare_exchange_weak(known, to, std::memory_order_release)) {
     }
 }
 
@@ -184,11 +184,9 @@ void Head::grow_rows() {
     for (Worker& worker : workers_) {
         worker.rows.resize(rows_);
         worker.waiting.resize(rows_);
-        worker.upper.grow(rows_ * 4 * Screen::kBlockRows);
+        worker.bounds.resize(rows_);
         worker.codes.grow(4 * round_up(shape_.hidden, 64));
         worker.sums.grow(rows_);
-        worker.possible = std::make_unique<bool[]>(rows_);
-        worker.rest.grow(rows_);
         worker.queries.resize(rows_);
     }
     row_capacity_ = rows_;
@@ -221,34 +219,33 @@ void Head::quantize_row(std::size_t row) {
 void Head::screen_block(Worker& worker, std::size_t index) {
     const ScreenBlock block = screen_.block(index);
     for (std::size_t row = 0; row < rows_; ++row) {
+        // In this order: where there is a threshold, its best is known.
+        worker.queries[row].threshold = thresholds_[row].value.load(std::memory_order_acquire);
         worker.queries[row].best = thresholds_[row].best.load(std::memory_order_relaxed);
-        worker.queries[row].threshold = thresholds_[row].value.load(std::memory_order_relaxed);
     }
     const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(), rows_};
-    float* upper = worker.upper.data();
     const ScreenScratch scratch{worker.codes.data(), worker.sums.data()};
-    worker.screened_bytes += 4 * block.rows * sizeof(ScreenRow) +
-                             kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(), scratch, upper,
-                                                    worker.possible.get(), worker.rest.data());
+    worker.screened_bytes +=
+        4 * block.rows * sizeof(ScreenRow) +
+        kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(), scratch, worker.bounds.data());
     for (std::size_t row = 0; row < rows_; ++row) {
-        if (worker.possible[row]) {
-            rescore(worker, row, index, upper + row * 4 * Screen::kBlockRows);
-        } else {
-            worker.rows[row].leave(worker.rest[row], worker.queries[row].best);
-        }
+        worker.rows[row].leave(worker.bounds[row].rest, worker.queries[row].best);
+        if (worker.bounds[row].reached != 0) rescore(worker, row, index);
     }
 }
 
 // Sets aside the logits of a block whose bound reaches the threshold, and computes them as they come to be four. The
 // weights of those that wait are fetched meanwhile: they lie where the processor does not expect them.
-void Head::rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper) {
+void Head::rescore(Worker& worker, std::size_t row, std::size_t block) {
     Waiting& waiting = worker.waiting[row];
+    const ScreenBounds& bounds = worker.bounds[row];
     float threshold = worker.queries[row].threshold;
-    for (std::size_t lane = 0; lane < 4 * Screen::kBlockRows; ++lane) {
+    for (std::uint64_t left = bounds.reached; left != 0; left &= left - 1) {
+        const std::size_t lane = static_cast<std::size_t>(__builtin_ctzll(left));
         const std::int32_t id = screen_.id(block, lane / Screen::kBlockRows, lane % Screen::kBlockRows);
         if (id < 0) continue;
-        if (upper[lane] < threshold) {
-            worker.rows[row].leave(upper[lane]);
+        if (bounds.upper[lane] < threshold) {
+            worker.rows[row].leave(bounds.upper[lane]);
             continue;
         }
         waiting.ids[waiting.count++] = id;

@@ -104,11 +104,9 @@ class Head {
     struct alignas(64) Worker {
         std::vector<Greatest> rows;
         std::vector<Waiting> waiting;
-        Buffer<float> upper;
+        std::vector<ScreenBounds> bounds;
         Buffer<std::uint8_t> codes;
         Buffer<std::int32_t[4][Screen::kBlockRows]> sums;
-        std::unique_ptr<bool[]> possible;
-        Buffer<float> rest;
         std::vector<ScreenQuery> queries;
         std::size_t screened_bytes = 0, rescored = 0;
     };
@@ -124,7 +122,7 @@ class Head {
     void share_out(Task task, std::size_t total, std::size_t grain, std::size_t cost);
     void quantize_row(std::size_t row);
     void screen_block(Worker& worker, std::size_t block);
-    void rescore(Worker& worker, std::size_t row, std::size_t block, const float* upper);
+    void rescore(Worker& worker, std::size_t row, std::size_t block);
     void compute(Worker& worker, std::size_t row);
     void grow_rows();
     void collect(std::size_t row, const Passed& passed);

@@ -100,6 +100,13 @@ struct ScreenQuery {
     float best;
 };
 
+// What the screen says of a block's logits for a token. Bit and place i * 16 + r are of row i * 16 + r of the block.
+struct ScreenBounds {
+    std::uint64_t reached;  // the logits that may reach the threshold
+    float rest;             // at most the sum of exponentials of the others
+    float upper[64];        // at most the logits
+};
+
 struct Kernels {
     const char* name;
     // bfloat16 bits at any alignment to float32.
@@ -131,12 +138,9 @@ struct Kernels {
     // 4 * in bytes.
     void (*screen_pack)(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes,
                         std::uint8_t* const (&planes)[3], ScreenRow (&rows)[4]);
-    // For each token: whether any logit of the block may reach its threshold. If so, what each is at most, [4][16]
-    // floats a token in `upper`; if not, what their sum of exponentials is at most, in `rest`. Returns the bytes of
-    // planes it has read.
+    // The bounds of a block's logits for each token. Returns the bytes of planes it has read.
     std::size_t (*screen_bounds)(const ScreenBlock& block, std::size_t in, const Activations& x,
-                                 const ScreenQuery* queries, const ScreenScratch& scratch, float* upper, bool* possible,
-                                 float* rest);
+                                 const ScreenQuery* queries, const ScreenScratch& scratch, ScreenBounds* bounds);
     // Multiplies int8 as fast as the instruction set can; returns how many products that were. For measuring.
     std::size_t (*multiply_int8)(std::size_t rounds);
 };

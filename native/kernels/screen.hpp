@@ -86,12 +86,16 @@ inline Vec16 upper_bounds(const ScreenBlock& block, std::size_t i, const std::in
     return add(estimate, add(rounding, broadcast(kScreenTiny)));
 }
 
-// What exponentials of a block's logits, none of interest, sum up to at most.
-inline float screened_out(const Vec16 (&bounds)[4], const ScreenQuery& query) {
-    if (query.inverse_temperature == 0.0f) return 0.0f;
+// What exponentials of a block's logits but those `reached` sum up to at most.
+inline float screened_out(const Vec16 (&bounds)[4], std::uint64_t reached, const ScreenQuery& query) {
+    if (query.inverse_temperature == 0.0f || ~reached == 0) return 0.0f;
+    float powers[4 * kBlockRows];
+    for (std::size_t i = 0; i < 4; ++i)
+        store(powers + i * kBlockRows,
+              exponential(mul(sub(bounds[i], broadcast(query.best)), broadcast(query.inverse_temperature))));
+    for (std::uint64_t left = reached; left != 0; left &= left - 1) powers[__builtin_ctzll(left)] = 0.0f;
     Vec16 total = zero();
-    for (const Vec16& bound : bounds)
-        total = add(exponential(mul(sub(bound, broadcast(query.best)), broadcast(query.inverse_temperature))), total);
+    for (std::size_t i = 0; i < 4; ++i) total = add(load(powers + i * kBlockRows), total);
     return kScreenExcess * sum(total);
 }
 
@@ -104,28 +108,25 @@ struct ScreenForm {
 constexpr ScreenForm kCoarse = {4, 30, 1.0f}, kFine = {2, 63, 0.5f};
 
 // The bounds of a block's logits for one token, from sums[i][r] of its codes times the values, whose own sum is `sum`.
-// Returns whether they reach the token's threshold.
-inline bool screen_token(const ScreenBlock& block, const ScreenForm& form, const float* errors,
+inline void screen_token(const ScreenBlock& block, const ScreenForm& form, const float* errors,
                          const std::int32_t (&sums)[4][kBlockRows], std::int32_t sum, const ScreenQuery& query,
-                         float* upper, float* rest) {
-    Vec16 bounds[4], most = broadcast(-__builtin_inff());
+                         ScreenBounds& out) {
+    Vec16 bounds[4];
+    out.reached = 0;
     for (std::size_t i = 0; i < 4; ++i) {
         std::int32_t multiples[kBlockRows];
         for (std::size_t r = 0; r < kBlockRows; ++r) multiples[r] = form.multiple * sums[i][r];
         bounds[i] = upper_bounds(block, i, multiples, form.offset * sum, form.step * query.unit, errors, query);
-        store(upper + i * kBlockRows, bounds[i]);
-        most = max(bounds[i], most);
+        store(out.upper + i * kBlockRows, bounds[i]);
+        out.reached |= std::uint64_t{not_below(bounds[i], broadcast(query.threshold))} << i * kBlockRows;
     }
-    const bool possible = largest(most) >= query.threshold;
-    if (!possible) *rest = screened_out(bounds, query);
-    return possible;
+    out.rest = screened_out(bounds, out.reached, query);
 }
 
 // For a tile of tokens: the last plane is multiplied only if the two before it leave a logit possible. Returns how many
 // were.
 inline std::size_t screen_few(const ScreenBlock& block, std::size_t in, const Activations& x, std::size_t token,
-                              std::size_t tokens, const ScreenQuery* queries, float* upper, bool* possible,
-                              float* rest) {
+                              std::size_t tokens, const ScreenQuery* queries, ScreenBounds* bounds) {
     CodeSums codes = {}, low = {};
     const auto append = [&](std::size_t plane) {
         dot_block(block.planes + plane * block.rows * in, in, block.rows, x, token, tokens, low);
@@ -134,20 +135,19 @@ inline std::size_t screen_few(const ScreenBlock& block, std::size_t in, const Ac
                 for (std::size_t r = 0; r < kBlockRows; ++r) codes[t][i][r] = 4 * codes[t][i][r] + low[t][i][r];
     };
     const auto screen = [&](std::size_t t, const ScreenForm& form, const float* errors) {
-        return screen_token(block, form, errors, codes[t], x.sums[token + t], queries[token + t],
-                            upper + (token + t) * 4 * kBlockRows, rest + token + t);
+        screen_token(block, form, errors, codes[t], x.sums[token + t], queries[token + t], bounds[token + t]);
     };
     append(0);
     append(1);
-    bool any = false;
+    std::uint64_t reached = 0;
     for (std::size_t t = 0; t < tokens; ++t) {
-        possible[token + t] = screen(t, kCoarse, block.coarse_errors);
-        any = any || possible[token + t];
+        screen(t, kCoarse, block.coarse_errors);
+        reached |= bounds[token + t].reached;
     }
-    if (!any) return 2;
+    if (reached == 0) return 2;
     append(2);
     for (std::size_t t = 0; t < tokens; ++t)
-        if (possible[token + t]) possible[token + t] = screen(t, kFine, block.errors);
+        if (bounds[token + t].reached != 0) screen(t, kFine, block.errors);
     return 3;
 }
 
@@ -176,7 +176,7 @@ inline void unpack_codes(const std::uint8_t* first, std::size_t plane, std::size
 
 // For many tokens: all planes at once, unpacked once for all of them.
 inline void screen_many(const ScreenBlock& block, std::size_t in, const Activations& x, const ScreenQuery* queries,
-                        const ScreenScratch& scratch, float* upper, bool* possible, float* rest) {
+                        const ScreenScratch& scratch, ScreenBounds* bounds) {
     for (std::size_t r = 0; r < block.rows; ++r) {
         unpack_codes(block.planes + r * in, block.rows * in, in, x.stride, scratch.codes);
         for_each_tile(x.tokens, [&](std::size_t token, std::size_t tokens) {
@@ -187,22 +187,21 @@ inline void screen_many(const ScreenBlock& block, std::size_t in, const Activati
         });
     }
     for (std::size_t t = 0; t < x.tokens; ++t)
-        possible[t] = screen_token(block, kFine, block.errors, scratch.sums[t], x.sums[t], queries[t],
-                                   upper + t * 4 * kBlockRows, rest + t);
+        screen_token(block, kFine, block.errors, scratch.sums[t], x.sums[t], queries[t], bounds[t]);
 }
 
 // For so many tokens memory is the limit, and to unpack takes longer than it saves.
 constexpr std::size_t kFewTokens = 3;
 
 std::size_t screen_bounds(const ScreenBlock& block, std::size_t in, const Activations& x, const ScreenQuery* queries,
-                          const ScreenScratch& scratch, float* upper, bool* possible, float* rest) {
+                          const ScreenScratch& scratch, ScreenBounds* bounds) {
     std::size_t planes = 3;
     if (x.tokens > kFewTokens) {
-        screen_many(block, in, x, queries, scratch, upper, possible, rest);
+        screen_many(block, in, x, queries, scratch, bounds);
     } else {
         planes = 0;
         for_each_tile(x.tokens, [&](std::size_t token, std::size_t tokens) {
-            const std::size_t read = screen_few(block, in, x, token, tokens, queries, upper, possible, rest);
+            const std::size_t read = screen_few(block, in, x, token, tokens, queries, bounds);
             planes = read > planes ? read : planes;
         });
     }

@@ -52,6 +52,8 @@ inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, 
 // a > b ? a : b, also for NaN, as MAXPS does.
 inline Vec16 max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Vec16 min(Vec16 a, Vec16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+// A bit for each lane that is not below the other, or not comparable.
+inline std::uint32_t not_below(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ); }
 inline Vec16 abs(Vec16 a) { return {_mm512_abs_ps(a.v)}; }
 inline Vec16 round_even(Vec16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 // a * 2^n for integers n that keep the result normal.

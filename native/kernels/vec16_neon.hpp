@@ -85,6 +85,12 @@ inline Vec16 max(Vec16 a, Vec16 b) {
 inline Vec16 min(Vec16 a, Vec16 b) {
     return each([&](int i) { return vbslq_f32(vcltq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]); });
 }
+inline std::uint32_t not_below(Vec16 a, Vec16 b) {
+    const uint32x4_t bits = {1, 2, 4, 8};
+    std::uint32_t lanes = 0;
+    for (int i = 0; i < 4; ++i) lanes |= vaddvq_u32(vbicq_u32(bits, vcltq_f32(a.q[i], b.q[i]))) << 4 * i;
+    return lanes;
+}
 inline Vec16 abs(Vec16 a) {
     return each([&](int i) { return vabsq_f32(a.q[i]); });
 }

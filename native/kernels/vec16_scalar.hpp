@@ -73,6 +73,11 @@ inline Vec16 max(Vec16 a, Vec16 b) {
 inline Vec16 min(Vec16 a, Vec16 b) {
     return each([&](int l) { return a.lane[l] < b.lane[l] ? a.lane[l] : b.lane[l]; });
 }
+inline std::uint32_t not_below(Vec16 a, Vec16 b) {
+    std::uint32_t lanes = 0;
+    for (int l = 0; l < 16; ++l) lanes |= static_cast<std::uint32_t>(!(a.lane[l] < b.lane[l])) << l;
+    return lanes;
+}
 inline Vec16 abs(Vec16 a) {
     return each([&](int l) { return __builtin_fabsf(a.lane[l]); });
 }

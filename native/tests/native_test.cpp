@@ -273,7 +273,7 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
             std::string(kernels->name) + " screen of " + std::to_string(vocab) + " for " + std::to_string(tokens);
         const Rows rows(random, *kernels, tokens, in);
         Screen screen(vocab, in);
-        std::vector<float> logits(tokens * vocab), upper(tokens * kLogits);
+        std::vector<float> logits(tokens * vocab);
         std::vector<std::uint8_t> codes(4 * rows.stride);
         const auto sums = std::make_unique<std::int32_t[][4][Screen::kBlockRows]>(tokens);
         kernels->logits(table.data() + 1, in, 0, vocab, rows.x.data(), in, tokens, logits.data(), vocab);
@@ -292,11 +292,10 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
         std::size_t seen = 0;
         for (std::size_t block = 0; block < screen.blocks(); ++block) {
             expect(screen.pack(*kernels, table.data() + 1, block), what + " is finite");
-            const auto possible = std::make_unique<bool[]>(tokens);
-            std::vector<float> rest(tokens);
+            std::vector<ScreenBounds> bounds(tokens);
             const auto bound = [&] {
                 kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), {codes.data(), sums.get()},
-                                       upper.data(), possible.get(), rest.data());
+                                       bounds.data());
             };
             bound();
             for (std::size_t t = 0; t < tokens; ++t)
@@ -304,14 +303,15 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
                     const std::int32_t id = screen.id(block, i / Screen::kBlockRows, i % Screen::kBlockRows);
                     if (id < 0) continue;
                     ++seen;
-                    const float excess = upper[t * kLogits + i] - logits[t * vocab + static_cast<std::size_t>(id)];
+                    const float excess = bounds[t].upper[i] - logits[t * vocab + static_cast<std::size_t>(id)];
                     // |w| and |x| are about sqrt(in / 3) and 3 times that; half a step of 6 bits is 1 / 63.
                     const float most = 2.0f * static_cast<float>(in + 16) / 63.0f;
-                    expect(possible[t] && excess >= 0.0f && excess < most, what + ": a bound");
+                    expect((bounds[t].reached >> i & 1) != 0 && excess >= 0.0f && excess < most, what + ": a bound");
                 }
             for (ScreenQuery& query : queries) query.threshold = 1e30f;
             bound();
-            for (std::size_t t = 0; t < tokens; ++t) expect(!possible[t], what + ": nothing reaches the threshold");
+            for (std::size_t t = 0; t < tokens; ++t)
+                expect(bounds[t].reached == 0, what + ": nothing reaches the threshold");
             for (ScreenQuery& query : queries) query.threshold = -1e30f;
         }
         expect(seen == tokens * vocab, what + ": every row once");
