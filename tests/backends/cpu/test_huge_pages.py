@@ -65,3 +65,11 @@ def test_nothing_is_copied_where_it_takes_half_of_the_memory(
     assert in_huge_pages(mapped, 1) is mapped
     monkeypatch.setattr(huge_pages, "memory_limit", lambda: 2 * size)
     assert in_huge_pages(mapped, 1) is not mapped
+
+
+def test_nothing_is_copied_where_memory_is_refused(mapped: ModelWeights, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(huge_pages.mmap, "mmap", refuse)
+    assert in_huge_pages(mapped, 1) is mapped

@@ -25,7 +25,7 @@ _LEAST_BYTES = 64 << 20
 def in_huge_pages(weights: ModelWeights, threads: int) -> ModelWeights:
     """Copy ternary matrices that lie in a mapped file to huge pages, and give the file's pages back.
 
-    Nothing is copied where there are no huge pages, or where it would take half of the memory there is.
+    Nothing is copied where there are no huge pages, or where it would take half of the memory there is, or is refused.
 
     Args:
         weights: The model.
@@ -35,7 +35,10 @@ def in_huge_pages(weights: ModelWeights, threads: int) -> ModelWeights:
     total = sum(sizes)
     if not _LEAST_BYTES <= total <= memory_limit() // 2 or not _available():
         return weights
-    memory = _allocate(total)
+    try:
+        memory = _allocate(total)
+    except OSError:  # the system grants no such memory: the weights serve from the file
+        return weights
     starts = accumulate(sizes, initial=0)
     with ThreadPoolExecutor(threads) as pool:
         layers = pool.map(lambda layer, start: _copy(layer, memory[start:]), weights.layers, starts)
