@@ -1,5 +1,6 @@
 // AVX2: vpmaddubsw of codes and activations into 16-bit sums, widened before they can overflow.
 #include "kernels/kernels.hpp"
+#include "kernels/sums_avx2.hpp"
 #include "kernels/unroll.hpp"
 #include "kernels/vec16_avx2.hpp"
 
@@ -10,12 +11,6 @@ constexpr std::size_t kTokenTile = 2;
 
 // A pair of products is at most 2 * 3 * 128 = 768 even for the invalid code 3, so 42 of them fit an int16.
 constexpr std::size_t kColumnsPerFlush = 40 * 32;
-
-inline std::int32_t sum_of_lanes(__m256i a) {
-    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
-}
 
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     const __m256i ones = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
@@ -84,11 +79,7 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
         step(tail, whole);
         flush();
     }
-    BITNET_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
-        BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sum_of_lanes(wide[t][i]);
-    }
+    store_sums(wide, codes);
 }
 
 // Pairs of products of 6-bit codes fill an int16, so that each is widened at once.
@@ -109,11 +100,7 @@ inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std:
             }
         }
     }
-    BITNET_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
-        BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sum_of_lanes(sums[t][i]);
-    }
+    store_sums(sums, codes);
 }
 
 }  // namespace

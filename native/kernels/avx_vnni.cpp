@@ -1,5 +1,6 @@
 // AVX-VNNI: vpdpbusd on 32 columns at a time, for processors without AVX-512.
 #include "kernels/kernels.hpp"
+#include "kernels/sums_avx2.hpp"
 #include "kernels/unroll.hpp"
 #include "kernels/vec16_avx2.hpp"
 
@@ -20,12 +21,6 @@ BITNET_INLINE inline void add_products(__m256i& sums, __m256i codes, __m256i val
 }
 
 inline __m256i load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-
-inline std::int32_t sum_of_lanes(__m256i a) {
-    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
-}
 
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     __m256i total = _mm256_setzero_si256();
@@ -76,8 +71,9 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
     BITNET_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sum_of_lanes(sums[t][i]) >> (2 * i);
+        for (int i = 1; i < 4; ++i) sums[t][i] = _mm256_srai_epi32(sums[t][i], 2 * i);
     }
+    store_sums(sums, codes);
 }
 
 template <int kTokens>
@@ -88,11 +84,7 @@ inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std:
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) add_codes(sums, i, load_bytes(w + i * columns + column), x + column, x_stride);
     }
-    BITNET_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
-        BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sum_of_lanes(sums[t][i]);
-    }
+    store_sums(sums, codes);
 }
 
 }  // namespace

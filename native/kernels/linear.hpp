@@ -22,10 +22,10 @@ inline void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, c
     });
 }
 
-// Calls body(token, tokens) for tiles of tokens of nearly equal size.
-template <typename Body>
+// Calls body(token, tokens) for tiles of at most kMost tokens, of nearly equal size.
+template <std::size_t kMost, typename Body>
 inline void for_each_tile(std::size_t tokens, Body body) {
-    const std::size_t tiles = (tokens + kTokenTile - 1) / kTokenTile;
+    const std::size_t tiles = (tokens + kMost - 1) / kMost;
     for (std::size_t tile = 0; tile < tiles; ++tile) {
         const std::size_t begin = tokens * tile / tiles;
         body(begin, tokens * (tile + 1) / tiles - begin);
@@ -37,7 +37,7 @@ template <typename Body>
 inline void for_each_block(std::size_t first, std::size_t last, std::size_t tokens, Body body) {
     for (std::size_t row = first; row < last; row += kBlockRows) {
         const std::size_t rows = last - row < kBlockRows ? last - row : kBlockRows;
-        for_each_tile(tokens, [&](std::size_t token, std::size_t count) { body(row, rows, token, count); });
+        for_each_tile<kTokenTile>(tokens, [&](std::size_t token, std::size_t count) { body(row, rows, token, count); });
     }
 }
 
@@ -117,28 +117,18 @@ inline void logits_tile(const std::uint8_t* const (&row)[kHeadRows], std::size_t
     }
 }
 
-// The tile for `count` tokens, 1 to kTokens.
-template <std::size_t kTokens>
-inline void logits_tiles(std::size_t count, const std::uint8_t* weights, std::size_t in, std::size_t rows,
-                         const float* x, std::size_t x_stride, float* out, std::size_t out_stride) {
-    if constexpr (kTokens > 1) {
-        if (count < kTokens) return logits_tiles<kTokens - 1>(count, weights, in, rows, x, x_stride, out, out_stride);
-    }
-    const std::uint8_t* row[kHeadRows];
-    for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (r < rows ? r : 0) * 2 * in;
-    logits_tile<kTokens>(row, in, rows, kHeadRows * 2 * in, x, x_stride, out, out_stride);
-}
-
 void logits(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
             std::size_t x_stride, std::size_t tokens, float* out, std::size_t out_stride) {
-    const std::size_t tiles = (tokens + kHeadTokens - 1) / kHeadTokens;
-    for (std::size_t row = first; row < last; row += kHeadRows) {
-        const std::size_t rows = last - row < kHeadRows ? last - row : kHeadRows;
-        for (std::size_t tile = 0; tile < tiles; ++tile) {
-            const std::size_t t = tokens * tile / tiles;
-            logits_tiles<kHeadTokens>(tokens * (tile + 1) / tiles - t, weights + row * 2 * in, in, rows,
-                                      x + t * x_stride, x_stride, out + t * out_stride + row, out_stride);
-        }
+    for (std::size_t begin = first; begin < last; begin += kHeadRows) {
+        const std::size_t rows = last - begin < kHeadRows ? last - begin : kHeadRows;
+        const std::uint8_t* row[kHeadRows];
+        for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (begin + (r < rows ? r : 0)) * 2 * in;
+        for_each_tile<kHeadTokens>(tokens, [&](std::size_t token, std::size_t tile) {
+            with_count<kHeadTokens>(tile, [&](auto count) {
+                logits_tile<decltype(count)::value>(row, in, rows, kHeadRows * 2 * in, x + token * x_stride, x_stride,
+                                                    out + token * out_stride + begin, out_stride);
+            });
+        });
     }
 }
 

@@ -179,7 +179,7 @@ inline void screen_many(const ScreenBlock& block, std::size_t in, const Activati
                         const ScreenScratch& scratch, ScreenBounds* bounds) {
     for (std::size_t r = 0; r < block.rows; ++r) {
         unpack_codes(block.planes + r * in, block.rows * in, in, x.stride, scratch.codes);
-        for_each_tile(x.tokens, [&](std::size_t token, std::size_t tokens) {
+        for_each_tile<kTokenTile>(x.tokens, [&](std::size_t token, std::size_t tokens) {
             with_count<kTokenTile>(tokens, [&](auto count) {
                 dot_byte_rows<decltype(count)::value>(scratch.codes, x.stride, x.values + token * x.stride, x.stride,
                                                       &scratch.sums[token][0][r]);
@@ -200,7 +200,7 @@ std::size_t screen_bounds(const ScreenBlock& block, std::size_t in, const Activa
         screen_many(block, in, x, queries, scratch, bounds);
     } else {
         planes = 0;
-        for_each_tile(x.tokens, [&](std::size_t token, std::size_t tokens) {
+        for_each_tile<kTokenTile>(x.tokens, [&](std::size_t token, std::size_t tokens) {
             const std::size_t read = screen_few(block, in, x, token, tokens, queries, bounds);
             planes = read > planes ? read : planes;
         });

@@ -15,13 +15,13 @@
 namespace bitnet {
 namespace {
 
-template <int n>
+template <std::size_t n>
 struct Count {
-    static constexpr int value = n;
+    static constexpr std::size_t value = n;
 };
 
 // Calls body(Count<n>()) for n = count, which is 1 to kMost; a greater one counts as kMost.
-template <int kMost, typename Body>
+template <std::size_t kMost, typename Body>
 inline void with_count(std::size_t count, Body body) {
     if constexpr (kMost > 1) {
         if (count < kMost) return with_count<kMost - 1>(count, body);
