@@ -116,13 +116,18 @@ void Head::share_out(Task task, std::size_t total, std::size_t grain, std::size_
     const std::size_t threads = std::min(std::max<std::size_t>(cost / thread_work_, 1), team_.size());
     const std::size_t most = (total + grain - 1) / grain;
     items_ = threads == 1 ? 1 : std::min(round_up(cost / ((thread_work_ + 3) / 4), threads), most);
-    team_.run(*this, 1, threads);
+    team_.run(*this, task == Task::screen ? 2 : 1, threads);
 }
 
-std::size_t Head::begin(std::size_t, std::size_t) { return items_; }
+// After the screen a phase for what the threads deferred.
+std::size_t Head::begin(std::size_t, std::size_t phase) { return phase == 0 ? items_ : workers_.size(); }
 
-void Head::run(std::size_t thread, std::size_t, std::size_t item) {
+void Head::run(std::size_t thread, std::size_t phase, std::size_t item) {
     const Profile::Work work(profile_, thread);
+    if (phase == 1) {
+        for (std::size_t row = 0; row < rows_; ++row) settle(workers_[item], row);
+        return;
+    }
     const Range range = part(total_, grain_, item, items_);
     if (task_ == Task::logits)
         return kernels_.logits(model_.head, shape_.hidden, range.begin, range.end,
@@ -155,16 +160,18 @@ void Head::greatest(const Cut* cuts, const Passed& passed) {
     bool sure = finite_.load();
     for (std::size_t row = 0; row < rows_; ++row) {
         quantize_row(row);
-        sure = sure && std::isfinite(queries_[row].norm) && std::isfinite(queries_[row].unit);
+        sure = sure && std::isfinite(queries_[row].norm) && std::isfinite(queries_[row].unit) &&
+               std::isfinite(queries_[row].fine_unit);
         thresholds_[row].value.store(-kInfinity);
         thresholds_[row].best.store(-kInfinity);
         queries_[row].inverse_temperature = cuts[row].temperature > 0.0f ? 1.0f / cuts[row].temperature : 0.0f;
         for (Worker& worker : workers_) worker.rows[row].start(cuts[row]);
     }
     for (Worker& worker : workers_) {
-        worker.screened_bytes = worker.rescored = 0;
+        worker.rescored = 0;
         worker.queries = queries_;
     }
+    screened_bytes_ = sure ? Screen::bytes(shape_.vocab, shape_.hidden) : 0;
     if (!sure) {
         std::fill_n(passed.counts, rows_, -1);
         return;
@@ -176,43 +183,53 @@ void Head::greatest(const Cut* cuts, const Passed& passed) {
 
 void Head::grow_rows() {
     row_capacity_ = 0;  // until all have grown
-    values_.grow(rows_ * round_up(shape_.hidden, 64));
-    scales_.grow(rows_);
-    sums_.grow(rows_);
+    const std::size_t quantized = 2 * rows_;
+    values_.grow(quantized * round_up(shape_.hidden, 64));
+    scales_.grow(quantized);
+    sums_.grow(quantized);
+    left_.grow(shape_.hidden);
     queries_.resize(rows_);
     thresholds_ = std::make_unique<Threshold[]>(rows_);
     for (Worker& worker : workers_) {
         worker.rows.resize(rows_);
         worker.waiting.resize(rows_);
+        worker.deferred.resize(rows_);
+        for (std::vector<Deferred>& deferred : worker.deferred) deferred.reserve(kDeferred);
         worker.bounds.resize(rows_);
-        worker.codes.grow(4 * round_up(shape_.hidden, 64));
-        worker.sums.grow(rows_);
+        worker.sums.grow(quantized);
         worker.queries.resize(rows_);
     }
     row_capacity_ = rows_;
 }
 
+// Quantises x as row `index` of the values; what that leaves of it goes to `left`, and its norm is returned.
+double Head::quantize(std::size_t index, const float* x, float* left) {
+    std::int8_t* values = values_.data() + index * round_up(shape_.hidden, 64);
+    kernels_.quantize(x, shape_.hidden, values, &scales_[index], &sums_[index]);
+    const double unit = 1.0f / scales_[index];  // of float32, as the screen multiplies with it
+    double squares = 0.0;
+    for (std::size_t i = 0; i < shape_.hidden; ++i) {
+        const double rest = static_cast<double>(x[i]) - unit * values[i];
+        left[i] = static_cast<float>(rest);
+        squares += rest * rest;
+    }
+    return std::sqrt(squares);
+}
+
 // Quantises a row and bounds what that and float32 sums can change.
 void Head::quantize_row(std::size_t row) {
-    const std::size_t hidden = shape_.hidden;
+    const std::size_t hidden = shape_.hidden, fine = rows_ + row;
     const float* x = normed_.data() + row * hidden;
-    std::int8_t* values = values_.data() + row * round_up(hidden, 64);
-    kernels_.quantize(x, hidden, values, &scales_[row], &sums_[row]);
-    const double unit = 1.0 / static_cast<double>(scales_[row]);
-    double squares = 0.0, rest_squares = 0.0;
-    for (std::size_t i = 0; i < hidden; ++i) {
-        const double rest = static_cast<double>(x[i]) - unit * values[i];
-        squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-        rest_squares += rest * rest;
-    }
+    double squares = 0.0;
+    for (std::size_t i = 0; i < hidden; ++i) squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    double left = quantize(row, x, left_.data());
+    if (few_rows()) left = quantize(fine, left_.data(), left_.data());
     // A row's sum rounds once for each element of its lane and a few times more, by 2^-24 of |w| * |x| at most; so do
     // estimates and bounds, by less than 64 times that.
     const double norm = std::sqrt(squares), sums = (static_cast<double>(hidden) / 16 + 72) * 0x1p-24;
-    queries_[row] = {static_cast<float>(unit),
-                     at_least(norm),
-                     at_least(std::sqrt(rest_squares) + sums * norm),
-                     -kInfinity,
-                     0.0f,
+    queries_[row] = {1.0f / scales_[row], few_rows() ? 1.0f / scales_[fine] : 0.0f,
+                     at_least(norm),      at_least(left + sums * norm),
+                     -kInfinity,          0.0f,
                      -kInfinity};
 }
 
@@ -223,39 +240,55 @@ void Head::screen_block(Worker& worker, std::size_t index) {
         worker.queries[row].threshold = thresholds_[row].value.load(std::memory_order_acquire);
         worker.queries[row].best = thresholds_[row].best.load(std::memory_order_relaxed);
     }
-    const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(), rows_};
-    const ScreenScratch scratch{worker.codes.data(), worker.sums.data()};
-    worker.screened_bytes +=
-        4 * block.rows * sizeof(ScreenRow) +
-        kernels_.screen_bounds(block, shape_.hidden, x, worker.queries.data(), scratch, worker.bounds.data());
+    const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(),
+                        few_rows() ? 2 * rows_ : rows_};
+    kernels_.screen_bounds(block, x, rows_, worker.queries.data(), worker.sums.data(), worker.bounds.data());
     for (std::size_t row = 0; row < rows_; ++row) {
         worker.rows[row].leave(worker.bounds[row].rest, worker.queries[row].best);
         if (worker.bounds[row].reached != 0) rescore(worker, row, index);
     }
 }
 
-// Sets aside the logits of a block whose bound reaches the threshold, and computes them as they come to be four. The
-// weights of those that wait are fetched meanwhile: they lie where the processor does not expect them.
+// What the codes put at the threshold is computed soon, as it probably raises that; what only its bound does, when the
+// threshold has risen as far as it will.
 void Head::rescore(Worker& worker, std::size_t row, std::size_t block) {
-    Waiting& waiting = worker.waiting[row];
+    if (worker.waiting[row].count > 0) compute(worker, row);  // of a block before, by now fetched
     const ScreenBounds& bounds = worker.bounds[row];
-    float threshold = worker.queries[row].threshold;
     for (std::uint64_t left = bounds.reached; left != 0; left &= left - 1) {
         const std::size_t lane = static_cast<std::size_t>(__builtin_ctzll(left));
         const std::int32_t id = screen_.id(block, lane / Screen::kBlockRows, lane % Screen::kBlockRows);
         if (id < 0) continue;
-        if (bounds.upper[lane] < threshold) {
-            worker.rows[row].leave(bounds.upper[lane]);
-            continue;
-        }
-        waiting.ids[waiting.count++] = id;
-        const std::uint8_t* weights = model_.head + static_cast<std::size_t>(id) * 2 * shape_.hidden;
-        for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
-        if (waiting.count == kTogether) {
-            compute(worker, row);
-            threshold = std::max(threshold, worker.rows[row].threshold());
+        if ((bounds.likely >> lane & 1) != 0) {
+            wait(worker, row, id);
+        } else {
+            if (worker.deferred[row].size() == kDeferred) settle(worker, row);
+            worker.deferred[row].push_back({bounds.upper[lane], id});
         }
     }
+}
+
+// Computes what was deferred and may still reach the threshold.
+void Head::settle(Worker& worker, std::size_t row) {
+    if (worker.waiting[row].count > 0) compute(worker, row);
+    for (const Deferred& deferred : worker.deferred[row]) {
+        if (deferred.upper < thresholds_[row].value.load(std::memory_order_acquire)) {
+            worker.rows[row].leave(deferred.upper);
+        } else {
+            wait(worker, row, deferred.id);
+        }
+    }
+    worker.deferred[row].clear();
+    if (worker.waiting[row].count > 0) compute(worker, row);
+}
+
+// Sets a logit aside until there are four. Their weights are fetched meanwhile: they lie where the processor does not
+// expect them.
+void Head::wait(Worker& worker, std::size_t row, std::int32_t id) {
+    Waiting& waiting = worker.waiting[row];
+    waiting.ids[waiting.count++] = id;
+    const std::uint8_t* weights = model_.head + static_cast<std::size_t>(id) * 2 * shape_.hidden;
+    for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
+    if (waiting.count == kTogether) compute(worker, row);
 }
 
 // Computes the logits that wait; they raise the threshold.
@@ -276,8 +309,6 @@ void Head::compute(Worker& worker, std::size_t row) {
 
 // What passes the cut of all that the threads found.
 void Head::collect(std::size_t row, const Passed& passed) {
-    for (Worker& worker : workers_)
-        if (worker.waiting[row].count > 0) compute(worker, row);
     Greatest& all = workers_[0].rows[row];
     for (std::size_t i = 1; i < workers_.size(); ++i) all.merge(workers_[i].rows[row]);
     passed.rests[row] = at_least(all.rest());
@@ -296,8 +327,8 @@ void Head::collect(std::size_t row, const Passed& passed) {
 }
 
 std::size_t Head::bytes_read() const {
-    std::size_t bytes = 0;
-    for (const Worker& worker : workers_) bytes += worker.screened_bytes + worker.rescored * 2 * shape_.hidden;
+    std::size_t bytes = screened_bytes_;
+    for (const Worker& worker : workers_) bytes += worker.rescored * 2 * shape_.hidden;
     return bytes;
 }
 

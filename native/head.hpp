@@ -96,19 +96,26 @@ class Head {
 
   private:
     enum class Task { logits, pack, screen };
-    static constexpr std::size_t kTogether = 4;  // logits are computed
+    static constexpr std::size_t kTogether = 4;     // logits are computed
+    static constexpr std::size_t kDeferred = 4096;  // a row's logits at most that are computed later, if at all
+    // For so many rows the screen takes as long to read as to multiply, also with twice the values.
+    static constexpr std::size_t kFewRows = 3;
     struct Waiting {
         std::int32_t ids[kTogether];
         std::size_t count = 0;
     };
+    struct Deferred {
+        float upper;  // bound of the logit
+        std::int32_t id;
+    };
     struct alignas(64) Worker {
         std::vector<Greatest> rows;
         std::vector<Waiting> waiting;
+        std::vector<std::vector<Deferred>> deferred;
         std::vector<ScreenBounds> bounds;
-        Buffer<std::uint8_t> codes;
-        Buffer<std::int32_t[4][Screen::kBlockRows]> sums;
+        Buffer<ScreenSums> sums;
         std::vector<ScreenQuery> queries;
-        std::size_t screened_bytes = 0, rescored = 0;
+        std::size_t rescored = 0;
     };
     struct alignas(64) Threshold {
         std::atomic<float> value, best;
@@ -120,9 +127,13 @@ class Head {
     void run(std::size_t thread, std::size_t phase, std::size_t item);
 
     void share_out(Task task, std::size_t total, std::size_t grain, std::size_t cost);
+    bool few_rows() const { return rows_ <= kFewRows; }
     void quantize_row(std::size_t row);
+    double quantize(std::size_t index, const float* x, float* left);
     void screen_block(Worker& worker, std::size_t block);
     void rescore(Worker& worker, std::size_t row, std::size_t block);
+    void settle(Worker& worker, std::size_t row);
+    void wait(Worker& worker, std::size_t row, std::int32_t id);
     void compute(Worker& worker, std::size_t row);
     void grow_rows();
     void collect(std::size_t row, const Passed& passed);
@@ -152,9 +163,12 @@ class Head {
     std::size_t row_capacity_ = 0;
     std::vector<ScreenQuery> queries_;
     std::vector<Found> passed_;
+    // In 8 bits, and after all rows, if they are few, what that leaves of them.
     Buffer<std::int8_t> values_;
     Buffer<float> scales_;
     Buffer<std::int32_t> sums_;
+    Buffer<float> left_;
+    std::size_t screened_bytes_ = 0;
 };
 
 }  // namespace bitnet

@@ -10,8 +10,8 @@
 
 namespace bitnet {
 
-// Laid out in the order in which it is read: by blocks of 16 byte rows, in each one plane after the other. Rows that a
-// block of the table lacks have zero codes, norms and errors.
+// Laid out in the order in which it is read: by blocks of 16 byte rows. Rows that a block of the table lacks have zero
+// codes, norms and errors.
 class Screen {
   public:
     static constexpr std::size_t kBlockRows = 16;
@@ -34,22 +34,22 @@ class Screen {
     }
 
   private:
-    static constexpr std::size_t kPlanes = 3;
     static constexpr std::size_t kLanes = 4 * kBlockRows;  // logits of a block
 
+    static std::size_t row_bytes(std::size_t in) { return 3 * round_up(in, 64); }
     std::size_t rows(std::size_t block) const {
         const std::size_t left = quarter_ - block * kBlockRows;
         return left < kBlockRows ? left : kBlockRows;
     }
-    std::uint8_t* planes(std::size_t block) const {
-        return static_cast<std::uint8_t*>(planes_.data()) + block * kPlanes * kBlockRows * in_;
+    std::uint8_t* bytes(std::size_t block) const {
+        return static_cast<std::uint8_t*>(bytes_.data()) + block * kBlockRows * row_bytes(in_);
     }
     float* bounds(std::size_t block) const {
         return static_cast<float*>(bounds_.data()) + block * kLanes * (sizeof(ScreenRow) / sizeof(float));
     }
 
     std::size_t vocab_ = 0, quarter_ = 0, in_ = 0;
-    LazyMemory planes_, bounds_;
+    LazyMemory bytes_, bounds_;
 };
 
 }  // namespace bitnet

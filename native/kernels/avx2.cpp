@@ -84,18 +84,19 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
 
 // Pairs of products of 6-bit codes fill an int16, so that each is widened at once.
 template <int kTokens>
-inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
-                          std::int32_t* codes) {
+BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
+                                    std::size_t x_stride, std::int32_t* codes) {
     __m256i sums[kTokens][4] = {};
     const __m256i ones = _mm256_set1_epi16(1);
     for (std::size_t column = 0; column < columns; column += 32) {
+        __m256i code[4];
+        load_screen_codes(w, column, code);
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) {
-            const __m256i code = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + i * columns + column));
             BITNET_UNROLL
             for (int t = 0; t < kTokens; ++t) {
                 const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + column);
-                const __m256i pairs = _mm256_maddubs_epi16(code, _mm256_loadu_si256(values));
+                const __m256i pairs = _mm256_maddubs_epi16(code[i], _mm256_loadu_si256(values));
                 sums[t][i] = _mm256_add_epi32(sums[t][i], _mm256_madd_epi16(pairs, ones));
             }
         }

@@ -97,15 +97,21 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
 }
 
 template <int kTokens>
-inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
-                          std::int32_t* codes) {
+BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
+                                    std::size_t x_stride, std::int32_t* codes) {
     __m512i sums[kTokens][4] = {};
-    for (std::size_t column = 0; column < columns; column += 64) {
-        __m512i code[4];
-        BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) code[i] = _mm512_loadu_si512(w + i * columns + column);
+    const __m512i low = _mm512_set1_epi8(0x3f), high = _mm512_set1_epi8(0x30), middle = _mm512_set1_epi8(0x0c);
+    constexpr int kSelect = 0xca;  // the first operand's bits choose between the others'
+    const auto step = [&](std::size_t column, __m512i a, __m512i b, __m512i c) BITNET_INLINE {
+        const __m512i rest =
+            _mm512_ternarylogic_epi32(middle, _mm512_srli_epi16(b, 4), _mm512_srli_epi16(c, 6), kSelect);
+        const __m512i d = _mm512_ternarylogic_epi32(high, _mm512_srli_epi16(a, 2), rest, kSelect);
+        const __m512i code[4] = {_mm512_and_si512(a, low), _mm512_and_si512(b, low), _mm512_and_si512(c, low),
+                                 _mm512_and_si512(d, low)};
         add_codes(sums, code, x + column, x_stride);
-    }
+    };
+    for (std::size_t column = 0; column < columns; column += 64, w += 3 * 64)
+        step(column, _mm512_loadu_si512(w), _mm512_loadu_si512(w + 64), _mm512_loadu_si512(w + 128));
     store_sums(sums, codes);
 }
 

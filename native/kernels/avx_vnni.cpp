@@ -77,12 +77,14 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
 }
 
 template <int kTokens>
-inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
-                          std::int32_t* codes) {
+BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
+                                    std::size_t x_stride, std::int32_t* codes) {
     __m256i sums[kTokens][4] = {};
     for (std::size_t column = 0; column < columns; column += 32) {
+        __m256i code[4];
+        load_screen_codes(w, column, code);
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) add_codes(sums, i, load_bytes(w + i * columns + column), x + column, x_stride);
+        for (int i = 0; i < 4; ++i) add_codes(sums, i, code[i], x + column, x_stride);
     }
     store_sums(sums, codes);
 }

@@ -67,33 +67,28 @@ struct AttentionTile {
 
 // The low-bit copy of a row of the head, see screen.hpp. The norms, in Euclid's sense, are no less than the true ones.
 struct ScreenRow {
-    float step;
-    float coarse_error;  // |w - its value in 4 bits|
-    float error;         // |w - its value in 6 bits|
-    float norm;          // |w|
+    float half_step;
+    float error;  // |w - its value in 6 bits|
+    float norm;   // |w|
 };
 
-// Up to 64 rows of the head in low bits. Row i * 16 + r is field i of byte row r of each plane.
+// Up to 64 rows of the head in low bits, four by four in rows of bytes: row i * 16 + r is field i of byte row r.
 struct ScreenBlock {
-    const std::uint8_t* planes;  // [3][rows][in], the most significant bits first
-    std::size_t rows;            // at most 16
-    const float* steps;          // [4][16], zeros beyond the rows, as those that follow
-    const float* coarse_errors;
+    const std::uint8_t* bytes;  // [rows][3 * stride of the activations], see screen.hpp
+    std::size_t rows;           // at most 16
+    const float* half_steps;    // [4][16], zeros beyond the rows, as those that follow
     const float* errors;
     const float* norms;
 };
 
-// Memory for the screen to work in.
-struct ScreenScratch {
-    std::uint8_t* codes;          // four rows of the stride of the activations
-    std::int32_t (*sums)[4][16];  // one a token
-};
+// Sums over the columns of the fields of a block's rows.
+using ScreenSums = std::int32_t[4][16];
 
-// What a row of activations x asks of the screen.
+// What a row of activations x asks of the screen. x ~ unit * values, or x ~ unit * values + fine_unit * fine values.
 struct ScreenQuery {
-    float unit;       // x ~ unit * its quantised values
+    float unit, fine_unit;
     float norm;       // |x|, at least
-    float rounding;   // |x - unit * its quantised values| and what float32 sums add to it, at least
+    float rounding;   // |x - what the values make it| and what float32 sums add to it, at least
     float threshold;  // logits below it are of no interest
     // For the sum of exp((logit - best) * inverse_temperature) over those of no interest; 0 if it is not wanted.
     float inverse_temperature;
@@ -103,6 +98,7 @@ struct ScreenQuery {
 // What the screen says of a block's logits for a token. Bit and place i * 16 + r are of row i * 16 + r of the block.
 struct ScreenBounds {
     std::uint64_t reached;  // the logits that may reach the threshold
+    std::uint64_t likely;   // those of them that probably do
     float rest;             // at most the sum of exponentials of the others
     float upper[64];        // at most the logits
 };
@@ -134,13 +130,14 @@ struct Kernels {
     // out[i] = x . weights[ids[i]] for up to 4 rows: the same bits as `logits` gives.
     void (*logits_of)(const std::uint8_t* weights, std::size_t in, const std::int32_t* ids, std::size_t count,
                       const float* x, float* out);
-    // Packs four rows of bfloat16 weights, null for rows of zeros, into a byte row of each plane; `codes` is scratch of
-    // 4 * in bytes.
+    // Packs four rows of bfloat16 weights, null for rows of zeros, into a row of 3 * stride bytes; `codes` is scratch
+    // of 4 * stride bytes, and the stride `in` rounded up to a multiple of 64.
     void (*screen_pack)(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes,
-                        std::uint8_t* const (&planes)[3], ScreenRow (&rows)[4]);
-    // The bounds of a block's logits for each token. Returns the bytes of planes it has read.
-    std::size_t (*screen_bounds)(const ScreenBlock& block, std::size_t in, const Activations& x,
-                                 const ScreenQuery* queries, const ScreenScratch& scratch, ScreenBounds* bounds);
+                        std::uint8_t* bytes, ScreenRow (&rows)[4]);
+    // The bounds of a block's logits for each of `tokens` queries. x has as many rows of values, or twice as many: the
+    // fine ones last. `sums` is scratch, one for each row of x.
+    void (*screen_bounds)(const ScreenBlock& block, const Activations& x, std::size_t tokens,
+                          const ScreenQuery* queries, ScreenSums* sums, ScreenBounds* bounds);
     // Multiplies int8 as fast as the instruction set can; returns how many products that were. For measuring.
     std::size_t (*multiply_int8)(std::size_t rounds);
 };

@@ -63,13 +63,16 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
 }
 
 template <int kTokens>
-inline void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
-                          std::int32_t* codes) {
+BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
+                                    std::size_t x_stride, std::int32_t* codes) {
     int32x4_t sums[kTokens][4] = {};
+    const uint8x16_t low = vdupq_n_u8(0x3f);
     for (std::size_t column = 0; column < columns; column += 16) {
-        int8x16_t code[4];
-        BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) code[i] = vreinterpretq_s8_u8(vld1q_u8(w + i * columns + column));
+        const std::uint8_t* p = w + column / 64 * 3 * 64 + column % 64;
+        const uint8x16_t a = vld1q_u8(p), b = vld1q_u8(p + 64), c = vld1q_u8(p + 128);
+        const uint8x16_t d = vsriq_n_u8(vsriq_n_u8(a, b, 2), c, 4);  // the top bits of a, b and c one after the other
+        const int8x16_t code[4] = {vreinterpretq_s8_u8(vandq_u8(a, low)), vreinterpretq_s8_u8(vandq_u8(b, low)),
+                                   vreinterpretq_s8_u8(vandq_u8(c, low)), vreinterpretq_s8_u8(vshrq_n_u8(d, 2))};
         BITNET_UNROLL
         for (int t = 0; t < kTokens; ++t) {
             const int8x16_t values = vld1q_s8(x + t * x_stride + column);

@@ -39,15 +39,16 @@ void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::s
 }
 
 template <int kTokens>
-void dot_byte_rows(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
-                   std::int32_t* codes) {
+void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
+                    std::int32_t* codes) {
     for (int t = 0; t < kTokens; ++t) {
-        for (int i = 0; i < 4; ++i) {
-            std::int32_t sum = 0;
-            for (std::size_t column = 0; column < columns; ++column)
-                sum += w[i * columns + column] * x[t * x_stride + column];
-            codes[(t * 4 + i) * 16] = sum;
+        std::int32_t sums[4] = {};
+        for (std::size_t column = 0; column < columns; ++column) {
+            const std::uint8_t* p = w + column / 64 * 3 * 64 + column % 64;
+            const int code[4] = {p[0] & 63, p[64] & 63, p[128] & 63, p[0] >> 6 << 4 | p[64] >> 6 << 2 | p[128] >> 6};
+            for (int i = 0; i < 4; ++i) sums[i] += code[i] * x[t * x_stride + column];
         }
+        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sums[i];
     }
 }
 

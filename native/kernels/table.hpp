@@ -5,9 +5,8 @@
 //   dot_row<kTokens>(w, in, x, x_stride, codes): for a byte row of `in` bytes at w and the activations of kTokens
 //   tokens
 //     at x: codes[(token * 4 + i) * 16] = sum over columns of field i's code times the value.
-//   dot_byte_rows<kTokens>(w, columns, x, x_stride, codes): the same for four rows of codes of up to 6 bits, one a
-//   byte,
-//     that lie one after the other; `columns` is a multiple of 64.
+//   dot_screen_row<kTokens>(w, columns, x, x_stride, codes): the same for a row of screen.hpp's bytes; `columns` is a
+//   multiple of 64.
 //   multiply_int8(rounds): as in Kernels; without memory, in chains enough to hide the instruction's latency.
 #pragma once
 

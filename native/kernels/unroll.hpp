@@ -1,5 +1,6 @@
 // Loops over arrays of registers must be unrolled early and wholly, and what they call inlined, or the compiler keeps
-// the arrays in memory: a third of the speed.
+// the arrays in memory: a third of the speed. So they do, by the whim of a version, where a loop like that is inlined
+// in many kinds into one function.
 #pragma once
 
 #if defined(__clang__)
@@ -9,6 +10,7 @@
 #endif
 
 #define BITNET_INLINE __attribute__((always_inline))
+#define BITNET_NOINLINE __attribute__((noinline))
 
 #include <cstddef>
 

@@ -105,13 +105,24 @@ bool identical(const std::vector<float>& a, const std::vector<float>& b) {
 // Quantised random activations; all tables must agree on them.
 struct Rows {
     Rows(Random& random, const Kernels& kernels, std::size_t tokens, std::size_t in)
-        : stride(round_up(in, 64)),
-          x(random.floats(tokens * in, 3.0f)),
-          values(tokens * stride),
-          scales(tokens),
-          sums(tokens) {
+        : Rows(random.floats(tokens * in, 3.0f), kernels, tokens, in) {}
+    Rows(std::vector<float> numbers, const Kernels& kernels, std::size_t tokens, std::size_t in)
+        : stride(round_up(in, 64)), x(std::move(numbers)), values(tokens * stride), scales(tokens), sums(tokens) {
         for (std::size_t t = 0; t < tokens; ++t)
             kernels.quantize(x.data() + t * in, in, values.data() + t * stride, &scales[t], &sums[t]);
+    }
+    // What the values leave of x.
+    std::vector<float> left() const {
+        const std::size_t in = x.size() / scales.size();
+        std::vector<float> numbers(x);
+        for (std::size_t i = 0; i < x.size(); ++i)
+            numbers[i] -= (1.0f / scales[i / in]) * values[i / in * stride + i % in];
+        return numbers;
+    }
+    void append(const Rows& more) {
+        values.insert(values.end(), more.values.begin(), more.values.end());
+        scales.insert(scales.end(), more.scales.begin(), more.scales.end());
+        sums.insert(sums.end(), more.sums.begin(), more.sums.end());
     }
     Activations view() const { return {values.data(), stride, scales.data(), sums.data(), scales.size()}; }
     std::size_t stride;
@@ -263,7 +274,7 @@ void test_cache() {
     expect(joined >= heads * kBlocks * 9 / 10, "blocks of the cache follow one another");
 }
 
-// Bounds of the head's screen are bounds, and near enough to be of use.
+// Bounds of the head's screen are bounds, and near enough to be of use; nearer with the fine values.
 void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     Random random;
     const std::vector<std::uint8_t> table = random.bfloat16(vocab * in);
@@ -271,48 +282,62 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     for (const Kernels* kernels : available_kernels()) {
         const std::string what =
             std::string(kernels->name) + " screen of " + std::to_string(vocab) + " for " + std::to_string(tokens);
-        const Rows rows(random, *kernels, tokens, in);
-        Screen screen(vocab, in);
+        Rows rows(random, *kernels, tokens, in);
+        const Rows fine(rows.left(), *kernels, tokens, in);
+        const std::vector<float> fine_left = fine.left();
         std::vector<float> logits(tokens * vocab);
-        std::vector<std::uint8_t> codes(4 * rows.stride);
-        const auto sums = std::make_unique<std::int32_t[][4][Screen::kBlockRows]>(tokens);
         kernels->logits(table.data() + 1, in, 0, vocab, rows.x.data(), in, tokens, logits.data(), vocab);
-        std::vector<ScreenQuery> queries;
+        std::vector<ScreenQuery> coarse_queries, fine_queries;
         for (std::size_t t = 0; t < tokens; ++t) {
-            double norm = 0.0, rest = 0.0;
-            for (std::size_t i = 0; i < in; ++i) {
-                const double x = rows.x[t * in + i], r = x - rows.values[t * rows.stride + i] / double{rows.scales[t]};
-                norm += x * x;
-                rest += r * r;
-            }
-            queries.push_back({1.0f / rows.scales[t], static_cast<float>(std::sqrt(norm) * 1.0001),
-                               static_cast<float>(std::sqrt(rest) * 1.0001 + 1e-5 * std::sqrt(norm)), -1e30f, 0.0f,
-                               0.0f});
+            const auto norm = [&](const std::vector<float>& numbers) {
+                double squares = 0.0;
+                for (std::size_t i = 0; i < in; ++i) squares += double{numbers[t * in + i]} * numbers[t * in + i];
+                return std::sqrt(squares) * 1.0001;
+            };
+            const double whole = norm(rows.x);
+            ScreenQuery query{1.0f / rows.scales[t],
+                              1.0f / fine.scales[t],
+                              static_cast<float>(whole),
+                              static_cast<float>(norm(fine.x) + 1e-5 * whole),
+                              -1e30f,
+                              0.0f,
+                              0.0f};
+            coarse_queries.push_back(query);
+            query.rounding = static_cast<float>(norm(fine_left) + 1e-5 * whole);
+            fine_queries.push_back(query);
         }
+        rows.append(fine);
+        Screen screen(vocab, in);
+        const auto sums = std::make_unique<ScreenSums[]>(2 * tokens);
         std::size_t seen = 0;
         for (std::size_t block = 0; block < screen.blocks(); ++block) {
             expect(screen.pack(*kernels, table.data() + 1, block), what + " is finite");
-            std::vector<ScreenBounds> bounds(tokens);
-            const auto bound = [&] {
-                kernels->screen_bounds(screen.block(block), in, rows.view(), queries.data(), {codes.data(), sums.get()},
-                                       bounds.data());
+            std::vector<ScreenBounds> coarse(tokens), close(tokens);
+            const auto bound = [&](std::size_t values, std::vector<ScreenQuery>& queries, float threshold,
+                                   std::vector<ScreenBounds>& out) {
+                for (ScreenQuery& query : queries) query.threshold = threshold;
+                Activations x = rows.view();
+                x.tokens = values;
+                kernels->screen_bounds(screen.block(block), x, tokens, queries.data(), sums.get(), out.data());
             };
-            bound();
+            bound(tokens, coarse_queries, 1e30f, coarse);
+            for (const ScreenBounds& bounds : coarse)
+                expect(bounds.reached == 0 && bounds.likely == 0, what + ": nothing reaches the threshold");
+            bound(tokens, coarse_queries, -1e30f, coarse);
+            bound(2 * tokens, fine_queries, -1e30f, close);
             for (std::size_t t = 0; t < tokens; ++t)
                 for (std::size_t i = 0; i < kLogits; ++i) {
                     const std::int32_t id = screen.id(block, i / Screen::kBlockRows, i % Screen::kBlockRows);
                     if (id < 0) continue;
                     ++seen;
-                    const float excess = bounds[t].upper[i] - logits[t * vocab + static_cast<std::size_t>(id)];
+                    const float excess = close[t].upper[i] - logits[t * vocab + static_cast<std::size_t>(id)];
                     // |w| and |x| are about sqrt(in / 3) and 3 times that; half a step of 6 bits is 1 / 63.
                     const float most = 2.0f * static_cast<float>(in + 16) / 63.0f;
-                    expect((bounds[t].reached >> i & 1) != 0 && excess >= 0.0f && excess < most, what + ": a bound");
+                    expect(excess >= 0.0f && excess < most, what + ": a bound");
+                    expect(coarse[t].upper[i] > close[t].upper[i], what + ": fine values bound more closely");
+                    for (const ScreenBounds& bounds : {coarse[t], close[t]})
+                        expect((bounds.reached & bounds.likely) >> i & 1, what + ": all reaches the threshold");
                 }
-            for (ScreenQuery& query : queries) query.threshold = 1e30f;
-            bound();
-            for (std::size_t t = 0; t < tokens; ++t)
-                expect(bounds[t].reached == 0, what + ": nothing reaches the threshold");
-            for (ScreenQuery& query : queries) query.threshold = -1e30f;
         }
         expect(seen == tokens * vocab, what + ": every row once");
     }
