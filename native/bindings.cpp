@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -29,6 +30,7 @@ using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::
 using IntegerMatrix = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Output = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using IntegerOutput = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using ByteOutput = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Output1 = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using IntegerOutput1 = nb::ndarray<std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -40,9 +42,14 @@ const float* data_or_null(const std::optional<Floats>& array) { return array ? a
 
 // A Linear or Layer in Python holds the arrays it points into.
 struct PyLinear {
-    PyLinear(Bytes packed, float scale, std::optional<Floats> input_norm)
+    PyLinear(Bytes packed, float scale, std::optional<Floats> input_norm,
+             std::optional<std::pair<std::size_t, std::size_t>> dense)
         : packed(std::move(packed)), input_norm(std::move(input_norm)) {
-        linear.weight = {this->packed.data(), this->packed.shape(0), this->packed.shape(1), scale};
+        const std::size_t rows = this->packed.shape(0), bytes = this->packed.shape(1);
+        linear.weight = {this->packed.data(), 4 * rows, bytes, scale, TernaryForm::stored};
+        if (dense) linear.weight = {this->packed.data(), dense->first, dense->second, scale, TernaryForm::dense};
+        require(rows == byte_rows(linear.weight) && bytes == row_bytes(linear.weight),
+                "packed does not have the shape that dense weights take");
         linear.input_norm = data_or_null(this->input_norm);
         require(linear.input_norm == nullptr || this->input_norm->shape(0) == linear.weight.in,
                 "input_norm and packed have different columns");
@@ -85,12 +92,13 @@ void check_layer(const PyLayer& py, const Shape& shape) {
     const Layer& l = py.layer;
     const std::size_t query = shape.query_features(), kv = shape.kv_features();
     const auto fits = [](const Linear& linear, std::size_t out, std::size_t in) {
-        return 4 * linear.weight.quarter == out && linear.weight.in == in;
+        return linear.weight.out == out && linear.weight.in == in;
     };
     require(fits(l.q, query, shape.hidden) && fits(l.k, kv, shape.hidden) && fits(l.v, kv, shape.hidden) &&
                 fits(l.o, shape.hidden, query) && fits(l.gate, shape.intermediate, shape.hidden) &&
                 fits(l.up, shape.intermediate, shape.hidden) && fits(l.down, shape.hidden, shape.intermediate),
             "a layer's linears do not have the model's shapes");
+    require(l.gate.weight.form == l.up.weight.form, "gate_proj and up_proj are not of the same form");
     std::size_t next = 2;
     bool good = py.norms[0].shape(0) == shape.hidden && py.norms[1].shape(0) == shape.hidden;
     if (l.attn_sub_norm != nullptr) good = py.norms[next++].shape(0) == query && good;
@@ -107,9 +115,9 @@ struct PyDecoder {
           cos(std::move(cos)),
           sin(std::move(sin)),
           layers(std::move(layers)),
-          decoder(make_model(shape), select_kernels(isa), threads, thread_work) {}
+          decoder(make_model(shape, select_kernels(isa)), select_kernels(isa), threads, thread_work) {}
 
-    Model make_model(Shape shape) const {
+    Model make_model(Shape shape, const Kernels& kernels) const {
         require(shape.heads > 0 && shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && shape.head_dim % 2 == 0,
                 "heads, kv_heads or head_dim cannot be");
         shape.layers = layers.size();
@@ -123,6 +131,9 @@ struct PyDecoder {
         Model model{shape, {}, embedding.data(), head.data(), norm.data(), cos.data(), sin.data(), cos.shape(0)};
         for (const PyLayer& layer : layers) {
             check_layer(layer, shape);
+            for (const PyLinear& linear : layer.linears)
+                require(linear.linear.weight.form == TernaryForm::stored || kernels.pack_dense != nullptr,
+                        "the instruction set has no dense form");
             model.layers.push_back(layer.layer);
         }
         return model;
@@ -232,11 +243,33 @@ nb::ndarray<nb::numpy, float> bit_linear(const PyLinear& linear, const Matrix& x
     require(x.shape(1) == weight.in, "x and packed have different columns");
     const Kernels& kernels = select_kernels(isa);
     const Quantized q = quantize_rows(kernels, x);
-    const std::size_t tokens = x.shape(0), out = 4 * weight.quarter;
+    require(weight.form == TernaryForm::stored || kernels.pack_dense != nullptr,
+            "the instruction set has no dense form");
+    const std::size_t tokens = x.shape(0), out = weight.out;
     std::vector<float> y(tokens * out);
-    kernels.linear(weight, {q.values.data(), q.stride, q.scales.data(), q.sums.data(), tokens}, 0, weight.quarter,
+    kernels.linear(weight, {q.values.data(), q.stride, q.scales.data(), q.sums.data(), tokens}, 0, byte_rows(weight),
                    y.data(), out);
     return to_numpy(std::move(y), {tokens, out});
+}
+
+bool packs_dense(const std::string& isa) { return select_kernels(isa).pack_dense != nullptr; }
+
+nb::tuple dense_shape(std::size_t out, std::size_t in) {
+    const TernaryMatrix weight{nullptr, out, in, 0.0f, TernaryForm::dense};
+    return nb::make_tuple(byte_rows(weight), row_bytes(weight));
+}
+
+void pack_dense(const Bytes& packed, const ByteOutput& dense, const std::string& isa) {
+    const Kernels& kernels = select_kernels(isa);
+    require(kernels.pack_dense != nullptr, "the instruction set has no dense form");
+    const TernaryMatrix weight{packed.data(), 4 * packed.shape(0), packed.shape(1), 0.0f, TernaryForm::stored};
+    TernaryMatrix target = weight;
+    target.form = TernaryForm::dense;
+    require(dense.shape(0) == byte_rows(target) && dense.shape(1) == row_bytes(target),
+            "dense does not have the shape that dense weights take");
+    const nb::gil_scoped_release release;
+    std::vector<std::uint8_t> indices(weight.in);
+    kernels.pack_dense(weight, 0, byte_rows(target), indices.data(), dense.data());
 }
 
 std::vector<std::string> available_isas() {
@@ -288,8 +321,13 @@ NB_MODULE(_native, m) {
     m.def("measure_read_bandwidth", &read_bandwidth, "threads"_a, "bytes"_a, "passes"_a = 5);
     m.def("measure_int8_peak", &int8_peak, "threads"_a, "isa"_a, "seconds"_a = 0.2, "passes"_a = 5);
 
+    m.def("packs_dense", &packs_dense, "isa"_a);
+    m.def("dense_shape", &dense_shape, "out_features"_a, "in_features"_a);
+    m.def("pack_dense", &pack_dense, "packed"_a, "dense"_a, "isa"_a);
+
     nb::class_<PyLinear>(m, "Linear")
-        .def(nb::init<Bytes, float, std::optional<Floats>>(), "packed"_a, "scale"_a, "input_norm"_a.none());
+        .def(nb::init<Bytes, float, std::optional<Floats>, std::optional<std::pair<std::size_t, std::size_t>>>(),
+             "packed"_a, "scale"_a, "input_norm"_a.none(), "dense"_a.none() = nb::none());
 
     nb::class_<PyLayer>(m, "Layer")
         .def(nb::new_(&make_layer), "input_layernorm"_a, "post_attention_layernorm"_a, "attn_sub_norm"_a.none(),

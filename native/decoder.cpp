@@ -155,7 +155,7 @@ std::size_t Decoder::bytes_read(std::size_t phase) const {
     const Layer& layer = model_.layers[(phase - 1) / kLayerPhases];
     const auto bytes = [](Linears linears) {
         std::size_t total = 0;
-        for (const Linear* linear : linears) total += linear->weight.quarter * linear->weight.in;
+        for (const Linear* linear : linears) total += byte_rows(linear->weight) * row_bytes(linear->weight);
         return total;
     };
     switch (static_cast<LayerPhase>(kind - 1)) {
@@ -171,7 +171,7 @@ std::size_t Decoder::bytes_read(std::size_t phase) const {
 // A few tokens are read for, many multiplied for.
 std::size_t Decoder::product_cost(Linears linears) const {
     std::size_t bytes = 0;
-    for (const Linear* linear : linears) bytes += linear->weight.quarter * linear->weight.in;
+    for (const Linear* linear : linears) bytes += byte_rows(linear->weight) * row_bytes(linear->weight);
     return bytes * (tokens_.size() + 7) / 8;
 }
 
@@ -188,7 +188,7 @@ Decoder::Share Decoder::layer_share(const Layer& layer, LayerPhase phase) const 
     const auto quantize = [&](std::size_t features) { return Share{tokens, 1, tokens * features * 4}; };
     const auto product = [&](Linears linears) {
         std::size_t rows = 0;
-        for (const Linear* linear : linears) rows = round_up(rows, grain) + linear->weight.quarter;
+        for (const Linear* linear : linears) rows = round_up(rows, grain) + byte_rows(linear->weight);
         return Share{rows, grain, product_cost(linears)};
     };
     switch (phase) {
@@ -310,10 +310,9 @@ void Decoder::multiply(Linears linears, std::initializer_list<float*> outputs, R
     for (std::size_t i = 0; i < linears.size(); ++i) {
         const TernaryMatrix& weight = linears.begin()[i]->weight;
         const std::size_t begin = std::max(rows.begin, offset) - offset;
-        const std::size_t end = std::min(std::max(rows.end, offset) - offset, weight.quarter);
-        if (begin < end)
-            kernels_.linear(weight, input_of(linears, i), begin, end, outputs.begin()[i], 4 * weight.quarter);
-        offset += round_up(weight.quarter, grain);
+        const std::size_t end = std::min(std::max(rows.end, offset) - offset, byte_rows(weight));
+        if (begin < end) kernels_.linear(weight, input_of(linears, i), begin, end, outputs.begin()[i], weight.out);
+        offset += round_up(byte_rows(weight), grain);
     }
 }
 

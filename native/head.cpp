@@ -252,7 +252,7 @@ void Head::screen_block(Worker& worker, std::size_t index) {
 // What the codes put at the threshold is computed soon, as it probably raises that; what only its bound does, when the
 // threshold has risen as far as it will.
 void Head::rescore(Worker& worker, std::size_t row, std::size_t block) {
-    if (worker.waiting[row].count > 0) compute(worker, row);  // of a block before, by now fetched
+    flush(worker, row);  // what a block before set aside, by now fetched
     const ScreenBounds& bounds = worker.bounds[row];
     for (std::uint64_t left = bounds.reached; left != 0; left &= left - 1) {
         const std::size_t lane = static_cast<std::size_t>(__builtin_ctzll(left));
@@ -269,42 +269,59 @@ void Head::rescore(Worker& worker, std::size_t row, std::size_t block) {
 
 // Computes what was deferred and may still reach the threshold.
 void Head::settle(Worker& worker, std::size_t row) {
-    if (worker.waiting[row].count > 0) compute(worker, row);
-    for (const Deferred& deferred : worker.deferred[row]) {
-        if (deferred.upper < thresholds_[row].value.load(std::memory_order_acquire)) {
-            worker.rows[row].leave(deferred.upper);
-        } else {
-            wait(worker, row, deferred.id);
-        }
+    flush(worker, row);
+    std::vector<Deferred>& deferred = worker.deferred[row];
+    const float threshold = thresholds_[row].value.load(std::memory_order_acquire);
+    const auto passing = std::partition(deferred.begin(), deferred.end(),
+                                        [&](const Deferred& logit) { return logit.upper >= threshold; });
+    for (auto logit = passing; logit != deferred.end(); ++logit) worker.rows[row].leave(logit->upper);
+    deferred.erase(passing, deferred.end());
+    const auto fetch_some = [&](std::size_t begin) {
+        for (std::size_t i = begin; i < std::min(begin + kTogether, deferred.size()); ++i) fetch(deferred[i].id);
+    };
+    fetch_some(0);
+    for (std::size_t begin = 0; begin < deferred.size(); begin += kTogether) {
+        fetch_some(begin + kTogether);
+        const std::size_t count = std::min(kTogether, deferred.size() - begin);
+        std::int32_t ids[kTogether];
+        for (std::size_t i = 0; i < count; ++i) ids[i] = deferred[begin + i].id;
+        compute(worker, row, ids, count);
     }
-    worker.deferred[row].clear();
-    if (worker.waiting[row].count > 0) compute(worker, row);
+    deferred.clear();
 }
 
-// Sets a logit aside until there are four. Their weights are fetched meanwhile: they lie where the processor does not
-// expect them.
+// Sets a logit aside until there are four, or until the next block.
 void Head::wait(Worker& worker, std::size_t row, std::int32_t id) {
     Waiting& waiting = worker.waiting[row];
     waiting.ids[waiting.count++] = id;
-    const std::uint8_t* weights = model_.head + static_cast<std::size_t>(id) * 2 * shape_.hidden;
-    for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
-    if (waiting.count == kTogether) compute(worker, row);
+    fetch(id);
+    if (waiting.count == kTogether) flush(worker, row);
 }
 
-// Computes the logits that wait; they raise the threshold.
-void Head::compute(Worker& worker, std::size_t row) {
+// Computes the logits set aside.
+void Head::flush(Worker& worker, std::size_t row) {
     Waiting& waiting = worker.waiting[row];
+    if (waiting.count > 0) compute(worker, row, waiting.ids, waiting.count);
+    waiting.count = 0;
+}
+
+// Asks for the weights of a logit ahead of time: they lie where the processor does not expect them.
+void Head::fetch(std::int32_t id) const {
+    const std::uint8_t* weights = model_.head + static_cast<std::size_t>(id) * 2 * shape_.hidden;
+    for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
+}
+
+// Computes logits; they raise the threshold.
+void Head::compute(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count) {
     Greatest& greatest = worker.rows[row];
     float logits[kTogether];
-    kernels_.logits_of(model_.head, shape_.hidden, waiting.ids, waiting.count, normed_.data() + row * shape_.hidden,
-                       logits);
-    for (std::size_t i = 0; i < waiting.count; ++i) {
-        greatest.add({logits[i], waiting.ids[i]});
+    kernels_.logits_of(model_.head, shape_.hidden, ids, count, normed_.data() + row * shape_.hidden, logits);
+    for (std::size_t i = 0; i < count; ++i) {
+        greatest.add({logits[i], ids[i]});
         raise(thresholds_[row].best, logits[i]);
     }
     raise(thresholds_[row].value, greatest.threshold());
-    worker.rescored += waiting.count;
-    waiting.count = 0;
+    worker.rescored += count;
 }
 
 // What passes the cut of all that the threads found.

@@ -134,7 +134,9 @@ class Head {
     void rescore(Worker& worker, std::size_t row, std::size_t block);
     void settle(Worker& worker, std::size_t row);
     void wait(Worker& worker, std::size_t row, std::int32_t id);
-    void compute(Worker& worker, std::size_t row);
+    void flush(Worker& worker, std::size_t row);
+    void fetch(std::int32_t id) const;
+    void compute(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count);
     void grow_rows();
     void collect(std::size_t row, const Passed& passed);
 

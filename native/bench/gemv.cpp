@@ -24,11 +24,10 @@ constexpr std::size_t kRounds = 7;
 // Every thread multiplies its rows of all matrices, one after the other; matrices are shared out, not waited for.
 class Product {
   public:
-    Product(const Kernels& kernels, const std::uint8_t* weights, std::size_t out, std::size_t in, std::size_t threads)
+    Product(const Kernels& kernels, const std::uint8_t* weights, TernaryForm form, std::size_t out, std::size_t in,
+            std::size_t threads)
         : kernels_(kernels),
-          weights_(weights),
-          quarter_(out / 4),
-          in_(in),
+          weight_{weights, out, in, 1.0f, form},
           threads_(threads),
           y_(out),
           values_(round_up(in, 64)) {
@@ -36,33 +35,36 @@ class Product {
         for (std::size_t i = 0; i < in; ++i) x[i] = static_cast<float>(static_cast<int>(i * 37 % 255) - 127);
         kernels.quantize(x.data(), in, values_.data(), &scale_, &sum_);
     }
-    std::size_t matrices() const { return kBytes / (quarter_ * in_); }
-    // Bytes a second.
+    std::size_t bytes() const { return byte_rows(weight_) * row_bytes(weight_); }
+    std::size_t matrices() const { return kBytes / bytes(); }
+    // Seconds a matrix.
     double measure() {
         ThreadTeam team(threads_);
-        std::vector<double> rates;
+        std::vector<double> times;
         for (std::size_t round = 0; round < kRounds; ++round) {
             const auto begin = std::chrono::steady_clock::now();
             team.run(*this, 1, threads_);
             const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-            rates.push_back(static_cast<double>(matrices() * quarter_ * in_) / time.count());
+            times.push_back(time.count() / static_cast<double>(matrices()));
         }
-        std::nth_element(rates.begin(), rates.begin() + kRounds / 2, rates.end());
-        return rates[kRounds / 2];
+        std::nth_element(times.begin(), times.begin() + kRounds / 2, times.end());
+        return times[kRounds / 2];
     }
     std::size_t begin(std::size_t, std::size_t) { return threads_; }
     void run(std::size_t, std::size_t, std::size_t item) {
-        const Range rows = part(quarter_, 4, item, threads_);
-        const Activations x{values_.data(), round_up(in_, 64), &scale_, &sum_, 1};
-        for (std::size_t m = 0; m < matrices(); ++m)
-            kernels_.linear({weights_ + m * quarter_ * in_, quarter_, in_, 1.0f}, x, rows.begin, rows.end, y_.data(),
-                            4 * quarter_);
+        const Range rows = part(byte_rows(weight_), 4, item, threads_);
+        const Activations x{values_.data(), round_up(weight_.in, 64), &scale_, &sum_, 1};
+        for (std::size_t m = 0; m < matrices(); ++m) {
+            TernaryMatrix weight = weight_;
+            weight.packed += m * bytes();
+            kernels_.linear(weight, x, rows.begin, rows.end, y_.data(), weight.out);
+        }
     }
 
   private:
     const Kernels& kernels_;
-    const std::uint8_t* weights_;
-    const std::size_t quarter_, in_, threads_;
+    const TernaryMatrix weight_;
+    const std::size_t threads_;
     Buffer<float> y_;
     Buffer<std::int8_t> values_;
     float scale_ = 0;
@@ -84,15 +86,20 @@ int main(int count, char** arguments) {
         for (const std::size_t offset : {std::size_t{0}, std::size_t{33}}) {
             for (const Kernels* kernels : available_kernels()) {
                 if (kernels == scalar_kernels()) continue;
-                for (const auto& [out, in] : shapes) {
-                    Product product(*kernels, static_cast<const std::uint8_t*>(memory.data()) + offset, out, in,
-                                    threads);
-                    const double rate = product.measure();
-                    std::vector<double> roof = measure_read_bandwidth(threads, kBytes, 3);
-                    const double most = *std::max_element(roof.begin(), roof.end());
-                    std::printf("%-12s %5zu x %5zu  %s pages  offset %2zu  %5.1f GB/s of %5.1f: %3.0f %%\n",
-                                kernels->name, out, in, huge ? "2 MB" : "4 KB", offset, rate / 1e9, most / 1e9,
-                                100 * rate / most);
+                for (const TernaryForm form : {TernaryForm::stored, TernaryForm::dense}) {
+                    const bool dense = form == TernaryForm::dense;
+                    if (dense && kernels->pack_dense == nullptr) continue;
+                    for (const auto& [out, in] : shapes) {
+                        Product product(*kernels, static_cast<const std::uint8_t*>(memory.data()) + offset, form, out,
+                                        in, threads);
+                        const double time = product.measure(), rate = static_cast<double>(product.bytes()) / time;
+                        std::vector<double> roof = measure_read_bandwidth(threads, kBytes, 3);
+                        const double most = *std::max_element(roof.begin(), roof.end());
+                        std::printf(
+                            "%-12s %-6s %5zu x %5zu  %s pages  offset %2zu  %5.1f us  %5.1f GB/s of %5.1f: %3.0f %%\n",
+                            kernels->name, dense ? "dense" : "stored", out, in, huge ? "2 MB" : "4 KB", offset,
+                            1e6 * time, rate / 1e9, most / 1e9, 100 * rate / most);
+                    }
                 }
             }
         }

@@ -12,14 +12,33 @@
 
 namespace bitnet {
 
-// Ternary weights as checkpoints pack them: bits 2i..2i+1 of byte [r, c] hold row i * quarter + r, column c, as T + 1.
+// How bytes hold ternary weights. As checkpoints store them: bits 2i..2i+1 of byte [r, c] hold output i * out / 4 + r,
+// column c, as T + 1. Dense: see dense.hpp.
+enum class TernaryForm { stored, dense };
+
 // `packed` may have any alignment.
 struct TernaryMatrix {
     const std::uint8_t* packed;
-    std::size_t quarter;  // rows of bytes, a quarter of the outputs
-    std::size_t in;       // columns
+    std::size_t out, in;
     float scale;
+    TernaryForm form;
 };
+
+// Columns of dense weights that share bytes, and those bytes.
+constexpr std::size_t kDenseColumns = 512, kDenseBytes = 320;
+
+// Not members, of which the linker would keep any instruction set's copy; so with the other functions here.
+// Output i * byte_rows + r is field i of byte row r.
+static inline std::size_t fields_of(TernaryForm form) { return form == TernaryForm::dense ? 3 : 4; }
+static inline std::size_t byte_rows(const TernaryMatrix& weight) {
+    return (weight.out + fields_of(weight.form) - 1) / fields_of(weight.form);
+}
+static inline std::size_t dense_row_bytes(std::size_t in) {
+    return in / kDenseColumns * kDenseBytes + (in % kDenseColumns + 63) / 64 * 64;
+}
+static inline std::size_t row_bytes(const TernaryMatrix& weight) {
+    return weight.form == TernaryForm::dense ? dense_row_bytes(weight.in) : weight.in;
+}
 
 // Quantised rows of tokens. `stride` is a multiple of 64 and values beyond the columns are zeros.
 struct Activations {
@@ -42,7 +61,7 @@ struct KVLayout {
     std::size_t group_stride;  // floats from a group to the next
 };
 
-// Floats from block 0. Not a member, of which the linker would keep any instruction set's copy.
+// Floats from block 0.
 static inline std::size_t block_offset(const KVLayout& layout, std::size_t block) {
     return block / layout.group * layout.group_stride + block % layout.group * layout.block_size * layout.head_stride;
 }
@@ -113,13 +132,13 @@ struct Kernels {
     void (*quantize)(const float* x, std::size_t n, std::int8_t* values, float* scale, std::int32_t* sum);
     // Rotates one head of 2 * half floats: x * cos + concat(-x[half:], x[:half]) * sin, without fused multiply-add.
     void (*rope)(const float* x, const float* cos, const float* sin, std::size_t half, float* out);
-    // out[t, row] = y for the outputs of byte rows first..last: i * quarter + r for each r and i = 0..3.
+    // out[t, row] = y for the outputs of byte rows first..last.
     void (*linear)(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                    std::size_t out_stride);
     // out[t, row] += y.
     void (*linear_add)(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last,
                        float* out, std::size_t out_stride);
-    // out[t, row] = act(gate) * up.
+    // out[t, row] = act(gate) * up, which have the same shape and form.
     void (*gate_up)(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up,
                     const Activations& up_x, HiddenAct act, std::size_t first, std::size_t last, float* out,
                     std::size_t out_stride);
@@ -138,6 +157,10 @@ struct Kernels {
     // fine ones last. `sums` is scratch, one for each row of x.
     void (*screen_bounds)(const ScreenBlock& block, const Activations& x, std::size_t tokens,
                           const ScreenQuery* queries, ScreenSums* sums, ScreenBounds* bounds);
+    // Packs byte rows first..last of the dense form of a matrix as stored; `indices` is scratch of `in` bytes. Null
+    // where the instruction set has no dense form.
+    void (*pack_dense)(const TernaryMatrix& weight, std::size_t first, std::size_t last, std::uint8_t* indices,
+                       std::uint8_t* dense);
     // Multiplies int8 as fast as the instruction set can; returns how many products that were. For measuring.
     std::size_t (*multiply_int8)(std::size_t rounds);
 };
@@ -147,6 +170,7 @@ const Kernels* scalar_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx_vnni_kernels();
 const Kernels* avx512_vnni_kernels();
+const Kernels* avx512_vbmi_kernels();
 const Kernels* neon_kernels();
 
 }  // namespace bitnet

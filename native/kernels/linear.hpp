@@ -12,13 +12,22 @@ namespace {
 constexpr std::size_t kBlockRows = 16;
 using CodeSums = std::int32_t[kTokenTile][4][kBlockRows];
 
-// sum(code * x) of byte rows at w, as codes[token][i][row].
-inline void dot_block(const std::uint8_t* w, std::size_t in, std::size_t rows, const Activations& x, std::size_t token,
-                      std::size_t tokens, CodeSums& codes) {
+// sum(code * x) of byte rows, as codes[token][i][row].
+inline void dot_block(const TernaryMatrix& weight, std::size_t row, std::size_t rows, const Activations& x,
+                      std::size_t token, std::size_t tokens, CodeSums& codes) {
     const std::int8_t* values = x.values + token * x.stride;
+    const std::size_t bytes = row_bytes(weight);
+    const std::uint8_t* w = weight.packed + row * bytes;
+#ifdef BITNET_DENSE
+    if (weight.form == TernaryForm::dense)
+        return with_count<kTokenTile>(tokens, [&](auto count) {
+            for (std::size_t r = 0; r < rows; ++r)
+                dot_dense_row<decltype(count)::value>(w + r * bytes, weight.in, values, x.stride, &codes[0][0][r]);
+        });
+#endif
     with_count<kTokenTile>(tokens, [&](auto count) {
         for (std::size_t r = 0; r < rows; ++r)
-            dot_row<decltype(count)::value>(w + r * in, in, values, x.stride, &codes[0][0][r]);
+            dot_row<decltype(count)::value>(w + r * bytes, weight.in, values, x.stride, &codes[0][0][r]);
     });
 }
 
@@ -54,12 +63,15 @@ inline void multiply(const TernaryMatrix& weight, const Activations& x, std::siz
     CodeSums codes = {};
     for_each_block(first, last, x.tokens,
                    [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
-                       dot_block(weight.packed + row * weight.in, weight.in, rows, x, token, tokens, codes);
+                       dot_block(weight, row, rows, x, token, tokens, codes);
                        for (std::size_t t = 0; t < tokens; ++t) {
-                           for (std::size_t i = 0; i < 4; ++i) {
-                               float* y = out + (token + t) * out_stride + i * weight.quarter + row;
+                           for (std::size_t i = 0; i < fields_of(weight.form); ++i) {
+                               const std::size_t output = i * byte_rows(weight) + row;
+                               if (output >= weight.out) break;
+                               const std::size_t lanes = weight.out - output < rows ? weight.out - output : rows;
+                               float* y = out + (token + t) * out_stride + output;
                                const Vec16 product = dequantize(codes[t][i], weight, x, token + t);
-                               store_lanes(y, join(load_lanes(y, rows), product), rows);
+                               store_lanes(y, join(load_lanes(y, lanes), product), lanes);
                            }
                        }
                    });

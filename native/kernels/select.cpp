@@ -37,6 +37,7 @@ std::vector<const Kernels*> available_kernels() {
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512vnni");
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx512 && avx2 && __builtin_cpu_supports("avx512vbmi")) tables.push_back(avx512_vbmi_kernels());
     if (avx512 && avx2) tables.push_back(avx512_vnni_kernels());
     if (avx2 && has_avx_vnni()) tables.push_back(avx_vnni_kernels());
     if (avx2) tables.push_back(avx2_kernels());

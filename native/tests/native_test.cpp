@@ -132,33 +132,62 @@ struct Rows {
     std::vector<std::int32_t> sums;
 };
 
+// The dense form of a matrix where there is one.
+struct DenseCopy {
+    DenseCopy(const Kernels& kernels, const TernaryMatrix& stored) : weight(stored) {
+        if (kernels.pack_dense == nullptr) return;
+        weight.form = TernaryForm::dense;
+        const std::size_t rows = byte_rows(weight);
+        bytes.resize(rows * row_bytes(weight) + 1);
+        weight.packed = bytes.data() + 1;
+        std::vector<std::uint8_t> indices(weight.in);
+        kernels.pack_dense(stored, rows / 2, rows, indices.data(), bytes.data() + 1);
+        kernels.pack_dense(stored, 0, rows / 2, indices.data(), bytes.data() + 1);
+    }
+    TernaryMatrix weight;
+    std::vector<std::uint8_t> bytes;
+};
+
 void test_linear(std::size_t quarter, std::size_t in, std::size_t tokens) {
     const std::string sizes = std::to_string(quarter) + " x " + std::to_string(in) + " x " + std::to_string(tokens);
     Random random;
     const std::vector<std::uint8_t> codes = random.codes(quarter * in + 1);
-    const TernaryMatrix weight{codes.data() + 1, quarter, in, 1.0f};  // at an odd address
     const std::size_t out = 4 * quarter;
-    std::vector<float> expected(tokens * out), gated;
+    const TernaryMatrix stored{codes.data() + 1, out, in, 1.0f, TernaryForm::stored};  // at an odd address
     for (const Kernels* kernels : available_kernels()) {
         Random again;
         const Rows rows(again, *kernels, tokens, in);
+        std::vector<float> expected(tokens * out), sums(tokens * out, 0.5f);
         for (std::size_t t = 0; t < tokens; ++t)
             for (std::size_t o = 0; o < out; ++o) {
                 std::int32_t sum = 0;
                 for (std::size_t c = 0; c < in; ++c)
-                    sum += ((weight.packed[o % quarter * in + c] >> (2 * (o / quarter)) & 3) - 1) *
+                    sum += ((stored.packed[o % quarter * in + c] >> (2 * (o / quarter)) & 3) - 1) *
                            rows.values[t * rows.stride + c];
                 expected[t * out + o] = static_cast<float>(sum) * (1.0f / rows.scales[t]);
+                sums[t * out + o] += expected[t * out + o];
             }
-        std::vector<float> y(tokens * out);
-        kernels->linear(weight, rows.view(), 0, quarter, y.data(), out);
-        expect(identical(y, expected), std::string(kernels->name) + " linear " + sizes);
-        note(*kernels, y);
-        for (HiddenAct act : {HiddenAct::relu2, HiddenAct::silu}) {
-            kernels->gate_up(weight, rows.view(), weight, rows.view(), act, 0, quarter, y.data(), out);
-            scalar_kernels()->gate_up(weight, rows.view(), weight, rows.view(), act, 0, quarter, expected.data(), out);
-            expect(identical(y, expected), std::string(kernels->name) + " gate_up " + sizes);
+        const DenseCopy dense(*kernels, stored);
+        std::vector<TernaryMatrix> forms = {stored};
+        if (kernels->pack_dense != nullptr) forms.push_back(dense.weight);
+        for (const TernaryMatrix& weight : forms) {
+            const std::string what =
+                std::string(kernels->name) + (weight.form == TernaryForm::dense ? " dense " : " ") + sizes;
+            const std::size_t last = byte_rows(weight);
+            std::vector<float> y(tokens * out), gated(tokens * out);
+            kernels->linear(weight, rows.view(), 0, last, y.data(), out);
+            expect(identical(y, expected), what + " linear");
             note(*kernels, y);
+            y.assign(y.size(), 0.5f);
+            kernels->linear_add(weight, rows.view(), 0, last / 2, y.data(), out);  // in two parts
+            kernels->linear_add(weight, rows.view(), last / 2, last, y.data(), out);
+            expect(identical(y, sums), what + " linear_add");
+            for (HiddenAct act : {HiddenAct::relu2, HiddenAct::silu}) {
+                kernels->gate_up(weight, rows.view(), weight, rows.view(), act, 0, last, y.data(), out);
+                scalar_kernels()->gate_up(stored, rows.view(), stored, rows.view(), act, 0, quarter, gated.data(), out);
+                expect(identical(y, gated), what + " gate_up");
+                note(*kernels, y);
+            }
         }
     }
 }
@@ -202,7 +231,8 @@ struct RandomModel {
         model.head = keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1;
         const auto gain = [&](std::size_t n) { return keep(floats, random.floats(n, 0.5f, 1.0f)); };
         const auto linear = [&](std::size_t out, std::size_t in) {
-            return Linear{{keep(bytes, random.codes(out / 4 * in)), out / 4, in, 0.1f}, llama ? gain(in) : nullptr};
+            return Linear{{keep(bytes, random.codes(out / 4 * in)), out, in, 0.1f, TernaryForm::stored},
+                          llama ? gain(in) : nullptr};
         };
         model.norm = gain(shape.hidden);
         model.cos = keep(floats, random.floats(model.context * shape.head_dim / 2));

@@ -39,7 +39,9 @@ def test_avx_vnni_equals_the_others(tmp_path):
     if "avx512_vnni" not in available_isas():
         pytest.skip("this processor has no AVX-512 VNNI")
     program = build(tmp_path, BITNET_AVX_VNNI_AS_AVX512="ON")
-    assert run(program).split() == ["ok", "digest", DIGEST, "avx512_vnni", "avx_vnni", "avx2", "scalar"]
+    result, *names = run(program).rsplit(maxsplit=len(available_isas()) + 1)
+    assert result.split() == ["ok", "digest", DIGEST]
+    assert {*names} == {*available_isas(), "avx_vnni"}
 
 
 @pytest.mark.slow

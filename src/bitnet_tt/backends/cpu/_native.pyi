@@ -28,7 +28,14 @@ class Shape:
     ) -> None: ...
 
 class Linear:
-    def __init__(self, packed: NDArray[np.uint8], scale: float, input_norm: NDArray[np.float32] | None) -> None: ...
+    def __init__(
+        self,
+        packed: NDArray[np.uint8],
+        scale: float,
+        input_norm: NDArray[np.float32] | None,
+        dense: tuple[int, int] | None = None,
+    ) -> None:
+        """`packed` is as in `weights.TernaryMatrix`, or the dense form of a matrix of the shape `dense`."""
 
 class Layer:
     def __init__(
@@ -97,6 +104,15 @@ class Decoder:
     def threads(self) -> int: ...
     @property
     def isa(self) -> str: ...
+
+def packs_dense(isa: str) -> bool:
+    """Whether an instruction set, empty for the fastest, multiplies with dense weights: 5 bits for three of them."""
+
+def dense_shape(out_features: int, in_features: int) -> tuple[int, int]:
+    """Shape of the bytes of dense weights."""
+
+def pack_dense(packed: NDArray[np.uint8], dense: NDArray[np.uint8], isa: str) -> None:
+    """Write weights packed as in `weights.TernaryMatrix` to `dense`, of `dense_shape`, in their dense form."""
 
 def available_isas() -> list[str]: ...
 def measure_read_bandwidth(threads: int, bytes: int, passes: int = 5) -> list[float]:

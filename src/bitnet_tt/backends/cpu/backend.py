@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Batch, Candidates, Cut
 from bitnet_tt.backends.cpu import _native
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
-from bitnet_tt.backends.cpu.huge_pages import in_huge_pages
-from bitnet_tt.backends.cpu.load import load_head, load_layer, load_norm
+from bitnet_tt.backends.cpu.load import load_head, load_layers, load_norm
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, DeviceError
 from bitnet_tt.reference.rope import rope_tables
@@ -68,8 +67,9 @@ class PhaseTime:
 class CPUBackend:
     """The numerics contract on the CPU. Logits do not depend on `threads`, `isa`, or anything else in a batch.
 
-    Ternary weights are copied to huge pages; all others are used where they lie, and kept alive. One step runs at a
-    time, on a fixed team of threads and without the GIL. A process forked after the backend was made must make its own.
+    Ternary weights are copied to huge pages, see `huge_pages`; all others are used where they lie, and kept alive. A
+    process forked after the backend was made must make its own. One step runs at a time, on a fixed team of threads and
+    without the GIL.
     """
 
     def __init__(
@@ -115,12 +115,11 @@ class CPUBackend:
             input_norm_eps=config.quantization.rms_norm_eps,
             act=_native.HiddenAct.relu2 if config.hidden_act == "relu2" else _native.HiddenAct.silu,
         )
-        weights = in_huge_pages(weights, threads)
         self._config = config
         self._decoder = _native.Decoder(
             shape=shape,
             embedding=load_head("embed_tokens", weights.embed_tokens, config),
-            layers=[load_layer(index, layer, config) for index, layer in enumerate(weights.layers)],
+            layers=load_layers(weights.layers, config, threads=threads, isa=isa or ""),
             norm=load_norm("norm", weights.norm, config.hidden_size),
             head=load_head("lm_head", weights.lm_head, config),
             cos=cos,

@@ -1,18 +1,24 @@
-"""Ternary weights in huge pages: memory is read about a tenth faster where the processor looks up fewer of them."""
+"""Ternary weights in huge pages, and denser where that is faster.
+
+Memory is read about a tenth faster where the processor looks up fewer pages. Where several threads share it, it is the
+limit, and weights in 5 bits for three are read faster than in 6; one thread takes as long to look them up as that saves
+(docs/decisions/0001).
+"""
 
 from __future__ import annotations
 
+import math
 import mmap
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from itertools import accumulate
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.cpu import _native
 from bitnet_tt.backends.cpu.host import memory_limit
-from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, ModelWeights, is_mapped, release_pages
+from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix, is_mapped, release_pages
 
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _PAGE_BYTES = 2 << 20
@@ -22,27 +28,71 @@ _ALIGNMENT = 64
 _LEAST_BYTES = 64 << 20
 
 
-def in_huge_pages(weights: ModelWeights, threads: int) -> ModelWeights:
-    """Copy ternary matrices that lie in a mapped file to huge pages, and give the file's pages back.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a ternary matrix lies.
 
-    Nothing is copied where there are no huge pages, or where it would take half of the memory there is, or is refused.
+    Attributes:
+        packed: Its bytes: as in `TernaryMatrix`, or dense.
+        dense: The shape [out, in] of a dense matrix, else None.
+    """
+
+    packed: NDArray[np.uint8]
+    dense: tuple[int, int] | None = None
+
+
+class Room:
+    """Memory for the ternary matrices of one layer; or none, and they serve from where they are."""
+
+    def __init__(self, memory: NDArray[np.uint8] | None = None, dense_isa: str | None = None) -> None:
+        """Take matrices as stored, or with `dense_isa` in the dense form of that instruction set."""
+        self._memory = memory
+        self._dense_isa = dense_isa
+
+    def place(self, matrix: TernaryMatrix) -> Placed:
+        """Copy a matrix, and give its pages back if they are of a mapped file; or leave it where it is."""
+        packed = matrix.packed
+        if self._memory is None or not _moves(packed, dense=self._dense_isa is not None):
+            return Placed(packed)
+        if self._dense_isa is None:
+            copy = Placed(self._take(packed.shape))
+            np.copyto(copy.packed, packed)
+        else:
+            shape = (matrix.out_features, matrix.in_features)
+            copy = Placed(self._take(_native.dense_shape(*shape)), shape)
+            _native.pack_dense(packed, copy.packed, self._dense_isa)
+        release_pages(packed)
+        return copy
+
+    def _take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        assert self._memory is not None
+        size = math.prod(shape)
+        taken, self._memory = self._memory[:size].reshape(shape), self._memory[_rounded(size) :]
+        return taken
+
+
+def rooms(layers: Sequence[LayerWeights], *, threads: int, isa: str) -> list[Room]:
+    """Huge pages for each layer's ternary matrices.
+
+    There are none where the system has none or refuses them, or where they would take half of the memory there is.
+    A matrix that lies in memory already stays there, unless it becomes dense.
 
     Args:
-        weights: The model.
-        threads: How many copy.
+        layers: The layers' weights; their matrices are uint8 with two dimensions.
+        threads: How many will read them.
+        isa: The instruction set, empty for the fastest.
     """
-    sizes = [_mapped_bytes(layer) for layer in weights.layers]
+    dense = threads > 1 and _native.packs_dense(isa)
+    sizes = [sum(_room(getattr(layer, name), dense=dense) for name in LINEAR_NAMES) for layer in layers]
     total = sum(sizes)
     if not _LEAST_BYTES <= total <= memory_limit() // 2 or not _available():
-        return weights
+        return [Room() for _ in layers]
     try:
         memory = _allocate(total)
-    except OSError:  # the system grants no such memory: the weights serve from the file
-        return weights
-    starts = accumulate(sizes, initial=0)
-    with ThreadPoolExecutor(threads) as pool:
-        layers = pool.map(lambda layer, start: _copy(layer, memory[start:]), weights.layers, starts)
-        return replace(weights, layers=tuple(layers))
+    except OSError:  # the system grants no such memory
+        return [Room() for _ in layers]
+    parts = np.split(memory, np.cumsum(sizes)[:-1])
+    return [Room(part, isa if dense else None) for part in parts]
 
 
 def _available() -> bool:
@@ -59,23 +109,16 @@ def _allocate(size: int) -> NDArray[np.uint8]:
     return memory[-memory.ctypes.data % _PAGE_BYTES :][:size]
 
 
-def _mapped_bytes(layer: LayerWeights) -> int:
-    matrices = (getattr(layer, name).packed for name in LINEAR_NAMES)
-    return sum(_room(packed) for packed in matrices if is_mapped(packed))
+def _room(matrix: TernaryMatrix, *, dense: bool) -> int:
+    if not _moves(matrix.packed, dense=dense):
+        return 0
+    shape = _native.dense_shape(matrix.out_features, matrix.in_features) if dense else matrix.packed.shape
+    return _rounded(math.prod(shape))
 
 
-def _room(packed: NDArray[np.uint8]) -> int:
-    return -(-packed.size // _ALIGNMENT) * _ALIGNMENT
+def _moves(packed: NDArray[np.uint8], *, dense: bool) -> bool:
+    return dense or is_mapped(packed)
 
 
-def _copy(layer: LayerWeights, memory: NDArray[np.uint8]) -> LayerWeights:
-    copies = {}
-    for name in LINEAR_NAMES:
-        matrix = getattr(layer, name)
-        if is_mapped(matrix.packed):
-            copy = memory[: matrix.packed.size].reshape(matrix.packed.shape)
-            np.copyto(copy, matrix.packed)
-            release_pages(matrix.packed)
-            memory = memory[_room(copy) :]
-            copies[name] = replace(matrix, packed=copy)
-    return replace(layer, **copies)
+def _rounded(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT

@@ -1,11 +1,15 @@
-"""ModelWeights as the native decoder takes them: checked, and copied only where float32 gains lie unaligned."""
+"""ModelWeights as the native decoder takes them: checked, and ternary matrices put where they are read from."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.cpu import _native
+from bitnet_tt.backends.cpu.huge_pages import Room, rooms
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix
@@ -26,12 +30,26 @@ def load_norm(name: str, gain: NDArray[np.float32], size: int) -> NDArray[np.flo
     return np.require(gain, requirements=["C", "A"])
 
 
-def load_layer(index: int, layer: LayerWeights, config: ModelConfig) -> _native.Layer:
-    """A decoder layer; its arrays stay alive with it.
+def load_layers(layers: Sequence[LayerWeights], config: ModelConfig, *, threads: int, isa: str) -> list[_native.Layer]:
+    """The decoder layers; their arrays stay alive with them.
+
+    Args:
+        layers: Their weights.
+        config: The model's shape.
+        threads: How many load, and how many will run the model.
+        isa: The instruction set that will, empty for the fastest.
 
     Raises:
         CheckpointError: An array has the wrong dtype or shape, or lies with gaps.
     """
+    for index, layer in enumerate(layers):
+        _check_matrices(index, layer, config)
+    with ThreadPoolExecutor(threads) as pool:
+        homes = rooms(layers, threads=threads, isa=isa)
+        return list(pool.map(lambda index: _load_layer(index, layers[index], config, homes[index]), range(len(layers))))
+
+
+def _check_matrices(index: int, layer: LayerWeights, config: ModelConfig) -> None:
     hidden, intermediate = config.hidden_size, config.intermediate_size
     query = config.num_attention_heads * config.head_dim
     key = config.num_key_value_heads * config.head_dim
@@ -44,6 +62,18 @@ def load_layer(index: int, layer: LayerWeights, config: ModelConfig) -> _native.
         "up_proj": (intermediate, hidden),
         "down_proj": (hidden, intermediate),
     }
+    for name in LINEAR_NAMES:
+        out_features, in_features = shapes[name]
+        where = f"layers.{index}.{name}"
+        if in_features > _MAX_IN_FEATURES:
+            raise CheckpointError(
+                f"{where} has {in_features} columns; the CPU backend takes at most {_MAX_IN_FEATURES}"
+            )
+        _check(where, getattr(layer, name).packed, np.uint8, (out_features // 4, in_features))
+
+
+def _load_layer(index: int, layer: LayerWeights, config: ModelConfig, room: Room) -> _native.Layer:
+    hidden, intermediate = config.hidden_size, config.intermediate_size
     where = f"layers.{index}."
 
     def optional_norm(name: str, gain: NDArray[np.float32] | None, size: int) -> NDArray[np.float32] | None:
@@ -52,21 +82,18 @@ def load_layer(index: int, layer: LayerWeights, config: ModelConfig) -> _native.
     return _native.Layer(
         input_layernorm=load_norm(where + "input_layernorm", layer.input_layernorm, hidden),
         post_attention_layernorm=load_norm(where + "post_attention_layernorm", layer.post_attention_layernorm, hidden),
-        attn_sub_norm=optional_norm("attn_sub_norm", layer.attn_sub_norm, query),
+        attn_sub_norm=optional_norm("attn_sub_norm", layer.attn_sub_norm, layer.o_proj.in_features),
         ffn_sub_norm=optional_norm("ffn_sub_norm", layer.ffn_sub_norm, intermediate),
-        linears=[_load_linear(where + name, getattr(layer, name), shapes[name]) for name in LINEAR_NAMES],
+        linears=[_load_linear(where + name, getattr(layer, name), room) for name in LINEAR_NAMES],
     )
 
 
-def _load_linear(name: str, matrix: TernaryMatrix, shape: tuple[int, int]) -> _native.Linear:
-    out_features, in_features = shape
-    if in_features > _MAX_IN_FEATURES:
-        raise CheckpointError(f"{name} has {in_features} columns; the CPU backend takes at most {_MAX_IN_FEATURES}")
-    _check(name, matrix.packed, np.uint8, (out_features // 4, in_features))
+def _load_linear(name: str, matrix: TernaryMatrix, room: Room) -> _native.Linear:
     input_norm = matrix.input_norm
     if input_norm is not None:
-        input_norm = load_norm(name + ".input_norm", input_norm, in_features)
-    return _native.Linear(matrix.packed, float(matrix.scale), input_norm)
+        input_norm = load_norm(name + ".input_norm", input_norm, matrix.in_features)
+    placed = room.place(matrix)
+    return _native.Linear(placed.packed, float(matrix.scale), input_norm, placed.dense)
 
 
 def _check(name: str, array: NDArray[np.generic], dtype: type[np.generic], shape: tuple[int, ...]) -> None:

@@ -11,7 +11,18 @@ from pathlib import Path
 from bitnet_tt.cli.checks.check import Check, read
 from bitnet_tt.cli.output import describe_bytes
 
-_FEATURES = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp")
+_FEATURES = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512_vnni",
+    "avx512vbmi",
+    "avx_vnni",
+    "amx_int8",
+    "asimd",
+    "asimddp",
+)
 _BANDWIDTH_BYTES = 1 << 28
 
 
