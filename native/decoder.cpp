@@ -12,6 +12,9 @@ namespace {
 // blocks of the kernels.
 std::size_t row_grain(std::size_t tokens) { return tokens == 1 ? 4 : 16; }
 
+// Items a phase of a single token has for each thread at most: with every one memory has to start anew.
+constexpr std::size_t kTokenItems = 8;
+
 bool has_input_norms(const Layer& layer) {
     for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
         if (linear->input_norm != nullptr) return true;
@@ -222,6 +225,7 @@ std::size_t Decoder::begin(std::size_t thread, std::size_t phase) {
         profile_.open(kind_of(phase), active_);
     }
     items_ = active_ == 1 ? 1 : share_.cost / ((thread_work_ + 3) / 4);
+    if (tokens_.size() == 1) items_ = std::min(items_, kTokenItems * active_);
     if (items_ <= 1) {
         run_range(thread, phase, {0, share_.total});
         return 0;
