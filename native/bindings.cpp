@@ -106,8 +106,15 @@ void check_layer(const PyLayer& py, const Shape& shape) {
     require(good, "a layer's norms do not have the model's shapes");
 }
 
+struct PyTable {
+    PyTable(Bytes bytes, int file, std::uint64_t offset)
+        : bytes(std::move(bytes)), table{this->bytes.data(), this->bytes.shape(1) / 2, file, offset} {}
+    Bytes bytes;
+    Bfloat16Table table;
+};
+
 struct PyDecoder {
-    PyDecoder(const Shape& shape, Bytes embedding, std::vector<PyLayer> layers, Floats norm, Bytes head, Matrix cos,
+    PyDecoder(const Shape& shape, PyTable embedding, std::vector<PyLayer> layers, Floats norm, PyTable head, Matrix cos,
               Matrix sin, std::size_t threads, std::size_t thread_work, const std::string& isa)
         : embedding(std::move(embedding)),
           head(std::move(head)),
@@ -121,14 +128,14 @@ struct PyDecoder {
         require(shape.heads > 0 && shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && shape.head_dim % 2 == 0,
                 "heads, kv_heads or head_dim cannot be");
         shape.layers = layers.size();
-        const auto is_table = [&](const Bytes& table) {
-            return table.shape(0) == shape.vocab && table.shape(1) == 2 * shape.hidden;
+        const auto is_table = [&](const PyTable& table) {
+            return table.bytes.shape(0) == shape.vocab && table.bytes.shape(1) == 2 * shape.hidden;
         };
         require(is_table(embedding) && is_table(head), "embedding or head is not [vocab, hidden] of bfloat16");
         require(norm.shape(0) == shape.hidden, "norm is not [hidden]");
         require(cos.shape(1) == shape.head_dim / 2 && sin.shape(1) == cos.shape(1) && sin.shape(0) == cos.shape(0),
                 "cos and sin are not [length, head_dim / 2]");
-        Model model{shape, {}, embedding.data(), head.data(), norm.data(), cos.data(), sin.data(), cos.shape(0)};
+        Model model{shape, {}, embedding.table, head.table, norm.data(), cos.data(), sin.data(), cos.shape(0)};
         for (const PyLayer& layer : layers) {
             check_layer(layer, shape);
             for (const PyLinear& linear : layer.linears)
@@ -200,9 +207,9 @@ struct PyDecoder {
         return rows;
     }
 
-    std::size_t vocab() const { return embedding.shape(0); }
+    std::size_t vocab() const { return embedding.bytes.shape(0); }
 
-    Bytes embedding, head;
+    PyTable embedding, head;
     Floats norm;
     Matrix cos, sin;
     std::vector<PyLayer> layers;
@@ -329,6 +336,9 @@ NB_MODULE(_native, m) {
         .def(nb::init<Bytes, float, std::optional<Floats>, std::optional<std::pair<std::size_t, std::size_t>>>(),
              "packed"_a, "scale"_a, "input_norm"_a.none(), "dense"_a.none() = nb::none());
 
+    nb::class_<PyTable>(m, "Table")
+        .def(nb::init<Bytes, int, std::uint64_t>(), "bytes"_a, "file"_a = -1, "offset"_a = 0);
+
     nb::class_<PyLayer>(m, "Layer")
         .def(nb::new_(&make_layer), "input_layernorm"_a, "post_attention_layernorm"_a, "attn_sub_norm"_a.none(),
              "ffn_sub_norm"_a.none(), "linears"_a);
@@ -347,7 +357,7 @@ NB_MODULE(_native, m) {
             "input_norm_eps"_a, "act"_a);
 
     nb::class_<PyDecoder>(m, "Decoder")
-        .def(nb::init<const Shape&, Bytes, std::vector<PyLayer>, Floats, Bytes, Matrix, Matrix, std::size_t,
+        .def(nb::init<const Shape&, PyTable, std::vector<PyLayer>, Floats, PyTable, Matrix, Matrix, std::size_t,
                       std::size_t, const std::string&>(),
              nb::kw_only(), "shape"_a, "embedding"_a, "layers"_a, "norm"_a, "head"_a, "cos"_a, "sin"_a, "threads"_a,
              "thread_work"_a, "isa"_a)
@@ -366,6 +376,8 @@ NB_MODULE(_native, m) {
              "ids"_a.noconvert(), "logits"_a.noconvert(), "counts"_a.noconvert(), "rests"_a.noconvert())
         .def("whole_row", &PyDecoder::whole_row, "row"_a, "logits"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
+        .def_prop_ro("weight_bytes", [](PyDecoder& self) { return self.decoder.weight_bytes(); })
+        .def_prop_ro("file_bytes", [](PyDecoder& self) { return self.decoder.file_bytes(); })
         .def_prop_ro("screen_bytes", [](PyDecoder& self) { return self.decoder.head().screen_bytes(); })
         .def_prop_ro("kv_cache_bytes", [](PyDecoder& self) { return self.decoder.cache_bytes(); })
         .def_prop_ro("logits_computed", [](PyDecoder& self) { return self.decoder.head().computed(); })

@@ -21,6 +21,8 @@ bool has_input_norms(const Layer& layer) {
     return false;
 }
 
+bool tied(const Model& model) { return model.embedding.data == model.head.data; }
+
 // Which of the linears' quantised inputs linear `index` reads: linears without norms of their own share one.
 std::size_t owner_of_input(std::initializer_list<const Linear*> linears, std::size_t index) {
     const auto without_norm = [](const Linear* linear) { return linear->input_norm == nullptr; };
@@ -50,6 +52,7 @@ Decoder::Decoder(Model model, const Kernels& kernels, std::size_t threads, std::
       workers_(threads) {
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
     for (Worker& worker : workers_) {
+        worker.row.grow(model_.embedding.row_bytes());
         worker.normed.grow(widest);
         worker.normed_again.grow(widest);
         worker.scores.grow(kQueryTile * round_up(model_.context, 16));
@@ -134,6 +137,22 @@ std::size_t Decoder::active_threads() const {
         cost += product_cost({&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down});
     const std::size_t worth = cost / model_.layers.size() / thread_work_;
     return std::min(std::max<std::size_t>(worth, 1), team_.size());
+}
+
+std::size_t Decoder::weight_bytes() const {
+    std::size_t bytes = 0;
+    for (const Layer& layer : model_.layers)
+        for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
+            bytes += byte_rows(linear->weight) * row_bytes(linear->weight);
+    const std::size_t table = shape_.vocab * model_.head.row_bytes();
+    return bytes + (tied(model_) ? table : 2 * table);
+}
+
+std::size_t Decoder::file_bytes() const {
+    const std::size_t table = shape_.vocab * model_.head.row_bytes();
+    const bool head = model_.head.in_file() && !head_.touched();
+    const bool embedding = model_.embedding.in_file() && !tied(model_);
+    return table * (std::size_t{head} + std::size_t{embedding});
 }
 
 const std::vector<const char*>& Decoder::phase_names() {
@@ -241,7 +260,7 @@ void Decoder::run(std::size_t thread, std::size_t phase, std::size_t item) {
 
 void Decoder::run_range(std::size_t thread, std::size_t phase, Range range) {
     const Profile::Work work(profile_, thread);
-    if (phase == 0) return embed(range);
+    if (phase == 0) return embed(thread, range);
     if (--phase < model_.layers.size() * kLayerPhases)
         return run_layer(thread, phase / kLayerPhases, static_cast<LayerPhase>(phase % kLayerPhases), range);
     norm_rows(range);
@@ -270,10 +289,11 @@ void Decoder::run_layer(std::size_t thread, std::size_t index, LayerPhase phase,
     }
 }
 
-void Decoder::embed(Range tokens) {
+void Decoder::embed(std::size_t thread, Range tokens) {
     for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
         const std::size_t id = static_cast<std::size_t>(tokens_[t].id);
-        kernels_.widen(model_.embedding + 2 * id * shape_.hidden, shape_.hidden, hidden_.data() + t * shape_.hidden);
+        const std::uint8_t* row = model_.embedding.read(id, 1, workers_[thread].row.data());
+        kernels_.widen(row, shape_.hidden, hidden_.data() + t * shape_.hidden);
     }
 }
 

@@ -34,6 +34,10 @@ class Decoder {
     // As forward, but only the logits that pass the cuts; see Head::greatest.
     void forward_greatest(const Batch& batch, const Cut* cuts, const Head::Passed& passed);
 
+    // Of ternary matrices and tables; of tables in a file how much is only read from it.
+    std::size_t weight_bytes() const;
+    std::size_t file_bytes() const;
+
     // Memory that the cache may take.
     std::size_t cache_bytes() const { return cache_.bytes(); }
 
@@ -61,6 +65,7 @@ class Decoder {
         void grow(std::size_t inputs, std::size_t tokens, std::size_t stride);
     };
     struct alignas(64) Worker {
+        Buffer<std::uint8_t> row;
         Buffer<float> normed, normed_again, scores, sums;
     };
     struct Token {
@@ -107,7 +112,7 @@ class Decoder {
     std::size_t bytes_read(std::size_t phase) const;
     void run_range(std::size_t thread, std::size_t phase, Range range);
     void run_layer(std::size_t thread, std::size_t layer, LayerPhase phase, Range range);
-    void embed(Range tokens);
+    void embed(std::size_t thread, Range tokens);
     void quantize_inputs(std::size_t thread, const Buffer<float>& source, const float* norm, Linears linears,
                          Range tokens);
     Activations input_of(Linears linears, std::size_t index) const;

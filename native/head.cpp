@@ -129,15 +129,25 @@ void Head::run(std::size_t thread, std::size_t phase, std::size_t item) {
         return;
     }
     const Range range = part(total_, grain_, item, items_);
-    if (task_ == Task::logits)
-        return kernels_.logits(model_.head, shape_.hidden, range.begin, range.end,
-                               normed_.data() + first_ * shape_.hidden, shape_.hidden, count_, out_, shape_.vocab);
+    if (task_ == Task::logits) return whole_rows(workers_[thread], range);
     for (std::size_t block = range.begin; block < range.end; ++block) {
         if (task_ == Task::screen) {
             screen_block(workers_[thread], block);
-        } else if (!screen_.pack(kernels_, model_.head, block)) {
+        } else if (!screen_.pack(kernels_, model_.head, block, workers_[thread].weights.data())) {
             finite_.store(false);
         }
+    }
+}
+
+// The first time from the file, as a step that needs all logits may be the only one.
+void Head::whole_rows(Worker& worker, Range range) {
+    const float* x = normed_.data() + first_ * shape_.hidden;
+    const std::size_t most = whole_before_ ? range.end - range.begin : kBuffered;
+    for (std::size_t begin = range.begin; begin < range.end; begin += most) {
+        const std::size_t rows = std::min(most, range.end - begin);
+        const std::uint8_t* weights =
+            whole_before_ ? model_.head.at(begin) : model_.head.read(begin, rows, worker.weights.data());
+        kernels_.logits(weights, shape_.hidden, rows, x, shape_.hidden, count_, out_ + begin, shape_.vocab);
     }
 }
 
@@ -146,13 +156,17 @@ void Head::logits(std::size_t first, std::size_t count, float* out) {
     first_ = first;
     count_ = count;
     out_ = out;
+    grow_buffers();
     computed_ += count * shape_.vocab;
     share_out(Task::logits, shape_.vocab, 4, 2 * shape_.vocab * shape_.hidden * (count + 15) / 16);
+    touched_ = touched_ || whole_before_;
+    whole_before_ = true;
 }
 
 void Head::greatest(const Cut* cuts, const Passed& passed) {
     if (!screened_) {
         screen_ = Screen(shape_.vocab, shape_.hidden);
+        grow_buffers();
         share_out(Task::pack, screen_.blocks(), 1, 2 * shape_.vocab * shape_.hidden);
         screened_ = true;
     }
@@ -178,7 +192,15 @@ void Head::greatest(const Cut* cuts, const Passed& passed) {
     }
     share_out(Task::screen, screen_.blocks(), 1, Screen::bytes(shape_.vocab, shape_.hidden) * (rows_ + 7) / 8);
     for (std::size_t row = 0; row < rows_; ++row) collect(row, passed);
-    for (const Worker& worker : workers_) computed_ += worker.rescored;
+    for (const Worker& worker : workers_) {
+        computed_ += worker.rescored;
+        touched_ = touched_ || worker.touched;
+    }
+}
+
+void Head::grow_buffers() {
+    if (!model_.head.in_file()) return;
+    for (Worker& worker : workers_) worker.weights.grow(kBuffered * model_.head.row_bytes());
 }
 
 void Head::grow_rows() {
@@ -277,7 +299,8 @@ void Head::settle(Worker& worker, std::size_t row) {
     for (auto logit = passing; logit != deferred.end(); ++logit) worker.rows[row].leave(logit->upper);
     deferred.erase(passing, deferred.end());
     const auto fetch_some = [&](std::size_t begin) {
-        for (std::size_t i = begin; i < std::min(begin + kTogether, deferred.size()); ++i) fetch(deferred[i].id);
+        for (std::size_t i = begin; i < std::min(begin + kTogether, deferred.size()); ++i)
+            fetch(worker, deferred[i].id);
     };
     fetch_some(0);
     for (std::size_t begin = 0; begin < deferred.size(); begin += kTogether) {
@@ -294,7 +317,7 @@ void Head::settle(Worker& worker, std::size_t row) {
 void Head::wait(Worker& worker, std::size_t row, std::int32_t id) {
     Waiting& waiting = worker.waiting[row];
     waiting.ids[waiting.count++] = id;
-    fetch(id);
+    fetch(worker, id);
     if (waiting.count == kTogether) flush(worker, row);
 }
 
@@ -306,8 +329,9 @@ void Head::flush(Worker& worker, std::size_t row) {
 }
 
 // Asks for the weights of a logit ahead of time: they lie where the processor does not expect them.
-void Head::fetch(std::int32_t id) const {
-    const std::uint8_t* weights = model_.head + static_cast<std::size_t>(id) * 2 * shape_.hidden;
+void Head::fetch(const Worker& worker, std::int32_t id) const {
+    if (reads(worker)) return;
+    const std::uint8_t* weights = model_.head.at(static_cast<std::size_t>(id));
     for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
 }
 
@@ -315,7 +339,13 @@ void Head::fetch(std::int32_t id) const {
 void Head::compute(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count) {
     Greatest& greatest = worker.rows[row];
     float logits[kTogether];
-    kernels_.logits_of(model_.head, shape_.hidden, ids, count, normed_.data() + row * shape_.hidden, logits);
+    const std::uint8_t* weights[kTogether] = {};
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t id = static_cast<std::size_t>(ids[i]), size = model_.head.row_bytes();
+        weights[i] = reads(worker) ? model_.head.read(id, 1, worker.weights.data() + i * size) : model_.head.at(id);
+    }
+    worker.touched = worker.touched || !reads(worker);
+    kernels_.logits_of(weights, shape_.hidden, count, normed_.data() + row * shape_.hidden, logits);
     for (std::size_t i = 0; i < count; ++i) {
         greatest.add({logits[i], ids[i]});
         raise(thresholds_[row].best, logits[i]);

@@ -88,6 +88,9 @@ class Head {
     // Bytes of weights that `greatest` has read for the last step.
     std::size_t bytes_read() const;
 
+    // Whether the table came to lie in memory, at least in part, if it is in a file.
+    bool touched() const { return touched_; }
+
     // Memory of the screen; 0 before the first call of `greatest`.
     std::size_t screen_bytes() const { return screened_ ? Screen::bytes(shape_.vocab, shape_.hidden) : 0; }
 
@@ -96,7 +99,9 @@ class Head {
 
   private:
     enum class Task { logits, pack, screen };
-    static constexpr std::size_t kTogether = 4;     // logits are computed
+    static constexpr std::size_t kTogether = 4;  // logits are computed
+    static constexpr std::size_t kBuffered = Screen::kLanes;
+    static constexpr std::size_t kRead = 1024;      // rows of a step that each thread reads from the file
     static constexpr std::size_t kDeferred = 4096;  // a row's logits at most that are computed later, if at all
     // For so many rows the screen takes as long to read as to multiply, also with twice the values.
     static constexpr std::size_t kFewRows = 3;
@@ -114,8 +119,10 @@ class Head {
         std::vector<std::vector<Deferred>> deferred;
         std::vector<ScreenBounds> bounds;
         Buffer<ScreenSums> sums;
+        Buffer<std::uint8_t> weights;  // kBuffered rows of the table, if it is in a file
         std::vector<ScreenQuery> queries;
         std::size_t rescored = 0;
+        bool touched = false;  // the table
     };
     struct alignas(64) Threshold {
         std::atomic<float> value, best;
@@ -128,6 +135,7 @@ class Head {
 
     void share_out(Task task, std::size_t total, std::size_t grain, std::size_t cost);
     bool few_rows() const { return rows_ <= kFewRows; }
+    void whole_rows(Worker& worker, Range range);
     void quantize_row(std::size_t row);
     double quantize(std::size_t index, const float* x, float* left);
     void screen_block(Worker& worker, std::size_t block);
@@ -135,8 +143,12 @@ class Head {
     void settle(Worker& worker, std::size_t row);
     void wait(Worker& worker, std::size_t row, std::int32_t id);
     void flush(Worker& worker, std::size_t row);
-    void fetch(std::int32_t id) const;
+    // Whether a row of the table is read from its file: of so many a step that it takes no time to speak of. More than
+    // that, and the table might as well be in memory.
+    bool reads(const Worker& worker) const { return model_.head.in_file() && worker.rescored < kRead; }
+    void fetch(const Worker& worker, std::int32_t id) const;
     void compute(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count);
+    void grow_buffers();
     void grow_rows();
     void collect(std::size_t row, const Passed& passed);
 
@@ -151,6 +163,7 @@ class Head {
     Buffer<float> normed_;
     Screen screen_;
     bool screened_ = false;
+    bool touched_ = false, whole_before_ = false;
     std::atomic<bool> finite_{true};
 
     // The task at hand.

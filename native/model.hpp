@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "bfloat16_table.hpp"
 #include "kernels/kernels.hpp"
 #include "memory.hpp"
 
@@ -39,8 +40,8 @@ struct Layer {
 struct Model {
     Shape shape;
     std::vector<Layer> layers;
-    const std::uint8_t* embedding;  // bfloat16 [vocab, hidden], any alignment
-    const std::uint8_t* head;       // the same
+    Bfloat16Table embedding;  // [vocab, hidden]
+    Bfloat16Table head;       // the same
     const float* norm;
     const float* cos;  // [context, head_dim / 2]
     const float* sin;

@@ -1,5 +1,6 @@
 #include "screen.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -16,15 +17,20 @@ std::size_t Screen::bytes(std::size_t vocab, std::size_t in) {
     return (vocab + 3) / 4 * (row_bytes(in) + 4 * sizeof(ScreenRow));
 }
 
-bool Screen::pack(const Kernels& kernels, const std::uint8_t* table, std::size_t block) {
+bool Screen::pack(const Kernels& kernels, const Bfloat16Table& table, std::size_t block, std::uint8_t* buffer) {
     std::vector<std::uint8_t> codes(4 * round_up(in_, 64));
+    const std::size_t size = table.row_bytes();
+    const std::uint8_t* fields[4];
+    for (std::size_t field = 0; field < 4; ++field) {
+        const std::size_t first = field * quarter_ + block * kBlockRows;
+        const std::size_t count = first < vocab_ ? std::min(rows(block), vocab_ - first) : 0;
+        fields[field] = count > 0 ? table.read(first, count, buffer + field * kBlockRows * size) : nullptr;
+    }
     bool finite = true;
     for (std::size_t row = 0; row < rows(block); ++row) {
         const std::uint8_t* weights[4];
-        for (std::size_t field = 0; field < 4; ++field) {
-            const std::int32_t index = id(block, field, row);
-            weights[field] = index < 0 ? nullptr : table + static_cast<std::size_t>(index) * 2 * in_;
-        }
+        for (std::size_t field = 0; field < 4; ++field)
+            weights[field] = id(block, field, row) < 0 ? nullptr : fields[field] + row * size;
         ScreenRow packed[4];
         kernels.screen_pack(weights, in_, codes.data(), bytes(block) + row * row_bytes(in_), packed);
         for (std::size_t field = 0; field < 4; ++field) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bfloat16_table.hpp"
 #include "kernels/kernels.hpp"
 #include "memory.hpp"
 
@@ -15,6 +16,7 @@ namespace bitnet {
 class Screen {
   public:
     static constexpr std::size_t kBlockRows = 16;
+    static constexpr std::size_t kLanes = 4 * kBlockRows;  // logits of a block
 
     Screen() = default;
     // Throws DeviceError where there is no memory. All blocks must be packed before they are used.
@@ -24,8 +26,9 @@ class Screen {
     static std::size_t bytes(std::size_t vocab, std::size_t in);
 
     std::size_t blocks() const { return (quarter_ + kBlockRows - 1) / kBlockRows; }
-    // Packs a block of the table, bfloat16 [vocab, in]. False if it has weights that are not finite.
-    bool pack(const Kernels& kernels, const std::uint8_t* table, std::size_t block);
+    // Packs a block of the table, [vocab, in]. `buffer` takes kLanes rows of it. False if it has weights that are not
+    // finite.
+    bool pack(const Kernels& kernels, const Bfloat16Table& table, std::size_t block, std::uint8_t* buffer);
     ScreenBlock block(std::size_t index) const;
     // The table's row that is row `row` of field `field` of a block, or -1.
     std::int32_t id(std::size_t block, std::size_t field, std::size_t row) const {
@@ -34,8 +37,6 @@ class Screen {
     }
 
   private:
-    static constexpr std::size_t kLanes = 4 * kBlockRows;  // logits of a block
-
     static std::size_t row_bytes(std::size_t in) { return 3 * round_up(in, 64); }
     std::size_t rows(std::size_t block) const {
         const std::size_t left = quarter_ - block * kBlockRows;

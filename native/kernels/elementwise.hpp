@@ -14,6 +14,9 @@ inline void for_each_16(std::size_t n, Body body) {
     if (i < n) body(i, n - i);
 }
 inline Vec16 load_lanes(const float* p, std::size_t n) { return n == 16 ? load(p) : load_first(p, n); }
+inline Vec16 load_bfloat16_lanes(const std::uint8_t* p, std::size_t n) {
+    return n == 16 ? load_bfloat16(p) : load_bfloat16_first(p, n);
+}
 inline void store_lanes(float* p, Vec16 a, std::size_t n) { n == 16 ? store(p, a) : store_first(p, a, n); }
 
 // exp by Cephes' polynomial, 1 to 2 ulp. Clamped to -87..88, where the result is a normal number.
@@ -43,8 +46,7 @@ inline Vec16 activate(Vec16 gate, HiddenAct act) {
 
 void widen(const std::uint8_t* bits, std::size_t n, float* out) {
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
-        store_lanes(out + i, lanes == 16 ? load_bfloat16(bits + 2 * i) : load_bfloat16_first(bits + 2 * i, lanes),
-                    lanes);
+        store_lanes(out + i, load_bfloat16_lanes(bits + 2 * i, lanes), lanes);
     });
 }
 

@@ -143,12 +143,11 @@ struct Kernels {
                     const Activations& up_x, HiddenAct act, std::size_t first, std::size_t last, float* out,
                     std::size_t out_stride);
     void (*attend)(const AttentionTile& tile);
-    // out[t, row] = x[t] . weights[row] for rows first..last of bfloat16 weights [rows, in] at any alignment.
-    void (*logits)(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
-                   std::size_t x_stride, std::size_t tokens, float* out, std::size_t out_stride);
-    // out[i] = x . weights[ids[i]] for up to 4 rows: the same bits as `logits` gives.
-    void (*logits_of)(const std::uint8_t* weights, std::size_t in, const std::int32_t* ids, std::size_t count,
-                      const float* x, float* out);
+    // out[t, row] = x[t] . weights[row] for bfloat16 weights [rows, in] at any alignment.
+    void (*logits)(const std::uint8_t* weights, std::size_t in, std::size_t rows, const float* x, std::size_t x_stride,
+                   std::size_t tokens, float* out, std::size_t out_stride);
+    // out[i] = x . rows[i] for up to 4 rows: the same bits as `logits` gives.
+    void (*logits_of)(const std::uint8_t* const* rows, std::size_t in, std::size_t count, const float* x, float* out);
     // Packs four rows of bfloat16 weights, null for rows of zeros, into a row of 3 * stride bytes; `codes` is scratch
     // of 4 * stride bytes, and the stride `in` rounded up to a multiple of 64.
     void (*screen_pack)(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes,

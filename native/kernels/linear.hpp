@@ -112,7 +112,7 @@ inline void logits_tile(const std::uint8_t* const (&row)[kHeadRows], std::size_t
         Vec16 w[kHeadRows];
         BITNET_UNROLL
         for (std::size_t r = 0; r < kHeadRows; ++r) {
-            w[r] = lanes == 16 ? load_bfloat16(row[r] + 2 * i) : load_bfloat16_first(row[r] + 2 * i, lanes);
+            w[r] = load_bfloat16_lanes(row[r] + 2 * i, lanes);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < kTokens; ++t) {
@@ -129,26 +129,24 @@ inline void logits_tile(const std::uint8_t* const (&row)[kHeadRows], std::size_t
     }
 }
 
-void logits(const std::uint8_t* weights, std::size_t in, std::size_t first, std::size_t last, const float* x,
-            std::size_t x_stride, std::size_t tokens, float* out, std::size_t out_stride) {
-    for (std::size_t begin = first; begin < last; begin += kHeadRows) {
-        const std::size_t rows = last - begin < kHeadRows ? last - begin : kHeadRows;
+void logits(const std::uint8_t* weights, std::size_t in, std::size_t rows, const float* x, std::size_t x_stride,
+            std::size_t tokens, float* out, std::size_t out_stride) {
+    for (std::size_t begin = 0; begin < rows; begin += kHeadRows) {
+        const std::size_t count = rows - begin < kHeadRows ? rows - begin : kHeadRows;
         const std::uint8_t* row[kHeadRows];
-        for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (begin + (r < rows ? r : 0)) * 2 * in;
+        for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (begin + (r < count ? r : 0)) * 2 * in;
         for_each_tile<kHeadTokens>(tokens, [&](std::size_t token, std::size_t tile) {
-            with_count<kHeadTokens>(tile, [&](auto count) {
-                logits_tile<decltype(count)::value>(row, in, rows, kHeadRows * 2 * in, x + token * x_stride, x_stride,
-                                                    out + token * out_stride + begin, out_stride);
+            with_count<kHeadTokens>(tile, [&](auto n) {
+                logits_tile<decltype(n)::value>(row, in, count, kHeadRows * 2 * in, x + token * x_stride, x_stride,
+                                                out + token * out_stride + begin, out_stride);
             });
         });
     }
 }
 
-void logits_of(const std::uint8_t* weights, std::size_t in, const std::int32_t* ids, std::size_t count, const float* x,
-               float* out) {
+void logits_of(const std::uint8_t* const* rows, std::size_t in, std::size_t count, const float* x, float* out) {
     const std::uint8_t* row[kHeadRows];
-    for (std::size_t r = 0; r < kHeadRows; ++r)
-        row[r] = weights + static_cast<std::size_t>(ids[r < count ? r : 0]) * 2 * in;
+    for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = rows[r < count ? r : 0];
     logits_tile<1>(row, in, count, 0, x, 0, out, 0);
 }
 

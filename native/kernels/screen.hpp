@@ -18,21 +18,14 @@ constexpr float kScreenExcess = 1.0001f;
 // More than what is lost of a bound below float32's normal range.
 constexpr float kScreenTiny = 1e-36f;
 
-// Codes of a row, one a byte. Norms are summed in units of a step, in which no square is lost to float32's range.
-inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, std::uint8_t* codes) {
-    const auto weights = [&](std::size_t i, std::size_t lanes) BITNET_INLINE {
-        return lanes == 16 ? load_bfloat16(bits + 2 * i) : load_bfloat16_first(bits + 2 * i, lanes);
-    };
-    Vec16 largest_of_lanes = zero();
-    for_each_16(in, [&](std::size_t i, std::size_t lanes) {
-        largest_of_lanes = max(abs(weights(i, lanes)), largest_of_lanes);
-    });
-    const float absmax = largest(largest_of_lanes);
-    const float step = (absmax > 1e-30f ? absmax : 1e-30f) / 31.5f;
+// Codes of a row, one a byte, for steps that reach so far. Norms are summed in units of a step, in which no square is
+// lost to float32's range.
+inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, float reach, std::uint8_t* codes) {
+    const float step = (reach > 1e-30f ? reach : 1e-30f) / 31.5f;
     const Vec16 inverse = broadcast(1.0f / step), middle = broadcast(31.5f);
     Vec16 squares = zero(), errors = zero();
     for_each_16(in, [&](std::size_t i, std::size_t lanes) {
-        const Vec16 w = mul(weights(i, lanes), inverse);
+        const Vec16 w = mul(load_bfloat16_lanes(bits + 2 * i, lanes), inverse);
         const Vec16 code = min(max(round_even(add(w, middle)), zero()), broadcast(63.0f));
         std::int8_t values[16];
         store_int8(values, code);
@@ -48,6 +41,17 @@ inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, std::uin
     });
     const float unit = kScreenExcess * step;
     return {0.5f * step, unit * square_root(sum(errors)), unit * square_root(sum(squares))};
+}
+
+// With steps that reach the greatest weight, or that do not quite and are finer: whichever is nearer.
+inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, std::uint8_t* codes) {
+    Vec16 largest_of_lanes = zero();
+    for_each_16(in, [&](std::size_t i, std::size_t lanes) {
+        largest_of_lanes = max(abs(load_bfloat16_lanes(bits + 2 * i, lanes)), largest_of_lanes);
+    });
+    const float absmax = largest(largest_of_lanes);
+    const ScreenRow wide = screen_codes(bits, in, absmax, codes), fine = screen_codes(bits, in, 0.9f * absmax, codes);
+    return fine.error < wide.error ? fine : screen_codes(bits, in, absmax, codes);
 }
 
 void screen_pack(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes, std::uint8_t* bytes,

@@ -203,7 +203,7 @@ void test_floats(std::size_t n) {
         std::vector<float> wide(n), rotated(2 * (n / 2)), logits(3 * 37);
         kernels->widen(table.data() + 1, n, wide.data());
         kernels->rope(x.data(), gain.data(), x.data() + n, n / 2, rotated.data());
-        kernels->logits(table.data() + 1, n, 0, 37, x.data(), n, 3, logits.data(), 37);
+        kernels->logits(table.data() + 1, n, 37, x.data(), n, 3, logits.data(), 37);
         for (const auto* part : {&wide, &rotated, &logits}) all.insert(all.end(), part->begin(), part->end());
         results.push_back(all);
         note(*kernels, all);
@@ -227,8 +227,8 @@ struct RandomModel {
                  1e-6f,
                  llama ? HiddenAct::silu : HiddenAct::relu2};
         model.context = 320;
-        model.embedding = keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1;
-        model.head = keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1;
+        model.embedding = {keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1, shape.hidden};
+        model.head = {keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1, shape.hidden};
         const auto gain = [&](std::size_t n) { return keep(floats, random.floats(n, 0.5f, 1.0f)); };
         const auto linear = [&](std::size_t out, std::size_t in) {
             return Linear{{keep(bytes, random.codes(out / 4 * in)), out, in, 0.1f, TernaryForm::stored},
@@ -308,7 +308,6 @@ void test_cache() {
 void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     Random random;
     const std::vector<std::uint8_t> table = random.bfloat16(vocab * in);
-    constexpr std::size_t kLogits = 4 * Screen::kBlockRows;
     for (const Kernels* kernels : available_kernels()) {
         const std::string what =
             std::string(kernels->name) + " screen of " + std::to_string(vocab) + " for " + std::to_string(tokens);
@@ -316,7 +315,7 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
         const Rows fine(rows.left(), *kernels, tokens, in);
         const std::vector<float> fine_left = fine.left();
         std::vector<float> logits(tokens * vocab);
-        kernels->logits(table.data() + 1, in, 0, vocab, rows.x.data(), in, tokens, logits.data(), vocab);
+        kernels->logits(table.data() + 1, in, vocab, rows.x.data(), in, tokens, logits.data(), vocab);
         std::vector<ScreenQuery> coarse_queries, fine_queries;
         for (std::size_t t = 0; t < tokens; ++t) {
             const auto norm = [&](const std::vector<float>& numbers) {
@@ -341,7 +340,7 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
         const auto sums = std::make_unique<ScreenSums[]>(2 * tokens);
         std::size_t seen = 0;
         for (std::size_t block = 0; block < screen.blocks(); ++block) {
-            expect(screen.pack(*kernels, table.data() + 1, block), what + " is finite");
+            expect(screen.pack(*kernels, {table.data() + 1, in}, block, nullptr), what + " is finite");
             std::vector<ScreenBounds> coarse(tokens), close(tokens);
             const auto bound = [&](std::size_t values, std::vector<ScreenQuery>& queries, float threshold,
                                    std::vector<ScreenBounds>& out) {
@@ -356,7 +355,7 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
             bound(tokens, coarse_queries, -1e30f, coarse);
             bound(2 * tokens, fine_queries, -1e30f, close);
             for (std::size_t t = 0; t < tokens; ++t)
-                for (std::size_t i = 0; i < kLogits; ++i) {
+                for (std::size_t i = 0; i < Screen::kLanes; ++i) {
                     const std::int32_t id = screen.id(block, i / Screen::kBlockRows, i % Screen::kBlockRows);
                     if (id < 0) continue;
                     ++seen;

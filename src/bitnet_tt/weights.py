@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
+import weakref
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +91,20 @@ class ModelWeights:
 
 
 class FileMap(mmap.mmap):
-    """A file mapped read-only, so that pages dropped from memory are read again."""
+    """A file mapped read-only, so that pages dropped from memory are read again.
+
+    Attributes:
+        descriptor: The file's, open as long as the map lives; the offsets in both are the same.
+    """
+
+    descriptor: int
+
+    def __new__(cls, descriptor: int) -> Self:
+        """Map a file that is not empty."""
+        mapped = super().__new__(cls, descriptor, 0, access=mmap.ACCESS_READ)
+        mapped.descriptor = os.dup(descriptor)
+        weakref.finalize(mapped, os.close, mapped.descriptor)
+        return mapped
 
 
 def is_mapped(array: NDArray[Any]) -> bool:
@@ -97,16 +112,26 @@ def is_mapped(array: NDArray[Any]) -> bool:
     return _file_map(array) is not None
 
 
+def file_place(array: NDArray[Any]) -> tuple[int, int] | None:
+    """Descriptor and offset of the file in which a view of a `FileMap` begins; None for other arrays."""
+    file = _file_map(array)
+    return None if file is None else (file.descriptor, _offset(array, file))
+
+
 def release_pages(array: NDArray[Any]) -> None:
     """Let the system drop the pages that lie wholly within a C-contiguous view of a `FileMap`."""
     file = _file_map(array)
     if file is None or not hasattr(mmap, "MADV_DONTNEED"):
         return
-    offset = array.ctypes.data - np.frombuffer(file, np.uint8).ctypes.data
+    offset = _offset(array, file)
     start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (offset + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
     if end > start:
         file.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+
+def _offset(array: NDArray[Any], file: FileMap) -> int:
+    return array.ctypes.data - np.frombuffer(file, np.uint8).ctypes.data
 
 
 def _file_map(array: NDArray[Any]) -> FileMap | None:

@@ -35,14 +35,16 @@ def test_speeds_stand_beside_their_limits() -> None:
 
 def test_the_peak_of_memory_is_explained() -> None:
     assert ("Peak memory", "1.50 GB, 1.20 times the weights in use") in next(tables(RESULT)).rows
-    parts = "weights 1.00, lm_head's screen 0.25, KV cache 0.09, Python 0.05 GB"
+    parts = "weights 0.60, lm_head's screen 0.25, KV cache 0.09, Python 0.05 GB"
     assert ("of it", parts) in next(tables(RESULT)).rows
+    assert ("in the file", "400.0 MB of the weights: single rows are read") in next(tables(RESULT)).rows
 
 
 def test_a_model_smaller_than_python_is_no_measure_of_memory() -> None:
-    small = replace(RESULT, memory=Memory(60_000_000, 2_000_000, 0, 700_000, 50_000_000))
+    small = replace(RESULT, memory=Memory(60_000_000, 2_000_000, 0, 0, 700_000, 50_000_000))
     rows = next(tables(small)).rows
     assert ("Peak memory", "60.0 MB") in rows
+    assert "in the file" not in dict(rows)
     assert ("of it", "weights 2.0, KV cache 0.7, Python 50.0 MB") in rows
 
 

@@ -21,7 +21,8 @@ def memory_taken(backend: Backend, checkpoint: Checkpoint, *, interpreter_bytes:
     cpu = backend if isinstance(backend, CPUBackend) else None
     return Memory(
         peak_rss_bytes=peak_rss_bytes(),
-        weight_bytes=sum(file.size for file in checkpoint.files),
+        weight_bytes=cpu.weight_bytes if cpu else sum(file.size for file in checkpoint.files),
+        file_bytes=cpu.file_bytes if cpu else None,
         screen_bytes=cpu.screen_bytes if cpu else None,
         kv_cache_bytes=cpu.kv_cache_bytes if cpu else None,
         interpreter_bytes=interpreter_bytes,

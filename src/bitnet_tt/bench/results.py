@@ -112,7 +112,8 @@ class Memory:
 
     Attributes:
         peak_rss_bytes: Most that was resident, of mapped files too.
-        weight_bytes: The files of the weights.
+        weight_bytes: The weights in the form in which they are used; if not on the CPU, their files.
+        file_bytes: Of these, what stays in the file, of which single rows are read; None if not on the CPU.
         screen_bytes: The copy of the lm_head in 6 bits; 0 where whole rows are computed, None if not on the CPU.
         kv_cache_bytes: Room for the keys and values of that batch; None if not on the CPU.
         interpreter_bytes: What was resident before the model was opened: Python and its libraries.
@@ -120,6 +121,7 @@ class Memory:
 
     peak_rss_bytes: int
     weight_bytes: int
+    file_bytes: int | None
     screen_bytes: int | None
     kv_cache_bytes: int | None
     interpreter_bytes: int

@@ -171,6 +171,7 @@ class Assembler:
         check_shape(tensor, shape)
         bits, exact = to_bfloat16(tensor)
         check_finite(tensor, bits)
+        tensor.release()  # rows are read as they are needed
         if not exact:
             self.notes.append(f"{tensor.name} is stored as {tensor.dtype} and was rounded to bfloat16")
         self._advance(tensor)

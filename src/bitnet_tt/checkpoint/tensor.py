@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ class MappedFile:
         try:
             with path.open("rb") as file:
                 self.size = path.stat().st_size
-                self._map = FileMap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else FileMap(-1, 1)
+                self._map = FileMap(file.fileno()) if self.size else b""
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 

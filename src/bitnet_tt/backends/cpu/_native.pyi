@@ -37,6 +37,10 @@ class Linear:
     ) -> None:
         """`packed` is as in `weights.TernaryMatrix`, or the dense form of a matrix of the shape `dense`."""
 
+class Table:
+    def __init__(self, bytes: NDArray[np.uint8], file: int = -1, offset: int = 0) -> None:
+        """Rows of bfloat16, [rows, 2 * columns]; those of a mapped file are read from it: its descriptor, and where."""
+
 class Layer:
     def __init__(
         self,
@@ -52,10 +56,10 @@ class Decoder:
         self,
         *,
         shape: Shape,
-        embedding: NDArray[np.uint8],
+        embedding: Table,
         layers: Sequence[Layer],
         norm: NDArray[np.float32],
-        head: NDArray[np.uint8],
+        head: Table,
         cos: NDArray[np.float32],
         sin: NDArray[np.float32],
         threads: int,
@@ -90,6 +94,10 @@ class Decoder:
     def whole_row(self, row: int, logits: NDArray[np.float32]) -> None: ...
     @property
     def head_bytes_read(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def file_bytes(self) -> int: ...
     @property
     def screen_bytes(self) -> int: ...
     @property

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Batch, Candidates, Cut
 from bitnet_tt.backends.cpu import _native
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
-from bitnet_tt.backends.cpu.load import load_head, load_layers, load_norm
+from bitnet_tt.backends.cpu.load import load_layers, load_norm, load_table
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, DeviceError
 from bitnet_tt.reference.rope import rope_tables
@@ -118,10 +118,10 @@ class CPUBackend:
         self._config = config
         self._decoder = _native.Decoder(
             shape=shape,
-            embedding=load_head("embed_tokens", weights.embed_tokens, config),
+            embedding=load_table("embed_tokens", weights.embed_tokens, config),
             layers=load_layers(weights.layers, config, threads=threads, isa=isa or ""),
             norm=load_norm("norm", weights.norm, config.hidden_size),
-            head=load_head("lm_head", weights.lm_head, config),
+            head=load_table("lm_head", weights.lm_head, config),
             cos=cos,
             sin=sin,
             threads=threads,
@@ -156,6 +156,16 @@ class CPUBackend:
     def head_bytes_read(self) -> int:
         """Bytes of weights that the lm_head of the last step of `candidates` took to find them."""
         return self._decoder.head_bytes_read
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the ternary matrices as they are multiplied, of the embedding and of the lm_head."""
+        return self._decoder.weight_bytes
+
+    @property
+    def file_bytes(self) -> int:
+        """How many of `weight_bytes` stay in their file, of which single rows are read."""
+        return self._decoder.file_bytes
 
     @property
     def screen_bytes(self) -> int:

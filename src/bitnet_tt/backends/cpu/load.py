@@ -12,16 +12,21 @@ from bitnet_tt.backends.cpu import _native
 from bitnet_tt.backends.cpu.huge_pages import Room, rooms
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix
+from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix, file_place
 
 # Sums of products of codes in the top bits of a byte stay within an int32 up to here.
 _MAX_IN_FEATURES = 1 << 20
 
 
-def load_head(name: str, table: NDArray[np.uint16], config: ModelConfig) -> NDArray[np.uint8]:
-    """The bytes of a bfloat16 [vocab, hidden] table, where they lie."""
+def load_table(name: str, table: NDArray[np.uint16], config: ModelConfig) -> _native.Table:
+    """A bfloat16 [vocab, hidden] table, where it lies.
+
+    Raises:
+        CheckpointError: It has the wrong dtype or shape, or lies with gaps.
+    """
     _check(name, table, np.uint16, (config.vocab_size, config.hidden_size))
-    return table.view(np.uint8)
+    descriptor, offset = file_place(table) or (-1, 0)
+    return _native.Table(table.view(np.uint8), descriptor, offset)
 
 
 def load_norm(name: str, gain: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -1,0 +1,79 @@
+"""Embedding and lm_head in a mapped file: rows are read from it, and the table does not come to lie in memory."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitnet_tt.backends.base import Cut
+from bitnet_tt.backends.cpu import CPUBackend
+from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.weights import ModelWeights
+from tests.backends.cpu.random_models import batch_of
+from tests.checkpoint import small
+from tests.resident import resident_bytes
+
+VOCAB = 16384
+TABLE_BYTES = VOCAB * small.HIDDEN * 2
+CUTS = [Cut(count=1), Cut(count=20)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tensors = small.tensors(vocab=VOCAB)
+    table = np.random.default_rng(0).normal(size=(VOCAB, small.HIDDEN)).astype(np.float32)
+    tensors["model.embed_tokens.weight"] = ("BF16", (table.view(np.uint32) >> 16).astype(np.uint16))
+    return small.write_folder(tmp_path / "model", tensors, vocab_size=VOCAB)
+
+
+@pytest.fixture
+def checkpoint(folder: Path) -> Checkpoint:
+    return Checkpoint.open(folder)
+
+
+@pytest.fixture(autouse=True)
+def every_head_is_screened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+
+
+def steps(checkpoint: Checkpoint, weights: ModelWeights, threads: int) -> list[np.ndarray]:
+    """Logits of a first step, which takes whole rows, of two that do not, and of one that does again."""
+    backend = CPUBackend(checkpoint.config, weights, threads=threads)
+    backend.allocate(2, 16)
+    batch = batch_of([(list(range(0, VOCAB, VOCAB // 20)), 0, range(2))], [3, 7])
+    rows = [row for _ in range(3) for row in backend.candidates(batch, CUTS)]
+    assert backend.logits_computed < VOCAB / 2
+    return [row.logits for row in rows] + [backend.forward(batch).copy()]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_of_a_file_are_those_in_memory(checkpoint: Checkpoint, threads: int) -> None:
+    mapped = checkpoint.load_weights()
+    copy = mapped.lm_head.copy()
+    expected = steps(checkpoint, replace(mapped, embed_tokens=copy, lm_head=copy), threads)
+    for logits, same in zip(steps(checkpoint, mapped, threads), expected, strict=True):
+        np.testing.assert_array_equal(logits, same)
+
+
+def test_the_table_stays_in_its_file(checkpoint: Checkpoint, folder: Path) -> None:
+    backend = CPUBackend(checkpoint.config, checkpoint.load_weights(), threads=2)
+    backend.allocate(2, 16)
+    batch = batch_of([([5, 7, 11], 0, range(2))], [1, 2])
+    for _ in range(5):
+        backend.candidates(batch, CUTS)
+    assert backend.screen_bytes > 0
+    assert backend.file_bytes == TABLE_BYTES < backend.weight_bytes
+    assert resident_bytes(folder / "model.safetensors") < TABLE_BYTES / 4
+    backend.candidates(batch, [Cut(), Cut()])  # whole rows, twice: now it is worth it
+    assert resident_bytes(folder / "model.safetensors") >= TABLE_BYTES
+    assert backend.file_bytes == 0
+
+
+def test_a_file_that_cannot_be_read_serves_from_memory(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = checkpoint.load_weights()
+    expected = steps(checkpoint, weights, 1)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.load.file_place", lambda table: (1 << 20, 0))  # no such descriptor
+    for logits, same in zip(steps(checkpoint, weights, 1), expected, strict=True):
+        np.testing.assert_array_equal(logits, same)

@@ -1,0 +1,10 @@
+"""How much of a file this process has in memory."""
+
+import re
+from pathlib import Path
+
+
+def resident_bytes(path: Path) -> int:
+    """Bytes of a mapped file, by the kernel's account of this process's mappings."""
+    maps = Path("/proc/self/smaps").read_text()
+    return 1024 * sum(int(size) for size in re.findall(rf"{path}\n(?:.*\n)*?Rss: +(\d+) kB", maps))
