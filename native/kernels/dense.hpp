@@ -13,6 +13,7 @@
 #pragma once
 
 #include "kernels/kernels.hpp"
+#include "kernels/unroll.hpp"
 
 // For linear.hpp and table.hpp: the instruction set has dot_dense_row.
 #define BITNET_DENSE
@@ -40,19 +41,37 @@ constexpr DenseCodes make_dense_codes() {
 }
 constexpr DenseCodes kDenseCodes = make_dense_codes();
 
+// The indices of byte row `row`, one a column; eight at a time, in words whose bytes the masks keep apart.
+inline void dense_indices(const TernaryMatrix& weight, std::size_t row, std::uint8_t* __restrict indices) {
+    const std::size_t in = weight.in, quarter = weight.out / 4, thirds = (weight.out + 2) / 3;
+    const std::uint8_t* bytes[3];
+    std::uint64_t shift[3], mask[3];
+    for (std::size_t field = 0; field < 3; ++field) {
+        const std::size_t output = field * thirds + row < weight.out ? field * thirds + row : row;
+        bytes[field] = weight.packed + output % quarter * in;
+        shift[field] = 2 * (output / quarter);
+        mask[field] = field > 0 && output == row ? 0 : 0x0303030303030303;  // zeros beyond the last output
+    }
+    const auto index = [&](std::size_t i, std::size_t count) BITNET_INLINE {
+        std::uint64_t code[3] = {};
+        BITNET_UNROLL
+        for (std::size_t field = 0; field < 3; ++field) {
+            __builtin_memcpy(&code[field], bytes[field] + i, count);
+            code[field] = code[field] >> shift[field] & mask[field];
+        }
+        const std::uint64_t sum = code[0] + 3 * code[1] + 9 * code[2];
+        __builtin_memcpy(indices + i, &sum, count);
+    };
+    const std::size_t whole = in / 8 * 8;
+    for (std::size_t i = 0; i < whole; i += 8) index(i, 8);
+    if (whole < in) index(whole, in - whole);
+}
+
 void pack_dense(const TernaryMatrix& weight, std::size_t first, std::size_t last, std::uint8_t* indices,
                 std::uint8_t* dense) {
-    const std::size_t in = weight.in, quarter = weight.out / 4, thirds = (weight.out + 2) / 3;
+    const std::size_t in = weight.in;
     for (std::size_t row = first; row < last; ++row) {
-        __builtin_memset(indices, 0, in);
-        for (std::size_t field = 0, power = 1; field < 3; ++field, power *= 3) {
-            const std::size_t output = field * thirds + row;
-            if (output >= weight.out) break;
-            const std::uint8_t* bytes = weight.packed + output % quarter * in;
-            const unsigned shift = static_cast<unsigned>(2 * (output / quarter));
-            for (std::size_t i = 0; i < in; ++i)
-                indices[i] = static_cast<std::uint8_t>(indices[i] + power * (bytes[i] >> shift & 3));
-        }
+        dense_indices(weight, row, indices);
         const std::uint8_t* index = indices;
         std::uint8_t* out = dense + row * dense_row_bytes(in);
         for (; index < indices + in / kDenseColumns * kDenseColumns; index += kDenseColumns, out += kDenseBytes) {
