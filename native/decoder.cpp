@@ -12,7 +12,7 @@ namespace {
 // blocks of the kernels.
 std::size_t row_grain(std::size_t tokens) { return tokens == 1 ? 4 : 16; }
 
-// Items a phase of a single token has for each thread at most: with every one memory has to start anew.
+// Items that a product for a single token has for each thread: with every one memory has to start anew.
 constexpr std::size_t kTokenItems = 8;
 
 bool has_input_norms(const Layer& layer) {
@@ -211,7 +211,9 @@ Decoder::Share Decoder::layer_share(const Layer& layer, LayerPhase phase) const 
     const auto product = [&](Linears linears) {
         std::size_t rows = 0;
         for (const Linear* linear : linears) rows = round_up(rows, grain) + byte_rows(linear->weight);
-        return Share{rows, grain, product_cost(linears)};
+        Share share{rows, grain, product_cost(linears)};
+        if (tokens == 1) share.each = kTokenItems;
+        return share;
     };
     switch (phase) {
         case LayerPhase::quantize_attention_input: return quantize(shape_.hidden);
@@ -222,14 +224,17 @@ Decoder::Share Decoder::layer_share(const Layer& layer, LayerPhase phase) const 
         }
         case LayerPhase::attend: {
             const std::size_t group = shape_.group(), read = work_[tokens] * shape_.kv_heads * shape_.head_stride() * 8;
+            // Threads whose number does not divide that of the heads go halves: the queries of one head, for one token.
+            if (tokens == 1 && group == kQueryTile) return {shape_.heads, group / 2, read, 1};
             return {shape_.heads * tokens, group, read * (group + 3) / 4};
         }
         case LayerPhase::quantize_attention: return quantize(shape_.query_features());
         case LayerPhase::output: return product({&layer.o});
         case LayerPhase::quantize_ffn_input: return quantize(shape_.hidden);
         case LayerPhase::gate_up: {
-            const Share gate = product({&layer.gate});
-            return {gate.total, gate.grain, 2 * gate.cost};
+            Share gate = product({&layer.gate});
+            gate.cost *= 2;
+            return gate;
         }
         case LayerPhase::quantize_ffn: return quantize(shape_.intermediate);
         default: return product({&layer.down});
@@ -244,7 +249,7 @@ std::size_t Decoder::begin(std::size_t thread, std::size_t phase) {
         profile_.open(kind_of(phase), active_);
     }
     items_ = active_ == 1 ? 1 : share_.cost / ((thread_work_ + 3) / 4);
-    if (tokens_.size() == 1) items_ = std::min(items_, kTokenItems * active_);
+    items_ = std::min(items_, share_.each * active_);
     if (items_ <= 1) {
         run_range(thread, phase, {0, share_.total});
         return 0;

@@ -78,6 +78,7 @@ class Decoder {
     // How a phase can be divided, and what it costs: 1 for about as long as reading a byte of weights takes.
     struct Share {
         std::size_t total, grain, cost;
+        std::size_t each = std::size_t{1} << 20;  // items for each thread at most
     };
     enum class LayerPhase {
         quantize_attention_input,

@@ -127,11 +127,13 @@ inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t
 }
 
 void attend(const AttentionTile& tile) {
-    // Positions that all queries of a full tile see are scored and summed for all of them at once.
+    constexpr std::size_t kHalf = kQueryTile / 2;
+    // Positions that all queries of a full or half tile see are scored and summed for all of them at once.
     std::size_t shared = tile.contexts[0];
     for (std::size_t i = 1; i < tile.count; ++i) shared = tile.contexts[i] < shared ? tile.contexts[i] : shared;
-    if (tile.count < kQueryTile) shared = 0;
-    if (shared > 0) score<kQueryTile>(tile, 0, 0, shared);
+    if (tile.count != kQueryTile && tile.count != kHalf) shared = 0;
+    const bool full = tile.count == kQueryTile;
+    if (shared > 0) full ? score<kQueryTile>(tile, 0, 0, shared) : score<kHalf>(tile, 0, 0, shared);
     float totals[kQueryTile];
     for (std::size_t i = 0; i < tile.count; ++i) {
         score<1>(tile, i, shared, tile.contexts[i]);
@@ -139,7 +141,7 @@ void attend(const AttentionTile& tile) {
         for (std::size_t d = 0; d < tile.layout.head_stride; d += 16)
             store(tile.sums + i * tile.layout.head_stride + d, zero());
     }
-    if (shared > 0) add_values<kQueryTile>(tile, 0, 0, shared);
+    if (shared > 0) full ? add_values<kQueryTile>(tile, 0, 0, shared) : add_values<kHalf>(tile, 0, 0, shared);
     for (std::size_t i = 0; i < tile.count; ++i) {
         add_values<1>(tile, i, shared, tile.contexts[i]);
         const Vec16 total = broadcast(totals[i]);
