@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +50,9 @@ def load_layers(layers: Sequence[LayerWeights], config: ModelConfig, *, threads:
     """
     for index, layer in enumerate(layers):
         _check_matrices(index, layer, config)
+    homes = rooms(layers, threads=threads, isa=isa)
     with ThreadPoolExecutor(threads) as pool:
-        homes = rooms(layers, threads=threads, isa=isa)
-        return list(pool.map(lambda index: _load_layer(index, layers[index], config, homes[index]), range(len(layers))))
+        return list(pool.map(_load_layer, range(len(layers)), layers, repeat(config), homes))
 
 
 def _check_matrices(index: int, layer: LayerWeights, config: ModelConfig) -> None:
