@@ -39,14 +39,14 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
-// A byte row against kTokens tokens; rows are read one after the other, as in avx512_vnni.cpp.
+// Adds the products of `count` columns, a multiple of 32 and at most kColumnsPerFlush, to the sums at `wide`.
 template <int kTokens>
-inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
-                    std::int32_t* codes) {
-    __m256i wide[kTokens][4] = {}, sums[kTokens][4] = {};
+BITNET_INLINE inline void add_columns(const std::uint8_t* w, std::size_t count, const std::int8_t* x,
+                                      std::size_t x_stride, __m256i (&wide)[kTokens][4]) {
+    __m256i sums[kTokens][4] = {};
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
-    const auto step = [&](const std::uint8_t* p, std::size_t column) BITNET_INLINE {
-        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    for (std::size_t column = 0; column < count; column += 32) {
+        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + column));
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) {
             const __m256i code = _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * i), low_bits);
@@ -56,28 +56,39 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
                 sums[t][i] = _mm256_add_epi16(sums[t][i], _mm256_maddubs_epi16(code, _mm256_loadu_si256(values)));
             }
         }
-    };
-    const auto flush = [&]() BITNET_INLINE {
+    }
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
         BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) {
-                wide[t][i] = _mm256_add_epi32(wide[t][i], _mm256_madd_epi16(sums[t][i], ones));
-                sums[t][i] = _mm256_setzero_si256();
-            }
-        }
-    };
+        for (int i = 0; i < 4; ++i) wide[t][i] = _mm256_add_epi32(wide[t][i], _mm256_madd_epi16(sums[t][i], ones));
+    }
+}
+
+// The same, where both kinds of sums would take more registers than there are: those at `wide` do without for a while.
+template <int kTokens>
+BITNET_NOINLINE void add_columns_apart(const std::uint8_t* w, std::size_t count, const std::int8_t* x,
+                                       std::size_t x_stride, __m256i (&wide)[kTokens][4]) {
+    add_columns<kTokens>(w, count, x, x_stride, wide);
+}
+
+// A byte row against kTokens tokens; rows are read one after the other, as in avx512.hpp.
+template <int kTokens>
+inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+                    std::int32_t* codes) {
+    __m256i wide[kTokens][4] = {};
     const std::size_t whole = in / 32 * 32;
     for (std::size_t begin = 0; begin < whole; begin += kColumnsPerFlush) {
-        const std::size_t end = whole - begin < kColumnsPerFlush ? whole : begin + kColumnsPerFlush;
-        for (std::size_t column = begin; column < end; column += 32) step(w + column, column);
-        flush();
+        const std::size_t count = whole - begin < kColumnsPerFlush ? whole - begin : kColumnsPerFlush;
+        if constexpr (kTokens == 1) {
+            add_columns<kTokens>(w + begin, count, x + begin, x_stride, wide);
+        } else {
+            add_columns_apart<kTokens>(w + begin, count, x + begin, x_stride, wide);
+        }
     }
     if (whole < in) {
         std::uint8_t tail[32] = {};
         __builtin_memcpy(tail, w + whole, in - whole);
-        step(tail, whole);
-        flush();
+        add_columns<kTokens>(tail, 32, x + whole, x_stride, wide);
     }
     store_sums(wide, codes);
 }

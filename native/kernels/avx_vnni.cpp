@@ -10,7 +10,7 @@ namespace {
 // 16 registers: 12 sums, the bytes, a code, a token's values and a mask.
 constexpr std::size_t kTokenTile = 3;
 
-// sums += codes * values. Assembly as in avx512_vnni.cpp. The tests build the AVX-512 encoding of the same instruction,
+// sums += codes * values. Assembly as in avx512.hpp. The tests build the AVX-512 encoding of the same instruction,
 // because processors that have that one are easier to find than an emulator of this one.
 BITNET_INLINE inline void add_products(__m256i& sums, __m256i codes, __m256i values) {
 #ifdef BITNET_AVX_VNNI_AS_AVX512
@@ -50,7 +50,7 @@ BITNET_INLINE inline void add_codes(__m256i (&sums)[kTokens][4], int i, __m256i 
 }
 
 // A byte row against kTokens tokens; fields stay where they lie and rows are read one after the other, as in
-// avx512_vnni.cpp.
+// avx512.hpp.
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                     std::int32_t* codes) {

@@ -27,7 +27,7 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 16;
 }
 
-// A byte row against kTokens tokens; rows are read one after the other, as in avx512_vnni.cpp. Fields 1 and 2 stay
+// A byte row against kTokens tokens; rows are read one after the other, as in avx512.hpp. Fields 1 and 2 stay
 // where they lie in their byte, counting 4 and 16 times; field 3 would look negative, so it moves.
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
