@@ -38,6 +38,11 @@ void require(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
 }
 
+void require_form(const Kernels& kernels, const TernaryMatrix& weight) {
+    require(weight.form == TernaryForm::stored || kernels.pack_dense != nullptr,
+            "the instruction set has no dense form");
+}
+
 const float* data_or_null(const std::optional<Floats>& array) { return array ? array->data() : nullptr; }
 
 // A Linear or Layer in Python holds the arrays it points into.
@@ -138,9 +143,7 @@ struct PyDecoder {
         Model model{shape, {}, embedding.table, head.table, norm.data(), cos.data(), sin.data(), cos.shape(0)};
         for (const PyLayer& layer : layers) {
             check_layer(layer, shape);
-            for (const PyLinear& linear : layer.linears)
-                require(linear.linear.weight.form == TernaryForm::stored || kernels.pack_dense != nullptr,
-                        "the instruction set has no dense form");
+            for (const PyLinear& linear : layer.linears) require_form(kernels, linear.linear.weight);
             model.layers.push_back(layer.layer);
         }
         return model;
@@ -250,8 +253,7 @@ nb::ndarray<nb::numpy, float> bit_linear(const PyLinear& linear, const Matrix& x
     require(x.shape(1) == weight.in, "x and packed have different columns");
     const Kernels& kernels = select_kernels(isa);
     const Quantized q = quantize_rows(kernels, x);
-    require(weight.form == TernaryForm::stored || kernels.pack_dense != nullptr,
-            "the instruction set has no dense form");
+    require_form(kernels, weight);
     const std::size_t tokens = x.shape(0), out = weight.out;
     std::vector<float> y(tokens * out);
     kernels.linear(weight, {q.values.data(), q.stride, q.scales.data(), q.sums.data(), tokens}, 0, byte_rows(weight),
@@ -268,10 +270,10 @@ nb::tuple dense_shape(std::size_t out, std::size_t in) {
 
 void pack_dense(const Bytes& packed, const ByteOutput& dense, const std::string& isa) {
     const Kernels& kernels = select_kernels(isa);
-    require(kernels.pack_dense != nullptr, "the instruction set has no dense form");
     const TernaryMatrix weight{packed.data(), 4 * packed.shape(0), packed.shape(1), 0.0f, TernaryForm::stored};
     TernaryMatrix target = weight;
     target.form = TernaryForm::dense;
+    require_form(kernels, target);
     require(dense.shape(0) == byte_rows(target) && dense.shape(1) == row_bytes(target),
             "dense does not have the shape that dense weights take");
     const nb::gil_scoped_release release;
