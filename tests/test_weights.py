@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitnet_tt.checkpoint.tensor import MappedFile
+from bitnet_tt.formats.tensor import MappedFile
 from bitnet_tt.weights import file_place, is_mapped, release_pages
 from tests.resident import resident_bytes
 

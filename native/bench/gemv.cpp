@@ -10,9 +10,9 @@
 #include <sys/mman.h>
 
 #include "kernels/select.hpp"
-#include "memory.hpp"
-#include "roofs.hpp"
-#include "threads.hpp"
+#include "runtime/memory.hpp"
+#include "runtime/roofs.hpp"
+#include "runtime/threads.hpp"
 
 namespace {
 

@@ -1,6 +1,6 @@
 #include "kernels/select.hpp"
 
-#include "errors.hpp"
+#include "runtime/errors.hpp"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

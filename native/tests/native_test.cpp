@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "decoder.hpp"
+#include "decoder/decoder.hpp"
 #include "kernels/select.hpp"
 #include "tests/random.hpp"
 

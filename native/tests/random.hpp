@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "model.hpp"
+#include "decoder/model.hpp"
 
 namespace bitnet {
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.select import Device, create_backend
-from bitnet_tt.backends.ttnn.plan import Precision
+from bitnet_tt.backends.tt.planning.plan import Precision
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.config import GenerationConfig, ModelConfig
 from bitnet_tt.engine import Engine

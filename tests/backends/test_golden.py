@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.cpu import CPUBackend, available_isas
+from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import Engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bitnet_tt.bench.results import (
+from bitnet_tt.bench.report.results import (
     BenchmarkResult,
     Busy,
     Memory,

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, peers, roofs, run_benchmark
-from bitnet_tt.bench.results import PeerResult
-from bitnet_tt.bench.runs import Run, run
-from bitnet_tt.bench.shares import operations_per_token, ternary_weights
+from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, run_benchmark
+from bitnet_tt.bench.measure import roofs
+from bitnet_tt.bench.measure.runs import Run, run
+from bitnet_tt.bench.report.results import PeerResult
+from bitnet_tt.bench.report.shares import operations_per_token, ternary_weights
 from bitnet_tt.bench.synthetic import synthetic_checkpoint
 from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.errors import BenchmarkError
 from tests.bench.small import CONFIG, RESULT, SHAPE
+from tools.compare import peers
 
 SETTINGS = Settings(
     threads=(1, 2), batches=(1, 3), prompt_length=8, context=4, new_tokens=3, repeats=2, busy=1, isa="scalar"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bitnet_tt.cli.checks import Check
+from bitnet_tt.cli.doctor.check import Check
 
 
 def make(root: Path, files: dict[str, str]) -> Path:

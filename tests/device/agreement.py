@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import bitnet_tt
 from bitnet_tt import BitNetModel, reference
 from bitnet_tt.backends.base import Batch, Candidates, Cut
-from bitnet_tt.backends.ttnn.plan import PRECISIONS, Plan, Precision
+from bitnet_tt.backends.tt.planning.plan import PRECISIONS, Plan, Precision
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE
@@ -24,7 +24,7 @@ from tests.device.following import follow
 from tests.device.paged import CONTEXT, PagedFeeder, opened
 
 if TYPE_CHECKING:
-    from bitnet_tt.backends.ttnn.backend import TTBackend
+    from bitnet_tt.backends.tt.backend import TTBackend
 
 DEMO = Path(bitnet_tt.__file__).parent / "assets/demo"
 BARS: dict[Precision, float] = {"exact": MIN_CORRELATION, "fast": MIN_FAST_CORRELATION}
@@ -84,7 +84,7 @@ def check_golden(name: str, precision: Precision) -> None:
 
 def check_text() -> None:
     """Greedy, texts of several lengths together, over the end of a block."""
-    from bitnet_tt.backends.ttnn.backend import TTBackend
+    from bitnet_tt.backends.tt.backend import TTBackend
 
     prompts = ["Once upon a time", "The little fox", "One day, " * 10]
     cpu, ours = (
@@ -162,8 +162,8 @@ def check_rows(width: int) -> None:
     """What is between two products, from the same source: next to no integer differs, and none by more than one."""
     import ttnn
 
-    from bitnet_tt.backends.ttnn import rows
-    from bitnet_tt.backends.ttnn.device import Card
+    from bitnet_tt.backends.tt.device.card import Card
+    from bitnet_tt.backends.tt.ops.norm_quantize import op as rows
 
     random, count = np.random.default_rng(0), 35
     h = (random.standard_normal((count, width)) * np.exp(random.standard_normal((count, 1)))).astype(np.float32)
@@ -206,7 +206,7 @@ def _rms_norm(x: NDArray[np.floating], gain: NDArray[np.float32]) -> NDArray[np.
 
 def device_array(tensor: object) -> NDArray[np.float32]:
     """The only matrix of a tensor on the device."""
-    from bitnet_tt.backends.ttnn.device import to_host
+    from bitnet_tt.backends.tt.device.card import to_host
 
     return to_host(tensor)[0, 0]
 
@@ -215,9 +215,9 @@ def check_ties() -> None:
     """Few distinct logits, zeros of both signs, a row of minus infinities, a vocabulary that ends within a tile."""
     import ttnn
 
-    from bitnet_tt.backends.ttnn.candidates import read_top
-    from bitnet_tt.backends.ttnn.device import Card
-    from bitnet_tt.backends.ttnn.top import top_logits
+    from bitnet_tt.backends.tt.device.card import Card
+    from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
+    from bitnet_tt.backends.tt.step.candidates import read_top
 
     vocab, card = 5000, Card()
     try:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitnet_tt import reference
-from bitnet_tt.backends.ttnn.plan import Precision
+from bitnet_tt.backends.tt.planning.plan import Precision
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.reference.compare import Agreement, compare_logits
 from bitnet_tt.weights import ModelWeights
@@ -49,9 +49,9 @@ def follow(
         How `prompt`, `decode` and `all` of it compare. Decode steps are few, and one integer that differs at a token's
         start moves the rest of it; so it is `all` whose shares say something.
     """
-    from bitnet_tt.backends.ttnn import device
-    from bitnet_tt.backends.ttnn.bitlinear import BitLinear
-    from bitnet_tt.backends.ttnn.rows import Quantized
+    from bitnet_tt.backends.tt.device import card as device
+    from bitnet_tt.backends.tt.model.bitlinear import BitLinear
+    from bitnet_tt.backends.tt.ops.norm_quantize.op import Quantized
 
     prompt = len(token_ids) - decoded
     expected, theirs = reference_integers(config, weights, token_ids, monkeypatch)

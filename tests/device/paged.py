@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend, Batch
-from bitnet_tt.backends.ttnn.plan import Precision
+from bitnet_tt.backends.tt.planning.plan import Precision
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.weights import ModelWeights
 
 if TYPE_CHECKING:
-    from bitnet_tt.backends.ttnn.backend import TTBackend
+    from bitnet_tt.backends.tt.backend import TTBackend
 
 CONTEXT = 128
 
@@ -55,7 +55,7 @@ class PagedFeeder:
 
 @contextmanager
 def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> Iterator[TTBackend]:
-    from bitnet_tt.backends.ttnn.backend import TTBackend
+    from bitnet_tt.backends.tt.backend import TTBackend
 
     backend = TTBackend(config, weights, context_length=CONTEXT, precision=precision)
     try:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitnet_tt import BitNetModel
-from bitnet_tt.backends.ttnn.traces import Traces
+from bitnet_tt.backends.tt.device.traces import Traces
 from bitnet_tt.checkpoint import Checkpoint
 from tests import golden_checkpoints as golden
 from tests.device.agreement import Numbers
@@ -19,7 +19,7 @@ from tests.device.whole_models import WholeModels
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 if TYPE_CHECKING:
-    from bitnet_tt.backends.ttnn.backend import TTBackend
+    from bitnet_tt.backends.tt.backend import TTBackend
 
 pytestmark = [
     pytest.mark.card,

@@ -7,7 +7,7 @@ import os
 from typing import Literal
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.ttnn.plan import Precision
+from bitnet_tt.backends.tt.planning.plan import Precision
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
@@ -33,7 +33,7 @@ def create_backend(
         DeviceError: The device is unknown, missing or cannot be used; the message says how to get it.
     """
     if device in ("auto", "cpu"):
-        from bitnet_tt.backends.cpu import CPUBackend
+        from bitnet_tt.backends.cpu.backend import CPUBackend
 
         return CPUBackend(config, weights, context_length=context_length, threads=threads, isa=isa)
     if device == "tt":
@@ -48,7 +48,7 @@ def _tenstorrent(config: ModelConfig, weights: ModelWeights, *, context_length: 
             "x86-64, Python 3.12), or use device='cpu'"
         )
     silence_ttnn()
-    from bitnet_tt.backends.ttnn.backend import TTBackend
+    from bitnet_tt.backends.tt.backend import TTBackend
 
     return TTBackend(config, weights, context_length=context_length, precision=precision)
 

@@ -1,7 +1,7 @@
 """Measure speed and memory of a model on this machine, beside what the machine allows."""
 
 from bitnet_tt.bench.benchmark import run_benchmark
-from bitnet_tt.bench.results import BenchmarkResult
-from bitnet_tt.bench.runs import Settings
+from bitnet_tt.bench.measure.runs import Settings
+from bitnet_tt.bench.report.results import BenchmarkResult
 
 __all__ = ["BenchmarkResult", "Settings", "run_benchmark"]

@@ -8,12 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from bitnet_tt.bench import peers, roofs
-from bitnet_tt.bench.reported import reported
-from bitnet_tt.bench.results import BenchmarkResult, Busy, PeerResult, Roof, Speed
-from bitnet_tt.bench.runs import Run, Settings, run
-from bitnet_tt.bench.shares import operations_per_token, ternary_weights, with_shares
+from bitnet_tt.bench.measure import roofs
+from bitnet_tt.bench.measure.runs import Run, Settings, run
+from bitnet_tt.bench.report.published import reported
+from bitnet_tt.bench.report.results import BenchmarkResult, Busy, PeerResult, Roof, Speed
+from bitnet_tt.bench.report.shares import operations_per_token, ternary_weights, with_shares
 from bitnet_tt.checkpoint import Checkpoint
+from tools.compare import peers
 
 
 def run_benchmark(

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint import save_packed
-from bitnet_tt.checkpoint.tensor import Progress
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import ConfigError
+from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {

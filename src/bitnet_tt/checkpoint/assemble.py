@@ -13,9 +13,9 @@ from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, 
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
 from bitnet_tt.checkpoint.gguf_model import TERNARY_TYPES, read_ternary, unpair_rotary_rows
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
-from bitnet_tt.checkpoint.tensor import Progress, StoredTensor
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
+from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, LinearName, ModelWeights, TernaryMatrix
 
 HARMLESS_ENDINGS = (".rotary_emb.inv_freq",)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint import _checks
-from bitnet_tt.checkpoint.tensor import StoredTensor
+from bitnet_tt import _native
+from bitnet_tt.formats.tensor import StoredTensor
 
 _THREADS = min(4, len(os.sched_getaffinity(0)))
 """More gain little: memory is the limit."""
@@ -71,7 +71,7 @@ def check_finite(tensor: StoredTensor, values: NDArray[Any]) -> None:
         CheckpointError: A value is NaN or infinite.
     """
     if values.dtype == np.uint16:
-        finite = _checks.all_finite(values.reshape(-1).view(np.uint8), _THREADS)
+        finite = _native.all_finite(values.reshape(-1).view(np.uint8), _THREADS)
     else:
         finite = bool(np.isfinite(values).all())
     if not finite:
@@ -91,7 +91,7 @@ def check_packed(tensor: StoredTensor, packed: NDArray[np.uint8]) -> None:
         CheckpointError: The tensor is not what training leaves.
     """
     total = packed.size * 4
-    invalid, minus, zeros, plus = _checks.count_codes(packed.reshape(-1), _THREADS)
+    invalid, minus, zeros, plus = _native.count_codes(packed.reshape(-1), _THREADS)
     if invalid:
         raise tensor.error(f"holds the code 3, which no ternary weight has; {_DAMAGED}")
     if zeros > total * _IMPLAUSIBLE:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from bitnet_tt.checkpoint.assemble import named_weights
 from bitnet_tt.checkpoint.gguf_saving import save_gguf
 from bitnet_tt.checkpoint.reader import Checkpoint
-from bitnet_tt.checkpoint.staging import check_target, staged
-from bitnet_tt.checkpoint.tensor import Progress
-from bitnet_tt.checkpoint.writing import write_safetensors
 from bitnet_tt.config import ModelConfig
+from bitnet_tt.formats.staging import check_target, staged
+from bitnet_tt.formats.tensor import Progress
+from bitnet_tt.formats.writing import write_safetensors
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
 
 Format = Literal["packed", "gguf-i2s"]

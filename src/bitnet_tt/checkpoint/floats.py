@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint.tensor import StoredTensor
+from bitnet_tt.formats.tensor import StoredTensor
 from bitnet_tt.weights import bfloat16_to_float32, float32_to_bfloat16
 
 _CHUNK_ELEMENTS = 1 << 18

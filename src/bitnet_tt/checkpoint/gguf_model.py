@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.families import Family
-from bitnet_tt.checkpoint.gguf import GGUF, I2_S_TAIL_BYTES
 from bitnet_tt.checkpoint.packing import TQ_BLOCK, i2_s_to_packed, pack, tq1_0_to_codes, tq2_0_to_codes, unpack
-from bitnet_tt.checkpoint.tensor import StoredTensor
+from bitnet_tt.formats.gguf import GGUF, I2_S_TAIL_BYTES
+from bitnet_tt.formats.tensor import StoredTensor
 
 TERNARY_TYPES = ("I2_S", "TQ1_0", "TQ2_0")
 

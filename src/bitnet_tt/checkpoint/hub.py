@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bitnet_tt.checkpoint.safetensors import no_weights
 from bitnet_tt.errors import CheckpointError
+from bitnet_tt.formats.safetensors import no_weights
 
 DEMO_FOLDER = Path(__file__).parent.parent / "assets" / "demo"
 

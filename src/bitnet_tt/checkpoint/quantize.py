@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.floats import float_rows, to_float32
-from bitnet_tt.checkpoint.tensor import StoredTensor
+from bitnet_tt.formats.tensor import StoredTensor
 
 _CHUNK_ELEMENTS = 1 << 18
 _Codes = Callable[[NDArray[np.float32]], NDArray[np.uint8]]

@@ -10,11 +10,12 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from bitnet_tt.checkpoint import families, gguf, gguf_model, safetensors
+from bitnet_tt.checkpoint import families, gguf_model
 from bitnet_tt.checkpoint.assemble import Assembler
-from bitnet_tt.checkpoint.tensor import Progress, StoredTensor
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, ConfigError
+from bitnet_tt.formats import gguf, safetensors
+from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.weights import ModelWeights
 
 

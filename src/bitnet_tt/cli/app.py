@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from bitnet_tt.cli.bench import bench
 from bitnet_tt.cli.chat import chat
 from bitnet_tt.cli.convert import convert
-from bitnet_tt.cli.doctor import doctor
+from bitnet_tt.cli.doctor.command import doctor
 from bitnet_tt.cli.generate import generate
 from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand

@@ -67,7 +67,8 @@ def bench(
     from tempfile import TemporaryDirectory
 
     from bitnet_tt.backends.cpu.host import physical_cores
-    from bitnet_tt.bench import Settings, plot, run_benchmark
+    from bitnet_tt.bench import Settings, run_benchmark
+    from bitnet_tt.bench.report import plot
     from bitnet_tt.bench.synthetic import synthetic_checkpoint
 
     if picture is not None:
@@ -116,7 +117,7 @@ def _json(result: BenchmarkResult) -> dict[str, Any]:
 def _print(name: str, result: BenchmarkResult, *, profile: bool) -> None:
     from textwrap import fill
 
-    from bitnet_tt.bench.report import tables
+    from bitnet_tt.bench.report.tables import tables
 
     typer.echo(f"{name} on {result.device}\n")
     for index, table in enumerate(tables(result, profile=profile)):

@@ -14,8 +14,8 @@ from bitnet_tt.cli.options import MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
 
 if TYPE_CHECKING:
-    from bitnet_tt.backends.ttnn.plan import Grid, Precision
-    from bitnet_tt.backends.ttnn.report import Report
+    from bitnet_tt.backends.tt.planning.cost import Report
+    from bitnet_tt.backends.tt.planning.plan import Grid, Precision
     from bitnet_tt.config import ModelConfig
 
 _NOTE = "A model of the card, not a measurement: bandwidth and arithmetic alone."
@@ -91,7 +91,7 @@ def _config(synthetic: str | None, model: str, hub: HubOptions) -> ModelConfig:
 
 def _find_grid() -> tuple[Grid, str]:
     """The grid of the device that ttnn would open, and where it is from."""
-    from bitnet_tt.backends.ttnn.report import BLACKHOLE
+    from bitnet_tt.backends.tt.planning.cost import BLACKHOLE
 
     if importlib.util.find_spec("ttnn") is None:
         return BLACKHOLE, "the smallest grid of a p150, as there is no ttnn to ask for another"
@@ -99,7 +99,7 @@ def _find_grid() -> tuple[Grid, str]:
     from bitnet_tt.errors import DeviceError
 
     silence_ttnn()
-    from bitnet_tt.backends.ttnn.device import Card
+    from bitnet_tt.backends.tt.device.card import Card
 
     try:
         card = Card()
@@ -113,8 +113,8 @@ def _find_grid() -> tuple[Grid, str]:
 
 def _report(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> Report:
     """Raises DeviceError if it does not fit the card."""
-    from bitnet_tt.backends.ttnn.plan import Plan
-    from bitnet_tt.backends.ttnn.report import report
+    from bitnet_tt.backends.tt.planning.cost import report
+    from bitnet_tt.backends.tt.planning.plan import Plan
 
     layout = Plan(config, grid, precision, context)
     layout.check_dram(batch * layout.context_blocks(context))

@@ -154,7 +154,7 @@ def nudge(weights: ModelWeights) -> ModelWeights:
 
 def list_variants() -> list[Variant]:
     """Every instruction set with one thread and with several, and the prompt cut into chunks."""
-    from bitnet_tt.backends.cpu import available_isas
+    from bitnet_tt.backends.cpu.backend import available_isas
     from bitnet_tt.backends.cpu.host import physical_cores
 
     threads = sorted({1, 2, physical_cores()})

@@ -67,7 +67,7 @@ class Tokenizer:
         Raises:
             TokenizerError: There is none or it cannot be used; the message says what was looked for.
         """
-        from bitnet_tt.tokenizer.sources import read
+        from bitnet_tt.tokenizer.load import read
 
         return read(Path(path))
 

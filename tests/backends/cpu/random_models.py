@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from bitnet_tt.backends.base import Batch
-from bitnet_tt.backends.cpu import CPUBackend
+from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.config import ModelConfig, QuantizationConfig
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
 

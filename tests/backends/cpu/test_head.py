@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import Candidates, Cut
-from bitnet_tt.backends.cpu import CPUBackend, available_isas
+from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.weights import float32_to_bfloat16
 from tests.backends.cpu.random_models import LLAMA, batch_of, random_model
 from tests.engine.fake_backend import passing

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bitnet_tt.backends.base import Batch
-from bitnet_tt.backends.cpu import CPUBackend, available_isas
+from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.errors import CheckpointError, DeviceError, RequestError
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
 from tests.backends.cpu.random_models import BITNET, LLAMA, batch_of, logits_of, random_model

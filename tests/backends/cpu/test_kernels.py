@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bitnet_tt.backends.cpu import _native, available_isas
+from bitnet_tt import _native
+from bitnet_tt.backends.cpu.backend import available_isas
 from bitnet_tt.reference import quantize_activations, unpack_ternary
 from tests.backends.cpu.random_models import random_ternary
 

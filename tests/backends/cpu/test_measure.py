@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from bitnet_tt.backends.cpu import CPUBackend, _native, available_isas
+from bitnet_tt import _native
+from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from tests.backends.cpu.random_models import BITNET, batch_of, random_model
 
 STEPS = 5

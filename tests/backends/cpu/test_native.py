@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bitnet_tt.backends.cpu import available_isas
+from bitnet_tt.backends.cpu.backend import available_isas
 
 ROOT = Path(__file__).parents[3]
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bitnet_tt.backends.cpu import CPUBackend
+from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.reference import KVCache, forward
 from bitnet_tt.reference.compare import compare_logits
 from tests.backends.cpu.random_models import BITNET, CONFIGS, LLAMA, batch_of, logits_of, random_model

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.cpu import CPUBackend, available_isas
+from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from tests.backends.cpu.random_models import CONFIGS, batch_of, logits_of, random_model
 
 BLOCK = 8

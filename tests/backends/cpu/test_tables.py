@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bitnet_tt.backends.base import Cut
-from bitnet_tt.backends.cpu import CPUBackend
+from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.weights import ModelWeights
 from tests.backends.cpu.random_models import batch_of

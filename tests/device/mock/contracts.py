@@ -17,15 +17,12 @@ from typing import Any
 
 import ttnn
 
-from bitnet_tt.backends.ttnn import attention, numerics
-from bitnet_tt.backends.ttnn.bitlinear import BitLinear, multiply
-from bitnet_tt.backends.ttnn.device import Card
-from bitnet_tt.backends.ttnn.heads import Angles, split_heads
-from bitnet_tt.backends.ttnn.inputs import Inputs
-from bitnet_tt.backends.ttnn.mlp import MLP
-from bitnet_tt.backends.ttnn.paging import causal_mask, gather_blocks, scatter_rows
-from bitnet_tt.backends.ttnn.plan import DECODE_ROWS, TILE, Plan, Precision, Product
-from bitnet_tt.backends.ttnn.rows import (
+from bitnet_tt.backends.tt.device import fidelity as numerics
+from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.model import attention
+from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
+from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     PAGE,
     IntegerProduct,
     Norm,
@@ -35,7 +32,11 @@ from bitnet_tt.backends.ttnn.rows import (
     normalize,
     normalize_heads,
 )
-from bitnet_tt.backends.ttnn.top import top_logits
+from bitnet_tt.backends.tt.ops.paging import causal_mask, gather_blocks, scatter_rows
+from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
+from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan, Precision, Product
+from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.l1 import KIBIBYTE, l1_peak
 from tests.device.mock.model import empty_model

@@ -16,8 +16,8 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.base import Batch, Cut
-from bitnet_tt.backends.ttnn.backend import TTBackend
-from bitnet_tt.backends.ttnn.report import report
+from bitnet_tt.backends.tt.backend import TTBackend
+from bitnet_tt.backends.tt.planning.cost import report
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.l1 import l1_peak
 from tests.device.mock.model import empty_model

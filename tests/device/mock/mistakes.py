@@ -10,10 +10,11 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.base import Batch
-from bitnet_tt.backends.ttnn import attention, numerics
-from bitnet_tt.backends.ttnn.backend import TTBackend
-from bitnet_tt.backends.ttnn.bitlinear import multiply
-from bitnet_tt.backends.ttnn.device import Card
+from bitnet_tt.backends.tt.backend import TTBackend
+from bitnet_tt.backends.tt.device import fidelity as numerics
+from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.model import attention
+from bitnet_tt.backends.tt.model.bitlinear import multiply
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError, RequestError
 from tests.device.mock.model import empty_model

@@ -10,8 +10,8 @@ from unittest import mock
 
 import ttnn
 
-from bitnet_tt.backends.ttnn import weights
-from bitnet_tt.backends.ttnn.backend import TTBackend
+from bitnet_tt.backends.tt.backend import TTBackend
+from bitnet_tt.backends.tt.device import weights
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.model import empty_model
 

@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt import _native
 from bitnet_tt.backends.base import Batch, Candidates, Cut
-from bitnet_tt.backends.cpu import _native
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
 from bitnet_tt.backends.cpu.load import load_layers, load_norm, load_table
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, DeviceError
-from bitnet_tt.reference.rope import rope_tables
+from bitnet_tt.rope import rope_tables
 from bitnet_tt.weights import ModelWeights
 
 # A buffer for more rows of logits than this is given back when a later step needs few.
@@ -67,7 +67,7 @@ class PhaseTime:
 class CPUBackend:
     """The numerics contract on the CPU. Logits do not depend on `threads`, `isa`, or anything else in a batch.
 
-    Ternary weights are copied to huge pages, see `huge_pages`; all others are used where they lie, and kept alive. A
+    Ternary weights are copied to huge pages, see `arena`; all others are used where they lie, and kept alive. A
     process forked after the backend was made must make its own. One step runs at a time, on a fixed team of threads and
     without the GIL.
     """

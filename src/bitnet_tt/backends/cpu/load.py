@@ -9,8 +9,8 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.cpu import _native
-from bitnet_tt.backends.cpu.huge_pages import Room, rooms
+from bitnet_tt import _native
+from bitnet_tt.backends.cpu.arena import Room, rooms
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix, file_place

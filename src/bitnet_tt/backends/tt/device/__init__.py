@@ -1,0 +1,1 @@
+"""The card: opening it, traces, weights as tiles, and settings of the matrix engine."""

@@ -1,0 +1,86 @@
+"""Weights as tensors on the card, and the cache on disk that spares a second start their conversion."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ttnn
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.planning.plan import TILE
+from bitnet_tt.weights import TernaryMatrix, bfloat16_to_float32
+
+_TERNARY = np.array([-1, 0, 1, 0], np.float32)
+
+
+def ternary_tiles(card: Card, matrices: Sequence[TernaryMatrix]) -> ttnn.Tensor:
+    """Ternary matrices side by side, transposed: bfp4 [1, 1, in, out of all] of -1, 0, 1, without their scales."""
+    return _cached(
+        card,
+        ttnn.bfloat4_b,
+        [matrix.packed for matrix in matrices],
+        lambda: np.concatenate([_transposed(matrix) for matrix in matrices], axis=1),
+    )
+
+
+def head_tiles(card: Card, lm_head: NDArray[np.uint16], dtype: Any) -> ttnn.Tensor:
+    """The lm_head, bfloat16 bits [vocab, hidden], transposed: [1, 1, hidden, vocab]."""
+    return _cached(card, dtype, [lm_head], lambda: bfloat16_to_float32(lm_head).T)
+
+
+def padded_row(card: Card, values: NDArray[np.float32]) -> ttnn.Tensor:
+    """A vector as float32 [1, n], row-major, with zeros up to a multiple of 1024, the elements of a tile."""
+    padded = np.zeros((1, -(-len(values) // TILE**2) * TILE**2), np.float32)
+    padded[0, : len(values)] = values
+    return card.rows(padded, ttnn.float32)
+
+
+def _transposed(matrix: TernaryMatrix) -> NDArray[np.float32]:
+    """T as float32 [in, out]."""
+    columns = np.ascontiguousarray(matrix.packed.T)
+    return np.concatenate([_TERNARY[(columns >> shift) & 3] for shift in (0, 2, 4, 6)], axis=1)
+
+
+def _cached(
+    card: Card, dtype: Any, sources: Sequence[NDArray[Any]], convert: Callable[[], NDArray[np.float32]]
+) -> ttnn.Tensor:
+    """A matrix in tiles, from ttnn's own cache folder if these sources were converted before.
+
+    A file is named by what it was made from, so there is nothing to invalidate. One that ttnn cannot read is made anew;
+    where the folder cannot be written, nothing is kept.
+    """
+    path = Path(ttnn.CONFIG.model_cache_path) / "bitnet-tt" / f"{_digest(sources, str(dtype))}.tensorbin"
+    if path.exists():
+        try:
+            return ttnn.load_tensor(path, device=card.device)
+        except RuntimeError:
+            path.unlink(missing_ok=True)
+    host = ttnn.Tensor(np.ascontiguousarray(convert())[None, None], dtype, None, ttnn.TILE_LAYOUT)
+    with contextlib.suppress(OSError):
+        _save(path, host)
+    return host.to(card.device)
+
+
+def _digest(sources: Sequence[NDArray[Any]], dtype: str) -> str:
+    digest = hashlib.blake2b(f"{version('ttnn')} {dtype}".encode(), digest_size=20)
+    for source in sources:
+        digest.update(str(source.shape).encode())
+        digest.update(np.ascontiguousarray(source).data)
+    return digest.hexdigest()
+
+
+def _save(path: Path, tensor: ttnn.Tensor) -> None:
+    """Write a tensor so that its name never stands for half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        ttnn.dump_tensor(unfinished, tensor)
+        unfinished.replace(path)

@@ -1,0 +1,1 @@
+"""Our own device operations, one folder each: the host's `op.py` beside its kernels."""

@@ -1,0 +1,1 @@
+"""What several operations share: how a program is launched, and headers of kernels."""

@@ -1,0 +1,1 @@
+"""Residual or gate, RMSNorm and absmax quantisation of rows, as one program."""

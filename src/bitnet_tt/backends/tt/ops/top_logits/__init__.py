@@ -1,0 +1,1 @@
+"""The greatest logits of each part of the vocabulary."""

@@ -1,0 +1,152 @@
+"""A ragged batch in the shapes the device computes: decode steps of many sequences, chunks of one prompt. In NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan
+from bitnet_tt.errors import RequestError
+
+SKIP = 0xFFFFFFFF
+"""The slot of a row that is written nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One step on the device; rows beyond the batch's own are padding.
+
+    A decode step has one row a sequence; a prefill step has all rows of one sequence. Rows are whole tiles, since the
+    device would fill the rest of a tile before each reduction.
+
+    Attributes:
+        decode: Whether it is a decode step.
+        token_ids: uint32 [1, rows].
+        positions: uint32 [1, rows], the last position each row attends to.
+        slots: uint32 [1, rows], where each row's key and value go: block * 32 + place, or `SKIP`.
+        table: uint32 [sequences, blocks], the blocks attention reads.
+        wanted: The rows whose logits are wanted.
+        targets: The rows of the batch's logits they become.
+    """
+
+    decode: bool
+    token_ids: NDArray[np.uint32]
+    positions: NDArray[np.uint32]
+    slots: NDArray[np.uint32]
+    table: NDArray[np.uint32]
+    wanted: NDArray[np.intp]
+    targets: NDArray[np.intp]
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that attention sees, padding included."""
+        return len(self.table)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of each that it reads, padding included."""
+        return self.table.shape[1]
+
+
+def split(batch: Batch, plan: Plan) -> Iterator[Group]:
+    """Cut a checked batch into groups. No row's result depends on the cut."""
+    counts = np.diff(batch.starts)
+    single = np.flatnonzero(counts == 1)
+    for first in range(0, len(single), DECODE_ROWS):
+        yield _decode(batch, plan, single[first : first + DECODE_ROWS])
+    for sequence in np.flatnonzero(counts > 1):
+        for first in range(0, counts[sequence], plan.prefill_rows):
+            yield _prefill(batch, plan, int(sequence), first, min(first + plan.prefill_rows, int(counts[sequence])))
+
+
+def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
+    """Refuse what the device would not: it reads and writes wherever it is told to.
+
+    Raises:
+        RequestError: A token id outside the vocabulary, or a sequence longer than the context.
+        ValueError: Anything else in the batch that makes no sense.
+    """
+    tokens, sequences = len(batch.token_ids), len(batch.starts) - 1
+    counts = np.diff(batch.starts)
+    if sequences < 1 or batch.starts[0] != 0 or batch.starts[-1] != tokens or (counts < 1).any():
+        raise ValueError("starts must rise strictly from 0 to the number of tokens")
+    if len(batch.positions) != sequences or len(batch.block_tables) != sequences:
+        raise ValueError("positions and block_tables must have a row for each sequence")
+    rows = batch.logit_rows
+    if len(rows) and (rows[0] < 0 or rows[-1] >= tokens or (np.diff(rows) < 1).any()):
+        raise ValueError("logit_rows must rise and name rows of the batch")
+    bad = (batch.token_ids < 0) | (batch.token_ids >= plan.config.vocab_size)
+    if bad.any():
+        raise RequestError(
+            f"token id {batch.token_ids[bad][0]} is outside the vocabulary (0 to {plan.config.vocab_size - 1})"
+        )
+    for position, count, table in zip(batch.positions, counts, batch.block_tables, strict=True):
+        end = int(position) + int(count)
+        if position < 0 or end > plan.context_length:
+            raise RequestError(
+                f"positions {position} to {end - 1} are outside the context of {plan.context_length} tokens"
+            )
+        blocks = table[: -(-end // TILE)]
+        if len(blocks) * TILE < end or (blocks < 0).any() or (blocks >= num_blocks).any():
+            raise ValueError(f"block_tables must name one of {num_blocks} blocks for every position below {end}")
+
+
+def _decode(batch: Batch, plan: Plan, sequences: NDArray[np.intp]) -> Group:
+    count, first = len(sequences), batch.starts[sequences]
+    token_ids, positions = np.zeros((1, DECODE_ROWS), np.uint32), np.zeros(DECODE_ROWS, np.int64)
+    token_ids[0, :count] = batch.token_ids[first]
+    positions[:count] = batch.positions[sequences]
+    slots = np.full((1, DECODE_ROWS), SKIP, np.uint32)
+    slots[0, :count] = _slots(batch.block_tables[sequences], positions[:count, None])[:, 0]
+    ends = positions[: plan.decode_bucket(count)] + 1
+    table = np.zeros((len(ends), plan.context_blocks(int(ends.max()))), np.uint32)
+    table[:count] = _table(batch.block_tables[sequences], ends[:count], table.shape[1])
+    return _group(batch, True, token_ids, positions, slots, table, first)
+
+
+def _prefill(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> Group:
+    count, rows = last - first, plan.prefill_bucket(last - first)
+    start = int(batch.starts[sequence]) + first
+    begin = int(batch.positions[sequence]) + first
+    token_ids, slots = np.zeros((1, rows), np.uint32), np.full((1, rows), SKIP, np.uint32)
+    token_ids[0, :count] = batch.token_ids[start : start + count]
+    positions = np.minimum(begin + np.arange(rows), begin + count - 1)
+    blocks = batch.block_tables[sequence : sequence + 1]
+    slots[:, :count] = _slots(blocks, positions[None, :count])
+    end = begin + count
+    table = _table(blocks, np.array([end]), plan.context_blocks(end))
+    return _group(batch, False, token_ids, positions, slots, table, np.arange(start, start + count))
+
+
+def _group(
+    batch: Batch,
+    decode: bool,
+    token_ids: NDArray[np.uint32],
+    positions: NDArray[np.int64],
+    slots: NDArray[np.uint32],
+    table: NDArray[np.uint32],
+    sources: NDArray[np.integer[Any]],
+) -> Group:
+    """Finish a group whose row i is row `sources[i]` of the batch."""
+    _, wanted, targets = np.intersect1d(sources, batch.logit_rows, assume_unique=True, return_indices=True)
+    return Group(decode, token_ids, positions.astype(np.uint32)[None], slots, table, wanted, targets)
+
+
+def _slots(tables: NDArray[np.int32], positions: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Slots of positions [sequences, n]."""
+    blocks = np.take_along_axis(tables, positions // TILE, axis=1)
+    return (blocks.astype(np.int64) * TILE + positions % TILE).astype(np.uint32)
+
+
+def _table(tables: NDArray[np.int32], ends: NDArray[np.int64], length: int) -> NDArray[np.uint32]:
+    """Block tables of the given length; entries beyond a sequence's end name block 0, which is masked."""
+    width = min(length, tables.shape[1])
+    result = np.zeros((len(tables), length), np.uint32)
+    used = np.arange(width) < -(-ends[:, None] // TILE)
+    result[:, :width] = np.where(used, tables[:, :width], 0)
+    return result

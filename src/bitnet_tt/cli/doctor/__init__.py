@@ -1,0 +1,1 @@
+"""`bitnet-tt doctor` and its checks, one file for each subject."""

@@ -1,0 +1,142 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitnet_tt import _native
+from bitnet_tt.backends.cpu import arena
+from bitnet_tt.backends.cpu.arena import Placed, rooms
+from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
+from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.errors import DeviceError
+from bitnet_tt.weights import LINEAR_NAMES, ModelWeights, TernaryMatrix, is_mapped
+from tests.backends.cpu.random_models import batch_of
+from tests.checkpoint import small
+
+DENSE = [isa for isa in available_isas() if _native.packs_dense(isa)]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
+    """A model whose ternary weights lie in a mapped file, and a machine with huge pages for ones so small."""
+    setting = tmp_path / "enabled"
+    setting.write_text("always [madvise] never\n")
+    monkeypatch.setattr(arena, "_SETTING", setting)
+    monkeypatch.setattr(arena, "_LEAST_BYTES", 1)
+    return Checkpoint.open(small.write_folder(tmp_path / "model"))
+
+
+@pytest.fixture
+def mapped(checkpoint: Checkpoint) -> ModelWeights:
+    return checkpoint.load_weights()
+
+
+def matrices(weights: ModelWeights) -> list[TernaryMatrix]:
+    return [getattr(layer, name) for layer in weights.layers for name in LINEAR_NAMES]
+
+
+def place(weights: ModelWeights, *, threads: int = 1, isa: str = "") -> list[Placed]:
+    layers = zip(weights.layers, rooms(weights.layers, threads=threads, isa=isa), strict=True)
+    return [room.place(getattr(layer, name)) for layer, room in layers for name in LINEAR_NAMES]
+
+
+def stay(weights: ModelWeights) -> bool:
+    return all(placed.packed is matrix.packed for placed, matrix in zip(place(weights), matrices(weights), strict=True))
+
+
+def test_mapped_matrices_are_copied(mapped: ModelWeights) -> None:
+    for copy, original in zip(place(mapped), matrices(mapped), strict=True):
+        assert is_mapped(original.packed)
+        assert not is_mapped(copy.packed)
+        assert copy.dense is None
+        assert copy.packed.ctypes.data % 64 == 0
+        assert np.array_equal(copy.packed, original.packed)
+
+
+def test_copies_begin_at_a_huge_page(mapped: ModelWeights) -> None:
+    assert place(mapped)[0].packed.ctypes.data % (2 << 20) == 0
+
+
+def test_matrices_in_memory_are_left_where_they_are(mapped: ModelWeights) -> None:
+    layer = mapped.layers[0]
+    converted = replace(layer, q_proj=replace(layer.q_proj, packed=layer.q_proj.packed.copy()))
+    first, second, *_ = place(replace(mapped, layers=(converted, *mapped.layers[1:])))
+    assert first.packed is converted.q_proj.packed
+    assert not is_mapped(second.packed)
+
+
+@pytest.mark.parametrize("isa", DENSE)
+def test_matrices_become_dense_for_several_threads(mapped: ModelWeights, isa: str) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4096)).astype(np.float32)
+    for placed, original in zip(place(mapped, threads=2, isa=isa), matrices(mapped), strict=True):
+        assert placed.dense == (original.out_features, original.in_features)
+        assert placed.packed.shape == _native.dense_shape(*placed.dense)
+        inputs = x[:, : original.in_features].copy()
+        products = [
+            _native.bit_linear(_native.Linear(matrix.packed, 1.0, None, dense), inputs, isa)
+            for matrix, dense in ((placed, placed.dense), (original, None))
+        ]
+        np.testing.assert_array_equal(*products)
+
+
+def test_other_instruction_sets_take_them_as_stored(mapped: ModelWeights) -> None:
+    assert all(placed.dense is None for placed in place(mapped, threads=2, isa="scalar"))
+
+
+@pytest.mark.parametrize("isa", DENSE)
+def test_logits_are_the_same(checkpoint: Checkpoint, isa: str) -> None:
+    logits = []
+    for threads in (1, 2):
+        backend = CPUBackend(checkpoint.config, checkpoint.load_weights(), threads=threads, isa=isa)
+        backend.allocate(2, 16)
+        logits.append(backend.forward(batch_of([(list(range(20)), 0, range(2))], range(20))))
+    np.testing.assert_array_equal(*logits)
+
+
+def test_dense_weights_take_five_sixths_of_the_memory() -> None:
+    rows, columns = _native.dense_shape(6912, 2560)
+    assert rows * columns * 6 == 6912 * 2560 / 4 * 5
+    assert _native.dense_shape(4, 513) == (2, 320 + 64)
+
+
+@pytest.mark.parametrize("isa", DENSE)
+def test_what_cannot_be_dense_is_refused(isa: str) -> None:
+    packed = np.zeros((1, 64), np.uint8)
+    dense = np.zeros(_native.dense_shape(4, 64), np.uint8)
+    linear = _native.Linear(dense, 1.0, None, (4, 64))
+    with pytest.raises(ValueError, match="shape"):
+        _native.pack_dense(packed, np.zeros((1, 64), np.uint8), isa)
+    with pytest.raises(ValueError, match="shape"):
+        _native.Linear(dense, 1.0, None, (8, 64))
+    with pytest.raises(ValueError, match="no dense form"):
+        _native.pack_dense(packed, dense, "scalar")
+    with pytest.raises(ValueError, match="no dense form"):
+        _native.bit_linear(linear, np.ones((1, 64), np.float32), "scalar")
+    with pytest.raises(DeviceError, match="isa 'none'"):
+        _native.packs_dense("none")
+
+
+def test_nothing_is_copied_without_huge_pages(mapped: ModelWeights) -> None:
+    arena._SETTING.write_text("always madvise [never]\n")
+    assert stay(mapped)
+    arena._SETTING.unlink()
+    assert stay(mapped)
+
+
+def test_nothing_is_copied_where_it_takes_half_of_the_memory(
+    mapped: ModelWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(matrix.packed.size for matrix in matrices(mapped))
+    monkeypatch.setattr(arena, "memory_limit", lambda: 2 * size - 1)
+    assert stay(mapped)
+    monkeypatch.setattr(arena, "memory_limit", lambda: 2 * size)
+    assert not stay(mapped)
+
+
+def test_nothing_is_copied_where_memory_is_refused(mapped: ModelWeights, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(arena.mmap, "mmap", refuse)
+    assert stay(mapped)

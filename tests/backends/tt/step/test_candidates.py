@@ -1,0 +1,101 @@
+"""That what a device finds in each part of the vocabulary gives the tokens that whole rows give; no ttnn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Candidates, Cut
+from bitnet_tt.backends.tt.planning.plan import Plan
+from bitnet_tt.backends.tt.step.candidates import read_top
+from bitnet_tt.config import GenerationConfig
+from bitnet_tt.sampling import RandomStream, cut, sample
+from tests.backends.tt.planning.test_plan import CONFIG, GRID
+
+PLAN = Plan(replace(CONFIG, vocab_size=4007), GRID, "fast", 128)
+
+
+def found_by_device(row: NDArray[np.float32], count: int) -> NDArray[np.uint32]:
+    """What `top_logits` makes of a row, [parts, 1, count, 2]; the bits of places that stay empty are anything."""
+    parts, tiles = PLAN.vocabulary_parts
+    entries = np.full((parts, 1, count, 2), 0xFFFFFFFF, np.uint32)
+    for part in range(parts):
+        first = part * tiles * 32
+        ids = first + np.argsort(-row[first : first + tiles * 32], kind="stable")[:count]
+        entries[part, 0, : len(ids)] = np.stack([row[ids].view(np.uint32), ids], axis=1)
+    return entries
+
+
+def read(row: NDArray[np.float32], wanted: Cut, whole_rows: list[int] | None = None) -> Candidates:
+    count = PLAN.want([wanted], kept=True).count
+    assert count is not None
+
+    def whole(index: int) -> NDArray[np.float32]:
+        assert index == 0
+        if whole_rows is not None:
+            whole_rows.append(index)
+        return row
+
+    return read_top(found_by_device(row, count), [wanted], PLAN, whole)[0]
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.3, 1.0, 3.0, 8.0]),
+    st.sampled_from([0.002, 0.3, 0.7, 1.0, 2.0]),
+    st.sampled_from([0, 1, 8]),
+    st.sampled_from([0.1, 0.5, 0.9, 0.99, 1 - 1e-9, 1.0]),
+    st.sampled_from([0.02, 0.3, 1.0]),
+    st.sampled_from([1 << 20, 4]),
+)
+def test_the_tokens_are_those_of_whole_rows(
+    seed: int, spread: float, temperature: float, top_k: int, top_p: float, min_p: float, steps: int
+) -> None:
+    """Rows of any spread, some of them full of ties."""
+    logits = np.random.default_rng(seed).standard_normal(PLAN.config.vocab_size) * spread
+    row = (np.round(logits * steps) / steps).astype(np.float32)
+    for config in (
+        GenerationConfig(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
+        GenerationConfig(temperature=temperature, top_k=top_k, top_p=min(top_p, 0.99)),
+    ):
+        found = read(row, cut(config))
+        for draw in range(4):
+            picks = [sample(each, config, [], RandomStream(draw)) for each in (found, Candidates(row))]
+            assert picks[0] == picks[1]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 2.0, 6.0]), st.sampled_from([0.05, 0.7, 1.0]))
+def test_rest_bounds_all_that_is_missing(seed: int, spread: float, temperature: float) -> None:
+    row = (np.random.default_rng(seed).standard_normal(PLAN.config.vocab_size) * spread).astype(np.float32)
+    found = read(row, Cut(margin=16 * temperature, temperature=temperature))
+    missing = np.delete(row, found.token_ids).astype(np.float64)
+    assert missing.max() <= found.logits.min()
+    assert found.rest >= np.exp((missing - row.max()) / temperature).sum()
+    np.testing.assert_array_equal(found.logits, row[found.token_ids])
+
+
+def test_rows_that_stand_out_cross_alone() -> None:
+    """A sure token, and one of a few: no whole row is brought for either."""
+    row = np.random.default_rng(0).standard_normal(PLAN.config.vocab_size).astype(np.float32)
+    row[[5, 17, 3000]] = 14.0, 13.0, 13.5
+    whole_rows: list[int] = []
+    for options in ({"top_p": 0.9}, {"min_p": 0.05}, {"top_p": 0.95, "min_p": 0.1}):
+        config = GenerationConfig(temperature=0.8, **options)
+        found = read(row, cut(config), whole_rows)
+        assert len(found.logits) < 1000
+        assert {sample(found, config, [], RandomStream(seed)) for seed in range(40)} == {5, 17, 3000}
+    assert whole_rows == []
+
+
+def test_a_flat_row_is_brought_whole() -> None:
+    row = np.zeros(PLAN.config.vocab_size, np.float32)
+    assert read(row, Cut(margin=2.0)).token_ids is None
+    unsure = read(row, Cut(margin=16.0, temperature=1.0))
+    assert unsure.rest > 1
+    assert unsure.whole is not None
+    np.testing.assert_array_equal(unsure.whole(), row)

@@ -1,0 +1,240 @@
+"""What `bitnet-tt doctor` says of a Tenstorrent card and its software, on made-up machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitnet_tt.cli.doctor import telemetry, toolchain
+from bitnet_tt.cli.doctor.check import Check
+from bitnet_tt.cli.doctor.telemetry import check_telemetry, parse_snapshot
+from bitnet_tt.cli.doctor.tenstorrent import check_tenstorrent
+from tests.cli.machines import by_name, make, program
+
+SFPI = "opt/tenstorrent/sfpi/compiler/bin/riscv-tt-elf-g++"
+CARD = {
+    "dev/tenstorrent/0": "",
+    "sys/bus/pci/devices/0000:01:00.0/vendor": "0x1e52\n",
+    "sys/bus/pci/devices/0000:01:00.0/device": "0xb140\n",
+    "sys/bus/pci/devices/0000:01:00.0/iommu_group/type": "identity\n",
+    "sys/bus/pci/devices/0000:02:00.0/vendor": "0x8086\n",
+    "sys/module/tenstorrent/version": "2.4.1\n",
+    "sys/class/tenstorrent/tenstorrent!0/tt_fw_bundle_ver": "19.4.1.0\n",
+    "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "4\n",
+}
+
+# As tt-smi 6 prints it, but for the many fields nobody here reads.
+SNAPSHOT: dict[str, Any] = {
+    "time": "2026-08-10T16:08:28.419000",
+    "host_info": {"OS": "Linux", "Driver": "TT-KMD 2.4.1"},
+    "device_info": [
+        {
+            "smbus_telem": {"AICLK": "0x320", "INPUT_POWER": None},
+            "board_info": {"bus_id": "0000:01:00.0", "board_type": "p150a", "dram_status": True, "dram_speed": "16G"},
+            "telemetry": {
+                "voltage": "0.74",
+                "current": " 48.0",
+                "power": " 37.0",
+                "board_power": "N/A",
+                "aiclk": " 800",
+                "asic_temperature": "56.8",
+                "fan_speed": "1900",
+                "heartbeat": "1234",
+            },
+            "firmwares": {"fw_bundle_version": "19.4.1.0"},
+            "limits": {"therm_trip_l1_limit": "90", "thm_limit": "110"},
+        }
+    ],
+    "processes": [],
+}
+
+
+@pytest.fixture
+def tt_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Check]:
+    """Put a shell script in tt-smi's place and ask it."""
+    monkeypatch.setattr(telemetry, "_SECONDS", 2)
+
+    def ask(script: str) -> Check:
+        program(tmp_path / "bin/tt-smi", script)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+        return check_telemetry()
+
+    return ask
+
+
+def snapshot(tmp_path: Path, data: object) -> str:
+    """A script that prints JSON, after a line of its log."""
+    path = tmp_path / "snapshot.json"
+    path.write_text(json.dumps(data))
+    return f"echo Detecting devices; cat {path}"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TT_METAL_SIMULATOR", raising=False)
+    monkeypatch.delenv("TT_METAL_RUNTIME_ROOT", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+def test_a_machine_with_all_it_needs(
+    tmp_path: Path, tt_smi: Callable[[str], Check], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make(tmp_path, CARD)
+    wheel = make(tmp_path / "ttnn", {"tt_metal/sfpi-version": "sfpi_repo='https://x'\nsfpi_version='7.89.0'\n"})
+    program(root / SFPI, "echo 'riscv-tt-elf-g++ (tenstorrent/sfpi:7.89.0) 15.1.0'")
+    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: Spec(wheel))
+    monkeypatch.setattr(toolchain, "version", lambda _: "0.81.1")
+    monkeypatch.setenv("TT_METAL_SIMULATOR", str(tmp_path))
+    tt_smi(snapshot(tmp_path, SNAPSHOT))
+    checks = by_name(check_tenstorrent(root))
+    assert [check for check in checks.values() if check.status != "ok"] == []
+    assert checks["Tenstorrent card"].found == "Blackhole; devices 0"
+    assert checks["Driver"].found == "tt-kmd 2.4.1"
+    assert checks["Huge pages"].found == "4 of 1048576kB"
+    assert checks["Firmware"].found == "device 0: 19.4.1.0"
+    assert checks["Telemetry"].found == "p150a: core 37 W, board n/a, chip 56.8 °C, clock 800 MHz"
+    assert checks["SFPI"].found.startswith("7.89.0 in ")
+
+
+class Spec:
+    """Where a package would be found."""
+
+    def __init__(self, folder: Path) -> None:
+        self.submodule_search_locations = [str(folder)]
+
+
+def test_a_machine_without_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: None)
+    checks = check_tenstorrent(tmp_path)
+    assert {check.status for check in checks} == {"missing"}
+    assert all(check.remedy for check in checks)
+
+
+def test_a_card_without_driver_and_a_simulator_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make(tmp_path, {"sys/bus/pci/devices/1/vendor": "0x1e52", "sys/bus/pci/devices/1/device": "0x401e"})
+    monkeypatch.setenv("TT_METAL_SIMULATOR", str(tmp_path / "gone"))
+    checks = by_name(check_tenstorrent(root))
+    assert checks["Tenstorrent card"].found == "Wormhole on the PCI bus, no device"
+    assert checks["Simulator"].status == "warn"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "status"),
+    [
+        ("Driver", {"sys/module/tenstorrent/version": "1.34\n"}, "warn"),
+        ("Driver", {"sys/module/tenstorrent/version": "2.0.0\n"}, "ok"),
+        ("Firmware", {"sys/class/tenstorrent/tenstorrent!0/tt_fw_bundle_ver": "18.9.0.0\n"}, "warn"),
+        ("Firmware", {"sys/class/tenstorrent/tenstorrent!0/tt_fw_bundle_ver": "18.10.0.0\n"}, "ok"),
+        ("Firmware", {"sys/class/tenstorrent/tenstorrent!0/tt_fw_bundle_ver": "80.15.0.0\n"}, "warn"),
+        ("Firmware", {"sys/class/tenstorrent/tenstorrent!1/dev": "241:1\n"}, "warn"),
+        ("Huge pages", {"sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "0\n"}, "missing"),
+        ("Huge pages", {"sys/bus/pci/devices/0000:01:00.0/iommu_group/type": "DMA-FQ\n"}, "ok"),
+    ],
+)
+def test_what_is_too_old_or_missing_has_a_remedy(
+    tmp_path: Path, name: str, change: dict[str, str], status: str
+) -> None:
+    check = by_name(check_tenstorrent(make(tmp_path, CARD | change)))[name]
+    assert check.status == status
+    assert bool(check.remedy) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "found"),
+    [
+        ("echo 'riscv-tt-elf-g++ (tenstorrent/sfpi:7.88.0) 15.1.0'", "warn", "7.88.0"),
+        ("echo 'g++ 12'", "warn", "of unknown version"),
+        ("exec sleep 60", "warn", "of unknown version"),
+        (None, "missing", "no compiler"),
+    ],
+)
+def test_a_compiler_that_ttnn_was_not_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, status: str, found: str
+) -> None:
+    wheel = make(tmp_path / "ttnn", {"tt_metal/sfpi-version": "sfpi_repo='https://a.b/sfpi'\nsfpi_version='7.89.0'\n"})
+    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: Spec(wheel))
+    monkeypatch.setattr(toolchain, "_SECONDS", 1)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    if script:
+        program(tmp_path / SFPI, script)
+    check = by_name(toolchain.check_toolchain(tmp_path))["SFPI"]
+    assert check.status == status
+    assert found in check.found
+    assert "SFPI 7.89.0 from https://a.b/sfpi/releases/tag/7.89.0" in check.remedy
+
+
+def test_another_ttnn_than_the_extra_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: Spec(tmp_path))
+    monkeypatch.setattr(toolchain, "version", lambda _: "0.60.0")
+    check = by_name(toolchain.check_toolchain(tmp_path))["ttnn"]
+    assert (check.status, check.found) == ("warn", "0.60.0")
+    assert "uv sync --extra tt" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("echo Detecting; echo '{\"device_info\": [{'", "makes no sense"),
+        ("echo no JSON at all", "makes no sense"),
+        ("echo '{\"devices\": []}'", "no device_info"),
+        ("echo '{\"device_info\": []}'", "sees no card"),
+        ("exec sleep 60", "did not answer in 2 s"),
+        ("echo 'No Tenstorrent devices detected!'; exit 1", "No Tenstorrent devices detected!"),
+        ("exit 3", "it says nothing"),
+    ],
+)
+def test_a_tt_smi_that_does_not_help(tt_smi: Callable[[str], Check], script: str, found: str) -> None:
+    check = tt_smi(script)
+    assert check.status == "warn"
+    assert found in check.found
+    assert check.remedy
+
+
+def test_no_tt_smi_and_one_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_telemetry().status == "missing"
+    make(tmp_path, {"tt-smi": "#!/nowhere/python\n"})
+    (tmp_path / "tt-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check = check_telemetry()
+    assert check.status == "warn"
+    assert "does not start" in check.found
+
+
+def test_a_card_that_is_ill_is_told(tmp_path: Path, tt_smi: Callable[[str], Check]) -> None:
+    untrained = changed("board_info", dram_status=False)
+    check = tt_smi(snapshot(tmp_path, untrained))
+    assert (check.status, "DRAM" in check.remedy) == ("warn", True)
+    hot = changed("telemetry", asic_temperature="93.5", board_power="212.0")
+    check = tt_smi(snapshot(tmp_path, hot))
+    assert "board 212 W, chip 93.5 °C" in check.found
+    assert (check.status, "90 °C" in check.remedy) == ("warn", True)
+
+
+def changed(section: str, **fields: object) -> dict[str, Any]:
+    device = SNAPSHOT["device_info"][0]
+    return SNAPSHOT | {"device_info": [device | {section: device[section] | fields}]}
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+sections = st.sampled_from(["board_info", "telemetry", "limits"])
+
+
+@given(st.dictionaries(sections, values | st.dictionaries(st.sampled_from(["power", "dram_status"]), values)), values)
+def test_any_snapshot_is_read_or_refused(device: dict[str, Any], whole: object) -> None:
+    (reading,) = parse_snapshot(json.dumps({"device_info": [device]}))
+    assert str(reading)
+    try:
+        parse_snapshot(json.dumps(whole))
+    except ValueError:
+        return
+    assert isinstance(whole, (dict, list))

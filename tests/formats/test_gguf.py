@@ -1,0 +1,167 @@
+"""The container: what the gguf package writes, what we write, and what is neither."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.errors import BitNetError, CheckpointError
+from bitnet_tt.formats.gguf import read, read_metadata
+from bitnet_tt.formats.writing import GGUFTensor, write_gguf
+from tests.checkpoint.small_gguf import write_with_gguf_package
+from tests.formats.test_safetensors import mutations
+
+VALUES: dict[str, Any] = {
+    "general.architecture": "bitnet",
+    "text": "é🙂",
+    "empty": "",
+    "flag": True,
+    "count": 2**32 - 1,
+    "number": 1e-5,
+    "tokens": ["a", "", "ü"],
+    "types": [1, -2, 3],
+    "scores": [0.5, -1.5],
+}
+ARRAY = np.arange(8, dtype=np.float32)
+
+
+def write(path: Path, dtype: str = "F32", shape: tuple[int, ...] = (2, 4), size: int = 32, **metadata: Any) -> Path:
+    tensors = [GGUFTensor(name, dtype, shape, size, lambda: iter([ARRAY[: size // 4]])) for name in ("a", "b")]
+    write_gguf(path, VALUES | metadata, tensors)
+    return path
+
+
+def test_what_we_write_we_read(tmp_path: Path) -> None:
+    file = read(write(tmp_path / "x.gguf"))
+    assert file.metadata == VALUES
+    assert list(file.tensors) == ["a", "b"]
+    for tensor in file.tensors.values():
+        assert (tensor.shape, tensor.offset % 32) == ((2, 4), 0)
+        np.testing.assert_array_equal(tensor.array(), ARRAY.reshape(2, 4))
+
+
+def test_what_we_write_the_gguf_package_reads(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    reader = gguf.GGUFReader(write(tmp_path / "x.gguf"))
+    for key, value in VALUES.items():
+        assert reader.get_field(key).contents() == pytest.approx(value)
+    assert [(tensor.name, tensor.data.tolist()) for tensor in reader.tensors] == [
+        ("a", ARRAY.reshape(2, 4).tolist()),
+        ("b", ARRAY.reshape(2, 4).tolist()),
+    ]
+
+
+def test_what_the_gguf_package_writes_we_read(tmp_path: Path) -> None:
+    path = write_with_gguf_package(tmp_path / "x.gguf")
+    metadata = read_metadata(path)
+    assert metadata["tokenizer.ggml.tokens"][:2] == ["token0", "token1"]
+    assert metadata["bitnet-b1.58.attention.layer_norm_rms_epsilon"] == 1e-5
+    assert read(path).tensors["blk.0.ffn_down.weight"].shape == (256, 512)
+
+
+def test_version_2_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.gguf")
+    path.write_bytes(path.read_bytes().replace(b"GGUF\3", b"GGUF\2", 1))
+    assert read(path).metadata == VALUES
+
+
+def header(tensors: int = 0, pairs: int = 0, rest: bytes = b"", version: int = 3) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", version, tensors, pairs) + rest
+
+
+def text(value: bytes) -> bytes:
+    return struct.pack("<Q", len(value)) + value
+
+
+def tensor_entry(name: bytes = b"t", dims: tuple[int, ...] = (8,), kind: int = 0, offset: int = 0) -> bytes:
+    return text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a GGUF file"),
+        (b"GGML" + bytes(60), "is not a GGUF file"),
+        (header(version=1), "GGUF version 1"),
+        (header(version=0x03000000), "GGUF version 50331648"),
+        (b"GGUF\3\0\0\0", "within its header"),
+        (header(tensors=2**63), "more than it has bytes for"),
+        (header(pairs=2**40), "more than it has bytes for"),
+        (header(pairs=1, rest=struct.pack("<Q", 2**60) + bytes(20)), "more than it has bytes for"),
+        (header(pairs=1, rest=text(b"k") + struct.pack("<I", 77) + bytes(8)), "unknown type 77"),
+        (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 9, 1) + bytes(8)), "array of unknown type 9"),
+        (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 4, 2**61)), "more than it has bytes for"),
+        (header(pairs=2, rest=(text(b"k") + struct.pack("<II", 4, 1)) * 2), "'k' twice"),
+        (header(1, 0, tensor_entry(dims=()) + bytes(64)), "0 dimensions"),
+        (header(1, 0, tensor_entry(dims=(1,) * 5) + bytes(64)), "5 dimensions"),
+        (header(1, 0, tensor_entry(dims=(0, 4)) + bytes(64)), "not whole blocks"),
+        (header(1, 0, tensor_entry(dims=(100,), kind=36) + bytes(200)), "not whole blocks of I2_S"),
+        (header(1, 0, tensor_entry(dims=(2**62, 2**62)) + bytes(64)), "reaches beyond the end"),
+        (header(1, 0, tensor_entry(offset=2**60) + bytes(64)), "reaches beyond the end"),
+        (header(1, 0, tensor_entry(offset=4) + bytes(90)), "inside another tensor or unaligned"),
+        (header(2, 0, tensor_entry(b"a") + tensor_entry(b"b") + bytes(90)), "inside another tensor"),
+        (header(2, 0, tensor_entry() + tensor_entry(offset=32) + bytes(120)), "occurs twice"),
+        (header(1, 0, tensor_entry(kind=38) + bytes(64)), "type TL1, which is cut for one machine's kernels; download"),
+        (header(1, 0, tensor_entry(kind=39) + bytes(64)), "type TL2"),
+        (
+            header(1, 0, tensor_entry(kind=2) + bytes(64)),
+            "tensor t has type Q4_0, which cannot be read; BitNet weights",
+        ),
+        (header(1, 0, tensor_entry(kind=999) + bytes(64)), "type 999, which cannot be read"),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("alignment", ["32", 3, 0, 2**31, True])
+def test_alignment_is_a_power_of_two(tmp_path: Path, alignment: Any) -> None:
+    path = write(tmp_path / "x.gguf", **{"general.alignment": alignment})
+    with pytest.raises(CheckpointError, match="not a power of two"):
+        read(path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return write_with_gguf_package(tmp_path_factory.mktemp("gguf") / "x.gguf").read_bytes()
+
+
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_file_does_harm(tmp_path: Path, whole: bytes, data: st.DataObject) -> None:
+    """Whatever the bytes, loading ends well or with an error of ours, in little memory."""
+    path = tmp_path / "x.gguf"
+    path.unlink(missing_ok=True)
+    path.write_bytes(data.draw(mutations(whole, 4000)))
+    tracemalloc.start()
+    try:
+        Checkpoint.open(path).load_weights()
+    except BitNetError as error:
+        assert str(path) in str(error)  # noqa: PT017
+    finally:
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        tracemalloc.stop()
+
+
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@given(content=st.binary(max_size=200), counts=st.tuples(st.integers(0, 3), st.integers(0, 3)))
+def test_random_bytes_after_a_sound_start(tmp_path: Path, content: bytes, counts: tuple[int, int]) -> None:
+    path = tmp_path / "x.gguf"
+    path.unlink(missing_ok=True)
+    path.write_bytes(header(*counts, content))
+    try:
+        read(path)
+    except CheckpointError as error:
+        assert str(path) in str(error)  # noqa: PT017

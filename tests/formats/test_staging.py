@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from bitnet_tt.errors import CheckpointError
+from bitnet_tt.formats.staging import staged
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "x.gguf"
+    with staged(target, 3) as path:
+        path.write_bytes(b"abc")
+        assert path.parent == target.parent
+        assert not target.exists()
+    assert target.read_bytes() == b"abc"
+    assert list(target.parent.iterdir()) == [target]
+    assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_failure_leaves_nothing_new(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    with contextlib.suppress(ZeroDivisionError), staged(target, 0) as path:
+        path.mkdir()
+        (path / "x").touch()
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overwriting_keeps_the_old_until_the_new_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "config.json").write_text("old")
+    with contextlib.suppress(ZeroDivisionError), staged(target, 0, overwrite=True) as path:
+        path.mkdir()
+        raise ZeroDivisionError
+    assert (target / "config.json").read_text() == "old"
+    with staged(target, 0, overwrite=True) as path:
+        path.mkdir()
+        (path / "config.json").write_text("new")
+    assert (target / "config.json").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_other_folders_are_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="a folder without a checkpoint"), staged(tmp_path, 0, overwrite=True):
+        pass
+
+
+def test_full_disks_and_forbidden_places_are_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CheckpointError, match=r"needs 1000000000\.00 GB but its disk has"),
+        staged(tmp_path / "x", 10**18),
+    ):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="cannot be written"), staged(tmp_path / "file" / "x", 0):
+        pass
+    with pytest.raises(CheckpointError, match="cannot be written: No space left"), staged(tmp_path / "y", 0):
+        raise OSError(28, "No space left on device")

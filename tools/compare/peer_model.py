@@ -1,0 +1,83 @@
+"""A model in the files that llama.cpp runs: the same shape and the same bytes a weight, but not the same text.
+
+llama.cpp's `bitnet` architecture has SiLU where 2B4T has squared ReLU, and the file has no tokenizer: it is for timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.checkpoint.assemble import named_weights
+from bitnet_tt.checkpoint.gguf_model import gguf_name
+from bitnet_tt.checkpoint.gguf_saving import model_metadata
+from bitnet_tt.checkpoint.packing import TQ_BLOCK, codes_to_tq2_0, unpack
+from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import BenchmarkError
+from bitnet_tt.formats.gguf import BLOCKS
+from bitnet_tt.formats.staging import staged
+from bitnet_tt.formats.writing import GGUFTensor, write_gguf
+from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
+
+_CHUNK_ROWS = 1024
+_HEADER_BYTES = 1 << 20
+_FILE_TYPE_TQ2_0 = 37
+
+
+def save_tq2_0(config: ModelConfig, weights: ModelWeights, target: Path) -> None:
+    """Write a GGUF file with TQ2_0 linears, F32 norms and F16 embeddings.
+
+    Raises:
+        BenchmarkError: llama.cpp has no such model, or TQ2_0 cannot hold it.
+        CheckpointError: The file cannot be written.
+    """
+    if config.hidden_size % TQ_BLOCK or config.intermediate_size % TQ_BLOCK:
+        raise BenchmarkError(
+            f"llama.cpp's TQ2_0 takes sizes that are multiples of {TQ_BLOCK}, and this model has hidden_size "
+            f"{config.hidden_size} and intermediate_size {config.intermediate_size}; compare with --synthetic 2b4t"
+        )
+    if config.num_attention_heads * config.head_dim != config.hidden_size or config.quantization.use_rms_norm:
+        raise BenchmarkError(
+            "llama.cpp takes no model whose heads are wider than its hidden_size or whose linears have norms of their "
+            "own; compare with --synthetic 2b4t"
+        )
+    tensors = list(_tensors(config, weights))
+    metadata = model_metadata(config, "bitnet" if config.sub_norms else "llama", target.stem, _FILE_TYPE_TQ2_0)
+    metadata["tokenizer.ggml.model"] = "none"
+    with staged(target, sum(tensor.size for tensor in tensors) + _HEADER_BYTES, overwrite=False) as path:
+        write_gguf(path, metadata, tensors)
+
+
+def _tensors(config: ModelConfig, weights: ModelWeights) -> Iterator[GGUFTensor]:
+    values, size = BLOCKS["TQ2_0"]
+    for name, value in named_weights(config, weights):
+        if isinstance(value, TernaryMatrix):
+            shape = (value.out_features, value.in_features)
+            stored = value.out_features * value.in_features // values * size
+            yield GGUFTensor(gguf_name(name), "TQ2_0", shape, stored, partial(_tq2_0_parts, value))
+        elif value.dtype == np.float32:
+            yield GGUFTensor(gguf_name(name), "F32", value.shape, value.nbytes, partial(_whole, value))
+        else:
+            yield GGUFTensor(gguf_name(name), "F16", value.shape, value.nbytes, partial(_float16_parts, value))
+
+
+def _whole(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    yield values
+
+
+def _tq2_0_parts(matrix: TernaryMatrix) -> Iterator[NDArray[Any]]:
+    codes = codes_to_tq2_0(unpack(matrix.packed).reshape(-1, TQ_BLOCK))
+    scales = np.full((len(codes), 1), matrix.scale, np.float16).view(np.uint8)
+    yield np.concatenate([codes, scales], axis=1)
+
+
+def _float16_parts(bits: NDArray[np.uint16]) -> Iterator[NDArray[Any]]:
+    largest = np.finfo(np.float16).max
+    for start in range(0, len(bits), _CHUNK_ROWS):
+        rows = bfloat16_to_float32(bits[start : start + _CHUNK_ROWS])
+        yield np.clip(rows, -largest, largest).astype(np.float16)
