@@ -72,23 +72,22 @@ struct PyLayer {
 
 PyLayer make_layer(const Floats& input_layernorm, const Floats& post_attention_layernorm,
                    const std::optional<Floats>& attn_sub_norm, const std::optional<Floats>& ffn_sub_norm,
-                   std::vector<PyLinear> linears) {
-    require(linears.size() == 7, "a layer has 7 linears");
-    PyLayer result{{input_layernorm, post_attention_layernorm}, std::move(linears), {}};
+                   const PyLinear& q, const PyLinear& k, const PyLinear& v, const PyLinear& o, const PyLinear& gate,
+                   const PyLinear& up, const PyLinear& down) {
+    PyLayer result{{input_layernorm, post_attention_layernorm}, {q, k, v, o, gate, up, down}, {}};
     for (const auto& norm : {attn_sub_norm, ffn_sub_norm})
         if (norm) result.norms.push_back(*norm);
-    const auto& l = result.linears;
     result.layer = {input_layernorm.data(),
                     post_attention_layernorm.data(),
                     data_or_null(attn_sub_norm),
                     data_or_null(ffn_sub_norm),
-                    l[0].linear,
-                    l[1].linear,
-                    l[2].linear,
-                    l[3].linear,
-                    l[4].linear,
-                    l[5].linear,
-                    l[6].linear};
+                    q.linear,
+                    k.linear,
+                    v.linear,
+                    o.linear,
+                    gate.linear,
+                    up.linear,
+                    down.linear};
     return result;
 }
 
@@ -345,8 +344,9 @@ NB_MODULE(_native, m) {
         .def(nb::init<Bytes, int, std::uint64_t>(), "bytes"_a, "file"_a = -1, "offset"_a = 0);
 
     nb::class_<PyLayer>(m, "Layer")
-        .def(nb::new_(&make_layer), "input_layernorm"_a, "post_attention_layernorm"_a, "attn_sub_norm"_a.none(),
-             "ffn_sub_norm"_a.none(), "linears"_a);
+        .def(nb::new_(&make_layer), nb::kw_only(), "input_layernorm"_a, "post_attention_layernorm"_a,
+             "attn_sub_norm"_a.none() = nb::none(), "ffn_sub_norm"_a.none() = nb::none(), "q_proj"_a, "k_proj"_a,
+             "v_proj"_a, "o_proj"_a, "gate_proj"_a, "up_proj"_a, "down_proj"_a);
 
     nb::enum_<HiddenAct>(m, "HiddenAct").value("relu2", HiddenAct::relu2).value("silu", HiddenAct::silu);
 

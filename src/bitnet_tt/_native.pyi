@@ -44,11 +44,18 @@ class Table:
 class Layer:
     def __init__(
         self,
+        *,
         input_layernorm: NDArray[np.float32],
         post_attention_layernorm: NDArray[np.float32],
-        attn_sub_norm: NDArray[np.float32] | None,
-        ffn_sub_norm: NDArray[np.float32] | None,
-        linears: Sequence[Linear],
+        attn_sub_norm: NDArray[np.float32] | None = None,
+        ffn_sub_norm: NDArray[np.float32] | None = None,
+        q_proj: Linear,
+        k_proj: Linear,
+        v_proj: Linear,
+        o_proj: Linear,
+        gate_proj: Linear,
+        up_proj: Linear,
+        down_proj: Linear,
     ) -> None: ...
 
 class Decoder:

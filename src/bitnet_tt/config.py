@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from bitnet_tt.errors import ConfigError
+
+LinearName = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LINEAR_NAMES: tuple[LinearName, ...] = get_args(LinearName)
+"""The seven linears of a layer, in the order in which it applies them."""
 
 HiddenAct = Literal["relu2", "silu"]
 LinearClass = Literal["bitlinear", "autobitlinear"]
@@ -140,8 +144,8 @@ class ModelConfig:
         for name, size in (
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
-            ("num_attention_heads * head_dim", self.num_attention_heads * self.head_dim),
-            ("num_key_value_heads * head_dim", self.num_key_value_heads * self.head_dim),
+            ("num_attention_heads * head_dim", self.query_features),
+            ("num_key_value_heads * head_dim", self.kv_features),
         ):
             if size % 4:
                 raise ConfigError(f"{name} ({size}) must be divisible by 4: ternary weights are packed four to a byte")
@@ -156,6 +160,37 @@ class ModelConfig:
     def queries_per_kv_head(self) -> int:
         """Query heads that share one key/value head (GQA)."""
         return self.num_attention_heads // self.num_key_value_heads
+
+    @property
+    def query_features(self) -> int:
+        """Features of all query heads together."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def kv_features(self) -> int:
+        """Features of all key heads together, and of all value heads."""
+        return self.num_key_value_heads * self.head_dim
+
+    @property
+    def linear_shapes(self) -> dict[LinearName, tuple[int, int]]:
+        """Shape [out, in] of each linear of a layer, in the order in which a layer applies them."""
+        return {
+            "q_proj": (self.query_features, self.hidden_size),
+            "k_proj": (self.kv_features, self.hidden_size),
+            "v_proj": (self.kv_features, self.hidden_size),
+            "o_proj": (self.hidden_size, self.query_features),
+            "gate_proj": (self.intermediate_size, self.hidden_size),
+            "up_proj": (self.intermediate_size, self.hidden_size),
+            "down_proj": (self.hidden_size, self.intermediate_size),
+        }
+
+    @property
+    def norm_sizes(self) -> dict[str, int]:
+        """Size of each norm of a layer, by its field of `LayerWeights`; only the norms that the architecture has."""
+        sizes = {"input_layernorm": self.hidden_size, "post_attention_layernorm": self.hidden_size}
+        if self.sub_norms:
+            sizes |= {"attn_sub_norm": self.query_features, "ffn_sub_norm": self.intermediate_size}
+        return sizes
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-LinearName = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-LINEAR_NAMES: tuple[LinearName, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+from bitnet_tt.config import LinearName
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class TernaryMatrix:
         return int(self.packed.shape[1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
     """One decoder layer. Norm gains are float32; a sub-norm is None where the architecture has none.
 
@@ -62,8 +59,8 @@ class LayerWeights:
 
     input_layernorm: NDArray[np.float32]
     post_attention_layernorm: NDArray[np.float32]
-    attn_sub_norm: NDArray[np.float32] | None
-    ffn_sub_norm: NDArray[np.float32] | None
+    attn_sub_norm: NDArray[np.float32] | None = None
+    ffn_sub_norm: NDArray[np.float32] | None = None
     q_proj: TernaryMatrix
     k_proj: TernaryMatrix
     v_proj: TernaryMatrix
@@ -71,6 +68,17 @@ class LayerWeights:
     gate_proj: TernaryMatrix
     up_proj: TernaryMatrix
     down_proj: TernaryMatrix
+
+    @classmethod
+    def of(cls, norms: Mapping[str, NDArray[np.float32]], linears: Mapping[LinearName, TernaryMatrix]) -> Self:
+        """Build a layer from its norms and linears by name, as in `ModelConfig.norm_sizes` and `linear_shapes`."""
+        fields: dict[str, Any] = {**norms, **linears}
+        return cls(**fields)
+
+    def linear(self, name: LinearName) -> TernaryMatrix:
+        """Return the linear of a name."""
+        matrix: TernaryMatrix = getattr(self, name)
+        return matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,58 +96,6 @@ class ModelWeights:
     layers: tuple[LayerWeights, ...]
     norm: NDArray[np.float32]
     lm_head: NDArray[np.uint16]
-
-
-class FileMap(mmap.mmap):
-    """A file mapped read-only, so that pages dropped from memory are read again.
-
-    Attributes:
-        descriptor: The file's, open as long as the map lives; the offsets in both are the same.
-    """
-
-    descriptor: int
-
-    def __new__(cls, descriptor: int) -> Self:
-        """Map a file that is not empty."""
-        mapped = super().__new__(cls, descriptor, 0, access=mmap.ACCESS_READ)
-        mapped.descriptor = os.dup(descriptor)
-        weakref.finalize(mapped, os.close, mapped.descriptor)
-        return mapped
-
-
-def is_mapped(array: NDArray[Any]) -> bool:
-    """Whether an array is a view of a `FileMap`."""
-    return _file_map(array) is not None
-
-
-def file_place(array: NDArray[Any]) -> tuple[int, int] | None:
-    """Descriptor and offset of the file in which a view of a `FileMap` begins; None for other arrays."""
-    file = _file_map(array)
-    return None if file is None else (file.descriptor, _offset(array, file))
-
-
-def release_pages(array: NDArray[Any]) -> None:
-    """Let the system drop the pages that lie wholly within a C-contiguous view of a `FileMap`."""
-    file = _file_map(array)
-    if file is None or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    offset = _offset(array, file)
-    start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (offset + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if end > start:
-        file.madvise(mmap.MADV_DONTNEED, start, end - start)
-
-
-def _offset(array: NDArray[Any], file: FileMap) -> int:
-    return array.ctypes.data - np.frombuffer(file, np.uint8).ctypes.data
-
-
-def _file_map(array: NDArray[Any]) -> FileMap | None:
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    owner = base.obj if isinstance(base, memoryview) else base
-    return owner if isinstance(owner, FileMap) else None
 
 
 def bfloat16_to_float32(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from bitnet_tt import _native as _checks
 from bitnet_tt.checkpoint.check import check_finite, check_packed, check_scale
 from bitnet_tt.checkpoint.packing import pack
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.tensor import MappedFile, StoredTensor
+from bitnet_tt.formats.tensor import StoredTensor
+from bitnet_tt.mapped import MappedFile
 from bitnet_tt.weights import bfloat16_to_float32, float32_to_bfloat16
 from tests.checkpoint.small import random_codes
 

@@ -10,8 +10,9 @@ import pytest
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.checkpoint.gguf_model import pair_rotary_rows, unpair_rotary_rows
 from bitnet_tt.checkpoint.packing import pack, unpack
+from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import CheckpointError, ConfigError
-from bitnet_tt.weights import LINEAR_NAMES, ModelWeights, bfloat16_to_float32
+from bitnet_tt.weights import ModelWeights, bfloat16_to_float32
 from tests.checkpoint import small
 from tests.checkpoint.small_gguf import permute, write_with_gguf_package
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from bitnet_tt.checkpoint.packing import unpack
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.tensor import MappedFile, StoredTensor
+from bitnet_tt.formats.tensor import StoredTensor
+from bitnet_tt.mapped import MappedFile
 from bitnet_tt.weights import bfloat16_to_float32, float32_to_bfloat16
 
 

@@ -98,9 +98,6 @@ def synthetic_checkpoint(shape: str, folder: Path, progress: Progress | None = N
 def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:
     """Random weights of a given shape: ternary with the usual share of zeros, scales that keep activations in range."""
     rng = np.random.default_rng(seed)
-    hidden, inner = config.hidden_size, config.intermediate_size
-    query = config.num_attention_heads * config.head_dim
-    key_value = config.num_key_value_heads * config.head_dim
 
     def matrix(out_features: int, in_features: int) -> TernaryMatrix:
         packed = _BYTES[rng.integers(0, 256, (out_features // 4, in_features), dtype=np.uint8)]
@@ -110,24 +107,15 @@ def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:
         return np.ones(size, np.float32)
 
     normal = float32_to_bfloat16(rng.standard_normal(1 << 16).astype(np.float32) * np.float32(0.5))
-    embed_tokens = normal[rng.integers(0, 1 << 16, (config.vocab_size, hidden), dtype=np.uint16)]
+    embed_tokens = normal[rng.integers(0, 1 << 16, (config.vocab_size, config.hidden_size), dtype=np.uint16)]
     layers = tuple(
-        LayerWeights(
-            input_layernorm=ones(hidden),
-            post_attention_layernorm=ones(hidden),
-            attn_sub_norm=ones(query),
-            ffn_sub_norm=ones(inner),
-            q_proj=matrix(query, hidden),
-            k_proj=matrix(key_value, hidden),
-            v_proj=matrix(key_value, hidden),
-            o_proj=matrix(hidden, query),
-            gate_proj=matrix(inner, hidden),
-            up_proj=matrix(inner, hidden),
-            down_proj=matrix(hidden, inner),
+        LayerWeights.of(
+            {name: ones(size) for name, size in config.norm_sizes.items()},
+            {name: matrix(*shape) for name, shape in config.linear_shapes.items()},
         )
         for _ in range(config.num_hidden_layers)
     )
-    return ModelWeights(embed_tokens, layers, ones(hidden), embed_tokens)
+    return ModelWeights(embed_tokens, layers, ones(config.hidden_size), embed_tokens)
 
 
 def _byte_table() -> NDArray[np.uint8]:

@@ -13,10 +13,10 @@ from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, 
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
 from bitnet_tt.checkpoint.gguf_model import TERNARY_TYPES, read_ternary, unpair_rotary_rows
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
-from bitnet_tt.config import ModelConfig
+from bitnet_tt.config import LinearName, ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.tensor import Progress, StoredTensor
-from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, LinearName, ModelWeights, TernaryMatrix
+from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix
 
 HARMLESS_ENDINGS = (".rotary_emb.inv_freq",)
 """Tensors that some checkpoints carry and that follow from the config."""
@@ -27,19 +27,9 @@ def linear_path(name: LinearName) -> str:
     return f"self_attn.{name}" if name in ("q_proj", "k_proj", "v_proj", "o_proj") else f"mlp.{name}"
 
 
-def linear_shapes(config: ModelConfig) -> dict[LinearName, tuple[int, int]]:
-    """[out, in] of each linear of a layer."""
-    hidden, intermediate = config.hidden_size, config.intermediate_size
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    return {
-        "q_proj": (queries, hidden),
-        "k_proj": (keys, hidden),
-        "v_proj": (keys, hidden),
-        "o_proj": (hidden, queries),
-        "gate_proj": (intermediate, hidden),
-        "up_proj": (intermediate, hidden),
-        "down_proj": (hidden, intermediate),
-    }
+def norm_path(name: str) -> str:
+    """The canonical place of a norm within its layer, such as `self_attn.attn_sub_norm`."""
+    return {"attn_sub_norm": "self_attn.attn_sub_norm", "ffn_sub_norm": "mlp.ffn_sub_norm"}.get(name, name)
 
 
 def named_weights(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[str, TernaryMatrix | NDArray[Any]]]:
@@ -47,15 +37,10 @@ def named_weights(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[
     yield "model.embed_tokens.weight", weights.embed_tokens
     for i, layer in enumerate(weights.layers):
         prefix = f"model.layers.{i}."
-        for name in LINEAR_NAMES:
-            yield prefix + linear_path(name), getattr(layer, name)
-        norms = {
-            "input_layernorm": layer.input_layernorm,
-            "self_attn.attn_sub_norm": layer.attn_sub_norm,
-            "post_attention_layernorm": layer.post_attention_layernorm,
-            "mlp.ffn_sub_norm": layer.ffn_sub_norm,
-        }
-        yield from ((f"{prefix}{name}.weight", gains) for name, gains in norms.items() if gains is not None)
+        for linear in config.linear_shapes:
+            yield prefix + linear_path(linear), layer.linear(linear)
+        for norm in config.norm_sizes:
+            yield f"{prefix}{norm_path(norm)}.weight", getattr(layer, norm)
     yield "model.norm.weight", weights.norm
     if not config.tie_word_embeddings:
         yield "lm_head.weight", weights.lm_head
@@ -104,19 +89,13 @@ class Assembler:
 
     def _layer(self, prefix: str) -> LayerWeights:
         config = self.config
-        linears = {
-            name: self._linear(prefix + linear_path(name), shape) for name, shape in linear_shapes(config).items()
+        norms = {
+            name: self._norm(f"{prefix}{norm_path(name)}.weight", size) for name, size in config.norm_sizes.items()
         }
-        heads = config.num_attention_heads * config.head_dim
-        return LayerWeights(
-            input_layernorm=self._norm(prefix + "input_layernorm.weight", config.hidden_size),
-            post_attention_layernorm=self._norm(prefix + "post_attention_layernorm.weight", config.hidden_size),
-            attn_sub_norm=self._norm(prefix + "self_attn.attn_sub_norm.weight", heads) if config.sub_norms else None,
-            ffn_sub_norm=self._norm(prefix + "mlp.ffn_sub_norm.weight", config.intermediate_size)
-            if config.sub_norms
-            else None,
-            **{name: linears[name] for name in LINEAR_NAMES},
-        )
+        linears = {
+            name: self._linear(prefix + linear_path(name), shape) for name, shape in config.linear_shapes.items()
+        }
+        return LayerWeights(**norms, **linears)
 
     def _linear(self, path: str, shape: tuple[int, int]) -> TernaryMatrix:
         weight = self._take(path + ".weight")

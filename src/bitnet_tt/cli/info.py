@@ -56,14 +56,10 @@ def info(
 
 def measure(config: ModelConfig) -> dict[str, Any]:
     """Parameters and bytes of each part as they are held in memory, and what FP16 would take."""
-    from bitnet_tt.checkpoint.assemble import linear_shapes
-
-    shapes = linear_shapes(config)
+    shapes = config.linear_shapes
     layers = config.num_hidden_layers
     ternary = layers * sum(rows * columns for rows, columns in shapes.values())
-    norms = 2 * config.hidden_size
-    if config.sub_norms:
-        norms += shapes["o_proj"][1] + config.intermediate_size
+    norms = sum(config.norm_sizes.values())
     if config.quantization.use_rms_norm:
         norms += sum(columns for _, columns in shapes.values())
     norms = layers * norms + config.hidden_size

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.tensor import MappedFile, StoredTensor
+from bitnet_tt.formats.tensor import StoredTensor
+from bitnet_tt.mapped import MappedFile
 
 DEFAULT_ALIGNMENT = 32
 I2_S_TAIL_BYTES = 32

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.tensor import PLAIN_DTYPES, MappedFile, StoredTensor
+from bitnet_tt.formats.tensor import PLAIN_DTYPES, StoredTensor
+from bitnet_tt.mapped import MappedFile
 
 MAX_HEADER_BYTES = 100_000_000
 """The specification's own bound; a larger header is garbage."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.weights import FileMap, release_pages
+from bitnet_tt.mapped import MappedFile
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
@@ -23,31 +22,6 @@ PLAIN_DTYPES: dict[str, type[np.generic]] = {
     "F32": np.float32,
 }
 """Element types that NumPy reads as they are; bfloat16 as its bits."""
-
-
-class MappedFile:
-    """A whole file mapped read-only; its pages are read when they are touched and are never copied.
-
-    Raises:
-        CheckpointError: The file cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with path.open("rb") as file:
-                self.size = path.stat().st_size
-                self._map = FileMap(file.fileno()) if self.size else b""
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Copy out bytes; shorter than `size` where the file ends."""
-        return self._map[offset : min(offset + size, self.size)]
-
-    def view(self, offset: int, size: int) -> NDArray[np.uint8]:
-        """Look at bytes in place; the caller has checked that they lie within the file."""
-        return np.frombuffer(self._map, np.uint8, size, offset)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +45,7 @@ class StoredTensor:
 
     def raw(self) -> NDArray[np.uint8]:
         """The stored bytes in place, uint8 [size]."""
-        return self.file.view(self.offset, self.size)
+        return self.file.array(self.offset, np.uint8, (self.size,))
 
     def array(self) -> NDArray[Any]:
         """The elements in place (bfloat16 as uint16); copied only if the file does not align them.
@@ -81,7 +55,7 @@ class StoredTensor:
         """
         if self.dtype not in PLAIN_DTYPES:
             raise self.error(f"has type {self.dtype}, which cannot be used here; known: {', '.join(PLAIN_DTYPES)}")
-        values = self.raw().view(PLAIN_DTYPES[self.dtype]).reshape(self.shape)
+        values = self.file.array(self.offset, PLAIN_DTYPES[self.dtype], self.shape)
         return values if values.flags.aligned else values.copy()
 
     def rows(self, start: int, stop: int) -> StoredTensor:
@@ -93,7 +67,7 @@ class StoredTensor:
 
     def release(self) -> None:
         """Let the system drop this tensor's pages from memory, once it has been converted to something else."""
-        release_pages(self.raw())
+        self.file.release(self.offset, self.size)
 
     def error(self, problem: str) -> CheckpointError:
         """An error that names this file and tensor; `problem` continues the sentence and ends with the remedy."""

@@ -73,30 +73,18 @@ def random_model(config: ModelConfig, seed: int = 0) -> ModelWeights:
             gain(in_features) if config.quantization.use_rms_norm else None,
         )
 
-    hidden, intermediate = config.hidden_size, config.intermediate_size
-    query = config.num_attention_heads * config.head_dim
-    key = config.num_key_value_heads * config.head_dim
     layers = tuple(
-        LayerWeights(
-            input_layernorm=gain(hidden),
-            post_attention_layernorm=gain(hidden),
-            attn_sub_norm=gain(query) if config.sub_norms else None,
-            ffn_sub_norm=gain(intermediate) if config.sub_norms else None,
-            q_proj=linear(query, hidden),
-            k_proj=linear(key, hidden),
-            v_proj=linear(key, hidden),
-            o_proj=linear(hidden, query),
-            gate_proj=linear(intermediate, hidden),
-            up_proj=linear(intermediate, hidden),
-            down_proj=linear(hidden, intermediate),
+        LayerWeights.of(
+            {name: gain(size) for name, size in config.norm_sizes.items()},
+            {name: linear(*shape) for name, shape in config.linear_shapes.items()},
         )
         for _ in range(config.num_hidden_layers)
     )
     tables = [
-        float32_to_bfloat16(rng.normal(0, 0.3, (config.vocab_size, hidden)).astype(np.float32))
+        float32_to_bfloat16(rng.normal(0, 0.3, (config.vocab_size, config.hidden_size)).astype(np.float32))
         for _ in range(1 if config.tie_word_embeddings else 2)
     ]
-    return ModelWeights(embed_tokens=tables[0], layers=layers, norm=gain(hidden), lm_head=tables[-1])
+    return ModelWeights(embed_tokens=tables[0], layers=layers, norm=gain(config.hidden_size), lm_head=tables[-1])
 
 
 def batch_of(

@@ -6,11 +6,13 @@ import pytest
 
 from bitnet_tt import _native
 from bitnet_tt.backends.cpu import arena
-from bitnet_tt.backends.cpu.arena import Placed, rooms
+from bitnet_tt.backends.cpu.arena import Placed, allocate_arenas
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import DeviceError
-from bitnet_tt.weights import LINEAR_NAMES, ModelWeights, TernaryMatrix, is_mapped
+from bitnet_tt.mapped import region_of
+from bitnet_tt.weights import ModelWeights, TernaryMatrix
 from tests.backends.cpu.random_models import batch_of
 from tests.checkpoint import small
 
@@ -33,12 +35,12 @@ def mapped(checkpoint: Checkpoint) -> ModelWeights:
 
 
 def matrices(weights: ModelWeights) -> list[TernaryMatrix]:
-    return [getattr(layer, name) for layer in weights.layers for name in LINEAR_NAMES]
+    return [layer.linear(name) for layer in weights.layers for name in LINEAR_NAMES]
 
 
 def place(weights: ModelWeights, *, threads: int = 1, isa: str = "") -> list[Placed]:
-    layers = zip(weights.layers, rooms(weights.layers, threads=threads, isa=isa), strict=True)
-    return [room.place(getattr(layer, name)) for layer, room in layers for name in LINEAR_NAMES]
+    layers = zip(weights.layers, allocate_arenas(weights.layers, threads=threads, isa=isa), strict=True)
+    return [arena.place(layer.linear(name)) for layer, arena in layers for name in LINEAR_NAMES]
 
 
 def stay(weights: ModelWeights) -> bool:
@@ -47,8 +49,8 @@ def stay(weights: ModelWeights) -> bool:
 
 def test_mapped_matrices_are_copied(mapped: ModelWeights) -> None:
     for copy, original in zip(place(mapped), matrices(mapped), strict=True):
-        assert is_mapped(original.packed)
-        assert not is_mapped(copy.packed)
+        assert region_of(original.packed) is not None
+        assert region_of(copy.packed) is None
         assert copy.dense is None
         assert copy.packed.ctypes.data % 64 == 0
         assert np.array_equal(copy.packed, original.packed)
@@ -63,7 +65,7 @@ def test_matrices_in_memory_are_left_where_they_are(mapped: ModelWeights) -> Non
     converted = replace(layer, q_proj=replace(layer.q_proj, packed=layer.q_proj.packed.copy()))
     first, second, *_ = place(replace(mapped, layers=(converted, *mapped.layers[1:])))
     assert first.packed is converted.q_proj.packed
-    assert not is_mapped(second.packed)
+    assert region_of(second.packed) is None
 
 
 @pytest.mark.parametrize("isa", DENSE)

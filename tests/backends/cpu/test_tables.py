@@ -9,6 +9,7 @@ import pytest
 from bitnet_tt.backends.base import Cut
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import ModelWeights
 from tests.backends.cpu.random_models import batch_of
 from tests.checkpoint import small
@@ -74,6 +75,8 @@ def test_the_table_stays_in_its_file(checkpoint: Checkpoint, folder: Path) -> No
 def test_a_file_that_cannot_be_read_serves_from_memory(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = checkpoint.load_weights()
     expected = steps(checkpoint, weights, 1)
-    monkeypatch.setattr("bitnet_tt.backends.cpu.load.file_place", lambda table: (1 << 20, 0))  # no such descriptor
+    region = region_of(weights.lm_head)
+    assert region is not None
+    monkeypatch.setattr(region.file, "descriptor", 1 << 20)  # no such descriptor
     for logits, same in zip(steps(checkpoint, weights, 1), expected, strict=True):
         np.testing.assert_array_equal(logits, same)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from bitnet_tt import _native
 from bitnet_tt.backends.cpu.host import memory_limit
-from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix, is_mapped, release_pages
+from bitnet_tt.config import LINEAR_NAMES
+from bitnet_tt.mapped import region_of
+from bitnet_tt.weights import LayerWeights, TernaryMatrix
 
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _PAGE_BYTES = 2 << 20
@@ -41,7 +43,7 @@ class Placed:
     dense: tuple[int, int] | None = None
 
 
-class Room:
+class LayerArena:
     """Memory for the ternary matrices of one layer; or none, and they serve from where they are."""
 
     def __init__(self, memory: NDArray[np.uint8] | None = None, dense_isa: str | None = None) -> None:
@@ -61,7 +63,9 @@ class Room:
             shape = (matrix.out_features, matrix.in_features)
             copy = Placed(self._take(_native.dense_shape(*shape)), shape)
             _native.pack_dense(packed, copy.packed, self._dense_isa)
-        release_pages(packed)
+        region = region_of(packed)
+        if region is not None:
+            region.release()
         return copy
 
     def _take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -71,7 +75,7 @@ class Room:
         return taken
 
 
-def rooms(layers: Sequence[LayerWeights], *, threads: int, isa: str) -> list[Room]:
+def allocate_arenas(layers: Sequence[LayerWeights], *, threads: int, isa: str) -> list[LayerArena]:
     """Huge pages for each layer's ternary matrices.
 
     There are none where the system has none or refuses them, or where they would take half of the memory there is.
@@ -83,16 +87,16 @@ def rooms(layers: Sequence[LayerWeights], *, threads: int, isa: str) -> list[Roo
         isa: The instruction set, empty for the fastest.
     """
     dense = threads > 1 and _native.packs_dense(isa)
-    sizes = [sum(_room(getattr(layer, name), dense=dense) for name in LINEAR_NAMES) for layer in layers]
+    sizes = [sum(_room(layer.linear(name), dense=dense) for name in LINEAR_NAMES) for layer in layers]
     total = sum(sizes)
     if not _LEAST_BYTES <= total <= memory_limit() // 2 or not _available():
-        return [Room() for _ in layers]
+        return [LayerArena() for _ in layers]
     try:
         memory = _allocate(total)
     except OSError:  # the system grants no such memory
-        return [Room() for _ in layers]
+        return [LayerArena() for _ in layers]
     parts = np.split(memory, np.cumsum(sizes)[:-1])
-    return [Room(part, isa if dense else None) for part in parts]
+    return [LayerArena(part, isa if dense else None) for part in parts]
 
 
 def _available() -> bool:
@@ -117,7 +121,7 @@ def _room(matrix: TernaryMatrix, *, dense: bool) -> int:
 
 
 def _moves(packed: NDArray[np.uint8], *, dense: bool) -> bool:
-    return dense or is_mapped(packed)
+    return dense or region_of(packed) is not None
 
 
 def _rounded(size: int) -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt import _native
-from bitnet_tt.backends.cpu.arena import Room, rooms
+from bitnet_tt.backends.cpu.arena import LayerArena, allocate_arenas
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.weights import LINEAR_NAMES, LayerWeights, TernaryMatrix, file_place
+from bitnet_tt.mapped import region_of
+from bitnet_tt.weights import LayerWeights, TernaryMatrix
 
 # Sums of products of codes in the top bits of a byte stay within an int32 up to here.
 _MAX_IN_FEATURES = 1 << 20
@@ -26,7 +28,8 @@ def load_table(name: str, table: NDArray[np.uint16], config: ModelConfig) -> _na
         CheckpointError: It has the wrong dtype or shape, or lies with gaps.
     """
     _check(name, table, np.uint16, (config.vocab_size, config.hidden_size))
-    descriptor, offset = file_place(table) or (-1, 0)
+    region = region_of(table)
+    descriptor, offset = (region.file.descriptor, region.offset) if region else (-1, 0)
     return _native.Table(table.view(np.uint8), descriptor, offset)
 
 
@@ -50,55 +53,34 @@ def load_layers(layers: Sequence[LayerWeights], config: ModelConfig, *, threads:
     """
     for index, layer in enumerate(layers):
         _check_matrices(index, layer, config)
-    homes = rooms(layers, threads=threads, isa=isa)
+    arenas = allocate_arenas(layers, threads=threads, isa=isa)
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(_load_layer, range(len(layers)), layers, repeat(config), homes))
+        return list(pool.map(_load_layer, range(len(layers)), layers, repeat(config), arenas))
 
 
 def _check_matrices(index: int, layer: LayerWeights, config: ModelConfig) -> None:
-    hidden, intermediate = config.hidden_size, config.intermediate_size
-    query = config.num_attention_heads * config.head_dim
-    key = config.num_key_value_heads * config.head_dim
-    shapes = {
-        "q_proj": (query, hidden),
-        "k_proj": (key, hidden),
-        "v_proj": (key, hidden),
-        "o_proj": (hidden, query),
-        "gate_proj": (intermediate, hidden),
-        "up_proj": (intermediate, hidden),
-        "down_proj": (hidden, intermediate),
-    }
-    for name in LINEAR_NAMES:
-        out_features, in_features = shapes[name]
+    for name, (out_features, in_features) in config.linear_shapes.items():
         where = f"layers.{index}.{name}"
         if in_features > _MAX_IN_FEATURES:
             raise CheckpointError(
                 f"{where} has {in_features} columns; the CPU backend takes at most {_MAX_IN_FEATURES}"
             )
-        _check(where, getattr(layer, name).packed, np.uint8, (out_features // 4, in_features))
+        _check(where, layer.linear(name).packed, np.uint8, (out_features // 4, in_features))
 
 
-def _load_layer(index: int, layer: LayerWeights, config: ModelConfig, room: Room) -> _native.Layer:
-    hidden, intermediate = config.hidden_size, config.intermediate_size
+def _load_layer(index: int, layer: LayerWeights, config: ModelConfig, arena: LayerArena) -> _native.Layer:
     where = f"layers.{index}."
-
-    def optional_norm(name: str, gain: NDArray[np.float32] | None, size: int) -> NDArray[np.float32] | None:
-        return None if gain is None else load_norm(where + name, gain, size)
-
-    return _native.Layer(
-        input_layernorm=load_norm(where + "input_layernorm", layer.input_layernorm, hidden),
-        post_attention_layernorm=load_norm(where + "post_attention_layernorm", layer.post_attention_layernorm, hidden),
-        attn_sub_norm=optional_norm("attn_sub_norm", layer.attn_sub_norm, layer.o_proj.in_features),
-        ffn_sub_norm=optional_norm("ffn_sub_norm", layer.ffn_sub_norm, intermediate),
-        linears=[_load_linear(where + name, getattr(layer, name), room) for name in LINEAR_NAMES],
-    )
+    norms = {name: load_norm(where + name, getattr(layer, name), size) for name, size in config.norm_sizes.items()}
+    linears = {name: _load_linear(where + name, layer.linear(name), arena) for name in config.linear_shapes}
+    fields: dict[str, Any] = {**norms, **linears}
+    return _native.Layer(**fields)
 
 
-def _load_linear(name: str, matrix: TernaryMatrix, room: Room) -> _native.Linear:
+def _load_linear(name: str, matrix: TernaryMatrix, arena: LayerArena) -> _native.Linear:
     input_norm = matrix.input_norm
     if input_norm is not None:
         input_norm = load_norm(name + ".input_norm", input_norm, matrix.in_features)
-    placed = room.place(matrix)
+    placed = arena.place(matrix)
     return _native.Linear(placed.packed, float(matrix.scale), input_norm, placed.dense)
 
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 from bitnet_tt.bench.report.results import Roof, Speed
-from bitnet_tt.checkpoint.assemble import linear_shapes
 from bitnet_tt.config import ModelConfig
 
 _GIGA = 1e9
@@ -14,7 +13,7 @@ _GIGA = 1e9
 
 def ternary_weights(config: ModelConfig) -> int:
     """How many ternary weights a model has."""
-    return config.num_hidden_layers * sum(math.prod(shape) for shape in linear_shapes(config).values())
+    return config.num_hidden_layers * sum(math.prod(shape) for shape in config.linear_shapes.values())
 
 
 def operations_per_token(config: ModelConfig) -> int:
