@@ -119,7 +119,7 @@ def test_any_json_is_read_or_refused_by_name(change: dict[str, Any]) -> None:
 )
 def test_a_generation_option_that_cannot_be_used_is_named(option: str, value: object) -> None:
     with pytest.raises(ConfigError, match=option):
-        GenerationConfig.from_options({option: value})
+        GenerationConfig().with_options(**{option: value})
 
 
 def test_one_stop_string_is_a_list_of_one() -> None:

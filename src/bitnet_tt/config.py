@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from bitnet_tt.errors import ConfigError
 
-LinearName = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-LINEAR_NAMES: tuple[LinearName, ...] = get_args(LinearName)
+LINEAR_NAMES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The seven linears of a layer, in the order in which it applies them."""
 
 HiddenAct = Literal["relu2", "silu"]
@@ -172,7 +171,7 @@ class ModelConfig:
         return self.num_key_value_heads * self.head_dim
 
     @property
-    def linear_shapes(self) -> dict[LinearName, tuple[int, int]]:
+    def linear_shapes(self) -> dict[str, tuple[int, int]]:
         """Shape [out, in] of each linear of a layer, in the order in which a layer applies them."""
         return {
             "q_proj": (self.query_features, self.hidden_size),
@@ -191,6 +190,22 @@ class ModelConfig:
         if self.sub_norms:
             sizes |= {"attn_sub_norm": self.query_features, "ffn_sub_norm": self.intermediate_size}
         return sizes
+
+
+class GenerationOptions(TypedDict, total=False):
+    """The fields of `GenerationConfig` as keyword arguments, so that type checkers and editors know them."""
+
+    max_new_tokens: int | None
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    stop: Sequence[str]
+    stop_token_ids: Sequence[int]
+    ignore_eos: bool
+    seed: int | None
+    logprobs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,18 +263,17 @@ class GenerationConfig:
         if self.logprobs is not None:
             _require("logprobs", self.logprobs, "None or an integer from 0 to 100", _is_int(self.logprobs, 0, 100))
 
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Build from keyword options.
+    def with_options(self, **options: Unpack[GenerationOptions]) -> Self:
+        """Return a copy with some fields changed.
 
         Raises:
             ConfigError: An option that does not exist, or a value out of range.
         """
-        known = [field.name for field in fields(cls)]
+        known = [field.name for field in fields(self)]
         for name in options:
             if name not in known:
                 raise ConfigError(f"unknown generation option {name!r}; there are: {', '.join(known)}")
-        return cls(**options)
+        return replace(self, **options)
 
 
 def _require(name: str, value: object, what: str, ok: bool) -> None:

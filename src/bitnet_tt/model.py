@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast, overload
+from types import TracebackType
+from typing import Self, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.select import Device, create_backend
-from bitnet_tt.backends.tt.planning.plan import Precision
+from bitnet_tt.backends.options import BackendOptions, Device, Precision
+from bitnet_tt.backends.select import create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
-from bitnet_tt.config import GenerationConfig, ModelConfig
+from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
 from bitnet_tt.engine import Engine
 from bitnet_tt.errors import ConfigError, RequestError
 from bitnet_tt.generation import Piece, pieces
@@ -90,13 +91,10 @@ class BitNetModel:
             raise ConfigError(f"max_batch_size must be at least 1, not {max_batch_size}")
         tokenizer = Tokenizer.from_path(path)
         backend = create_backend(
-            device,
             checkpoint.config,
             checkpoint.load_weights(progress),
+            BackendOptions(device, threads, isa, precision),
             context_length=context_length,
-            threads=threads,
-            isa=isa,
-            precision=precision,
         )
         engine = Engine(
             backend,
@@ -106,24 +104,38 @@ class BitNetModel:
         )
         return cls(checkpoint, tokenizer, backend, engine)
 
+    # A str is a Sequence[str] too: the first overload that fits counts.
     @overload
-    def generate(self, prompt: str, **options: Any) -> str: ...
+    def generate(  # type: ignore[overload-overlap]
+        self, prompt: str, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> str: ...
 
     @overload
-    def generate(self, prompt: Sequence[int], **options: Any) -> str: ...
+    def generate(
+        self, prompt: Sequence[int], config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> str: ...
 
     @overload
-    def generate(self, prompt: Sequence[str] | Sequence[Sequence[int]], **options: Any) -> list[str]: ...
+    def generate(
+        self,
+        prompt: Sequence[str] | Sequence[Sequence[int]],
+        config: GenerationConfig | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> list[str]: ...
 
     def generate(
-        self, prompt: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]], **options: Any
+        self,
+        prompt: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]],
+        config: GenerationConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> str | list[str]:
         """Continue a prompt, or each of a list of prompts.
 
         Args:
-            prompt: A text or its token ids, or a list of texts or of lists of token ids. Ids are taken as they are;
-                texts get the model's begin-of-text token.
-            **options: Fields of `GenerationConfig`. Each prompt of a list is continued as it would be alone.
+            prompt: A text or its token ids, or a list of texts or of lists of token ids. Ids are used as they are;
+                texts get the model's begin-of-text token. Each prompt of a list is continued as it would be alone.
+            config: How to pick tokens and when to stop; None for the defaults.
+            **options: Fields of `GenerationConfig` that replace those of `config`.
 
         Returns:
             The new text; a list for a list.
@@ -131,12 +143,13 @@ class BitNetModel:
         Raises:
             ConfigError: An unknown option or one out of range.
             RequestError: A prompt that is empty, too long, or has unknown ids.
+            DeviceError: The model is closed.
         """
-        config = GenerationConfig.from_options(options)
+        settings = (config or GenerationConfig()).with_options(**options)
         if _is_one_prompt(prompt):
-            return _text(self._pieces(self._encode(cast(Prompt, prompt)), config))
+            return _text(self._pieces(self._encode(cast(Prompt, prompt)), settings))
         prompts = [self._encode(one) for one in cast(Sequence[Prompt], prompt)]
-        requests = [self.engine.request(token_ids, config, self._eos_token_ids) for token_ids in prompts]
+        requests = [self.engine.request(token_ids, settings, self._eos_token_ids) for token_ids in prompts]
         try:
             for request in requests:
                 self.engine.submit(request)
@@ -145,19 +158,25 @@ class BitNetModel:
             for request in requests:
                 self.engine.cancel(request)
 
-    def stream(self, prompt: Prompt, **options: Any) -> Iterator[Piece]:
-        """Continue a prompt and yield the text as it comes; arguments and errors as for `generate`.
+    def stream(
+        self, prompt: Prompt, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> Iterator[Piece]:
+        """Continue a prompt and yield the text as it is generated.
 
-        Closing the iterator stops the generation.
+        Arguments and errors are those of `generate`. Closing the iterator stops the generation.
         """
-        return self._pieces(self._encode(prompt), GenerationConfig.from_options(options))
+        settings = (config or GenerationConfig()).with_options(**options)
+        return self._pieces(self._encode(prompt), settings)
 
-    def chat(self, messages: Messages, **options: Any) -> str:
-        """Answer a conversation by the model's own chat template.
+    def chat(
+        self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> str:
+        """Answer a conversation, using the model's own chat template.
 
         Args:
             messages: `{"role": "system" | "user" | "assistant", "content": text}`, oldest first.
-            **options: Fields of `GenerationConfig`.
+            config: How to pick tokens and when to stop; None for the defaults.
+            **options: Fields of `GenerationConfig` that replace those of `config`.
 
         Returns:
             The assistant's next message.
@@ -165,11 +184,14 @@ class BitNetModel:
         Raises:
             TokenizerError: The model has no chat template, or it refuses these messages.
         """
-        return _text(self.stream_chat(messages, **options))
+        return _text(self.stream_chat(messages, config, **options))
 
-    def stream_chat(self, messages: Messages, **options: Any) -> Iterator[Piece]:
-        """Answer a conversation and yield the answer as it comes; as `chat` otherwise."""
-        return self._pieces(self.tokenizer.apply_chat_template(messages), GenerationConfig.from_options(options))
+    def stream_chat(
+        self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> Iterator[Piece]:
+        """Answer a conversation as `chat` does, and yield the answer as it is generated."""
+        settings = (config or GenerationConfig()).with_options(**options)
+        return self._pieces(self.tokenizer.apply_chat_template(messages), settings)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits of every position: row t scores the token after `token_ids[:t + 1]`.
@@ -208,6 +230,20 @@ class BitNetModel:
         from bitnet_tt.checkpoint.convert import convert
 
         convert(self.checkpoint.path, Path(folder), to="packed")
+
+    def close(self) -> None:
+        """Free the device and its memory. The model cannot be used afterwards; closing it twice is fine."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        """Return the model itself: `with BitNetModel.from_pretrained(...) as model`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the model."""
+        self.close()
 
     def _encode(self, prompt: Prompt) -> list[int]:
         return self.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(token_id) for token_id in prompt]

@@ -9,8 +9,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.config import LinearName
-
 
 @dataclass(frozen=True, slots=True)
 class TernaryMatrix:
@@ -70,12 +68,12 @@ class LayerWeights:
     down_proj: TernaryMatrix
 
     @classmethod
-    def of(cls, norms: Mapping[str, NDArray[np.float32]], linears: Mapping[LinearName, TernaryMatrix]) -> Self:
+    def of(cls, norms: Mapping[str, NDArray[np.float32]], linears: Mapping[str, TernaryMatrix]) -> Self:
         """Build a layer from its norms and linears by name, as in `ModelConfig.norm_sizes` and `linear_shapes`."""
         fields: dict[str, Any] = {**norms, **linears}
         return cls(**fields)
 
-    def linear(self, name: LinearName) -> TernaryMatrix:
+    def linear(self, name: str) -> TernaryMatrix:
         """Return the linear of a name."""
         matrix: TernaryMatrix = getattr(self, name)
         return matrix

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 import bitnet_tt
 from bitnet_tt import BitNetModel, reference
-from bitnet_tt.backends.base import Batch, Candidates, Cut
-from bitnet_tt.backends.tt.planning.plan import PRECISIONS, Plan, Precision
+from bitnet_tt.backends.base import Batch, Candidates, LogitFilter
+from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.tt.planning.plan import PRECISIONS, Plan
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.reference.compare import MAX_MEAN_KL, MIN_CORRELATION, MIN_FAST_CORRELATION, compare_logits
-from bitnet_tt.sampling import RandomStream, cut, sample
+from bitnet_tt.sampling import RandomStream, logit_filter, sample
 from tests import golden_checkpoints as golden
 from tests.device.following import follow
 from tests.device.paged import CONTEXT, PagedFeeder, opened
@@ -144,15 +145,15 @@ def check_candidates() -> None:
                 logit_rows=ends - 1,
             )
             rows = backend.forward(batch)
-            found_rows = backend.candidates(batch, [cut(config) for config in configs])
+            found_rows = backend.candidates(batch, [logit_filter(config) for config in configs])
             for row, config, found in zip(rows, configs, found_rows, strict=True):
                 token_ids = np.arange(len(row)) if found.token_ids is None else found.token_ids
                 assert (found.token_ids is None) == (whole in configs)
                 np.testing.assert_array_equal(found.logits, row[token_ids])
                 assert (np.diff(token_ids) > 0).all()
-                assert (found.whole is not None) == (found.rest > 0)
-                if found.whole is not None:
-                    np.testing.assert_array_equal(found.whole(), row)
+                assert (found.whole_row is not None) == (found.dropped_mass > 0)
+                if found.whole_row is not None:
+                    np.testing.assert_array_equal(found.whole_row(), row)
                 for seed in range(50):
                     picks = [sample(each, config, [], RandomStream(seed)) for each in (found, Candidates(row))]
                     assert picks[0] == picks[1]
@@ -229,7 +230,7 @@ def check_ties() -> None:
         on_device = card.tiles(logits, ttnn.float32)
         for rows, count in ((1, 1), (4, 1), (4, 8), (32, 8)):
             entries = top_logits(on_device, rows, count, plan).cpu().to_numpy().reshape(parts, rows, count, 2)
-            found_rows = read_top(entries, [Cut(count)] * rows, plan, lambda index: logits[0, 0, index])
+            found_rows = read_top(entries, [LogitFilter(count)] * rows, plan, lambda index: logits[0, 0, index])
             for row, found in zip(logits[0, 0], found_rows, strict=False):
                 expected = [
                     first + np.argsort(-row[first : first + 32 * tiles], kind="stable")[:count]

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitnet_tt import reference
-from bitnet_tt.backends.tt.planning.plan import Precision
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.reference.compare import Agreement, compare_logits
 from bitnet_tt.weights import ModelWeights

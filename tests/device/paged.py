@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend, Batch
-from bitnet_tt.backends.tt.planning.plan import Precision
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.weights import ModelWeights

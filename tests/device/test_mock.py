@@ -9,7 +9,8 @@ import json
 
 import pytest
 
-from bitnet_tt.backends.tt.planning.plan import PRECISIONS, Precision
+from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.tt.planning.plan import PRECISIONS
 from tests.device.mock.figures import CONTEXTS, FILE, config_of, figures, measure
 from tests.device.mock.runtime import command, environment, run
 

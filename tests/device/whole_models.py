@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bitnet_tt import BitNetModel, reference
-from bitnet_tt.backends.tt.planning.plan import PRECISIONS, Precision
+from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.tt.planning.plan import PRECISIONS
 from bitnet_tt.bench.synthetic import synthetic_config, synthetic_weights
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.cli import app

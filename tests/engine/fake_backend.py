@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Batch, Candidates, Cut
+from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
 
 VOCAB_SIZE = 97
 
@@ -20,16 +20,16 @@ def next_token(tokens: list[int]) -> int:
     return checksum % VOCAB_SIZE
 
 
-def passing(logits: NDArray[np.float32], cut: Cut) -> Candidates:
-    """The logits that a cut lets pass, and no others."""
-    if cut.whole:
+def passing(logits: NDArray[np.float32], limit: LogitFilter) -> Candidates:
+    """Return the logits that pass a filter, and no others."""
+    if limit.passes_all:
         return Candidates(logits)
-    order = np.argsort(-logits, kind="stable")[: cut.count]
-    token_ids = np.sort(order[logits[order] >= logits.max() - cut.margin])
+    order = np.argsort(-logits, kind="stable")[: limit.count]
+    token_ids = np.sort(order[logits[order] >= logits.max() - limit.margin])
     rest = 0.0
-    if cut.temperature > 0:
+    if limit.mass_temperature > 0:
         others = np.delete(logits, token_ids).astype(np.float64)
-        rest = float(np.exp((others - logits.max()) / cut.temperature).sum())
+        rest = float(np.exp((others - logits.max()) / limit.mass_temperature).sum())
     return Candidates(logits[token_ids], token_ids, rest, lambda: logits)
 
 
@@ -38,9 +38,22 @@ class FakeBackend:
 
     description = "fake"
 
+    def stats(self) -> BackendStats:
+        return BackendStats()
+
+    def start_profile(self) -> None:
+        pass
+
+    def stop_profile(self) -> list[PhaseTime]:
+        return []
+
+    def close(self) -> None:
+        self.closed = True
+
     def __init__(self) -> None:
+        self.closed = False
         self.batches: list[Batch] = []
-        self.cuts: list[list[Cut]] = []
+        self.filters: list[list[LogitFilter]] = []
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         self.cache = np.full((num_blocks, block_size), -1)
@@ -58,6 +71,6 @@ class FakeBackend:
                 logits[index] = np.eye(VOCAB_SIZE, dtype=np.float32)[next_token(text)]
         return np.stack([logits[int(row)] for row in batch.logit_rows]) if len(batch.logit_rows) else np.empty((0, 0))
 
-    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
-        self.cuts.append(list(cuts))
-        return [passing(row, cut) for row, cut in zip(self.forward(batch), cuts, strict=True)]
+    def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
+        self.filters.append(list(filters))
+        return [passing(row, limit) for row, limit in zip(self.forward(batch), filters, strict=True)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import Cut
+from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE, Engine
 from bitnet_tt.errors import DeviceError, RequestError
@@ -170,10 +170,8 @@ def test_logprobs_come_when_asked_for() -> None:
 def test_each_row_is_cut_as_its_request_allows() -> None:
     engine = make_engine()
     settings = [{}, {"temperature": 1.0, "top_k": 5}, {"logprobs": 0}]
-    requests = [
-        engine.request([1], GenerationConfig.from_options(option | {"max_new_tokens": 1})) for option in settings
-    ]
+    requests = [engine.request([1], GenerationConfig(**option, max_new_tokens=1)) for option in settings]
     for request in requests:
         engine.submit(request)
     engine.step()
-    assert engine.backend.cuts == [[Cut(count=1), Cut(count=5), Cut()]]
+    assert engine.backend.filters == [[LogitFilter(count=1), LogitFilter(count=5), LogitFilter()]]

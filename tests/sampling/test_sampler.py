@@ -8,14 +8,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import Candidates, Cut
+from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.sampling.sampler import (
     RandomStream,
     _weights,
-    candidates,
-    cut,
+    kept_tokens,
     log_probabilities,
+    logit_filter,
     most_probable,
     penalize_repetition,
     sample,
@@ -35,7 +35,7 @@ def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def draw(logits: np.ndarray, count: int, seed: int = 0, **options: object) -> np.ndarray:
-    config = GenerationConfig.from_options(options)
+    config = GenerationConfig(**options)
     stream = RandomStream(seed)
     picks = [sample(Candidates(logits), config, [], stream) for _ in range(count)]
     return np.bincount(picks, minlength=len(logits)) / count
@@ -65,13 +65,13 @@ def test_frequencies_follow_the_probabilities() -> None:
 
 @given(logit_lists, st.integers(1, 70))
 def test_top_k_keeps_the_k_greatest(logits: np.ndarray, k: int) -> None:
-    kept, _ = candidates(logits, GenerationConfig(temperature=1.0, top_k=k))
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, top_k=k))
     assert kept.tolist() == np.argsort(-logits, kind="stable")[:k].tolist()
 
 
 @given(logit_lists, st.floats(0.01, 0.99))
 def test_top_p_keeps_the_smallest_set_that_reaches_p(logits: np.ndarray, top_p: float) -> None:
-    kept, _ = candidates(logits, GenerationConfig(temperature=1.0, top_p=top_p))
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, top_p=top_p))
     share = probabilities(logits, 1.0)[kept]
     assert share.sum() >= top_p - 1e-9
     assert share.sum() - share[-1] <= top_p + 1e-9
@@ -80,13 +80,13 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(logits: np.ndarray, top_p: 
 
 def test_top_p_looks_past_its_first_guess() -> None:
     logits = np.zeros(5000, np.float32)
-    kept, _ = candidates(logits, GenerationConfig(temperature=1.0, top_p=0.5))
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, top_p=0.5))
     assert len(kept) == 2500
 
 
 @given(logit_lists, st.floats(0.01, 1.0))
 def test_min_p_keeps_what_is_probable_enough(logits: np.ndarray, min_p: float) -> None:
-    kept, _ = candidates(logits, GenerationConfig(temperature=1.0, min_p=min_p))
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, min_p=min_p))
     share = probabilities(logits, 1.0)
     inside = np.zeros(len(logits), bool)
     inside[kept] = True
@@ -100,7 +100,7 @@ def test_most_probable_orders_ties_by_index(logits: np.ndarray, count: int) -> N
     assert most_probable(rounded, count).tolist() == np.argsort(-rounded, kind="stable")[:count].tolist()
 
 
-@example(np.array([0, 0, 11, 11], np.float32) / np.float32(1024), 0.3, 50, 0.3, 1.0, 1.0)  # min-p cuts after top-p
+@example(np.array([0, 0, 11, 11], np.float32) / np.float32(1024), 0.3, 50, 0.3, 1.0, 1.0)  # min-p filters after top-p
 @given(
     logit_lists,
     st.sampled_from([0.0, 0.3, 1.0, 3.0]),
@@ -109,7 +109,7 @@ def test_most_probable_orders_ties_by_index(logits: np.ndarray, count: int) -> N
     st.sampled_from([0.0, 1e-13, 0.02, 0.5, 1.0]),
     st.sampled_from([1.0, 1.3]),
 )
-def test_what_a_cut_lets_pass_is_enough(
+def test_candidates_that_pass_the_filter_are_enough(
     logits: np.ndarray, temperature: float, top_k: int, top_p: float, min_p: float, penalty: float
 ) -> None:
     config = GenerationConfig(
@@ -120,7 +120,7 @@ def test_what_a_cut_lets_pass_is_enough(
         stream = RandomStream(3)
         return [sample(row, config, [0], stream) for _ in range(8)]
 
-    assert picks(Candidates(logits)) == picks(passing(logits, cut(config)))
+    assert picks(Candidates(logits)) == picks(passing(logits, logit_filter(config)))
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.6, 1.0, 2.0]), st.sampled_from([0.5, 0.9, 0.999, 1 - 1e-9]))
@@ -128,26 +128,26 @@ def test_a_nucleus_is_found_without_the_improbable_tokens(seed: int, temperature
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, rng.choice([1, 4, 10]), 4000).astype(np.float32)
     config = GenerationConfig(temperature=temperature, top_p=top_p)
-    part = passing(logits, cut(config))
-    row = replace(part, rest=part.rest * 2, whole=lambda: logits)
+    part = passing(logits, logit_filter(config))
+    row = replace(part, dropped_mass=part.dropped_mass * 2, whole_row=lambda: logits)
     for draw_seed in range(4):
         picks = [sample(each, config, [], RandomStream(draw_seed)) for each in (Candidates(logits), row)]
         assert picks[0] == picks[1]
 
 
 def test_a_nucleus_that_ends_clearly_takes_no_whole_row() -> None:
-    row = Candidates(np.array([3.0, 2.0, 1.0], np.float32), np.array([4, 7, 9]), rest=1e-3)
+    row = Candidates(np.array([3.0, 2.0, 1.0], np.float32), np.array([4, 7, 9]), dropped_mass=1e-3)
     config = GenerationConfig(temperature=1.0, top_p=0.8)
     assert {sample(row, config, [], RandomStream(seed)) for seed in range(20)} == {4, 7}
 
 
-def test_a_cut_is_no_wider_than_it_need_be() -> None:
-    assert cut(GenerationConfig()) == Cut(count=1)
-    assert cut(GenerationConfig(temperature=1.0, top_k=40, top_p=0.9)) == Cut(count=40)
-    assert cut(GenerationConfig(temperature=1.0, min_p=0.1)).margin == pytest.approx(-math.log(0.1), abs=0.02)
-    assert cut(GenerationConfig(temperature=0.6, top_p=0.9)) == Cut(margin=9.6, temperature=0.6)
+def test_the_filter_passes_no_more_than_needed() -> None:
+    assert logit_filter(GenerationConfig()) == LogitFilter(count=1)
+    assert logit_filter(GenerationConfig(temperature=1.0, top_k=40, top_p=0.9)) == LogitFilter(count=40)
+    assert logit_filter(GenerationConfig(temperature=1.0, min_p=0.1)).margin == pytest.approx(-math.log(0.1), abs=0.02)
+    assert logit_filter(GenerationConfig(temperature=0.6, top_p=0.9)) == LogitFilter(margin=9.6, mass_temperature=0.6)
     for needs_all in ({"repetition_penalty": 1.1}, {"logprobs": 3}, {"temperature": 1.0}):
-        assert cut(GenerationConfig.from_options(needs_all)).whole
+        assert logit_filter(GenerationConfig(**needs_all)).passes_all
 
 
 def test_repetition_penalty_pushes_seen_tokens_down() -> None:

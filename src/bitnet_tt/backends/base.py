@@ -1,4 +1,4 @@
-"""What a backend is: weights and cache in, a ragged batch of tokens in, logits out. Nothing else."""
+"""The seam between engine and device: a backend takes a batch of tokens and returns logits. It does nothing else."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """New tokens of several sequences, one step's work; every array is int32 and C-contiguous.
+    """The new tokens of several sequences: the work of one step. Every array is int32 and C-contiguous.
 
-    Sequence i owns `token_ids[starts[i]:starts[i + 1]]`, at positions `positions[i], positions[i] + 1, ...`; keys and
-    values of all earlier positions are in the cache already. Position p of sequence i lives in cache block
+    Sequence i owns `token_ids[starts[i]:starts[i + 1]]`, at positions `positions[i], positions[i] + 1, ...`. The cache
+    holds the keys and values of all earlier positions. Position p of sequence i lives in cache block
     `block_tables[i, p // block_size]`, slot `p % block_size`.
 
     Attributes:
         token_ids: [tokens].
-        starts: [sequences + 1], rising strictly from 0 to tokens.
+        starts: [sequences + 1], strictly rising from 0 to tokens.
         positions: [sequences], the position of each sequence's first new token.
         block_tables: [sequences, blocks], padded with -1.
-        logit_rows: [rows], indices into `token_ids` whose logits are wanted, rising.
+        logit_rows: [rows], strictly rising: the indices into `token_ids` whose logits are computed.
     """
 
     token_ids: NDArray[np.int32]
@@ -35,67 +35,126 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """Which logits of a row are wanted: those that pass both limits. Without limits it is the whole row.
+class LogitFilter:
+    """Says which logits of a row the sampler can use: those that pass both limits. Without limits it is the whole row.
 
     Attributes:
-        count: Only the greatest so many, at least 1; of equal logits the lowest token ids. None for all.
-        margin: Only those at most this much below the greatest.
-        temperature: If above 0, what the others sum up to at this temperature is of interest, see `Candidates.rest`.
+        count: Pass only the `count` largest logits, at least 1; of equal logits the lowest token ids. None passes all.
+        margin: Pass only logits at most this much below the largest.
+        mass_temperature: If above 0, the backend also returns an upper bound on the probability mass of the dropped
+            tokens at this temperature, see `Candidates.dropped_mass`.
     """
 
     count: int | None = None
     margin: float = math.inf
-    temperature: float = 0.0
+    mass_temperature: float = 0.0
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing is cut."""
+    def passes_all(self) -> bool:
+        """Whether the filter drops nothing."""
         return self.count is None and self.margin == math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Logits of a row: at least those its cut lets pass, each the same to the bit as in the whole row.
+    """The logits of a row that pass its filter, and maybe more. Each has the same bits as in the whole row.
 
-    If the cut asks for `rest`, the least of those that pass may be missing too: `rest` counts them, and none that is
-    missing is above one that is here.
+    If the filter has a `mass_temperature`, the smallest logits that pass may be missing too. Then `dropped_mass` counts
+    them, and no missing logit is larger than one that is here.
 
     Attributes:
         logits: float32 [n]; valid until the backend's next call.
-        token_ids: int64 [n], rising: whose logits they are. None if it is the whole row.
-        rest: At least the sum of exp((logit - greatest) / temperature) over all other tokens, if the cut asks for it.
-        whole: Brings the whole row, float32 [vocab]. None if it is whole already, or the cut asks for no `rest`.
+        token_ids: int64 [n], rising: the tokens of `logits`. None if `logits` is the whole row.
+        dropped_mass: At least the sum of exp((logit - largest) / mass_temperature) over all other tokens. 0 if the
+            filter does not ask for it.
+        whole_row: Returns the whole row, float32 [vocab]. None if `logits` is the whole row, or nothing can be missing.
     """
 
     logits: NDArray[np.float32]
     token_ids: NDArray[np.int64] | None = None
-    rest: float = 0.0
-    whole: Callable[[], NDArray[np.float32]] | None = None
+    dropped_mass: float = 0.0
+    whole_row: Callable[[], NDArray[np.float32]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStats:
+    """What a backend knows of its memory and its last step. None where it cannot tell.
+
+    Attributes:
+        weight_bytes: Bytes of the weights in the form in which they are multiplied, embedding and lm_head included.
+        file_bytes: The part of `weight_bytes` that stays in its file; single rows are read from there.
+        screen_bytes: The 6-bit copy of the lm_head that rules out logits; 0 until a step uses it.
+        kv_cache_bytes: The key/value cache once it is full.
+        head_bytes_read: Bytes of weights that the lm_head of the last step read.
+        logits_computed: How many logits the last step computed from the lm_head's own weights, over all its rows.
+    """
+
+    weight_bytes: int | None = None
+    file_bytes: int | None = None
+    screen_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    head_bytes_read: int | None = None
+    logits_computed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """Time that one kind of phase took since `start_profile`, such as every layer's `attend`.
+
+    Attributes:
+        name: The kind.
+        calls: How many phases of it ran.
+        seconds: Their time, each from its start to the start of the next phase.
+        waiting: The part of `seconds` that a thread waited; the mean over the threads.
+        bytes_read: Weights, keys and values that the phases had to read from memory.
+    """
+
+    name: str
+    calls: int
+    seconds: float
+    waiting: float
+    bytes_read: int
 
 
 class Backend(Protocol):
-    """A device with a model's weights on it. Loading is the constructor's work.
+    """A device with a model's weights on it. The constructor loads the weights.
 
-    A row's logits depend on its sequence's tokens alone: never on what else is in the batch or how the prompt was cut.
+    The logits of a row depend only on the tokens of its sequence. They do not depend on the rest of the batch, or on
+    how the prompt was split over steps.
     """
 
     @property
     def description(self) -> str:
-        """The device in a few words for people, such as `cpu (avx512_vnni, 8 threads)`."""
+        """Return the device in a few words for people, such as `cpu (avx512_vnni, 8 threads)`."""
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
-        """Make room for a KV cache of `num_blocks` blocks of `block_size` positions; forgets any earlier one.
+        """Allocate a KV cache of `num_blocks` blocks of `block_size` positions. An earlier cache is freed.
 
         Raises:
-            DeviceError: There is not enough memory; the message says how much is there and what to change.
+            DeviceError: There is not enough memory; the message says how much there is and what to change.
         """
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
         """Write the batch's keys and values to the cache; return logits [rows, vocab], valid until the next call."""
 
-    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
-        """As `forward`, but of each row only the logits that its cut lets pass are sure to be there.
+    def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
+        """Run a step as `forward` does, but return of each row only the logits that its filter may pass.
 
-        A backend that can tell without computing or moving all of them saves most of the lm_head's work.
+        A backend that finds them without computing or moving the whole row saves most of the lm_head's work.
+
+        Args:
+            batch: The step.
+            filters: One for each of `batch.logit_rows`.
         """
+
+    def stats(self) -> BackendStats:
+        """Return memory use, and figures of the last step."""
+
+    def start_profile(self) -> None:
+        """Measure from now on where the time of each step goes. A backend without a profile does nothing."""
+
+    def stop_profile(self) -> list[PhaseTime]:
+        """Stop measuring; return the phases in the order of a step. Empty if the backend has no profile."""
+
+    def close(self) -> None:
+        """Free the device and its memory. Every later call raises DeviceError, except `close`."""

@@ -13,7 +13,7 @@ from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, 
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
 from bitnet_tt.checkpoint.gguf_model import TERNARY_TYPES, read_ternary, unpair_rotary_rows
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
-from bitnet_tt.config import LinearName, ModelConfig
+from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix
@@ -22,7 +22,7 @@ HARMLESS_ENDINGS = (".rotary_emb.inv_freq",)
 """Tensors that some checkpoints carry and that follow from the config."""
 
 
-def linear_path(name: LinearName) -> str:
+def linear_path(name: str) -> str:
     """The canonical place of a linear within its layer, such as `self_attn.q_proj`."""
     return f"self_attn.{name}" if name in ("q_proj", "k_proj", "v_proj", "o_proj") else f"mlp.{name}"
 
@@ -95,7 +95,7 @@ class Assembler:
         linears = {
             name: self._linear(prefix + linear_path(name), shape) for name, shape in config.linear_shapes.items()
         }
-        return LayerWeights(**norms, **linears)
+        return LayerWeights.of(norms, linears)
 
     def _linear(self, path: str, shape: tuple[int, int]) -> TernaryMatrix:
         weight = self._take(path + ".weight")

@@ -38,7 +38,7 @@ class ChatSession:
     def __init__(self, model: BitNetModel, config: GenerationConfig, system: str) -> None:
         self.messages: list[dict[str, str]] = []
         self._model = model
-        self._options = {name: getattr(config, name) for name in config.__slots__}
+        self._config = config
         self._system = system
         self._timings: Timings | None = None
 
@@ -81,7 +81,7 @@ class ChatSession:
         asked = [*before, {"role": "user", "content": message}]
         text = ""
         try:
-            for piece in show_pieces(self._model.stream_chat(self._with_system(asked), **self._options)):
+            for piece in show_pieces(self._model.stream_chat(self._with_system(asked), self._config)):
                 text += piece.text
                 self._timings = piece.timings or self._timings
         except KeyboardInterrupt:

@@ -45,8 +45,7 @@ def generate(
     loaded = load_model(model, device, hub)
     if sys.stdout.isatty() and not as_json:
         typer.secho(text, dim=True, nl=False)
-    options = {name: getattr(config, name) for name in config.__slots__}
-    pieces, interrupted = _run(loaded.stream(text, **options), show=not as_json)
+    pieces, interrupted = _run(loaded.stream(text, config), show=not as_json)
     if as_json:
         result = {"model": model, "device": loaded.backend.description, "prompt": text} | as_dict(pieces)
         typer.echo(json.dumps(result, ensure_ascii=False))

@@ -128,14 +128,14 @@ class GenerationOptions:
         int | None, typer.Option(help="Same seed, same text, on every machine.", rich_help_panel=_SAMPLING)
     ] = None
 
-    def config(self, **more: Any) -> GenerationConfig:
+    def config(self, logprobs: int | None = None) -> GenerationConfig:
         """The options as a GenerationConfig.
 
         Raises:
             typer.BadParameter: A value out of range.
         """
         try:
-            return GenerationConfig.from_options(asdict(self) | more)
+            return GenerationConfig(**asdict(self), logprobs=logprobs)
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from error
 

@@ -14,8 +14,9 @@ from bitnet_tt.cli.options import MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
 
 if TYPE_CHECKING:
+    from bitnet_tt.backends.options import Precision
     from bitnet_tt.backends.tt.planning.cost import Report
-    from bitnet_tt.backends.tt.planning.plan import Grid, Precision
+    from bitnet_tt.backends.tt.planning.plan import Grid
     from bitnet_tt.config import ModelConfig
 
 _NOTE = "A model of the card, not a measurement: bandwidth and arithmetic alone."
@@ -95,7 +96,7 @@ def _find_grid() -> tuple[Grid, str]:
 
     if importlib.util.find_spec("ttnn") is None:
         return BLACKHOLE, "the smallest grid of a p150, as there is no ttnn to ask for another"
-    from bitnet_tt.backends.select import silence_ttnn
+    from bitnet_tt.backends.tt.environment import silence_ttnn
     from bitnet_tt.errors import DeviceError
 
     silence_ttnn()

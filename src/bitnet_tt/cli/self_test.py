@@ -169,12 +169,13 @@ def run_variant(
     """Logits [tokens, vocab] of one variant."""
     import numpy as np
 
+    from bitnet_tt.backends.options import BackendOptions
     from bitnet_tt.backends.select import create_backend
     from bitnet_tt.engine import Engine
 
     length = len(token_ids) + 1
     backend = create_backend(
-        "cpu", model.config, weights, context_length=length, threads=variant.threads, isa=variant.isa
+        model.config, weights, BackendOptions("cpu", variant.threads, variant.isa), context_length=length
     )
     engine = Engine(
         backend,

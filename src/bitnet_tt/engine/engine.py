@@ -15,7 +15,7 @@ from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.request import FinishReason, Request, TokenOutput
 from bitnet_tt.engine.scheduler import Scheduler
 from bitnet_tt.errors import DeviceError, RequestError
-from bitnet_tt.sampling import cut, log_probabilities, sample
+from bitnet_tt.sampling import log_probabilities, logit_filter, sample
 
 BLOCK_SIZE = 32
 
@@ -101,7 +101,7 @@ class Engine:
             if not step:
                 return
             sampled = [(request, count) for request, count in step if count == request.pending]
-            rows = self.backend.candidates(_batch(step), [cut(request.config) for request, _ in sampled])
+            rows = self.backend.candidates(_batch(step), [logit_filter(request.config) for request, _ in sampled])
             for request, count in step:
                 self._pool.remember(request.tokens, request.block_table, request.computed, request.computed + count)
                 request.computed += count

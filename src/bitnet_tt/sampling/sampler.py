@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Candidates, Cut
+from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
 
 _ONE = 1 << 44
@@ -57,22 +57,22 @@ class RandomStream:
         return (int(self._bits.random_raw()) * total) >> 64
 
 
-def cut(config: GenerationConfig) -> Cut:
+def logit_filter(config: GenerationConfig) -> LogitFilter:
     """The logits that can change what `sample` and `log_probabilities` return under these settings."""
     if config.repetition_penalty != 1.0 or config.logprobs is not None:
-        return Cut()
+        return LogitFilter()
     if config.temperature == 0:
-        return Cut(count=1)
+        return LogitFilter(count=1)
     if config.top_k == 0 and config.top_p < 1:
         # Top-p compares with the sum over all tokens; a bound of what the improbable ones add to it does, see `sample`.
         if config.temperature < _COLD:
-            return Cut()
-        return Cut(margin=_NUCLEUS_MARGIN * config.temperature, temperature=config.temperature)
+            return LogitFilter()
+        return LogitFilter(margin=_NUCLEUS_MARGIN * config.temperature, mass_temperature=config.temperature)
     if config.top_p < 1:
-        return Cut(count=config.top_k)  # top-p compares with the sum over all of them
+        return LogitFilter(count=config.top_k)  # top-p compares with the sum over all of them
     least = config.min_p - 1.5 / _ONE  # weights are rounded, and so is the least of them
     margin = -config.temperature * math.log(least) + _MARGIN_SLACK if least > 0 else math.inf
-    return Cut(count=config.top_k or None, margin=margin)
+    return LogitFilter(count=config.top_k or None, margin=margin)
 
 
 def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], stream: RandomStream) -> int:
@@ -89,16 +89,16 @@ def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], st
     Returns:
         A token id. Of equal logits, the lowest id wins or comes first.
     """
-    logits, token_ids, rest = row.logits, row.token_ids, row.rest
+    logits, token_ids, dropped_mass = row.logits, row.token_ids, row.dropped_mass
     if config.repetition_penalty != 1.0:
         logits = penalize_repetition(logits, config.repetition_penalty, history)
     if config.temperature == 0:
         index = int(np.argmax(logits))
     else:
-        choice = candidates(logits, config, rest)
+        choice = kept_tokens(logits, config, dropped_mass)
         if choice is None:
-            assert row.whole is not None
-            token_ids, choice = None, candidates(row.whole(), config)
+            assert row.whole_row is not None
+            token_ids, choice = None, kept_tokens(row.whole_row(), config)
         assert choice is not None
         kept, weights = choice
         cumulative = np.cumsum(weights)
@@ -115,15 +115,15 @@ def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Se
     return penalized
 
 
-def candidates(
-    logits: NDArray[np.float32], config: GenerationConfig, rest: float = 0.0
+def kept_tokens(
+    logits: NDArray[np.float32], config: GenerationConfig, dropped_mass: float = 0.0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """What temperature, top-k, top-p and min-p leave, and its weights.
 
     Args:
         logits: float32 [n], the greatest among them.
         config: The request's settings.
-        rest: See `Candidates.rest`.
+        dropped_mass: See `Candidates.dropped_mass`.
 
     Returns:
         Indices into `logits` and integer weights, int64 [kept] each, by falling weight when top-k or top-p cut. None if
@@ -132,7 +132,7 @@ def candidates(
     indices = np.arange(len(logits)) if config.top_k == 0 else most_probable(logits, config.top_k)
     weights = _weights(logits[indices], config.temperature)
     if config.top_p < 1:
-        kept = _nucleus(weights, config.top_p, rest)
+        kept = _nucleus(weights, config.top_p, dropped_mass)
         if kept is None:
             return None
         indices, weights = indices[kept], weights[kept]
@@ -165,15 +165,15 @@ def log_probabilities(logits: NDArray[np.float32], token_id: int, top: int) -> T
     )
 
 
-def _nucleus(weights: NDArray[np.int64], top_p: float, rest: float) -> NDArray[np.int64] | None:
+def _nucleus(weights: NDArray[np.int64], top_p: float, dropped_mass: float) -> NDArray[np.int64] | None:
     """Indices of the greatest weights that reach the share top_p of all, the one that crosses it included.
 
-    `rest` is what weights that are not here may add to the sum, in units of the greatest. None if that matters.
+    `dropped_mass` is what weights that are not here may add to the sum, in units of the greatest. None if that matters.
     """
-    if rest > 1:
+    if dropped_mass > 1:
         return None
     total = int(weights.sum())
-    unknown = math.ceil(rest * _ONE * 1.001) + _ROUNDED_UP if rest > 0 else 0
+    unknown = math.ceil(dropped_mass * _ONE * 1.001) + _ROUNDED_UP if dropped_mass > 0 else 0
     low, high = top_p * total, top_p * (total + unknown)
     for count in (_NUCLEUS_GUESS, len(weights)):
         order = most_probable(weights, count)

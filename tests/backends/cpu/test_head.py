@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import Candidates, Cut
+from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.weights import float32_to_bfloat16
 from tests.backends.cpu.random_models import LLAMA, batch_of, random_model
@@ -17,15 +17,15 @@ from tests.engine.fake_backend import passing
 
 CONFIG = replace(LLAMA, vocab_size=2503)
 PROMPT = list(range(7, 60, 5))
-CUTS = [
-    Cut(count=1),
-    Cut(count=40),
-    Cut(count=1024),
-    Cut(margin=1.5),
-    Cut(count=9, margin=0.7),
-    Cut(margin=0.0),
-    Cut(margin=4.0, temperature=0.25),
-    Cut(count=9, temperature=0.25),
+FILTERS = [
+    LogitFilter(count=1),
+    LogitFilter(count=40),
+    LogitFilter(count=1024),
+    LogitFilter(margin=1.5),
+    LogitFilter(count=9, margin=0.7),
+    LogitFilter(margin=0.0),
+    LogitFilter(margin=4.0, mass_temperature=0.25),
+    LogitFilter(count=9, mass_temperature=0.25),
 ]
 
 
@@ -42,23 +42,23 @@ def backend_with(head: np.ndarray, **options) -> CPUBackend:
     return backend
 
 
-def check(backend: CPUBackend, cuts: list[Cut]) -> list[Candidates]:
+def check(backend: CPUBackend, filters: list[LogitFilter]) -> list[Candidates]:
     """One row for each cut against the same rows as a whole."""
-    batch = batch_of([(PROMPT, 0, range(8))], range(len(PROMPT) - len(cuts), len(PROMPT)))
+    batch = batch_of([(PROMPT, 0, range(8))], range(len(PROMPT) - len(filters), len(PROMPT)))
     whole = backend.forward(batch).copy()
-    backend.candidates(batch, cuts)  # the first step does without
-    rows = backend.candidates(batch, cuts)
-    for logits, row, cut in zip(whole, rows, cuts, strict=True):
+    backend.candidates(batch, filters)  # the first step does without
+    rows = backend.candidates(batch, filters)
+    for logits, row, limit in zip(whole, rows, filters, strict=True):
         token_ids = np.arange(len(logits)) if row.token_ids is None else row.token_ids
         np.testing.assert_array_equal(row.logits, logits[token_ids])
         assert np.all(np.diff(token_ids) > 0)
-        expected = Candidates(logits, np.arange(len(logits))) if cut.whole else passing(logits, cut)
+        expected = Candidates(logits, np.arange(len(logits))) if limit.passes_all else passing(logits, limit)
         assert np.isin(expected.token_ids, token_ids).all()
         if row.token_ids is not None:
-            np.testing.assert_array_equal(row.whole(), logits)
-            if cut.temperature > 0:
+            np.testing.assert_array_equal(row.whole_row(), logits)
+            if limit.mass_temperature > 0:
                 others = np.delete(logits, token_ids).astype(np.float64)
-                assert row.rest >= np.exp((others - logits.max()) / cut.temperature).sum()
+                assert row.dropped_mass >= np.exp((others - logits.max()) / limit.mass_temperature).sum()
     return rows
 
 
@@ -71,8 +71,8 @@ def gaussian(seed: int = 0) -> np.ndarray:
 def test_instruction_sets_and_threads(isa, threads):
     backend = backend_with(gaussian(), isa=isa, threads=threads)
     for _ in range(2):
-        rows = check(backend, CUTS)
-        counts = [len(row.logits) for row, cut in zip(rows, CUTS, strict=True) if cut.margin == np.inf]
+        rows = check(backend, FILTERS)
+        counts = [len(row.logits) for row, limit in zip(rows, FILTERS, strict=True) if limit.margin == np.inf]
         assert counts == [1, 40, 1024, 9]
 
 
@@ -80,12 +80,12 @@ def test_instruction_sets_and_threads(isa, threads):
 def test_any_number_of_rows(isa):
     backend = backend_with(gaussian(), isa=isa)
     for rows in range(1, 11):
-        check(backend, [CUTS[row % len(CUTS)] for row in range(rows)])
+        check(backend, [FILTERS[row % len(FILTERS)] for row in range(rows)])
 
 
 def test_a_head_of_more_columns_than_sums_can_hold_is_computed_whole(monkeypatch):
     monkeypatch.setattr("bitnet_tt.backends.cpu.backend._MOST_SCREENED_COLUMNS", CONFIG.hidden_size - 1)
-    (row,) = check(backend_with(gaussian()), [Cut(count=1)])
+    (row,) = check(backend_with(gaussian()), [LogitFilter(count=1)])
     assert row.token_ids is None
 
 
@@ -94,15 +94,15 @@ def test_most_of_the_head_is_not_read():
     # Logits as of a trained model: a few tokens stand out.
     head = gaussian() + np.outer(rng.exponential(1.0, CONFIG.vocab_size) > 5, np.ones(CONFIG.hidden_size)) * 0.3
     backend = backend_with(head)
-    check(backend, [Cut(count=1)])
-    assert 0 < backend.head_bytes_read < head.size * 2 / 2
+    check(backend, [LogitFilter(count=1)])
+    assert 0 < backend.stats().head_bytes_read < head.size * 2 / 2
 
 
 def test_a_step_that_wants_every_logit_reads_the_whole_screen():
     backend = backend_with(gaussian())
-    assert backend.screen_bytes == 0
-    check(backend, [Cut(margin=1e6)])
-    assert backend.head_bytes_read == backend.screen_bytes + CONFIG.vocab_size * 2 * CONFIG.hidden_size
+    assert backend.stats().screen_bytes == 0
+    check(backend, [LogitFilter(margin=1e6)])
+    assert backend.stats().head_bytes_read == backend.stats().screen_bytes + CONFIG.vocab_size * 2 * CONFIG.hidden_size
 
 
 def test_more_logits_may_be_the_greatest_than_can_be_set_aside(monkeypatch):
@@ -110,8 +110,8 @@ def test_more_logits_may_be_the_greatest_than_can_be_set_aside(monkeypatch):
     config = replace(CONFIG, vocab_size=9001)
     monkeypatch.setattr(f"{__name__}.CONFIG", config)
     backend = backend_with(gaussian()[:1] + 1e-3 * gaussian())
-    check(backend, [Cut(count=1), Cut(margin=0.0), Cut(count=3, temperature=0.5)])
-    assert backend.logits_computed > config.vocab_size
+    check(backend, [LogitFilter(count=1), LogitFilter(margin=0.0), LogitFilter(count=3, mass_temperature=0.5)])
+    assert backend.stats().logits_computed > config.vocab_size
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -119,15 +119,17 @@ def test_computed_logits_are_counted(threads):
     backend = backend_with(gaussian(), threads=threads)
     batch = batch_of([(PROMPT, 0, range(8))], [3, 7])
     backend.forward(batch)
-    assert backend.logits_computed == 2 * CONFIG.vocab_size
-    cuts = [Cut(count=9), Cut(margin=0.1)]
-    backend.candidates(batch, cuts)  # the first step does without
-    rows = backend.candidates(batch, cuts)
-    computed = backend.logits_computed
+    assert backend.stats().logits_computed == 2 * CONFIG.vocab_size
+    filters = [LogitFilter(count=9), LogitFilter(margin=0.1)]
+    backend.candidates(batch, filters)  # the first step does without
+    rows = backend.candidates(batch, filters)
+    computed = backend.stats().logits_computed
     assert sum(len(row.logits) for row in rows) <= computed < 2 * CONFIG.vocab_size
-    assert backend.head_bytes_read == backend.screen_bytes + computed * 2 * CONFIG.hidden_size  # what else was read
-    rows[0].whole()
-    assert backend.logits_computed == computed + CONFIG.vocab_size
+    assert (
+        backend.stats().head_bytes_read == backend.stats().screen_bytes + computed * 2 * CONFIG.hidden_size
+    )  # what else was read
+    rows[0].whole_row()
+    assert backend.stats().logits_computed == computed + CONFIG.vocab_size
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)
@@ -136,25 +138,25 @@ def test_computed_logits_are_counted(threads):
     outliers=st.floats(0, 100),
     zero_rows=st.floats(0, 1),
     scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e4]),
-    cuts=st.lists(st.sampled_from(CUTS), min_size=1, max_size=9),
+    filters=st.lists(st.sampled_from(FILTERS), min_size=1, max_size=9),
 )
-def test_any_weights(seed, outliers, zero_rows, scale, cuts):
+def test_any_weights(seed, outliers, zero_rows, scale, filters):
     rng = np.random.default_rng(seed)
     head = gaussian(seed) * rng.lognormal(0, 1, (CONFIG.vocab_size, 1))
     head[rng.random(head.shape) < 0.01] *= outliers
     head[rng.random(CONFIG.vocab_size) < zero_rows] = 0
-    check(backend_with(head * scale), cuts)
+    check(backend_with(head * scale), filters)
 
 
 def test_of_equal_logits_the_lowest_ids_pass():
     head = np.repeat(gaussian()[:1], CONFIG.vocab_size, axis=0)
     for threads in (1, 3):
-        (row,) = check(backend_with(head, threads=threads), [Cut(count=5)])
+        (row,) = check(backend_with(head, threads=threads), [LogitFilter(count=5)])
         assert row.token_ids.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_margin_that_lets_too_many_pass_gives_the_whole_row():
-    few, all_of_them = check(backend_with(gaussian()), [Cut(margin=0.1), Cut(margin=1e6)])
+    few, all_of_them = check(backend_with(gaussian()), [LogitFilter(margin=0.1), LogitFilter(margin=1e6)])
     assert few.token_ids is not None
     assert all_of_them.token_ids is None
 
@@ -165,10 +167,10 @@ def test_a_head_that_is_not_finite_is_computed_whole():
     batch = batch_of([(PROMPT, 0, range(8))], [3])
     backend = backend_with(head)
     for _ in range(3):
-        (row,) = backend.candidates(batch, [Cut(count=1)])
+        (row,) = backend.candidates(batch, [LogitFilter(count=1)])
         assert row.token_ids is None
 
 
 def test_uncut_rows_are_whole():
-    rows = check(backend_with(gaussian()), [Cut(count=1), Cut()])
+    rows = check(backend_with(gaussian()), [LogitFilter(count=1), LogitFilter()])
     assert [row.token_ids for row in rows] == [None, None]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitnet_tt.backends.base import Cut
+from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.mapped import region_of
@@ -17,7 +17,7 @@ from tests.resident import resident_bytes
 
 VOCAB = 16384
 TABLE_BYTES = VOCAB * small.HIDDEN * 2
-CUTS = [Cut(count=1), Cut(count=20)]
+FILTERS = [LogitFilter(count=1), LogitFilter(count=20)]
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def steps(checkpoint: Checkpoint, weights: ModelWeights, threads: int) -> list[n
     backend = CPUBackend(checkpoint.config, weights, threads=threads)
     backend.allocate(2, 16)
     batch = batch_of([(list(range(0, VOCAB, VOCAB // 20)), 0, range(2))], [3, 7])
-    rows = [row for _ in range(3) for row in backend.candidates(batch, CUTS)]
-    assert backend.logits_computed < VOCAB / 2
+    rows = [row for _ in range(3) for row in backend.candidates(batch, FILTERS)]
+    assert backend.stats().logits_computed < VOCAB / 2
     return [row.logits for row in rows] + [backend.forward(batch).copy()]
 
 
@@ -63,13 +63,13 @@ def test_the_table_stays_in_its_file(checkpoint: Checkpoint, folder: Path) -> No
     backend.allocate(2, 16)
     batch = batch_of([([5, 7, 11], 0, range(2))], [1, 2])
     for _ in range(5):
-        backend.candidates(batch, CUTS)
-    assert backend.screen_bytes > 0
-    assert backend.file_bytes == TABLE_BYTES < backend.weight_bytes
+        backend.candidates(batch, FILTERS)
+    assert backend.stats().screen_bytes > 0
+    assert backend.stats().file_bytes == TABLE_BYTES < backend.stats().weight_bytes
     assert resident_bytes(folder / "model.safetensors") < TABLE_BYTES / 4
-    backend.candidates(batch, [Cut(), Cut()])  # whole rows, twice: now it is worth it
+    backend.candidates(batch, [LogitFilter(), LogitFilter()])  # whole rows, twice: now it is worth it
     assert resident_bytes(folder / "model.safetensors") >= TABLE_BYTES
-    assert backend.file_bytes == 0
+    assert backend.stats().file_bytes == 0
 
 
 def test_a_file_that_cannot_be_read_serves_from_memory(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import ttnn
 
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device import fidelity as numerics
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model import attention
@@ -35,7 +36,7 @@ from bitnet_tt.backends.tt.ops.norm_quantize.op import (
 from bitnet_tt.backends.tt.ops.paging import causal_mask, gather_blocks, scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan, Precision, Product
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan, Product
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.l1 import KIBIBYTE, l1_peak

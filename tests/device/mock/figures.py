@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bitnet_tt.backends.tt.planning.plan import PRECISIONS, Precision
+from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.tt.planning.plan import PRECISIONS
 from tests import golden_checkpoints as golden
 from tests.device.mock.runtime import HERE, ROOT, environment, run
 from tests.test_config import BITNET_2B4T

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import ttnn
 
-from bitnet_tt.backends.base import Batch, Cut
+from bitnet_tt.backends.base import Batch, LogitFilter
 from bitnet_tt.backends.tt.backend import TTBackend
 from bitnet_tt.backends.tt.planning.cost import report
 from bitnet_tt.config import ModelConfig
@@ -68,7 +68,7 @@ def _step(backend: TTBackend, batch: Batch) -> dict[str, Any]:
 
 
 def _greedy(backend: TTBackend, batch: Batch) -> None:
-    backend.candidates(batch, [Cut(1)] * len(batch.logit_rows))
+    backend.candidates(batch, [LogitFilter(1)] * len(batch.logit_rows))
 
 
 def _batch(sequences: int, tokens: int, position: int) -> Batch:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt import _native
-from bitnet_tt.backends.base import Batch, Candidates, Cut
+from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
 from bitnet_tt.backends.cpu.load import load_layers, load_norm, load_table
 from bitnet_tt.config import ModelConfig
@@ -43,25 +42,6 @@ _UNSCREENED_STEPS = 16
 def available_isas() -> list[str]:
     """Names of the instruction sets this processor can run, fastest first; `scalar` is always among them."""
     return _native.available_isas()
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseTime:
-    """Where part of the backend's time went: all phases of one kind, such as every layer's `attend`.
-
-    Attributes:
-        name: Of the kind.
-        calls: How many phases.
-        seconds: How long they took, from the beginning of each to that of the next.
-        waiting: How much of `seconds` a thread waited for others or for the phase to open; the mean of the threads.
-        bytes_read: Weights, keys and values that had to be read from memory.
-    """
-
-    name: str
-    calls: int
-    seconds: float
-    waiting: float
-    bytes_read: int
 
 
 class CPUBackend:
@@ -116,7 +96,7 @@ class CPUBackend:
             act=_native.HiddenAct.relu2 if config.hidden_act == "relu2" else _native.HiddenAct.silu,
         )
         self._config = config
-        self._decoder = _native.Decoder(
+        self._decoder: _native.Decoder | None = _native.Decoder(
             shape=shape,
             embedding=load_table("embed_tokens", weights.embed_tokens, config),
             layers=load_layers(weights.layers, config, threads=threads, isa=isa or ""),
@@ -145,42 +125,30 @@ class CPUBackend:
     @property
     def threads(self) -> int:
         """How many threads a step runs on at most."""
-        return self._decoder.threads
+        return self._opened().threads
 
     @property
     def isa(self) -> str:
         """The instruction set in use, one of `available_isas()`."""
-        return self._decoder.isa
+        return self._opened().isa
 
-    @property
-    def head_bytes_read(self) -> int:
-        """Bytes of weights that the lm_head of the last step of `candidates` took to find them."""
-        return self._decoder.head_bytes_read
+    def stats(self) -> BackendStats:
+        """Return memory use, and figures of the last step; see `BackendStats`."""
+        decoder = self._opened()
+        return BackendStats(
+            weight_bytes=decoder.weight_bytes,
+            file_bytes=decoder.file_bytes,
+            screen_bytes=decoder.screen_bytes,
+            kv_cache_bytes=decoder.kv_cache_bytes,
+            head_bytes_read=decoder.head_bytes_read,
+            logits_computed=decoder.logits_computed,
+        )
 
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the ternary matrices as they are multiplied, of the embedding and of the lm_head."""
-        return self._decoder.weight_bytes
-
-    @property
-    def file_bytes(self) -> int:
-        """How many of `weight_bytes` stay in their file, of which single rows are read."""
-        return self._decoder.file_bytes
-
-    @property
-    def screen_bytes(self) -> int:
-        """Memory of the copy of the lm_head that rules out logits; 0 until a step uses it."""
-        return self._decoder.screen_bytes
-
-    @property
-    def kv_cache_bytes(self) -> int:
-        """Memory that the key/value cache takes once it is full."""
-        return self._decoder.kv_cache_bytes
-
-    @property
-    def logits_computed(self) -> int:
-        """How many logits the last step took from the lm_head's bfloat16, of all its rows; of a whole row it is all."""
-        return self._decoder.logits_computed
+    def close(self) -> None:
+        """Stop the threads and free the memory; the backend cannot be used afterwards."""
+        with self._exclusive():
+            self._decoder = None
+            self._logits = np.empty((0, self._config.vocab_size), dtype=np.float32)
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         """Make room for a KV cache; pages of it cost memory once they are used. See `Backend.allocate`."""
@@ -196,7 +164,7 @@ class CPUBackend:
                 f"this process may have {limit / 2**30:.1f} GiB: ask for a smaller context or batch"
             )
         with self._exclusive():
-            self._decoder.allocate(num_blocks, block_size)
+            self._opened().allocate(num_blocks, block_size)
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
         """One step; see `Backend.forward`.
@@ -212,31 +180,31 @@ class CPUBackend:
             if rows > capacity or (rows <= _KEPT_LOGIT_ROWS < capacity):
                 self._logits = np.empty((max(rows, 1), self._config.vocab_size), dtype=np.float32)
             logits = self._logits[:rows]
-            self._decoder.forward(
+            self._opened().forward(
                 batch.token_ids, batch.starts, batch.positions, batch.block_tables, batch.logit_rows, logits
             )
         return logits
 
-    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
+    def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
         """One step; see `Backend.candidates` and `forward`.
 
-        Which logits pass their cuts is proven by a copy of the lm_head in 6 bits that bounds each of them, see
+        Which logits pass their filters is proven by a copy of the lm_head in 6 bits that bounds each of them, see
         native/head.hpp; the second call makes it.
         """
-        rows, most = len(cuts), _native.MOST_CANDIDATES
+        rows, most = len(filters), _native.MOST_CANDIDATES
         self._unscreened -= rows > 0
         wait = not self._screens or self._unscreened >= 0
-        if wait or not rows or any(cut.whole or (cut.count or 0) > most for cut in cuts):
+        if wait or not rows or any(limit.passes_all or (limit.count or 0) > most for limit in filters):
             return [Candidates(row) for row in self.forward(batch)]
-        counts = np.array([cut.count or 0 for cut in cuts], np.int32)
-        margins = np.nextafter(np.array([cut.margin for cut in cuts], np.float32), np.float32(np.inf))
-        temperatures = np.array([cut.temperature for cut in cuts], np.float32)
+        counts = np.array([limit.count or 0 for limit in filters], np.int32)
+        margins = np.nextafter(np.array([limit.margin for limit in filters], np.float32), np.float32(np.inf))
+        temperatures = np.array([limit.mass_temperature for limit in filters], np.float32)
         with self._exclusive():
             if rows > len(self._found):
                 self._ids = np.empty((rows, most), np.int32)
                 self._found = np.empty((rows, most), np.float32)
             passed, rests = np.empty(rows, np.int32), np.empty(rows, np.float32)
-            self._decoder.forward_greatest(
+            self._opened().forward_greatest(
                 batch.token_ids,
                 batch.starts,
                 batch.positions,
@@ -258,26 +226,35 @@ class CPUBackend:
                     self._found[row, :count],
                     self._ids[row, :count].astype(np.int64),
                     rest,
-                    partial(self._whole_row, row),
+                    partial(self._load_row, row),
                 )
                 for row, (count, rest) in enumerate(zip(passed.tolist(), rests.tolist(), strict=True))
             ]
 
+    def _load_row(self, row: int) -> NDArray[np.float32]:
+        """Compute all logits of a row of the last step, for `Candidates.whole_row`."""
+        with self._exclusive():
+            return self._whole_row(row)
+
     def _whole_row(self, row: int) -> NDArray[np.float32]:
-        """The logits of a row of the last step."""
         whole = np.empty(self._config.vocab_size, np.float32)
-        self._decoder.whole_row(row, whole[None])
+        self._opened().whole_row(row, whole[None])
         return whole
 
     def start_profile(self) -> None:
         """Measure from now on where the time of each step goes; without this no clock is read."""
         with self._exclusive():
-            self._decoder.start_profile()
+            self._opened().start_profile()
 
     def stop_profile(self) -> list[PhaseTime]:
         """Stop measuring; what was measured since `start_profile`, in the order of a step."""
         with self._exclusive():
-            return [PhaseTime(*row) for row in self._decoder.stop_profile()]
+            return [PhaseTime(*row) for row in self._opened().stop_profile()]
+
+    def _opened(self) -> _native.Decoder:
+        if self._decoder is None:
+            raise DeviceError("this CPU backend is closed; load the model again")
+        return self._decoder
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

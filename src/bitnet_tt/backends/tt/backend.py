@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Batch, Candidates, Cut
+from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.decoder import Decoder
 from bitnet_tt.backends.tt.model.lm_head import Head
 from bitnet_tt.backends.tt.planning.launches import trace_bytes
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan, Precision, Want
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan, Want
 from bitnet_tt.backends.tt.step.groups import Group, check, split
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
@@ -78,10 +79,10 @@ class TTBackend:
             ValueError: Anything else in the batch that makes no sense.
             DeviceError: The backend is closed.
         """
-        rows = self.candidates(batch, [Cut()] * len(batch.logit_rows))
+        rows = self.candidates(batch, [LogitFilter()] * len(batch.logit_rows))
         return np.array([row.logits for row in rows], np.float32).reshape(-1, self.plan.config.vocab_size)
 
-    def candidates(self, batch: Batch, cuts: Sequence[Cut]) -> list[Candidates]:
+    def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
         """See `Backend.candidates` and `forward`. Where few logits are wanted, the device finds them."""
         self._opened()
         check(batch, self.plan, self._num_blocks)
@@ -91,16 +92,30 @@ class TTBackend:
         kept = sum(group.decode for group in groups) < 2
         for group in groups:
             step = self._decode if group.decode else self._prefill
-            own = [cuts[row] for row in group.targets]
+            own = [filters[row] for row in group.targets]
             found.update(zip(group.targets.tolist(), step(group, own, self.plan.want(own, kept=kept)), strict=True))
         return [found[row] for row in range(len(batch.logit_rows))]
+
+    def stats(self) -> BackendStats:
+        """Return the memory that the plan counts; see `BackendStats`."""
+        return BackendStats(
+            weight_bytes=self.plan.weight_bytes(),
+            kv_cache_bytes=self.plan.kv_bytes(self._num_blocks),
+        )
+
+    def start_profile(self) -> None:
+        """Do nothing: this backend has no profile."""
+
+    def stop_profile(self) -> list[PhaseTime]:
+        """Return no phases: this backend has no profile."""
+        return []
 
     def close(self) -> None:
         """Free the card's memory and give the card back; the backend cannot be used afterwards."""
         self._decoder = self._head = self._inputs = None
         self._card.close()
 
-    def _decode(self, group: Group, cuts: Sequence[Cut], want: Want) -> list[Candidates]:
+    def _decode(self, group: Group, filters: Sequence[LogitFilter], want: Want) -> list[Candidates]:
         decoder, head, inputs = self._opened()
         inputs.update(group)
 
@@ -109,16 +124,16 @@ class TTBackend:
             return head(hidden, group.sequences, want)
 
         answer = self._card.traces.run((group.sequences, group.blocks, want), step)
-        return head.read(answer, group.wanted, cuts)
+        return head.read(answer, group.wanted, filters)
 
-    def _prefill(self, group: Group, cuts: Sequence[Cut], want: Want) -> list[Candidates]:
+    def _prefill(self, group: Group, filters: Sequence[LogitFilter], want: Want) -> list[Candidates]:
         decoder, head, _ = self._opened()
         hidden = decoder(Inputs.of(group, self._card), group.sequences, group.blocks, decode=False)
         found: list[Candidates] = []
         for first in range(0, len(group.wanted), DECODE_ROWS):
             rows = group.wanted[first : first + DECODE_ROWS]
             answer = head(head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), want)
-            found += head.read(answer, np.arange(len(rows)), cuts[first : first + DECODE_ROWS])
+            found += head.read(answer, np.arange(len(rows)), filters[first : first + DECODE_ROWS])
         return found
 
     def _opened(self) -> tuple[Decoder, Head, Inputs]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.bench.report.results import Memory
 from bitnet_tt.checkpoint import Checkpoint
 
@@ -18,13 +17,13 @@ def memory_taken(backend: Backend, checkpoint: Checkpoint, *, interpreter_bytes:
         checkpoint: The model's files.
         interpreter_bytes: What was resident before the model was opened.
     """
-    cpu = backend if isinstance(backend, CPUBackend) else None
+    stats = backend.stats()
     return Memory(
         peak_rss_bytes=peak_rss_bytes(),
-        weight_bytes=cpu.weight_bytes if cpu else sum(file.size for file in checkpoint.files),
-        file_bytes=cpu.file_bytes if cpu else None,
-        screen_bytes=cpu.screen_bytes if cpu else None,
-        kv_cache_bytes=cpu.kv_cache_bytes if cpu else None,
+        weight_bytes=sum(file.size for file in checkpoint.files) if stats.weight_bytes is None else stats.weight_bytes,
+        file_bytes=stats.file_bytes,
+        screen_bytes=stats.screen_bytes,
+        kv_cache_bytes=stats.kv_cache_bytes,
         interpreter_bytes=interpreter_bytes,
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.cpu.backend import CPUBackend
-from bitnet_tt.backends.select import Device, create_backend
+from bitnet_tt.backends.options import BackendOptions, Device
+from bitnet_tt.backends.select import create_backend
 from bitnet_tt.bench.measure.busy import busy_processes
 from bitnet_tt.bench.measure.energy import EnergyCounters, Stopwatch
 from bitnet_tt.bench.measure.memory import memory_taken, peak_rss_bytes
@@ -71,12 +71,10 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
     widest, smallest = max(settings.batches), min(settings.batches)
     lengths = (settings.prompt_length, settings.context, settings.new_tokens)
     backend = create_backend(
-        settings.device,
         checkpoint.config,
         checkpoint.load_weights(),
+        BackendOptions(settings.device, threads, settings.isa),
         context_length=context_length(*lengths, batch=widest),
-        threads=threads,
-        isa=settings.isa,
     )
 
     def workload(batch: int) -> Workload:
@@ -138,26 +136,27 @@ def _speed(watch: Stopwatch, tokens: int, threads: int, batch: int) -> Speed:
 
 
 def _profiles(backend: Backend, work: Workload, batches: tuple[int, ...], threads: int) -> tuple[Profile, ...]:
-    """The parts of a step: of reading a prompt, and of generating each batch. The CPU backend alone can tell."""
-    if not isinstance(backend, CPUBackend):
-        return ()
+    """Profile a step: of reading a prompt, and of generating each batch. Empty if the backend has no profile."""
     unused = Stopwatch(EnergyCounters())
     backend.start_profile()
     work.prefill(work.prompt_length, unused)
-    profiles = [Profile("prefill", threads, 1, _parts(backend, 1))]
+    parts = _parts(backend, 1)
+    if not parts:
+        return ()
+    profiles = [Profile("prefill", threads, 1, parts)]
     for batch in batches:
         rescored = []
         with work.decoding(batch) as step:
             backend.start_profile()
             for _ in range(work.new_tokens):
                 step()
-                rescored.append(backend.logits_computed / (batch * work.vocab_size))
+                rescored.append((backend.stats().logits_computed or 0) / (batch * work.vocab_size))
             parts = _parts(backend, work.new_tokens)
         profiles.append(Profile("decode", threads, batch, parts, median(rescored)))
     return tuple(profiles)
 
 
-def _parts(backend: CPUBackend, steps: int) -> tuple[Part, ...]:
+def _parts(backend: Backend, steps: int) -> tuple[Part, ...]:
     return tuple(
         Part(phase.name, phase.seconds / steps, phase.waiting / steps, phase.bytes_read // steps)
         for phase in backend.stop_profile()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bitnet_tt.backends.base import Cut
+from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.tt.planning.plan import KEY_CHUNK, TILE, Grid, Plan, Want
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
@@ -59,17 +59,17 @@ def test_steps_have_few_sizes() -> None:
 
 
 def test_the_device_looks_for_few_sizes_of_greatest_logits() -> None:
-    def want(*cuts: Cut, kept: bool = True) -> Want:
-        return PLAN.want(cuts, kept=kept)
+    def want(*filters: LogitFilter, kept: bool = True) -> Want:
+        return PLAN.want(filters, kept=kept)
 
-    top_p, whole_rows = Cut(margin=9.6, temperature=0.6), Want(None, whole=True)
-    assert want() == want(Cut(1), Cut(1)) == Want(1, whole=False)
-    assert {want(Cut(count)).count for count in range(1, 65)} == {1, 8, 16, 32, 64}
-    assert want(top_p, Cut(1)) == want(Cut(8), Cut(margin=2.0)) == Want(8, whole=True)
-    assert want(Cut(), Cut(1)) == want(top_p, kept=False) == want(Cut(65)) == whole_rows
+    top_p, whole_rows = LogitFilter(margin=9.6, mass_temperature=0.6), Want(None, whole=True)
+    assert want() == want(LogitFilter(1), LogitFilter(1)) == Want(1, whole=False)
+    assert {want(LogitFilter(count)).count for count in range(1, 65)} == {1, 8, 16, 32, 64}
+    assert want(top_p, LogitFilter(1)) == want(LogitFilter(8), LogitFilter(margin=2.0)) == Want(8, whole=True)
+    assert want(LogitFilter(), LogitFilter(1)) == want(top_p, kept=False) == want(LogitFilter(65)) == whole_rows
     few_tokens = replace(PLAN, config=replace(CONFIG, vocab_size=1024))
     assert few_tokens.want([top_p], kept=True) == Want(8, whole=True)
-    assert few_tokens.want([Cut(9)], kept=True) == whole_rows
+    assert few_tokens.want([LogitFilter(9)], kept=True) == whole_rows
 
 
 def test_too_large_a_cache_says_how_much_fits() -> None:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Candidates, Cut
+from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.candidates import read_top
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomStream, cut, sample
+from bitnet_tt.sampling import RandomStream, logit_filter, sample
 from tests.backends.tt.planning.test_plan import CONFIG, GRID
 
 PLAN = Plan(replace(CONFIG, vocab_size=4007), GRID, "fast", 128)
@@ -30,7 +30,7 @@ def found_by_device(row: NDArray[np.float32], count: int) -> NDArray[np.uint32]:
     return entries
 
 
-def read(row: NDArray[np.float32], wanted: Cut, whole_rows: list[int] | None = None) -> Candidates:
+def read(row: NDArray[np.float32], wanted: LogitFilter, whole_rows: list[int] | None = None) -> Candidates:
     count = PLAN.want([wanted], kept=True).count
     assert count is not None
 
@@ -63,7 +63,7 @@ def test_the_tokens_are_those_of_whole_rows(
         GenerationConfig(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
         GenerationConfig(temperature=temperature, top_k=top_k, top_p=min(top_p, 0.99)),
     ):
-        found = read(row, cut(config))
+        found = read(row, logit_filter(config))
         for draw in range(4):
             picks = [sample(each, config, [], RandomStream(draw)) for each in (found, Candidates(row))]
             assert picks[0] == picks[1]
@@ -72,10 +72,10 @@ def test_the_tokens_are_those_of_whole_rows(
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 2.0, 6.0]), st.sampled_from([0.05, 0.7, 1.0]))
 def test_rest_bounds_all_that_is_missing(seed: int, spread: float, temperature: float) -> None:
     row = (np.random.default_rng(seed).standard_normal(PLAN.config.vocab_size) * spread).astype(np.float32)
-    found = read(row, Cut(margin=16 * temperature, temperature=temperature))
+    found = read(row, LogitFilter(margin=16 * temperature, mass_temperature=temperature))
     missing = np.delete(row, found.token_ids).astype(np.float64)
     assert missing.max() <= found.logits.min()
-    assert found.rest >= np.exp((missing - row.max()) / temperature).sum()
+    assert found.dropped_mass >= np.exp((missing - row.max()) / temperature).sum()
     np.testing.assert_array_equal(found.logits, row[found.token_ids])
 
 
@@ -86,7 +86,7 @@ def test_rows_that_stand_out_cross_alone() -> None:
     whole_rows: list[int] = []
     for options in ({"top_p": 0.9}, {"min_p": 0.05}, {"top_p": 0.95, "min_p": 0.1}):
         config = GenerationConfig(temperature=0.8, **options)
-        found = read(row, cut(config), whole_rows)
+        found = read(row, logit_filter(config), whole_rows)
         assert len(found.logits) < 1000
         assert {sample(found, config, [], RandomStream(seed)) for seed in range(40)} == {5, 17, 3000}
     assert whole_rows == []
@@ -94,8 +94,8 @@ def test_rows_that_stand_out_cross_alone() -> None:
 
 def test_a_flat_row_is_brought_whole() -> None:
     row = np.zeros(PLAN.config.vocab_size, np.float32)
-    assert read(row, Cut(margin=2.0)).token_ids is None
-    unsure = read(row, Cut(margin=16.0, temperature=1.0))
-    assert unsure.rest > 1
-    assert unsure.whole is not None
-    np.testing.assert_array_equal(unsure.whole(), row)
+    assert read(row, LogitFilter(margin=2.0)).token_ids is None
+    unsure = read(row, LogitFilter(margin=16.0, mass_temperature=1.0))
+    assert unsure.dropped_mass > 1
+    assert unsure.whole_row is not None
+    np.testing.assert_array_equal(unsure.whole_row(), row)

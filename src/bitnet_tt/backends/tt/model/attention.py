@@ -167,7 +167,7 @@ _NOT_ZERO = ttnn.UnaryWithParam(ttnn.UnaryOpType.MAXIMUM, 1e-30)
 
 
 def _slices(x: ttnn.Tensor, limit: int, factor: int, count: int) -> tuple[ttnn.Tensor, list[ttnn.Tensor]]:
-    """Cut each row of x into integers: x = largest / limit * (s0 + s1 + ...), si a multiple of factor ** -i.
+    """Slice each row of x into integers: x = largest / limit * (s0 + s1 + ...), si a multiple of factor ** -i.
 
     Returns:
         largest, max|x| of each row, float32 with a last axis of 1, and the slices, bfloat16 in x's shape.

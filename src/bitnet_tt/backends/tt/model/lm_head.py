@@ -10,7 +10,7 @@ import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Candidates, Cut
+from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.tt.device import fidelity as numerics
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import head_tiles
@@ -71,7 +71,7 @@ class Head:
         top = None if want.count is None else top_logits(logits, rows, want.count, self._plan)
         return Answer(want.count, logits if want.whole else None, top)
 
-    def read(self, answer: Answer, rows: NDArray[np.intp], cuts: Sequence[Cut]) -> list[Candidates]:
+    def read(self, answer: Answer, rows: NDArray[np.intp], filters: Sequence[LogitFilter]) -> list[Candidates]:
         """Bring some rows of `__call__`'s answer to the host, or of each what its cut lets pass."""
 
         @cache
@@ -84,4 +84,4 @@ class Head:
             return [Candidates(row) for row in whole()]
         parts, _ = self._plan.vocabulary_parts
         entries = answer.top.cpu().to_numpy().reshape(parts, -1, answer.count, 2)
-        return read_top(entries[:, rows], cuts, self._plan, lambda index: whole()[index])
+        return read_top(entries[:, rows], filters, self._plan, lambda index: whole()[index])

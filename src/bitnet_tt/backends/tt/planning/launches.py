@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.traces import MAX_TRACES
-from bitnet_tt.backends.tt.planning.plan import Precision
 from bitnet_tt.config import ModelConfig
 
 # In a layer, and beside the layers. Mock mode counts them, and a test compares.

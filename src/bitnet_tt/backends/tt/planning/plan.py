@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
-from bitnet_tt.backends.base import Cut
+from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 
-Precision = Literal["exact", "fast"]
-PRECISIONS: tuple[Precision, ...] = ("exact", "fast")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 TILE = 32
 """Rows and columns of a tile, the unit of every matrix on the card; a cache block is one tile high."""
@@ -202,17 +202,17 @@ class Plan:
         each = -(-tiles // self.grid.cores)
         return -(-tiles // each), each
 
-    def want(self, cuts: Sequence[Cut], *, kept: bool) -> Want:
+    def want(self, filters: Sequence[LogitFilter], *, kept: bool) -> Want:
         """What the device is to find, for rows of which so much is wanted.
 
         Args:
-            cuts: Of each row.
+            filters: Of each row.
             kept: Whether whole rows can be read until the backend's next call.
         """
-        unsure = any(cut.count is None or cut.temperature > 0 for cut in cuts)
-        if any(cut.whole for cut in cuts) or (unsure and not kept):
+        unsure = any(limit.count is None or limit.mass_temperature > 0 for limit in filters)
+        if any(limit.passes_all for limit in filters) or (unsure and not kept):
             return Want(None, whole=True)
-        most = max((cut.count or _FEW_TOP for cut in cuts), default=1)
+        most = max((limit.count or _FEW_TOP for limit in filters), default=1)
         # Of few sizes, since the device keeps a program for each.
         size = 1 if most == 1 else max(_FEW_TOP, _round_up_to_power(most))
         parts, _ = self.vocabulary_parts

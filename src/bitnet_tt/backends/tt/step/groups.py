@@ -54,7 +54,7 @@ class Group:
 
 
 def split(batch: Batch, plan: Plan) -> Iterator[Group]:
-    """Cut a checked batch into groups. No row's result depends on the cut."""
+    """Split a checked batch into groups. No row's result depends on how it is split."""
     counts = np.diff(batch.starts)
     single = np.flatnonzero(counts == 1)
     for first in range(0, len(single), DECODE_ROWS):

@@ -1,0 +1,27 @@
+"""What a user may ask of a backend: one dataclass, from the command line and `from_pretrained` down to the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Device = Literal["auto", "cpu", "tt"]
+Precision = Literal["exact", "fast"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """The device and its settings.
+
+    Attributes:
+        device: `cpu`, `tt` (a Tenstorrent card), or `auto`: the CPU, the one device that every machine has.
+        threads: CPU only: most threads of a step. None for one for each physical core that this process may use.
+        isa: CPU only: the instruction set to use; results are the same bits in all. None for the fastest.
+        precision: Tenstorrent card only: `exact` computes in float32 throughout; `fast` attends in bfloat16 and has an
+            8-bit lm_head. The CPU is always exact.
+    """
+
+    device: Device = "auto"
+    threads: int | None = None
+    isa: str | None = None
+    precision: Precision = "fast"
