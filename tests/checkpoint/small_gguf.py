@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint.gguf_model import gguf_name
+from bitnet_tt.checkpoint.gguf_names import gguf_name
 from bitnet_tt.checkpoint.packing import unpack
 from bitnet_tt.weights import bfloat16_to_float32
 from tests.checkpoint import small

@@ -167,7 +167,7 @@ def test_i2_s_needs_whole_blocks(tmp_path: Path) -> None:
     weights = original.load_weights()
     narrow = TernaryMatrix(weights.layers[0].q_proj.packed[:, :192], weights.layers[0].q_proj.scale)
     layer = dataclasses.replace(weights.layers[0], q_proj=narrow)
-    from bitnet_tt.checkpoint.gguf_saving import save_gguf
+    from bitnet_tt.checkpoint.save_gguf import save_gguf
 
     with pytest.raises(CheckpointError, match="192 columns, which is not a multiple of 128"):
         save_gguf(

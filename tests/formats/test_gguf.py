@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.errors import BitNetError, CheckpointError
 from bitnet_tt.formats.gguf import read, read_metadata
-from bitnet_tt.formats.writing import GGUFTensor, write_gguf
+from bitnet_tt.formats.gguf.writer import GGUFTensor, write_gguf
 from tests.checkpoint.small_gguf import write_with_gguf_package
 from tests.formats.test_safetensors import mutations
 

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.assemble import named_weights
-from bitnet_tt.checkpoint.gguf_model import gguf_name
-from bitnet_tt.checkpoint.gguf_saving import model_metadata
+from bitnet_tt.checkpoint.gguf_names import gguf_name
 from bitnet_tt.checkpoint.packing import TQ_BLOCK, codes_to_tq2_0, unpack
+from bitnet_tt.checkpoint.save_gguf import model_metadata
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import BLOCKS
+from bitnet_tt.formats.gguf.writer import GGUFTensor, write_gguf
 from bitnet_tt.formats.staging import staged
-from bitnet_tt.formats.writing import GGUFTensor, write_gguf
 from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
 
 _CHUNK_ROWS = 1024

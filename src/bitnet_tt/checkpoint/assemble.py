@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, check_scale, check_shape
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
-from bitnet_tt.checkpoint.gguf_model import TERNARY_TYPES, read_ternary, unpair_rotary_rows
+from bitnet_tt.checkpoint.gguf_names import TERNARY_TYPES, read_ternary, unpair_rotary_rows
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError

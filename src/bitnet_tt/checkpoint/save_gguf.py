@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.assemble import named_weights
 from bitnet_tt.checkpoint.families import FAMILIES, Family
-from bitnet_tt.checkpoint.gguf_model import gguf_name, pair_rotary_rows
+from bitnet_tt.checkpoint.gguf_names import gguf_name, pair_rotary_rows
 from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES
+from bitnet_tt.formats.gguf.writer import GGUFTensor, write_gguf
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.formats.writing import GGUFTensor, write_gguf
 from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
 
 HEADER_BYTES = 1 << 25

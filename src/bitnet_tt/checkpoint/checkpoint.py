@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from bitnet_tt.checkpoint import families, gguf_model
+from bitnet_tt.checkpoint import families, gguf_names
 from bitnet_tt.checkpoint.assemble import Assembler
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, ConfigError
@@ -83,9 +83,9 @@ class Checkpoint:
             path=path,
             format="gguf",
             family=family.name,
-            config=_config(path, gguf_model.config_dict(file, family)),
+            config=_config(path, gguf_names.config_dict(file, family)),
             files=_files(file.tensors),
-            _tensors=gguf_model.canonical_tensors(file),
+            _tensors=gguf_names.canonical_tensors(file),
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.formats.gguf import DEFAULT_ALIGNMENT, TYPE_IDS
+from bitnet_tt.formats.gguf.reader import DEFAULT_ALIGNMENT, TYPE_IDS
 from bitnet_tt.formats.tensor import PLAIN_DTYPES, Progress
 
 _CHUNK_BYTES = 1 << 24
