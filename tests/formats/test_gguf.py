@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.errors import BitNetError, CheckpointError
-from bitnet_tt.formats.gguf import read, read_metadata
-from bitnet_tt.formats.gguf.writer import GGUFTensor, write_gguf
+from bitnet_tt.formats.gguf import GGUFTensor, read, read_metadata, write_gguf
 from tests.checkpoint.small_gguf import write_with_gguf_package
 from tests.formats.test_safetensors import mutations
 
@@ -33,8 +32,9 @@ VALUES: dict[str, Any] = {
 ARRAY = np.arange(8, dtype=np.float32)
 
 
-def write(path: Path, dtype: str = "F32", shape: tuple[int, ...] = (2, 4), size: int = 32, **metadata: Any) -> Path:
-    tensors = [GGUFTensor(name, dtype, shape, size, lambda: iter([ARRAY[: size // 4]])) for name in ("a", "b")]
+def write(path: Path, **metadata: Any) -> Path:
+    """A file of two equal tensors, with `VALUES` and some more metadata."""
+    tensors = [GGUFTensor.of_rows(name, "F32", ARRAY.reshape(2, 4)) for name in ("a", "b")]
     write_gguf(path, VALUES | metadata, tensors)
     return path
 
@@ -92,28 +92,31 @@ def tensor_entry(name: bytes = b"t", dims: tuple[int, ...] = (8,), kind: int = 0
         (b"GGML" + bytes(60), "is not a GGUF file"),
         (header(version=1), "GGUF version 1"),
         (header(version=0x03000000), "GGUF version 50331648"),
-        (b"GGUF\3\0\0\0", "within its header"),
-        (header(tensors=2**63), "more than it has bytes for"),
-        (header(pairs=2**40), "more than it has bytes for"),
-        (header(pairs=1, rest=struct.pack("<Q", 2**60) + bytes(20)), "more than it has bytes for"),
+        (b"GGUF\3\0\0\0", "inside its header"),
+        (header(tensors=2**63), "more than fit in the file"),
+        (header(pairs=2**40), "more than fit in the file"),
+        (header(pairs=1, rest=struct.pack("<Q", 2**60) + bytes(20)), "more than fit in the file"),
         (header(pairs=1, rest=text(b"k") + struct.pack("<I", 77) + bytes(8)), "unknown type 77"),
         (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 9, 1) + bytes(8)), "array of unknown type 9"),
-        (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 4, 2**61)), "more than it has bytes for"),
+        (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 4, 2**61)), "more than fit in the file"),
         (header(pairs=2, rest=(text(b"k") + struct.pack("<II", 4, 1)) * 2), "'k' twice"),
         (header(1, 0, tensor_entry(dims=()) + bytes(64)), "0 dimensions"),
         (header(1, 0, tensor_entry(dims=(1,) * 5) + bytes(64)), "5 dimensions"),
         (header(1, 0, tensor_entry(dims=(0, 4)) + bytes(64)), "not whole blocks"),
         (header(1, 0, tensor_entry(dims=(100,), kind=36) + bytes(200)), "not whole blocks of I2_S"),
-        (header(1, 0, tensor_entry(dims=(2**62, 2**62)) + bytes(64)), "reaches beyond the end"),
-        (header(1, 0, tensor_entry(offset=2**60) + bytes(64)), "reaches beyond the end"),
-        (header(1, 0, tensor_entry(offset=4) + bytes(90)), "inside another tensor or unaligned"),
+        (header(1, 0, tensor_entry(dims=(2**62, 2**62)) + bytes(64)), "but the file has only"),
+        (header(1, 0, tensor_entry(offset=2**60) + bytes(64)), "but the file has only"),
+        (header(1, 0, tensor_entry(offset=4) + bytes(90)), "inside another tensor or not aligned"),
         (header(2, 0, tensor_entry(b"a") + tensor_entry(b"b") + bytes(90)), "inside another tensor"),
         (header(2, 0, tensor_entry() + tensor_entry(offset=32) + bytes(120)), "occurs twice"),
-        (header(1, 0, tensor_entry(kind=38) + bytes(64)), "type TL1, which is cut for one machine's kernels; download"),
+        (
+            header(1, 0, tensor_entry(kind=38) + bytes(64)),
+            "TL1, whose layout depends on the machine that made the file; download",
+        ),
         (header(1, 0, tensor_entry(kind=39) + bytes(64)), "type TL2"),
         (
             header(1, 0, tensor_entry(kind=2) + bytes(64)),
-            "tensor t has type Q4_0, which cannot be read; BitNet weights",
+            "tensor t has type Q4_0, which cannot be read; download a file with I2_S",
         ),
         (header(1, 0, tensor_entry(kind=999) + bytes(64)), "type 999, which cannot be read"),
     ],

@@ -19,12 +19,10 @@ from bitnet_tt.checkpoint.packing import TQ_BLOCK, codes_to_tq2_0, unpack
 from bitnet_tt.checkpoint.save_gguf import model_metadata
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BenchmarkError
-from bitnet_tt.formats.gguf import BLOCKS
-from bitnet_tt.formats.gguf.writer import GGUFTensor, write_gguf
+from bitnet_tt.formats.gguf import GGUFTensor, write_gguf
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
 
-_CHUNK_ROWS = 1024
 _HEADER_BYTES = 1 << 20
 _FILE_TYPE_TQ2_0 = 37
 
@@ -54,20 +52,14 @@ def save_tq2_0(config: ModelConfig, weights: ModelWeights, target: Path) -> None
 
 
 def _tensors(config: ModelConfig, weights: ModelWeights) -> Iterator[GGUFTensor]:
-    values, size = BLOCKS["TQ2_0"]
     for name, value in named_weights(config, weights):
         if isinstance(value, TernaryMatrix):
             shape = (value.out_features, value.in_features)
-            stored = value.out_features * value.in_features // values * size
-            yield GGUFTensor(gguf_name(name), "TQ2_0", shape, stored, partial(_tq2_0_parts, value))
+            yield GGUFTensor(gguf_name(name), "TQ2_0", shape, partial(_tq2_0_parts, value))
         elif value.dtype == np.float32:
-            yield GGUFTensor(gguf_name(name), "F32", value.shape, value.nbytes, partial(_whole, value))
+            yield GGUFTensor.of_rows(gguf_name(name), "F32", value)
         else:
-            yield GGUFTensor(gguf_name(name), "F16", value.shape, value.nbytes, partial(_float16_parts, value))
-
-
-def _whole(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    yield values
+            yield GGUFTensor.of_rows(gguf_name(name), "F16", value, _clipped_float16)
 
 
 def _tq2_0_parts(matrix: TernaryMatrix) -> Iterator[NDArray[Any]]:
@@ -76,8 +68,6 @@ def _tq2_0_parts(matrix: TernaryMatrix) -> Iterator[NDArray[Any]]:
     yield np.concatenate([codes, scales], axis=1)
 
 
-def _float16_parts(bits: NDArray[np.uint16]) -> Iterator[NDArray[Any]]:
+def _clipped_float16(bits: NDArray[np.uint16]) -> NDArray[np.float16]:
     largest = np.finfo(np.float16).max
-    for start in range(0, len(bits), _CHUNK_ROWS):
-        rows = bfloat16_to_float32(bits[start : start + _CHUNK_ROWS])
-        yield np.clip(rows, -largest, largest).astype(np.float16)
+    return np.clip(bfloat16_to_float32(bits), -largest, largest).astype(np.float16)

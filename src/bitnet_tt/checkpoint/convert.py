@@ -16,7 +16,7 @@ from bitnet_tt.checkpoint.assemble import named_weights
 from bitnet_tt.checkpoint.checkpoint import Checkpoint
 from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.formats.gguf.writer import write_safetensors
+from bitnet_tt.formats.safetensors import write_safetensors
 from bitnet_tt.formats.staging import check_target, staged
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.weights import ModelWeights, TernaryMatrix

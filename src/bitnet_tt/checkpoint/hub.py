@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.safetensors import no_weights
+from bitnet_tt.formats.safetensors import no_model_error
 
 DEMO_FOLDER = Path(__file__).parent.parent / "assets" / "demo"
 
@@ -88,7 +88,7 @@ def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[s
         return plain
     if ggufs:
         return ggufs
-    raise no_weights(where, top)
+    raise no_model_error(where, top)
 
 
 def _ending(names: Sequence[str], ending: str) -> list[str]:

@@ -121,39 +121,33 @@ def _tensors(config: ModelConfig, weights: ModelWeights, family: Family, target:
                     f"{target} cannot be I2_S: {name} has {value.in_features} columns, which is not a multiple of "
                     f"{I2_S_BLOCK}; write packed safetensors instead"
                 )
-            heads = value.out_features // config.head_dim
             paired = family.gguf_rotary_pairs and name.endswith(("q_proj", "k_proj"))
-            shape, size = (value.out_features, value.in_features), value.packed.size + I2_S_TAIL_BYTES
-            parts = partial(_i2_s_parts, value, heads if paired else None)
-            yield GGUFTensor(gguf_name(name), "I2_S", shape, size, parts)
+            heads = value.out_features // config.head_dim if paired else None
+            shape = (value.out_features, value.in_features)
+            yield GGUFTensor(gguf_name(name), "I2_S", shape, partial(_i2_s_parts, value, heads))
         elif value.dtype == np.float32:
-            yield GGUFTensor(gguf_name(name), "F32", value.shape, value.nbytes, partial(_row_parts, value))
+            yield GGUFTensor.of_rows(gguf_name(name), "F32", value)
+        elif _fits_float16(value):
+            yield GGUFTensor.of_rows(gguf_name(name), "F16", value, _bfloat16_to_float16)
         else:
-            halves = _fits_float16(value)
-            parts = partial(_float16_parts if halves else _row_parts, value)
-            yield GGUFTensor(gguf_name(name), "F16" if halves else "BF16", value.shape, value.nbytes, parts)
+            yield GGUFTensor.of_rows(gguf_name(name), "BF16", value)
 
 
 def _i2_s_parts(matrix: TernaryMatrix, rotary_heads: int | None) -> Iterator[NDArray[Any]]:
+    """Yield the codes and the padded scale of an I2_S tensor; `rotary_heads` is set if its rows go in pairs."""
     packed = matrix.packed if rotary_heads is None else pair_rotary_rows(matrix.packed, rotary_heads)
     yield packed_to_i2_s(packed)
     yield np.array([matrix.scale, *[0] * (I2_S_TAIL_BYTES // 4 - 1)], np.float32)
 
 
-def _row_parts(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(values), _CHUNK_ROWS):
-        yield values[start : start + _CHUNK_ROWS]
-
-
-def _float16_parts(bits: NDArray[np.uint16]) -> Iterator[NDArray[Any]]:
-    with np.errstate(over="ignore"):
-        for rows in _row_parts(bits):
-            yield bfloat16_to_float32(rows).astype(np.float16)
-
-
 def _fits_float16(bits: NDArray[np.uint16]) -> bool:
-    """Whether float16, which has more digits but less range than bfloat16, holds every value."""
+    """Whether float16 holds every value exactly. It has more mantissa bits than bfloat16, but a smaller range."""
+    chunks = (bits[start : start + _CHUNK_ROWS] for start in range(0, len(bits), _CHUNK_ROWS))
     return all(
-        np.array_equal(halves.astype(np.float32), bfloat16_to_float32(rows))
-        for halves, rows in zip(_float16_parts(bits), _row_parts(bits), strict=True)
+        np.array_equal(_bfloat16_to_float16(rows).astype(np.float32), bfloat16_to_float32(rows)) for rows in chunks
     )
+
+
+def _bfloat16_to_float16(bits: NDArray[np.uint16]) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        return bfloat16_to_float32(bits).astype(np.float16)

@@ -1,1 +1,1 @@
-"""File formats that hold tensors, GGUF and safetensors: read, write, and replace files safely."""
+"""File formats that hold tensors (GGUF, safetensors): read them, write them, and replace files safely."""

@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: written beside their place under another name, synced, then renamed."""
+"""Write a file or folder so that it appears complete or not at all.
+
+It is written under a temporary name beside its target, synced to the disk, and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -14,49 +17,58 @@ from bitnet_tt.errors import CheckpointError
 
 @contextmanager
 def staged(target: Path, size: int, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a path to write a file or folder at; it becomes `target` when the block ends well and vanishes otherwise.
+    """Yield a temporary path for a new file or folder. When the block ends, rename it to `target`.
+
+    If the block raises, the temporary file or folder is deleted and the target stays as it was.
 
     Args:
-        target: The file or folder to be.
-        size: About how many bytes will be written.
-        overwrite: Replace an existing target; of folders, only one with a checkpoint in it.
+        target: The file or folder to create.
+        size: Roughly the bytes that will be written.
+        overwrite: Replace an existing target. A folder is replaced only if it holds a checkpoint.
 
     Raises:
-        CheckpointError: The target exists, or there is no room or no permission for it.
+        CheckpointError: The target exists, the disk is too full, or the target cannot be written.
     """
-    target = Path(os.path.abspath(target))  # noqa: PTH100 - a link as the target is not to be followed
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - Path.resolve would follow a target that is a link
     check_target(target, overwrite=overwrite)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(target.parent).free
         if free < size:
-            raise CheckpointError(f"{target} needs {size / 1e9:.2f} GB but its disk has {free / 1e9:.2f} GB free")
+            raise CheckpointError(
+                f"{target} needs {size / 1e9:.2f} GB but its disk has {free / 1e9:.2f} GB free; free some "
+                "space or choose another disk"
+            )
         yield temporary
         _sync(temporary)
         _replace(temporary, target)
     except OSError as error:
-        raise CheckpointError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise CheckpointError(f"{target} cannot be written: {error.strerror or error}; choose another place") from error
     finally:
         _remove(temporary)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists, unless it may be overwritten; `staged` does so too, but after the reading.
+    """Refuse a target that exists, unless it may be overwritten.
+
+    `staged` checks this too. Call it first to fail before a long preparation.
 
     Raises:
-        CheckpointError: It exists and may not, or must not, be overwritten.
+        CheckpointError: The target exists and `overwrite` is false, or it is a folder without a checkpoint.
     """
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise CheckpointError(f"{target} exists already; give another name, or say that it is to be overwritten")
+        raise CheckpointError(f"{target} exists already; choose another name or allow overwriting")
     if target.is_dir() and not (target / "config.json").is_file():
-        raise CheckpointError(f"{target} is a folder without a checkpoint and is not overwritten; give another name")
+        raise CheckpointError(
+            f"{target} is a folder without a checkpoint, so it is not overwritten; choose another name"
+        )
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold what was written before the name says so."""
+    """Wait until the disk holds the data, so that a crash after the rename cannot leave an incomplete target."""
     for entry in (*path.iterdir(), path) if path.is_dir() else (path,):
         descriptor = os.open(entry, os.O_RDONLY)
         try:
@@ -66,6 +78,7 @@ def _sync(path: Path) -> None:
 
 
 def _replace(temporary: Path, target: Path) -> None:
+    """Rename to the target. A folder cannot be renamed over another one, so an old folder is moved aside first."""
     if not target.is_dir():
         temporary.replace(target)
         return

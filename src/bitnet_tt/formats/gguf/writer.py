@@ -1,63 +1,61 @@
-"""Safetensors and GGUF files, written tensor by tensor from arrays that may lie in another file."""
+"""Write a GGUF file tensor by tensor; the stored form of each tensor is made when its turn comes."""
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.formats.gguf.reader import DEFAULT_ALIGNMENT, TYPE_IDS
-from bitnet_tt.formats.tensor import PLAIN_DTYPES, Progress
+from bitnet_tt.formats.array_writer import ArrayWriter
+from bitnet_tt.formats.gguf.types import DEFAULT_ALIGNMENT, TYPE_IDS, ValueType, stored_size
+from bitnet_tt.formats.tensor import Progress
 
-_CHUNK_BYTES = 1 << 24
-_SAFETENSORS_DTYPES = {np.dtype(array_type): name for name, array_type in PLAIN_DTYPES.items()}
-_HEADER_ALIGNMENT = 64
-
-_Written = Callable[[int], None]
+_CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class GGUFTensor:
-    """A tensor to be written: its type, and its bytes in parts that are made when they are due."""
+    """A tensor to write.
+
+    Attributes:
+        name: Its name in the file.
+        dtype: Its type, a key of `TYPE_IDS`.
+        shape: Sizes, slowest-varying first.
+        parts: Makes the stored bytes as arrays, in order. It is called once, when the tensor is written.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    size: int
     parts: Callable[[], Iterator[NDArray[Any]]]
 
+    @classmethod
+    def of_rows(
+        cls,
+        name: str,
+        dtype: str,
+        values: NDArray[Any],
+        convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+    ) -> Self:
+        """Describe a tensor of an array's shape that is written 1024 rows at a time.
 
-def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]], progress: Progress | None = None) -> None:
-    """Write one safetensors file; uint16 arrays are bfloat16.
+        Args:
+            name: Its name in the file.
+            dtype: Its type in the file.
+            values: The array.
+            convert: Turns rows of the array into what the file stores. By default rows are stored as they are.
+        """
+        return cls(name, dtype, values.shape, partial(_row_parts, values, convert))
 
-    The widest types come first, so that every tensor is aligned to its type, and the data begins at a multiple of 64.
-
-    Args:
-        path: The file, which must not exist.
-        tensors: Arrays of uint8, uint16, float16 or float32 by name.
-        progress: Called with the bytes written and the bytes in all.
-    """
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, array in ordered:
-        end = offset + array.nbytes
-        dtype = _SAFETENSORS_DTYPES[array.dtype]
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % _HEADER_ALIGNMENT)
-    written = _counter(offset, progress)
-    with path.open("xb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for _, array in ordered:
-            _write_array(file, array, written)
+    @property
+    def size(self) -> int:
+        """Bytes in the file, without padding."""
+        return stored_size(self.dtype, self.shape)
 
 
 def write_gguf(
@@ -67,8 +65,9 @@ def write_gguf(
 
     Args:
         path: The file, which must not exist.
-        metadata: str, bool, int (as uint32), float (as float32), lists of str, int (as int32), float (as float32).
-        tensors: In the order in which they are to lie in the file.
+        metadata: Values of type str, bool, int (stored as uint32) or float (stored as float32); or lists of str, of int
+            (stored as int32) or of float (stored as float32).
+        tensors: The tensors, in the order in which the file holds them.
         progress: Called with the bytes written and the bytes in all.
     """
     header = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)))
@@ -79,33 +78,25 @@ def write_gguf(
         shape = tensor.shape[::-1]
         header += _text(tensor.name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
         header += struct.pack("<IQ", TYPE_IDS[tensor.dtype], offset)
-        offset += tensor.size + -tensor.size % DEFAULT_ALIGNMENT
-    header += bytes(-len(header) % DEFAULT_ALIGNMENT)
-    written = _counter(offset, progress)
+        offset += tensor.size + _padding(tensor.size)
+    header += bytes(_padding(len(header)))
     with path.open("xb") as file:
         file.write(header)
+        writer = ArrayWriter(file, offset, progress)
         for tensor in tensors:
             for part in tensor.parts():
-                _write_array(file, part, written)
-            file.write(bytes(-tensor.size % DEFAULT_ALIGNMENT))
+                writer.write(part)
+            file.write(bytes(_padding(tensor.size)))
 
 
-def _counter(total: int, progress: Progress | None) -> _Written:
-    done = 0
-
-    def written(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(done, total)
-
-    return written
+def _padding(size: int) -> int:
+    return -size % DEFAULT_ALIGNMENT
 
 
-def _write_array(file: BinaryIO, array: NDArray[Any], written: _Written) -> None:
-    data = memoryview(np.ascontiguousarray(array)).cast("B")
-    for start in range(0, len(data), _CHUNK_BYTES):
-        written(file.write(data[start : start + _CHUNK_BYTES]))
+def _row_parts(values: NDArray[Any], convert: Callable[[NDArray[Any]], NDArray[Any]] | None) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(values), _CHUNK_ROWS):
+        rows = values[start : start + _CHUNK_ROWS]
+        yield rows if convert is None else convert(rows)
 
 
 def _text(text: str) -> bytes:
@@ -114,21 +105,21 @@ def _text(text: str) -> bytes:
 
 
 def _value(value: Any) -> Iterator[bytes]:
-    """The type ids and bytes of a metadata value."""
+    """Yield the bytes of a metadata value, its type id first."""
     if isinstance(value, list):
-        yield struct.pack("<I", 9)
+        yield struct.pack("<I", ValueType.ARRAY)
         if value and isinstance(value[0], str):
-            yield struct.pack("<IQ", 8, len(value))
+            yield struct.pack("<IQ", ValueType.STRING, len(value))
             yield from map(_text, value)
         elif value and isinstance(value[0], float):
-            yield struct.pack(f"<IQ{len(value)}f", 6, len(value), *value)
+            yield struct.pack(f"<IQ{len(value)}f", ValueType.FLOAT32, len(value), *value)
         else:
-            yield struct.pack(f"<IQ{len(value)}i", 5, len(value), *value)
+            yield struct.pack(f"<IQ{len(value)}i", ValueType.INT32, len(value), *value)
     elif isinstance(value, str):
-        yield struct.pack("<I", 8) + _text(value)
+        yield struct.pack("<I", ValueType.STRING) + _text(value)
     elif isinstance(value, bool):
-        yield struct.pack("<I?", 7, value)
+        yield struct.pack("<I?", ValueType.BOOL, value)
     elif isinstance(value, float):
-        yield struct.pack("<If", 6, value)
+        yield struct.pack("<If", ValueType.FLOAT32, value)
     else:
-        yield struct.pack("<II", 4, value)
+        yield struct.pack("<II", ValueType.UINT32, value)

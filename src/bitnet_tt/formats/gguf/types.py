@@ -1,0 +1,44 @@
+"""Constants of the GGUF format: ids of tensor types, the blocks of each type, and ids of metadata types.
+
+Reader and writer share this table. The tensor type ids 36, 38 and 39 mean what bitnet.cpp means by them: ggml gave 39
+to another type.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+DEFAULT_ALIGNMENT = 32
+"""Every tensor begins at a multiple of this many bytes, unless `general.alignment` gives another number."""
+
+TYPE_IDS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q6_K": 14, "BF16": 30, "TQ1_0": 34, "TQ2_0": 35, "I2_S": 36}
+"""Id of each tensor type that we read."""
+
+BLOCKS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q8_0": (32, 34), "Q6_K": (256, 210)}
+BLOCKS |= {"TQ1_0": (256, 54), "TQ2_0": (256, 66), "I2_S": (128, 32)}
+"""Values per block and bytes per block of each tensor type that we read."""
+
+I2_S_TAIL_BYTES = 32
+"""An I2_S tensor ends with its float32 scale, padded to this many bytes."""
+
+
+class ValueType(IntEnum):
+    """Ids of the metadata types that are not plain scalars, and of the scalars that we write."""
+
+    UINT32 = 4
+    INT32 = 5
+    FLOAT32 = 6
+    BOOL = 7
+    STRING = 8
+    ARRAY = 9
+
+
+SCALAR_FORMATS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+"""Format of each scalar metadata type, as the `struct` module writes it."""
+
+
+def stored_size(dtype: str, shape: tuple[int, ...]) -> int:
+    """Return the bytes of a tensor in a file. Its number of values must be whole blocks."""
+    values, size = BLOCKS[dtype]
+    return math.prod(shape) // values * size + (I2_S_TAIL_BYTES if dtype == "I2_S" else 0)
