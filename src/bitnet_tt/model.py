@@ -15,6 +15,7 @@ from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.options import BackendOptions, Device, Precision
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
+from bitnet_tt.checkpoint.convert import convert
 from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
 from bitnet_tt.engine import Engine
 from bitnet_tt.errors import ConfigError, RequestError
@@ -227,8 +228,6 @@ class BitNetModel:
         Raises:
             CheckpointError: The folder exists already or cannot be written.
         """
-        from bitnet_tt.checkpoint.convert import convert
-
         convert(self.checkpoint.path, Path(folder), to="packed")
 
     def close(self) -> None:

@@ -203,20 +203,20 @@ def damaged() -> list[tuple[str, small.Tensors | str, str]]:
         ("extra", {"model.extra.bias": ("F32", nan)}, r"tensor model\.extra\.bias has no place"),
         ("code 3", {weight: ("U8", codes_with_3)}, "holds the code 3"),
         ("zeroed", {weight: ("U8", np.full((64, 256), 0x55, np.uint8))}, "is zero in 100.0%"),
-        ("blanked", {weight: ("U8", np.zeros((64, 256), np.uint8))}, "same value almost everywhere"),
+        ("blanked", {weight: ("U8", np.zeros((64, 256), np.uint8))}, r"has the same value in 100\.0%"),
         (
             "shape",
             {weight: ("U8", pack(codes)[:63])},
-            r"has shape \[63, 256\] where config\.json calls for \[64, 256\]",
+            r"has shape \[63, 256\], but config\.json requires \[64, 256\]",
         ),
         ("int8", {weight: ("I8", codes.astype(np.int8))}, "has type I8"),
         ("masters", {weight: ("F32", codes.astype(np.float32))}, "values other than -1, 0 and 1"),
         ("nan norm", {norm: ("F32", nan)}, r"model\.norm\.weight holds NaN"),
         ("nan scale", {scale: ("F32", nan[:1])}, "weight scale of nan"),
         ("negative scale", {scale: ("F32", -np.ones(1, np.float32))}, "weight scale of -1"),
-        ("groups", {scale: ("F32", np.ones(2, np.float32))}, "has 2 values where a matrix has one"),
+        ("groups", {scale: ("F32", np.ones(2, np.float32))}, "has 2 values, but only one scale per matrix"),
         ("nan embedding", {"model.embed_tokens.weight": ("F32", nan[None].repeat(64, 0))}, "holds NaN"),
-        ("packed norm", {norm: ("U8", np.zeros(256, np.uint8))}, "has type U8 where floats are due"),
+        ("packed norm", {norm: ("U8", np.zeros(256, np.uint8))}, "has type U8 instead of floats"),
     ]
 
 
@@ -233,7 +233,7 @@ def test_damage_is_found(tmp_path: Path, change: small.Tensors | str, message: s
 
 
 def test_masters_must_be_announced(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no weight_scale beside it; if these are master weights"):
+    with pytest.raises(CheckpointError, match="no weight_scale; if these are master weights"):
         load(small.write_folder(tmp_path / "masters", small.masters()))
     with pytest.raises(
         CheckpointError, match=r'is packed, but config\.json has no quantization_config of mode "offline"'

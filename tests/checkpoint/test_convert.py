@@ -11,8 +11,9 @@ import pytest
 import safetensors
 
 from bitnet_tt.checkpoint import Checkpoint, save_packed
-from bitnet_tt.checkpoint.assemble import named_weights
 from bitnet_tt.checkpoint.convert import convert
+from bitnet_tt.checkpoint.names import named_weights
+from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BitNetError, CheckpointError
 from bitnet_tt.tokenizer import Tokenizer
@@ -167,11 +168,12 @@ def test_i2_s_needs_whole_blocks(tmp_path: Path) -> None:
     weights = original.load_weights()
     narrow = TernaryMatrix(weights.layers[0].q_proj.packed[:, :192], weights.layers[0].q_proj.scale)
     layer = dataclasses.replace(weights.layers[0], q_proj=narrow)
-    from bitnet_tt.checkpoint.save_gguf import save_gguf
-
     with pytest.raises(CheckpointError, match="192 columns, which is not a multiple of 128"):
         save_gguf(
-            original.config, dataclasses.replace(weights, layers=(layer,)), tmp_path / "x.gguf", tokenizer=tmp_path
+            original.config,
+            dataclasses.replace(weights, layers=(layer,)),
+            tmp_path / "x.gguf",
+            tokenizer_metadata={},
         )
 
 

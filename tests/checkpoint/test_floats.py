@@ -58,5 +58,5 @@ def test_rounding_is_told(tmp_path: Path, dtype: str, element: type[Any]) -> Non
 
 
 def test_packed_bytes_are_no_floats(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"embed has type U8 where floats are due"):
+    with pytest.raises(CheckpointError, match=r"embed has type U8 instead of floats"):
         to_float32(stored(tmp_path, "U8", np.zeros((4, 4), np.uint8)))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bitnet_tt.checkpoint import Checkpoint
-from bitnet_tt.checkpoint.gguf_names import pair_rotary_rows, unpair_rotary_rows
 from bitnet_tt.checkpoint.packing import pack, unpack
+from bitnet_tt.checkpoint.packing.rotary import pair_rotary_rows, unpair_rotary_rows
 from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.weights import ModelWeights, bfloat16_to_float32
@@ -82,7 +82,7 @@ def test_what_is_no_bitnet_model_is_refused(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
 
     refused(r"architecture 'qwen3', which is not supported\. Supported", architecture="qwen3")
-    refused(r"blk\.0\.attn_q\.weight has type F16 where ternary weights are due .* download the I2_S", linear="F16")
+    refused(r"blk\.0\.attn_q\.weight has type F16 instead of a ternary one .* download the I2_S", linear="F16")
     refused(r"rope_freqs\.weight has no place", extra={"rope_freqs.weight": np.ones(32, np.float32)})
     refused("weight scale of 0.0", scale=0.0)
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint.assemble import named_weights
+from bitnet_tt.checkpoint.gguf_config import model_metadata
 from bitnet_tt.checkpoint.gguf_names import gguf_name
+from bitnet_tt.checkpoint.names import named_weights
 from bitnet_tt.checkpoint.packing import TQ_BLOCK, codes_to_tq2_0, unpack
-from bitnet_tt.checkpoint.save_gguf import model_metadata
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import GGUFTensor, write_gguf

@@ -1,62 +1,39 @@
-"""Stored tensors, under canonical names, to ModelWeights: every tensor found, decoded, checked, and none left over."""
+"""Assemble ModelWeights from stored tensors: find every tensor, decode it, check it, and refuse unexpected ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, check_scale, check_shape
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
-from bitnet_tt.checkpoint.gguf_names import TERNARY_TYPES, read_ternary, unpair_rotary_rows
+from bitnet_tt.checkpoint.names import EMBEDDING, FINAL_NORM, LM_HEAD, layer_prefix, linear_path, norm_path
+from bitnet_tt.checkpoint.packing.rotary import unpair_rotary_rows
+from bitnet_tt.checkpoint.packing.ternary import TERNARY_TYPES, read_ternary
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix
 
-HARMLESS_ENDINGS = (".rotary_emb.inv_freq",)
-"""Tensors that some checkpoints carry and that follow from the config."""
-
-
-def linear_path(name: str) -> str:
-    """The canonical place of a linear within its layer, such as `self_attn.q_proj`."""
-    return f"self_attn.{name}" if name in ("q_proj", "k_proj", "v_proj", "o_proj") else f"mlp.{name}"
-
-
-def norm_path(name: str) -> str:
-    """The canonical place of a norm within its layer, such as `self_attn.attn_sub_norm`."""
-    return {"attn_sub_norm": "self_attn.attn_sub_norm", "ffn_sub_norm": "mlp.ffn_sub_norm"}.get(name, name)
-
-
-def named_weights(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[str, TernaryMatrix | NDArray[Any]]]:
-    """Take a model apart again: arrays by canonical tensor name, matrices by the name of their linear."""
-    yield "model.embed_tokens.weight", weights.embed_tokens
-    for i, layer in enumerate(weights.layers):
-        prefix = f"model.layers.{i}."
-        for linear in config.linear_shapes:
-            yield prefix + linear_path(linear), layer.linear(linear)
-        for norm in config.norm_sizes:
-            yield f"{prefix}{norm_path(norm)}.weight", getattr(layer, norm)
-    yield "model.norm.weight", weights.norm
-    if not config.tie_word_embeddings:
-        yield "lm_head.weight", weights.lm_head
+IGNORED_ENDINGS = (".rotary_emb.inv_freq",)
+"""Endings of the names of tensors that we ignore, because the config determines their values."""
 
 
 @dataclass(slots=True)
 class Assembler:
-    """Takes tensors by canonical name, and remembers which were taken.
+    """Takes tensors by canonical name and remembers which it took.
 
     Attributes:
-        where: The checkpoint, for messages.
-        config: What the tensors must fit.
+        where: The checkpoint, for error messages.
+        config: The configuration that the tensors must fit.
         tensors: Every tensor of the checkpoint, by canonical name.
-        rotary_pairs: Whether the rows of q and k interleave the two halves of each rotary pair.
-        progress: Told after each matrix how many bytes are done.
-        notes: Facts worth telling the user, such as an embedding that had to be rounded.
+        rotary_pairs: Whether the rows of q and k are stored in pairs (see `packing.rotary`).
+        progress: Called with the bytes done and the bytes in all, after each matrix.
+        notes: Collects what users should know, such as an embedding that had to be rounded.
     """
 
     where: str
@@ -69,23 +46,23 @@ class Assembler:
     _done: int = 0
 
     def model(self) -> ModelWeights:
-        """Load everything.
+        """Load all weights.
 
         Raises:
-            CheckpointError: A tensor is missing, left over, of the wrong shape, or damaged; the message names it.
+            CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
         config = self.config
         vocabulary = (config.vocab_size, config.hidden_size)
-        embed = self._matrix("model.embed_tokens.weight", vocabulary)
-        layers = tuple(self._layer(f"model.layers.{i}.") for i in range(config.num_hidden_layers))
-        norm = self._norm("model.norm.weight", config.hidden_size)
+        embed_tokens = self._embedding(EMBEDDING, vocabulary)
+        layers = tuple(self._layer(layer_prefix(i)) for i in range(config.num_hidden_layers))
+        norm = self._norm(FINAL_NORM, config.hidden_size)
         if config.tie_word_embeddings:
-            self._used.add("lm_head.weight")
-            head = embed
+            self._used.add(LM_HEAD)  # some files store a copy of the embedding
+            lm_head = embed_tokens
         else:
-            head = self._matrix("lm_head.weight", vocabulary)
-        check_names(self.tensors, self._used, HARMLESS_ENDINGS)
-        return ModelWeights(embed, layers, norm, head)
+            lm_head = self._embedding(LM_HEAD, vocabulary)
+        check_names(self.tensors, self._used, IGNORED_ENDINGS)
+        return ModelWeights(embed_tokens, layers, norm, lm_head)
 
     def _layer(self, prefix: str) -> LayerWeights:
         config = self.config
@@ -108,10 +85,11 @@ class Assembler:
         return TernaryMatrix(packed, scale, norm)
 
     def _ternary(self, path: str, weight: StoredTensor, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], np.float32]:
+        """Return the codes and the weight scale of a linear, in whichever of the four forms it is stored."""
         if weight.dtype == "U8":
             check_shape(weight, (shape[0] // 4, shape[1]))
             if self.config.quantization.quantization_mode != "offline":
-                raise weight.error('is packed, but config.json has no quantization_config of mode "offline"; add it')
+                raise weight.error('is packed, but config.json has no quantization_config of mode "offline"; add one')
             return weight.array(), self._weight_scale(path)
         check_shape(weight, shape)
         if weight.dtype in TERNARY_TYPES:
@@ -122,7 +100,7 @@ class Assembler:
             return pack_unpacked(weight), self._weight_scale(path)
         if self.config.quantization.quantization_mode == "offline":
             raise weight.error(
-                f"has type {weight.dtype} and no weight_scale beside it; if these are master weights, set "
+                f"has type {weight.dtype} and no weight_scale; if these are master weights, set "
                 'quantization_config.quantization_mode to "online" in config.json'
             )
         return quantize_master(weight)
@@ -131,7 +109,10 @@ class Assembler:
         tensor = self._take(path + ".weight_scale")
         values = to_float32(tensor).reshape(-1)
         if values.size != 1:
-            raise tensor.error(f"has {values.size} values where a matrix has one; grouped scales are not supported")
+            raise tensor.error(
+                f"has {values.size} values, but only one scale per matrix is supported; use another checkpoint"
+                " of this model"
+            )
         check_scale(tensor, values[0])
         multiply = self.config.quantization.linear_class == "autobitlinear"
         scale = values[0] if multiply else np.float32(1) / values[0]
@@ -145,12 +126,12 @@ class Assembler:
         check_finite(tensor, gains)
         return gains
 
-    def _matrix(self, name: str, shape: tuple[int, int]) -> NDArray[np.uint16]:
+    def _embedding(self, name: str, shape: tuple[int, int]) -> NDArray[np.uint16]:
         tensor = self._take(name)
         check_shape(tensor, shape)
         bits, exact = to_bfloat16(tensor)
         check_finite(tensor, bits)
-        tensor.release()  # rows are read as they are needed
+        tensor.release()  # backends read single rows when they need them
         if not exact:
             self.notes.append(f"{tensor.name} is stored as {tensor.dtype} and was rounded to bfloat16")
         self._advance(tensor)
@@ -160,7 +141,7 @@ class Assembler:
         tensor = self.tensors.get(name)
         if tensor is None:
             raise CheckpointError(
-                f"{self.where}: tensor {name} is missing; download the checkpoint again, or check the sizes, "
+                f"{self.where}: tensor {name} is missing; download the checkpoint again, or check num_hidden_layers, "
                 "tie_word_embeddings and model_type in config.json"
             )
         self._used.add(name)

@@ -1,26 +1,27 @@
-"""Checkpoint: a folder or file with a model, opened by reading headers only and loaded on request."""
+"""Checkpoint: a model on disk. Opening it reads only headers; `load_weights` reads the weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from bitnet_tt.checkpoint import families, gguf_names
+from bitnet_tt.checkpoint import families
 from bitnet_tt.checkpoint.assemble import Assembler
+from bitnet_tt.checkpoint.config_files import parse_config, read_config
+from bitnet_tt.checkpoint.gguf_config import config_fields
+from bitnet_tt.checkpoint.gguf_names import canonical_tensors
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.weights import ModelWeights
 
 
 class CheckpointFile(NamedTuple):
-    """A file with weights, and its size in bytes."""
+    """A file that holds weights, and its size in bytes."""
 
     path: Path
     size: int
@@ -28,15 +29,15 @@ class CheckpointFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model on disk whose headers have been read and checked.
+    """A model on disk whose headers are read and checked.
 
     Attributes:
         path: The folder (safetensors) or the file (GGUF).
-        format: How the weights are stored.
-        family: Which entry of `families.FAMILIES` it is.
-        config: The architecture; `eos_token_ids` include those of generation_config.json.
+        format: The format of the files that hold the weights.
+        family: The name of its family in `families.FAMILIES`.
+        config: Its configuration; `eos_token_ids` include the ids of generation_config.json.
         files: The files that hold the weights.
-        notes: Facts for the user that `load_weights` found, such as an embedding that had to be rounded.
+        notes: What `load_weights` found and users should know, such as an embedding that had to be rounded.
     """
 
     path: Path
@@ -56,21 +57,21 @@ class Checkpoint:
             path: A folder with config.json and safetensors, or a .gguf file.
 
         Raises:
-            CheckpointError: Not a checkpoint, damaged, or of a family that is not supported.
-            ConfigError: A field of config.json (or of the GGUF metadata) cannot be used.
+            CheckpointError: The path holds no checkpoint, a damaged one, or one of an unknown family.
+            ConfigError: A field of config.json or of the GGUF metadata cannot be used.
         """
         return cls._open_folder(path) if path.is_dir() else cls._open_gguf(path)
 
     @classmethod
     def _open_folder(cls, path: Path) -> Self:
-        data = _read_config(path)
+        data = read_config(path)
         tensors = safetensors.read_folder(path)
         family = families.detect(str(path), data, tensors)
         return cls(
             path=path,
             format="safetensors",
             family=family.name,
-            config=_config(path / "config.json", family.complete(data)),
+            config=parse_config(path / "config.json", family.complete(data)),
             files=_files(tensors),
             _tensors={family.canonical(name): tensor for name, tensor in tensors.items()},
         )
@@ -83,59 +84,25 @@ class Checkpoint:
             path=path,
             format="gguf",
             family=family.name,
-            config=_config(path, gguf_names.config_dict(file, family)),
+            config=parse_config(path, config_fields(file, family)),
             files=_files(file.tensors),
-            _tensors=gguf_names.canonical_tensors(file),
+            _tensors=canonical_tensors(file.tensors),
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 
     def load_weights(self, progress: Progress | None = None) -> ModelWeights:
-        """Load, decode and check all weights; packed ones stay where they lie in the file.
+        """Load, decode and check all weights. Packed ones are not copied: they are views of the mapped file.
 
         Args:
             progress: Called with the bytes done and the bytes in all, after each matrix.
 
         Raises:
-            CheckpointError: A tensor is missing, left over, of the wrong shape, or damaged; the message names it.
+            CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
         self.notes.clear()
         assembler = Assembler(str(self.path), self.config, self._tensors, self._rotary_pairs, progress, self.notes)
-        with np.errstate(over="ignore", invalid="ignore"):  # the checks report what overflowed, by name
+        with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
             return assembler.model()
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has no config.json; is the download complete?")
-    data = _read_json(path)
-    generation_path = folder / "generation_config.json"
-    if generation_path.is_file():
-        more = _as_list(_read_json(generation_path).get("eos_token_id"))
-        data["eos_token_id"] = _as_list(data.get("eos_token_id")) + more or None
-    return data
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise ConfigError(f"{path} is not valid JSON: {error}; download it again") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold a JSON object; download it again")
-    return data
-
-
-def _config(path: Path, data: Mapping[str, Any]) -> ModelConfig:
-    try:
-        config = ModelConfig.from_dict(data)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return replace(config, eos_token_ids=tuple(dict.fromkeys(config.eos_token_ids)))
 
 
 def _files(tensors: Mapping[str, StoredTensor]) -> tuple[CheckpointFile, ...]:

@@ -1,8 +1,8 @@
-"""A model as an I2_S GGUF file, laid out as bitnet.cpp's own converter does, so that bitnet.cpp can run it."""
+"""Write a model as an I2_S GGUF file in the layout of bitnet.cpp's own converter, so that bitnet.cpp can run it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint.assemble import named_weights
 from bitnet_tt.checkpoint.families import FAMILIES, Family
-from bitnet_tt.checkpoint.gguf_names import gguf_name, pair_rotary_rows
+from bitnet_tt.checkpoint.gguf_config import end_token_metadata, model_metadata
+from bitnet_tt.checkpoint.gguf_names import gguf_name
+from bitnet_tt.checkpoint.names import named_weights
 from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s
+from bitnet_tt.checkpoint.packing.rotary import pair_rotary_rows
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES
-from bitnet_tt.formats.gguf.writer import GGUFTensor, write_gguf
+from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES, GGUFTensor, write_gguf
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
 
-HEADER_BYTES = 1 << 25
-"""A generous guess at the metadata, most of which is the tokenizer, for the disk-space check."""
+_HEADER_BYTES = 1 << 25
+"""A generous estimate of the metadata for the check of disk space: 32 MiB, most of it the tokenizer."""
 
 _FILE_TYPE_I2_S = 40
+"""bitnet.cpp's number of I2_S for `general.file_type`."""
 _CHUNK_ROWS = 1024
 
 
@@ -34,83 +36,45 @@ def save_gguf(
     weights: ModelWeights,
     target: Path,
     *,
-    tokenizer: Path,
+    tokenizer_metadata: Mapping[str, Any],
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write an I2_S GGUF file: linears I2_S, norms F32, embeddings F16 if that is exact and BF16 if not.
+    """Write a GGUF file with I2_S linears and F32 norms. Embeddings are F16 if that is exact, BF16 otherwise.
 
     Args:
-        config: The architecture.
-        weights: What to write.
-        target: The .gguf file to be.
-        tokenizer: The folder or .gguf file whose tokenizer goes into it.
+        config: The model's configuration.
+        weights: Its weights.
+        target: The .gguf file to create.
+        tokenizer_metadata: The `tokenizer.*` metadata (see `tokenizer.gguf`).
         progress: Called with the bytes written and the bytes in all.
         overwrite: Replace an existing file.
 
     Raises:
-        CheckpointError: The target exists or cannot be written, or GGUF has no way to hold such a model.
-        TokenizerError: There is no tokenizer to put into it.
+        CheckpointError: The target exists, cannot be written or does not end in .gguf, or GGUF cannot hold the model.
     """
-    from bitnet_tt.tokenizer import Tokenizer
-    from bitnet_tt.tokenizer.gguf import to_metadata
-
     if target.suffix != ".gguf":
-        raise CheckpointError(f"{target} must end in .gguf, which is how such files are recognised")
+        raise CheckpointError(f"{target} must end in .gguf, by which GGUF files are recognised; choose another name")
     family = _family(config, target)
     tensors = list(_tensors(config, weights, family, target))
     metadata = model_metadata(config, family.gguf_architecture, target.stem, _FILE_TYPE_I2_S)
-    metadata |= to_metadata(Tokenizer.from_path(tokenizer), config.vocab_size)
-    metadata |= _end_tokens(config)
+    metadata |= tokenizer_metadata
+    metadata |= end_token_metadata(config)  # config.json is right if it disagrees with the tokenizer
     size = sum(tensor.size for tensor in tensors)
-    with staged(target, size + HEADER_BYTES, overwrite=overwrite) as path:
+    with staged(target, size + _HEADER_BYTES, overwrite=overwrite) as path:
         write_gguf(path, metadata, tensors, progress)
 
 
-def model_metadata(config: ModelConfig, architecture: str, name: str, file_type: int) -> dict[str, Any]:
-    """What a GGUF file says of a model, all but its tokenizer.
-
-    Args:
-        config: The model's shape.
-        architecture: GGUF's name for its kind, which begins most keys.
-        name: The model's own.
-        file_type: How most weights are stored, as llama.cpp or bitnet.cpp number it (llama_ftype in their llama.h).
-    """
-    return {
-        "general.architecture": architecture,
-        "general.name": name,
-        "general.file_type": file_type,
-        "general.quantization_version": 2,
-        f"{architecture}.vocab_size": config.vocab_size,
-        f"{architecture}.context_length": config.max_position_embeddings,
-        f"{architecture}.embedding_length": config.hidden_size,
-        f"{architecture}.block_count": config.num_hidden_layers,
-        f"{architecture}.feed_forward_length": config.intermediate_size,
-        f"{architecture}.rope.dimension_count": config.head_dim,
-        f"{architecture}.rope.freq_base": config.rope_theta,
-        f"{architecture}.attention.head_count": config.num_attention_heads,
-        f"{architecture}.attention.head_count_kv": config.num_key_value_heads,
-        f"{architecture}.attention.key_length": config.head_dim,
-        f"{architecture}.attention.value_length": config.head_dim,
-        f"{architecture}.attention.layer_norm_rms_epsilon": config.rms_norm_eps,
-    }
-
-
 def _family(config: ModelConfig, target: Path) -> Family:
+    """Return the family whose GGUF architecture computes what the configuration says."""
     for family in FAMILIES:
         same = family.hidden_act == config.hidden_act and (family.model_type == "bitnet") == config.sub_norms
         if same and not config.quantization.use_rms_norm:
             return family
     raise CheckpointError(
-        f"{target}: no GGUF architecture has this model's mix of hidden_act ({config.hidden_act}), sub-norms "
-        f"({config.sub_norms}) and norms in the linears ({config.quantization.use_rms_norm}); write packed safetensors"
+        f"{target} cannot be GGUF: no GGUF architecture combines hidden_act {config.hidden_act}, sub_norms "
+        f"{config.sub_norms} and use_rms_norm {config.quantization.use_rms_norm}; write packed safetensors instead"
     )
-
-
-def _end_tokens(config: ModelConfig) -> dict[str, int]:
-    """Ids that end a text as config.json names them; GGUF has room for two (end of sequence, end of turn)."""
-    ids = zip(("eos", "eot"), config.eos_token_ids, strict=False)
-    return {f"tokenizer.ggml.{name}_token_id": token_id for name, token_id in ids}
 
 
 def _tensors(config: ModelConfig, weights: ModelWeights, family: Family, target: Path) -> Iterator[GGUFTensor]:
@@ -134,7 +98,12 @@ def _tensors(config: ModelConfig, weights: ModelWeights, family: Family, target:
 
 
 def _i2_s_parts(matrix: TernaryMatrix, rotary_heads: int | None) -> Iterator[NDArray[Any]]:
-    """Yield the codes and the padded scale of an I2_S tensor; `rotary_heads` is set if its rows go in pairs."""
+    """Yield the codes of an I2_S tensor and its padded scale.
+
+    Args:
+        matrix: The matrix.
+        rotary_heads: The number of heads if the file stores the rows in rotary pairs, None otherwise.
+    """
     packed = matrix.packed if rotary_heads is None else pair_rotary_rows(matrix.packed, rotary_heads)
     yield packed_to_i2_s(packed)
     yield np.array([matrix.scale, *[0] * (I2_S_TAIL_BYTES // 4 - 1)], np.float32)

@@ -1,0 +1,94 @@
+"""Read and write config.json and generation_config.json of a Hugging Face folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import CheckpointError, ConfigError
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the fields of config.json. `eos_token_id` also gets the ids of generation_config.json.
+
+    Raises:
+        CheckpointError: The folder has no config.json.
+        ConfigError: One of the files is not a JSON object.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no config.json; check the path, and that the download is complete")
+    data = _read_json(path)
+    generation_path = folder / "generation_config.json"
+    if generation_path.is_file():
+        more = _as_list(_read_json(generation_path).get("eos_token_id"))
+        data["eos_token_id"] = _as_list(data.get("eos_token_id")) + more or None
+    return data
+
+
+def parse_config(path: Path, data: Mapping[str, Any]) -> ModelConfig:
+    """Check the fields of a config.json.
+
+    Args:
+        path: The file that they come from, for error messages.
+        data: The fields.
+
+    Raises:
+        ConfigError: A field cannot be used; the message names the file and the field.
+    """
+    try:
+        config = ModelConfig.from_dict(data)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return dataclasses.replace(config, eos_token_ids=tuple(dict.fromkeys(config.eos_token_ids)))
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """Write both files for a checkpoint of packed weights."""
+    eos = list(config.eos_token_ids)
+    _write_json(folder / "config.json", _config_fields(config))
+    _write_json(folder / "generation_config.json", {"bos_token_id": config.bos_token_id, "eos_token_id": eos})
+
+
+def _config_fields(config: ModelConfig) -> dict[str, Any]:
+    fields = dataclasses.asdict(config)
+    for name in ("sub_norms", "eos_token_ids", "quantization"):
+        del fields[name]
+    return {
+        "architectures": ["BitNetForCausalLM" if config.sub_norms else "LlamaForCausalLM"],
+        **fields,
+        "model_type": "bitnet" if config.sub_norms else "llama",
+        "eos_token_id": list(config.eos_token_ids),
+        "attention_bias": False,
+        "torch_dtype": "bfloat16",
+        "quantization_config": {
+            "quant_method": "bitnet",
+            "modules_to_not_convert": ["lm_head"],
+            "linear_class": "autobitlinear",
+            "quantization_mode": "offline",
+            "use_rms_norm": config.quantization.use_rms_norm,
+            "rms_norm_eps": config.quantization.rms_norm_eps,
+        },
+    }
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}; download it again") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold a JSON object; download it again")
+    return data
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
