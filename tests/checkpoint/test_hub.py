@@ -121,7 +121,7 @@ def test_the_cache_serves_without_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
     assert [
         resolve(model, cache_dir=tmp_path, local_files_only=True) for model in ("org/packed", "org/ggufs:b.gguf")
     ] == online
-    with pytest.raises(CheckpointError, match=r"org/gguf is not in the cache .* the network is not to be used"):
+    with pytest.raises(CheckpointError, match=r"org/gguf is not in the cache .* the network may not be used"):
         resolve("org/gguf", cache_dir=tmp_path, local_files_only=True)
     use("http://127.0.0.1:9", monkeypatch)
     assert resolve("org/packed", cache_dir=tmp_path) == online[0]
@@ -136,8 +136,8 @@ def test_the_cache_serves_without_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
         ("org/gated", None, "org/gated is gated: accept its terms"),
         ("org/packed", "v9", "org/packed has no revision 'v9'"),
         ("org/pickle", None, "only as pickle"),
-        ("org/ggufs", None, r"several \.gguf files; name one of a\.gguf, b\.gguf"),
-        ("org/ggufs:c.gguf", None, r"has no c\.gguf, but a\.gguf, b\.gguf"),
+        ("org/ggufs", None, r"several \.gguf files; give one of them: a\.gguf, b\.gguf"),
+        ("org/ggufs:c.gguf", None, r"has no c\.gguf; its \.gguf files: a\.gguf, b\.gguf"),
     ],
 )
 def test_the_hub_says_no(tmp_path: Path, model: str, revision: str | None, message: str) -> None:
@@ -166,13 +166,13 @@ def test_local_places(tmp_path: Path) -> None:
     (gguf.parent / "y.gguf").touch()
     with pytest.raises(CheckpointError, match="several"):
         resolve(gguf.parent)
-    with pytest.raises(CheckpointError, match=r"not a \.gguf file; for safetensors give the folder"):
+    with pytest.raises(CheckpointError, match=r"not a \.gguf file; for safetensors, give the folder"):
         resolve(folder / "model.safetensors")
 
 
 def test_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(hub, "DEMO_FOLDER", tmp_path / "demo")
-    with pytest.raises(CheckpointError, match="lacks its demo model"):
+    with pytest.raises(CheckpointError, match="has no demo model"):
         resolve("demo")
     small.write_folder(tmp_path / "demo")
     assert resolve("demo") == tmp_path / "demo"

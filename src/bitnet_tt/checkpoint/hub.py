@@ -1,4 +1,4 @@
-"""From what a user types to a path on this machine: the demo, a local checkpoint, or one from the Hugging Face hub."""
+"""Turn a model's name into a path on this machine: the demo, a local checkpoint, or one from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.safetensors import no_model_error
 
 DEMO_FOLDER = Path(__file__).parent.parent / "assets" / "demo"
+"""The model that is part of this package."""
 
 _TIMEOUT_SECONDS = 20.0
 _HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<file>[\w./-]+\.gguf))?")
@@ -23,58 +24,67 @@ def resolve(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """Find a model, downloading it if need be, and return the folder or .gguf file that holds it.
+    """Return the folder or .gguf file that holds a model. Download the model if necessary.
 
-    Only safetensors, JSON and tokenizer files are ever downloaded, or one .gguf where a repository has no safetensors.
+    Only safetensors, JSON and tokenizer files are downloaded; or one .gguf file, if a repository has no safetensors.
 
     Args:
         model: `demo` (the model in this package), a folder, a .gguf file, a hub id `org/name`, or `org/name:file.gguf`.
-        revision: Branch, tag or commit of a hub id; its default branch otherwise.
-        cache_dir: The hub cache; the hub library's own otherwise.
+        revision: Branch, tag or commit of a hub id. The default is the repository's default branch.
+        cache_dir: Folder of the hub cache. The default is that of the hub library.
         local_files_only: Never use the network; a hub id must be in the cache.
 
     Raises:
-        CheckpointError: There is no such model or it cannot be fetched; the message says what to do.
+        CheckpointError: The model does not exist or cannot be downloaded; the message says what to do.
     """
     if model == "demo":
         if not DEMO_FOLDER.is_dir():
-            raise CheckpointError(f"{DEMO_FOLDER} is missing: this installation lacks its demo model; install it again")
+            raise CheckpointError(
+                f"{DEMO_FOLDER} is missing: this installation has no demo model; reinstall the package"
+            )
         return DEMO_FOLDER
     path = Path(model).expanduser()
     if path.exists():
         return _local(path)
     match = _HUB_ID.fullmatch(model) if isinstance(model, str) else None
     if match is None:
-        raise CheckpointError(f"{model} is not here: there is no such file or folder, and a hub id looks like org/name")
+        raise CheckpointError(
+            f"{model} does not exist: there is no such file or folder, and a hub id has the form org/name; check the "
+            "spelling"
+        )
     folder = _Repository(match["repo"], revision, cache_dir).snapshot(match["file"], local_files_only)
     return folder / match["file"] if match["file"] else _local(folder)
 
 
 def _local(path: Path) -> Path:
-    """A folder with safetensors or pickles, or the one .gguf file in a folder, or a .gguf file."""
+    """Return a .gguf file itself, the .gguf file to use in a folder, or a folder with safetensors."""
     if not path.is_dir():
         if path.suffix == ".gguf":
             return path
-        raise CheckpointError(f"{path} is not a .gguf file; for safetensors give the folder that holds config.json too")
+        raise CheckpointError(f"{path} is not a .gguf file; for safetensors, give the folder that holds config.json")
     names = [entry.name for entry in path.iterdir()]
     files = select_files(str(path), names, None)
     return path / files[0] if files[0].endswith(".gguf") else path
 
 
 def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[str]:
-    """Choose which of a repository's files make the model: safetensors with all JSON, or else one .gguf.
+    """Choose the files of a model: safetensors with all JSON and tokenizer files, or one .gguf file.
 
     Args:
-        where: The repository, for messages.
-        names: All its files, relative paths.
-        wanted: A .gguf file that the user named, or None.
+        where: The repository or folder, for error messages.
+        names: Relative paths of all its files.
+        wanted: The .gguf file that the user named, or None.
+
+    Returns:
+        Relative paths of the model's files.
 
     Raises:
-        CheckpointError: There is no model in it, several, or only pickles.
+        CheckpointError: There is no model, there are several, or the model is stored only as pickle.
     """
     if wanted is not None:
         if wanted not in names:
-            raise CheckpointError(f"{where} has no {wanted}, but {', '.join(_ending(names, '.gguf')) or 'no .gguf'}")
+            listed = ", ".join(_ending(names, ".gguf")) or "none"
+            raise CheckpointError(f"{where} has no {wanted}; its .gguf files: {listed}")
         return [wanted]
     top = sorted(name for name in names if "/" not in name)
     weights, ggufs = _ending(top, ".safetensors"), _ending(top, ".gguf")
@@ -84,7 +94,7 @@ def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[s
     if len(ggufs) > 1:
         plain = [name for name in ggufs if "i2_s" in name.lower()]
         if len(plain) != 1:
-            raise CheckpointError(f"{where} has several .gguf files; name one of {', '.join(ggufs)}")
+            raise CheckpointError(f"{where} has several .gguf files; give one of them: {', '.join(ggufs)}")
         return plain
     if ggufs:
         return ggufs
@@ -96,7 +106,7 @@ def _ending(names: Sequence[str], ending: str) -> list[str]:
 
 
 class _Repository:
-    """One revision of a hub repository."""
+    """One revision of a hub repository, and the cache for its files."""
 
     def __init__(self, repo: str, revision: str | None, cache_dir: str | Path | None) -> None:
         self.repo = repo
@@ -104,12 +114,19 @@ class _Repository:
         self.cache: dict[str, Any] = {"cache_dir": cache_dir}
 
     def snapshot(self, wanted: str | None, local_files_only: bool) -> Path:
-        """Download what makes the model, or what of it is missing in the cache; return the snapshot's folder."""
+        """Return the folder of the model's files in the cache. Download those that are missing.
+
+        Without a network, a model that is completely in the cache is used.
+
+        Args:
+            wanted: The .gguf file that the user named, or None.
+            local_files_only: Do not use the network.
+        """
         import huggingface_hub
         from huggingface_hub import constants, errors
 
         if local_files_only or constants.HF_HUB_OFFLINE:
-            return self._cached(wanted, "and the network is not to be used")
+            return self._cached(wanted, "and the network may not be used")
         try:
             info = huggingface_hub.HfApi().model_info(**self.where, timeout=_TIMEOUT_SECONDS)
             names = [file.rfilename for file in info.siblings or ()]
@@ -123,14 +140,15 @@ class _Repository:
             self._fail("does not exist, or is private: check the name, or log in with `hf auth login`", error)
         except CheckpointError:
             raise
-        except Exception as error:  # whatever the HTTP library of the day raises when it cannot connect
+        except Exception as error:  # the type of a connection error depends on the version of the hub library
             return self._cached(wanted, f"and fetching it failed ({error})")
 
     def _cached(self, wanted: str | None, why: str) -> Path:
+        """Return the folder of the model's files in the cache; `why` says why the network was not used."""
         import huggingface_hub
         from huggingface_hub import errors
 
-        nothing: list[str] = []  # the library would miss the files that are never downloaded
+        nothing: list[str] = []  # with any other pattern the library reports files that we never download as missing
         try:
             folder = Path(
                 huggingface_hub.snapshot_download(

@@ -1,4 +1,4 @@
-"""Weights as they were trained, or ternary but unpacked, to packed ternary: the weight half of the numerics contract.
+"""Quantise master weights to packed ternary, and pack ternary weights that are stored as floats.
 
 BitNet b1.58 quantises a whole tensor with one scale, the mean of its absolute values: w = max(mean|W|, 1e-5) and
 T = clip(rint(W / w), -1, 1) (arXiv 2402.17764, section 2). The mean is accumulated in float64 and rounded once.
@@ -19,16 +19,16 @@ _Codes = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 
 
 def quantize_master(tensor: StoredTensor) -> tuple[NDArray[np.uint8], np.float32]:
-    """Quantise master weights [out, in] of a float type, a few rows at a time.
+    """Quantise master weights [out, in] of a float type, about 256 Ki weights at a time.
 
-    `rint(W / w)` is 0 exactly where |W| <= w / 2 (half rounds to even, and the division cannot round across it), so two
-    comparisons with w / 2 give the codes and no weight is divided.
+    No weight is divided: `rint(W / w)` is 0 exactly where |W| <= w / 2, because half rounds to even and the division
+    cannot round across one half. So two comparisons with w / 2 give the codes.
 
     Returns:
-        uint8 [out / 4, in], packed as in `TernaryMatrix`, and the weight scale.
+        The codes, uint8 [out / 4, in] packed as in `TernaryMatrix`, and the weight scale.
 
     Raises:
-        CheckpointError: NaN or infinity among the weights, or an element type that holds no weights.
+        CheckpointError: A weight is NaN or infinite, or the tensor is not of a float type.
     """
     total = sum(float(np.abs(rows).sum(dtype=np.float64)) for _, rows in float_rows(tensor))
     if not np.isfinite(total):
@@ -40,19 +40,19 @@ def quantize_master(tensor: StoredTensor) -> tuple[NDArray[np.uint8], np.float32
 
 
 def pack_unpacked(tensor: StoredTensor) -> NDArray[np.uint8]:
-    """Pack weights [out, in] that are ternary already but stored as floats -1, 0 and 1.
+    """Pack ternary weights [out, in] that are stored as the floats -1, 0 and 1.
 
     Returns:
         uint8 [out / 4, in], packed as in `TernaryMatrix`.
 
     Raises:
-        CheckpointError: Another value is among them.
+        CheckpointError: A weight has another value.
     """
 
     def codes(rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         if not np.isin(rows, (-1.0, 0.0, 1.0)).all():
             raise tensor.error(
-                "has a weight_scale, but values other than -1, 0 and 1; if these are master weights, remove the "
+                "has a weight_scale, but also values other than -1, 0 and 1; if these are master weights, remove the "
                 'weight_scale tensors and set quantization_config.quantization_mode to "online"'
             )
         return (rows + 1).astype(np.uint8)
@@ -61,7 +61,15 @@ def pack_unpacked(tensor: StoredTensor) -> NDArray[np.uint8]:
 
 
 def _pack(tensor: StoredTensor, to_codes: _Codes) -> NDArray[np.uint8]:
-    """Pack a float tensor [out, in] through a function from rows to codes 0, 1, 2; drops its pages when done."""
+    """Pack a float tensor [out, in] and drop its pages from memory.
+
+    Args:
+        tensor: The tensor.
+        to_codes: Turns rows, float32 [n, in], into codes 0, 1 and 2.
+
+    Returns:
+        uint8 [out / 4, in].
+    """
     out_features, in_features = tensor.shape
     quarter = out_features // 4
     packed = np.zeros((quarter, in_features), np.uint8)
