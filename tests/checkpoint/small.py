@@ -1,4 +1,4 @@
-"""Small checkpoints made on the spot, byte by byte, so that each can be right or wrong in one known way."""
+"""Write small checkpoints byte by byte, without the code under test, so that each can be wrong in one known way."""
 
 from __future__ import annotations
 
@@ -11,18 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.packing import pack
+from bitnet_tt.config import ModelConfig
 from bitnet_tt.weights import float32_to_bfloat16
 
 HIDDEN, INTERMEDIATE, LAYERS, HEADS, KV_HEADS, HEAD_DIM, VOCAB = 256, 512, 2, 4, 2, 64, 64
-LINEARS = {
-    "self_attn.q_proj": (256, 256),
-    "self_attn.k_proj": (128, 256),
-    "self_attn.v_proj": (128, 256),
-    "self_attn.o_proj": (256, 256),
-    "mlp.gate_proj": (512, 256),
-    "mlp.up_proj": (512, 256),
-    "mlp.down_proj": (256, 512),
-}
 OFFLINE = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}
 ONLINE = OFFLINE | {"quantization_mode": "online"}
 
@@ -52,8 +44,17 @@ def config(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def linear_path(name: str) -> str:
+    """The path of a linear within its layer, given independently of the package."""
+    return ("self_attn." if name in ("q_proj", "k_proj", "v_proj", "o_proj") else "mlp.") + name
+
+
+LINEARS = {linear_path(name): shape for name, shape in ModelConfig.from_dict(config()).linear_shapes.items()}
+"""Shape [out, in] of each linear of a layer, by its path within the layer."""
+
+
 def random_codes(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.uint8]:
-    """Codes 0, 1, 2, of which 58 % are not 1."""
+    """Codes 0, 1 and 2; 58 % of them are not 1 (weight 0)."""
     return np.random.default_rng(seed).choice(3, shape, p=(0.29, 0.42, 0.29)).astype(np.uint8)
 
 
@@ -93,7 +94,7 @@ def masters(dtype: str = "BF16") -> Tensors:
 
 
 def safetensors_bytes(stored: Mapping[str, tuple[str, NDArray[Any]]], **header_changes: Any) -> bytes:
-    """A safetensors file."""
+    """A safetensors file; `header_changes` replace or add entries of its header."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     data = bytearray()
     for name, (dtype, array) in stored.items():
@@ -108,7 +109,7 @@ def safetensors_bytes(stored: Mapping[str, tuple[str, NDArray[Any]]], **header_c
 def write_folder(
     folder: Path, stored: Mapping[str, tuple[str, NDArray[Any]]] | None = None, **config_changes: Any
 ) -> Path:
-    """A Hugging Face folder: by default a sound packed checkpoint."""
+    """Write a Hugging Face folder: by default a correct packed checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config(**config_changes)))
     (folder / "model.safetensors").write_bytes(safetensors_bytes(tensors() if stored is None else stored))

@@ -1,4 +1,4 @@
-"""Small GGUF files, written with ggml's own Python package or, for what that does not know, by hand."""
+"""Write small GGUF files with ggml's own Python package, and by hand what that package cannot write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ METADATA = {
 
 
 def permute(rows: NDArray[Any], heads: int) -> NDArray[Any]:
-    """What llama.cpp's converter does to q and k of Llama models: the rows of rotary pairs side by side."""
+    """Put the rows of rotary pairs side by side, as llama.cpp's converter does with q and k of Llama models."""
     result = np.empty_like(rows)
     size = len(rows) // heads
     for head in range(heads):
@@ -46,7 +46,7 @@ def write_with_gguf_package(
     scale: float = 0.5,
     extra: dict[str, NDArray[np.float32]] | None = None,
 ) -> Path:
-    """The checkpoint of `small.tensors()` with all weight scales `scale`, as the package quantises it."""
+    """Write the checkpoint of `small.tensors()` as the package quantises it, with `scale` for all weight scales."""
     writer = gguf.GGUFWriter(path, architecture)
     for key, value in METADATA.items():
         writer.add_uint32(f"{architecture}.{key}", value)
@@ -76,7 +76,7 @@ def write_with_gguf_package(
 
 
 def _add(writer: gguf.GGUFWriter, name: str, values: NDArray[np.float32], dtype: str) -> None:
-    if dtype == "Q6_K":  # the package cannot write it: sixteen steps of 1 and 1/64 in all, values from 0
+    if dtype == "Q6_K":  # the package cannot write it: int8 steps of 1, a float16 step of 1/64, and q = 0
         blocks = np.zeros((values.size // 256, 210), np.uint8)
         blocks[:, 192:208], blocks[:, 208:] = 1, np.array([1 / 64], np.float16).view(np.uint8)
         writer.add_tensor(name, blocks.reshape(len(values), -1), raw_dtype=TYPES.Q6_K)

@@ -1,3 +1,5 @@
+"""The checks at load find every damaged value, wherever it is, and accept what trained models contain."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitnet_tt import _native as _checks
+from bitnet_tt._native import all_finite, count_codes
 from bitnet_tt.checkpoint.check import check_finite, check_packed, check_scale
 from bitnet_tt.checkpoint.packing import pack
 from bitnet_tt.errors import CheckpointError
@@ -41,7 +43,7 @@ def test_code_3_in_a_later_chunk(tensor: StoredTensor) -> None:
 
 @pytest.mark.parametrize(("code", "message"), [(0, "same value"), (1, "is zero in"), (2, "same value")])
 @pytest.mark.parametrize("share", [0.995, 1.0])
-def test_blanked_tensors_are_refused(tensor: StoredTensor, code: int, message: str, share: float) -> None:
+def test_erased_tensors_are_refused(tensor: StoredTensor, code: int, message: str, share: float) -> None:
     codes = random_codes((400, 501))
     codes.reshape(-1)[: int(codes.size * share)] = code
     with pytest.raises(CheckpointError, match=message):
@@ -67,7 +69,7 @@ def test_nan_and_infinity_are_found(tensor: StoredTensor, bad: float, narrow: bo
 
 
 @given(values=st.lists(st.integers(0, 0xFFFF), max_size=200), odd=st.booleans())
-def test_every_bfloat16_is_judged_as_numpy_judges_it(tensor: StoredTensor, values: list[int], odd: bool) -> None:
+def test_every_bfloat16_is_judged_as_by_numpy(tensor: StoredTensor, values: list[int], odd: bool) -> None:
     stored = np.frombuffer(b"\0" * odd + np.array(values, np.uint16).tobytes(), np.uint16, len(values), int(odd))
     if np.isfinite(bfloat16_to_float32(stored.copy())).all():
         check_finite(tensor, stored)
@@ -79,19 +81,19 @@ def test_every_bfloat16_is_judged_as_numpy_judges_it(tensor: StoredTensor, value
 @given(size=st.integers(1, 20_000), threads=st.integers(1, 5))
 def test_codes_are_counted_on_any_number_of_threads(size: int, threads: int) -> None:
     codes = random_codes((4, size), seed=size)
-    counts = _checks.count_codes(pack(codes).reshape(-1), threads)
+    counts = count_codes(pack(codes).reshape(-1), threads)
     assert counts == (0, *np.bincount(codes.reshape(-1), minlength=3))
 
 
-def test_large_arrays_are_looked_at_on_every_thread(tensor: StoredTensor) -> None:
+def test_every_thread_checks_its_part_of_a_large_array(tensor: StoredTensor) -> None:
     codes = random_codes((4, 3_000_001))
     packed = pack(codes).reshape(-1)
-    assert _checks.count_codes(packed, 4) == (0, *np.bincount(codes.reshape(-1), minlength=3))
+    assert count_codes(packed, 4) == (0, *np.bincount(codes.reshape(-1), minlength=3))
     values = np.full(3_000_001, 0x7F7F, np.uint16)
     for place in (0, 800_000, 1_600_000, 3_000_000):
-        assert _checks.all_finite(values.view(np.uint8), 4)
+        assert all_finite(values.view(np.uint8), 4)
         values[place] = 0x7F80
-        assert not _checks.all_finite(values.view(np.uint8), 4)
+        assert not all_finite(values.view(np.uint8), 4)
         values[place] = 0
 
 

@@ -1,3 +1,8 @@
+"""A Hugging Face folder of any supported family loads completely and without copies of packed weights.
+
+A damaged or unknown one is refused with an error that names the file, tensor or field.
+"""
+
 from __future__ import annotations
 
 import json
@@ -102,7 +107,7 @@ def test_untied_head_and_ignored_extras(tmp_path: Path) -> None:
     assert tied.lm_head is tied.embed_tokens
 
 
-def test_wide_embedding_is_rounded_and_told(tmp_path: Path) -> None:
+def test_rounding_a_wider_embedding_is_reported(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(0, 1, (small.VOCAB, small.HIDDEN)).astype(np.float32)
     checkpoint = Checkpoint.open(
         small.write_folder(tmp_path, small.tensors() | {"model.embed_tokens.weight": ("F32", values)})
@@ -135,7 +140,7 @@ def test_masters_and_unpacked_ternary(tmp_path: Path) -> None:
     np.testing.assert_array_equal(unpacked.layers[1].q_proj.packed, pack(codes))
 
 
-def test_norms_within_linears(tmp_path: Path) -> None:
+def test_linears_with_norms_of_their_own(tmp_path: Path) -> None:
     norms = {
         f"model.layers.{layer}.{name}.rms_norm.weight": small.bfloat16(shape[1:])
         for layer in range(small.LAYERS)
@@ -149,7 +154,7 @@ def test_norms_within_linears(tmp_path: Path) -> None:
 
 
 def test_1bitllm(tmp_path: Path) -> None:
-    """model_type llama, no quantization_config, float32 masters, other names for the sub-norms."""
+    """model_type llama, no quantization_config, float32 masters, other names of the sub-norms."""
     renames = ("attn_sub_norm", "inner_attn_ln"), ("ffn_sub_norm", "ffn_layernorm")
     stored = {}
     for name, value in small.masters("F32").items():
@@ -190,7 +195,7 @@ def test_unknown_families_are_refused(tmp_path: Path, changes: dict[str, object]
 
 
 def damaged() -> list[tuple[str, small.Tensors | str, str]]:
-    """What to change (a tensor, or a name to leave out), and what the error says."""
+    """Cases: a name, the change (tensors to replace, or the name of one to leave out), and what the error says."""
     weight, scale, norm = Q_PROJ + ".weight", Q_PROJ + ".weight_scale", "model.norm.weight"
     codes = small.random_codes((256, 256))
     codes_with_3 = pack(codes)
@@ -207,7 +212,7 @@ def damaged() -> list[tuple[str, small.Tensors | str, str]]:
         (
             "shape",
             {weight: ("U8", pack(codes)[:63])},
-            r"has shape \[63, 256\], but config\.json requires \[64, 256\]",
+            r"has shape \[63, 256\], but the config requires \[64, 256\]",
         ),
         ("int8", {weight: ("I8", codes.astype(np.int8))}, "has type I8"),
         ("masters", {weight: ("F32", codes.astype(np.float32))}, "values other than -1, 0 and 1"),
@@ -241,7 +246,7 @@ def test_masters_must_be_announced(tmp_path: Path) -> None:
         load(small.write_folder(tmp_path / "packed", quantization_config=small.ONLINE))
 
 
-def test_places_that_are_no_checkpoint(tmp_path: Path) -> None:
+def test_paths_without_a_checkpoint_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
         Checkpoint.open(tmp_path)
     with pytest.raises(CheckpointError, match="cannot be read: No such file"):

@@ -1,4 +1,4 @@
-"""Round trips: codes and scales survive bit for bit, whatever the way."""
+"""A converted checkpoint has bit for bit the codes and scales of its source, and other tools can read it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 import safetensors
 
 from bitnet_tt.checkpoint import Checkpoint, save_packed
-from bitnet_tt.checkpoint.convert import convert
+from bitnet_tt.checkpoint.convert import Format, convert
 from bitnet_tt.checkpoint.names import named_weights
 from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BitNetError, CheckpointError
+from bitnet_tt.formats.gguf import read
 from bitnet_tt.tokenizer import Tokenizer
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
 from tests import golden_checkpoints as golden
@@ -37,7 +38,7 @@ def assert_equal(config: ModelConfig, first: ModelWeights, second: ModelWeights)
 
 
 def same_model(config: ModelConfig, other: ModelConfig) -> bool:
-    """Equal but for the way in which the weights were stored."""
+    """Whether two configurations are equal, apart from how the weights are stored."""
     return dataclasses.replace(config, quantization=other.quantization) == other
 
 
@@ -91,7 +92,7 @@ def test_golden_to_packed(name: str, tmp_path: Path) -> None:
 
 
 def test_llama_style_to_gguf_and_back(source: Path, tmp_path: Path) -> None:
-    """With an untied head; q and k are permuted on the way there and put back."""
+    """GGUF stores the rows of q and k in another order; reading restores it. The lm_head is untied."""
     stored = small.tensors(sub_norms=False, divide=True, vocab=VOCAB)
     stored["lm_head.weight"] = small.bfloat16((VOCAB, small.HIDDEN), seed=5)
     changes = {"model_type": "llama", "hidden_act": "silu", "quantization_config": {"quant_method": "bitnet"}}
@@ -128,7 +129,7 @@ def test_gguf_embedding_is_float16_only_if_exact(source: Path, tmp_path: Path, v
     folder = with_tokenizer_of(source, small.write_folder(tmp_path / "source", stored, vocab_size=VOCAB))
     convert(folder, tmp_path / "x.gguf", "gguf-i2s")
     copy = Checkpoint.open(tmp_path / "x.gguf")
-    assert copy._tensors["model.embed_tokens.weight"].dtype == dtype
+    assert read(tmp_path / "x.gguf").tensors["token_embd.weight"].dtype == dtype
     assert_equal(copy.config, Checkpoint.open(folder).load_weights(), copy.load_weights())
 
 
@@ -146,7 +147,7 @@ def test_other_tools_read_what_we_write(source: Path, tmp_path: Path) -> None:
     assert "auto_map" not in written
 
 
-def test_norms_within_linears(source: Path, tmp_path: Path) -> None:
+def test_linears_with_norms_of_their_own(source: Path, tmp_path: Path) -> None:
     norms = {
         f"model.layers.{layer}.{name}.rms_norm.weight": small.bfloat16(shape[1:])
         for layer in range(small.LAYERS)
@@ -177,33 +178,33 @@ def test_i2_s_needs_whole_blocks(tmp_path: Path) -> None:
         )
 
 
-def test_progress_rises_to_the_end(source: Path, tmp_path: Path) -> None:
-    for to, name in (("packed", "packed"), ("gguf-i2s", "x.gguf")):
-        seen: list[tuple[int, int]] = []
-        convert(source, tmp_path / name, to, lambda done, total: seen.append((done, total)))  # type: ignore[arg-type] # noqa: B023
-        assert seen == sorted(seen)
-        assert len({total for _, total in seen}) == 1
-        assert seen[-1][0] == seen[-1][1]
+@pytest.mark.parametrize(("to", "name"), [("packed", "packed"), ("gguf-i2s", "x.gguf")])
+def test_progress_rises_to_the_end(source: Path, tmp_path: Path, to: Format, name: str) -> None:
+    seen: list[tuple[int, int]] = []
+    convert(source, tmp_path / name, to, lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert len({total for _, total in seen}) == 1
+    assert seen[-1][0] == seen[-1][1]
 
 
 @pytest.mark.parametrize(("to", "name"), [("packed", "target"), ("gguf-i2s", "target.gguf")])
-def test_targets_are_whole_or_absent(source: Path, tmp_path: Path, to: str, name: str) -> None:
+def test_targets_are_complete_or_absent(source: Path, tmp_path: Path, to: Format, name: str) -> None:
     def interrupt(done: int, total: int) -> None:
         if done > 0.75 * total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert(source, tmp_path / name, to, interrupt)  # type: ignore[arg-type]
+        convert(source, tmp_path / name, to, interrupt)
     assert list(tmp_path.iterdir()) == []
-    convert(source, tmp_path / name, to)  # type: ignore[arg-type]
+    convert(source, tmp_path / name, to)
     with pytest.raises(CheckpointError, match="exists already"):
-        convert(source, tmp_path / name, to)  # type: ignore[arg-type]
-    convert(source, tmp_path / name, to, overwrite=True)  # type: ignore[arg-type]
+        convert(source, tmp_path / name, to)
+    convert(source, tmp_path / name, to, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     Checkpoint.open(tmp_path / name).load_weights()
 
 
-def test_a_gguf_has_its_name_and_its_tokenizer(source: Path, tmp_path: Path) -> None:
+def test_gguf_needs_a_name_and_a_tokenizer(source: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"must end in \.gguf"):
         convert(source, tmp_path / "model", "gguf-i2s")
     with pytest.raises(BitNetError, match="no tokenizer"):

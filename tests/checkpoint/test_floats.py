@@ -1,3 +1,5 @@
+"""Every stored float type decodes to the values of ggml's own package, and rounding to bfloat16 is reported."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,11 +27,11 @@ def stored(folder: Path, dtype: str, data: NDArray[Any], shape: tuple[int, ...] 
 
 
 @pytest.mark.parametrize("name", ["Q8_0", "Q6_K"])
-def test_blocks_equal_gguf_package(tmp_path: Path, name: str) -> None:
+def test_blocks_equal_the_gguf_package(tmp_path: Path, name: str) -> None:
     quant = getattr(gguf.quants, name)
     if name == "Q8_0":
         data = quant.quantize(VALUES)
-    else:  # the package only reads Q6_K, so any bytes will do, with a sound float16 step at the end
+    else:  # the package only reads Q6_K: random bytes, but a finite float16 step at the end
         data = GENERATOR.integers(0, 256, (300 * 2, 210), np.uint8)
         data[:, 208:] = GENERATOR.uniform(0.001, 1, (600, 1)).astype(np.float16).view(np.uint8)
         data = data.reshape(300, -1)
@@ -41,7 +43,7 @@ def test_blocks_equal_gguf_package(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(bits, float32_to_bfloat16(expected))
 
 
-def test_bfloat16_stays_in_place(tmp_path: Path) -> None:
+def test_bfloat16_is_not_copied(tmp_path: Path) -> None:
     tensor = stored(tmp_path, "BF16", float32_to_bfloat16(VALUES))
     bits, exact = to_bfloat16(tensor)
     assert exact
@@ -49,7 +51,7 @@ def test_bfloat16_stays_in_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "element"), [("F32", np.float32), ("F16", np.float16)])
-def test_rounding_is_told(tmp_path: Path, dtype: str, element: type[Any]) -> None:
+def test_rounding_is_reported(tmp_path: Path, dtype: str, element: type[Any]) -> None:
     short = bfloat16_to_float32(float32_to_bfloat16(np.abs(VALUES) + 0.25))
     bits, exact = to_bfloat16(stored(tmp_path, dtype, short.astype(element)))
     assert exact
@@ -57,6 +59,6 @@ def test_rounding_is_told(tmp_path: Path, dtype: str, element: type[Any]) -> Non
     assert not to_bfloat16(stored(tmp_path, dtype, VALUES.astype(element)))[1]
 
 
-def test_packed_bytes_are_no_floats(tmp_path: Path) -> None:
+def test_packed_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"embed has type U8 instead of floats"):
         to_float32(stored(tmp_path, "U8", np.zeros((4, 4), np.uint8)))

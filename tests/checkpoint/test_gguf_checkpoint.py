@@ -1,4 +1,7 @@
-"""GGUF models: metadata as a config, tensors under canonical names, every ternary type."""
+"""A GGUF file of any architecture and tensor type that we support loads as the model that was written to it.
+
+Other GGUF files are refused with an error that names the file.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,19 @@ from bitnet_tt.checkpoint.packing import pack, unpack
 from bitnet_tt.checkpoint.packing.rotary import pair_rotary_rows, unpair_rotary_rows
 from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import CheckpointError, ConfigError
+from bitnet_tt.formats.gguf import read
 from bitnet_tt.weights import ModelWeights, bfloat16_to_float32
 from tests.checkpoint import small
 from tests.checkpoint.small_gguf import permute, write_with_gguf_package
 
 
 def assert_codes(weights: ModelWeights) -> None:
-    """The ternary codes of `small.tensors()`."""
+    """The weights have the ternary codes of `small.tensors()`."""
     stored = small.tensors()
     for index, layer in enumerate(weights.layers):
         for name in LINEAR_NAMES:
-            room = "self_attn" if name[0] in "qkvo" else "mlp"
-            expected = stored[f"model.layers.{index}.{room}.{name}.weight"][1]
-            np.testing.assert_array_equal(getattr(layer, name).packed, expected)
+            expected = stored[f"model.layers.{index}.{small.linear_path(name)}.weight"][1]
+            np.testing.assert_array_equal(layer.linear(name).packed, expected)
 
 
 @pytest.mark.parametrize("linear", ["TQ1_0", "TQ2_0"])
@@ -73,7 +76,7 @@ def test_rotary_pairs() -> None:
     np.testing.assert_array_equal(unpair_rotary_rows(paired, heads=4), pack(codes))
 
 
-def test_what_is_no_bitnet_model_is_refused(tmp_path: Path) -> None:
+def test_other_models_are_refused(tmp_path: Path) -> None:
     def refused(message: str, **options: object) -> None:
         path = tmp_path / "x.gguf"
         path.unlink(missing_ok=True)
@@ -90,8 +93,7 @@ def test_what_is_no_bitnet_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("linear", ["TQ1_0", "TQ2_0"])
 def test_unequal_block_scales_are_refused(tmp_path: Path, linear: str) -> None:
     path = write_with_gguf_package(tmp_path / "x.gguf", linear)
-    checkpoint = Checkpoint.open(path)
-    tensor = checkpoint._tensors["model.layers.1.mlp.up_proj.weight"]
+    tensor = read(path).tensors["blk.1.ffn_up.weight"]
     data = bytearray(path.read_bytes())
     block = tensor.size // (512 * 256 // 256)
     data[tensor.offset + 3 * block - 2 : tensor.offset + 3 * block] = np.float16(0.25).tobytes()
@@ -102,7 +104,7 @@ def test_unequal_block_scales_are_refused(tmp_path: Path, linear: str) -> None:
 
 def test_blocks_of_zeros_may_have_no_scale(tmp_path: Path) -> None:
     path = write_with_gguf_package(tmp_path / "x.gguf", "TQ2_0")
-    tensor = Checkpoint.open(path)._tensors["model.layers.1.mlp.up_proj.weight"]
+    tensor = read(path).tensors["blk.1.ffn_up.weight"]
     data = bytearray(path.read_bytes())
     data[tensor.offset : tensor.offset + 66] = b"\x55" * 64 + b"\0\0"
     path.write_bytes(data)

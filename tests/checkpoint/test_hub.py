@@ -1,4 +1,7 @@
-"""What `resolve` makes of what users type; the hub is a small server here, asked through the real client."""
+"""`resolve` finds what users name and downloads only safe files; every refusal says what to do.
+
+The hub is a small local server, and the real client library talks to it.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,7 @@ def test_only_safe_files_are_downloaded(tmp_path: Path) -> None:
         assert path.read_bytes() == REPOSITORIES[model.split(":")[0]][name]
 
 
-def test_the_cache_serves_without_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_used_without_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     online = [resolve(model, cache_dir=tmp_path) for model in ("org/packed", "org/ggufs:b.gguf")]
     assert [
         resolve(model, cache_dir=tmp_path, local_files_only=True) for model in ("org/packed", "org/ggufs:b.gguf")
@@ -140,7 +143,9 @@ def test_the_cache_serves_without_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
         ("org/ggufs:c.gguf", None, r"has no c\.gguf; its \.gguf files: a\.gguf, b\.gguf"),
     ],
 )
-def test_the_hub_says_no(tmp_path: Path, model: str, revision: str | None, message: str) -> None:
+def test_hub_models_that_cannot_be_used_are_refused(
+    tmp_path: Path, model: str, revision: str | None, message: str
+) -> None:
     with pytest.raises(CheckpointError, match=message):
         resolve(model, revision=revision, cache_dir=tmp_path)
 
@@ -148,14 +153,14 @@ def test_the_hub_says_no(tmp_path: Path, model: str, revision: str | None, messa
 @pytest.mark.parametrize(
     "model", ["./none", "/none/at/all", "~/none", "model.gguf", "gpt2", "a/b/c", Path("org/name"), ""]
 )
-def test_what_looks_like_a_path_is_one(model: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_are_no_hub_id_are_paths(model: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(CheckpointError, match=r"there is no such file or folder|holds no model"):
         resolve(model)
 
 
-def test_local_places(tmp_path: Path) -> None:
+def test_local_paths(tmp_path: Path) -> None:
     folder = small.write_folder(tmp_path / "folder")
     assert resolve(folder) == folder
     assert resolve(str(folder)) == folder

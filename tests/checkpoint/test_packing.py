@@ -1,3 +1,5 @@
+"""Every layout of ternary weights matches its specification and ggml's own package, and converts without loss."""
+
 from __future__ import annotations
 
 import gguf

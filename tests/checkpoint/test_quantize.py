@@ -1,3 +1,5 @@
+"""Master weights are quantised exactly as the numerics contract says; ternary floats keep their values."""
+
 from __future__ import annotations
 
 from pathlib import Path

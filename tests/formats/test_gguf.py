@@ -1,4 +1,4 @@
-"""The container: what the gguf package writes, what we write, and what is neither."""
+"""GGUF files go both ways between us and ggml's own package; a damaged file gives an error that names it."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_no_file_does_harm(tmp_path: Path, whole: bytes, data: st.DataObject) -> None:
-    """Whatever the bytes, loading ends well or with an error of ours, in little memory."""
+def test_any_file_loads_or_is_refused(tmp_path: Path, whole: bytes, data: st.DataObject) -> None:
+    """For any bytes, loading succeeds or raises an error of ours, and takes less than 20 MB."""
     path = tmp_path / "x.gguf"
     path.unlink(missing_ok=True)
     path.write_bytes(data.draw(mutations(whole, 4000)))
@@ -160,7 +160,7 @@ def test_no_file_does_harm(tmp_path: Path, whole: bytes, data: st.DataObject) ->
 
 @settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(content=st.binary(max_size=200), counts=st.tuples(st.integers(0, 3), st.integers(0, 3)))
-def test_random_bytes_after_a_sound_start(tmp_path: Path, content: bytes, counts: tuple[int, int]) -> None:
+def test_random_bytes_after_a_correct_start(tmp_path: Path, content: bytes, counts: tuple[int, int]) -> None:
     path = tmp_path / "x.gguf"
     path.unlink(missing_ok=True)
     path.write_bytes(header(*counts, content))

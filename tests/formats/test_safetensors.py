@@ -1,3 +1,5 @@
+"""Safetensors files are mapped without copies; a damaged or unsafe file gives an error that names it."""
+
 from __future__ import annotations
 
 import json
@@ -108,7 +110,7 @@ def test_shards_stay_in_their_folder(tmp_path: Path, shard: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "model.pt"])
-def test_pickles_are_refused_with_the_remedy(tmp_path: Path, name: str) -> None:
+def test_pickles_are_refused_and_the_error_says_what_to_do(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x80\x04")
     with pytest.raises(CheckpointError, match=r"only as pickle .* never read here; use a revision"):
         read_folder(tmp_path)
@@ -142,8 +144,8 @@ def mutations(whole: bytes, header: int) -> st.SearchStrategy[bytes]:
 
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(content=mutations(WHOLE, 8 + int.from_bytes(WHOLE[:8], "little")))
-def test_no_file_does_harm(tmp_path: Path, content: bytes) -> None:
-    """Whatever the bytes, loading ends well or with an error of ours, in little memory."""
+def test_any_file_loads_or_is_refused(tmp_path: Path, content: bytes) -> None:
+    """For any bytes, loading succeeds or raises an error of ours, and takes less than 20 MB."""
     (tmp_path / "config.json").write_text(json.dumps(config()))
     path = tmp_path / "model.safetensors"
     path.unlink(missing_ok=True)

@@ -1,3 +1,5 @@
+"""A target appears complete or not at all, and an old one stays until the new one is complete."""
+
 from __future__ import annotations
 
 import contextlib
@@ -10,7 +12,7 @@ from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.staging import staged
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "x.gguf"
     with staged(target, 3) as path:
         path.write_bytes(b"abc")
@@ -36,7 +38,7 @@ def test_failure_leaves_nothing_new(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overwriting_keeps_the_old_until_the_new_is_whole(tmp_path: Path) -> None:
+def test_overwriting_keeps_the_old_until_the_new_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "folder"
     target.mkdir()
     (target / "config.json").write_text("old")
@@ -56,7 +58,7 @@ def test_other_folders_are_not_overwritten(tmp_path: Path) -> None:
         pass
 
 
-def test_full_disks_and_forbidden_places_are_told(tmp_path: Path) -> None:
+def test_full_disks_and_unwritable_targets_are_reported(tmp_path: Path) -> None:
     with (
         pytest.raises(CheckpointError, match=r"needs 1000000000\.00 GB but its disk has"),
         staged(tmp_path / "x", 10**18),

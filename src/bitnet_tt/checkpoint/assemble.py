@@ -39,9 +39,9 @@ class Assembler:
     where: str
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
-    rotary_pairs: bool = False
-    progress: Progress | None = None
-    notes: list[str] = field(default_factory=list)
+    rotary_pairs: bool
+    progress: Progress | None
+    notes: list[str]
     _used: set[str] = field(default_factory=set)
     _done: int = 0
 

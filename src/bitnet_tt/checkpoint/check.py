@@ -49,7 +49,7 @@ def check_shape(tensor: StoredTensor, shape: tuple[int, ...]) -> None:
         CheckpointError: The shapes differ.
     """
     if tensor.shape != shape:
-        raise tensor.error(f"has shape {list(tensor.shape)}, but config.json requires {list(shape)}; {_DAMAGED}")
+        raise tensor.error(f"has shape {list(tensor.shape)}, but the config requires {list(shape)}; {_DAMAGED}")
 
 
 def check_scale(tensor: StoredTensor, scale: np.float32) -> None:

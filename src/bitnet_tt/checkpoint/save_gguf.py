@@ -59,7 +59,7 @@ def save_gguf(
     tensors = list(_tensors(config, weights, family, target))
     metadata = model_metadata(config, family.gguf_architecture, target.stem, _FILE_TYPE_I2_S)
     metadata |= tokenizer_metadata
-    metadata |= end_token_metadata(config)  # config.json is right if it disagrees with the tokenizer
+    metadata |= end_token_metadata(config)  # config.json overrides the tokenizer
     size = sum(tensor.size for tensor in tensors)
     with staged(target, size + _HEADER_BYTES, overwrite=overwrite) as path:
         write_gguf(path, metadata, tensors, progress)

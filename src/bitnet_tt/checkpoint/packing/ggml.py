@@ -109,7 +109,7 @@ def _move_field(words: NDArray[np.uint64], source_bit: int, target_bit: int) -> 
 
 
 def _join(fields: Iterator[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """Return the bitwise or of all words, computed in place in the first ones."""
+    """Return the bitwise or of all fields. The first one is overwritten with the result."""
     joined = next(fields)
     for words in fields:
         joined |= words
@@ -117,6 +117,6 @@ def _join(fields: Iterator[NDArray[np.uint64]]) -> NDArray[np.uint64]:
 
 
 def _row_chunks(rows: int, row_bytes: int) -> list[slice]:
-    """Split rows into slices of at most 256 KiB (at least one row), which stay in the processor's cache."""
+    """Split rows into slices of about 256 KiB, so that the intermediate arrays stay small."""
     step = max(1, _CHUNK_BYTES // row_bytes)
     return [slice(start, start + step) for start in range(0, rows, step)]
