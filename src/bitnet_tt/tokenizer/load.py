@@ -1,4 +1,4 @@
-"""Where a checkpoint keeps its tokenizer: which files are looked for, in which order, and what they say."""
+"""Load a checkpoint's tokenizer from its files: which files exist, which one wins, and what each of them says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitnet_tt.errors import TokenizerError
+from bitnet_tt.formats.gguf import read_metadata
 from bitnet_tt.tokenizer import bpe, gguf, sentencepiece, tiktoken
 from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
@@ -15,16 +16,20 @@ if TYPE_CHECKING:
     import tokenizers
 
 
-def read(path: Path) -> Tokenizer:
-    """Read the tokenizer of a Hugging Face folder or of a GGUF file.
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Load the tokenizer of a checkpoint.
+
+    Args:
+        path: A Hugging Face folder or a GGUF file.
 
     Raises:
-        TokenizerError: There is none or it cannot be used.
+        CheckpointError: The GGUF file is damaged.
+        TokenizerError: The checkpoint has no tokenizer, or this package cannot use it. The message names the file, or
+            the files that were looked for.
     """
+    path = Path(path)
     try:
         if path.suffix == ".gguf":
-            from bitnet_tt.formats.gguf import read_metadata
-
             return gguf.from_metadata(read_metadata(path))
         return _read_folder(path)
     except OSError as error:

@@ -60,17 +60,6 @@ class Tokenizer:
             if token is not None and self.token_to_id(token) is None:
                 raise TokenizerError(f"the special token {token!r} is not in the tokenizer's vocabulary")
 
-    @classmethod
-    def from_path(cls, path: str | Path) -> Tokenizer:
-        """Read the tokenizer of a checkpoint: a Hugging Face folder or a GGUF file.
-
-        Raises:
-            TokenizerError: There is none or it cannot be used; the message says what was looked for.
-        """
-        from bitnet_tt.tokenizer.load import read
-
-        return read(Path(path))
-
     @property
     def vocab_size(self) -> int:
         """Number of tokens, special ones included; a model may have more rows than that."""
