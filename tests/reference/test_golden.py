@@ -7,7 +7,7 @@ import pytest
 
 from bitnet_tt import reference
 from bitnet_tt.checkpoint import Checkpoint
-from bitnet_tt.reference.compare import compare_logits
+from bitnet_tt.reference.compare import CLEAR_MARGIN, compare_logits
 from tests import golden_checkpoints as golden
 
 
@@ -27,6 +27,6 @@ def test_greedy_tokens_equal_transformers(name: str) -> None:
     weights, cache = checkpoint.load_weights(), reference.KVCache()
     logits = reference.forward(checkpoint.config, weights, expected["greedy_prompt"].tolist(), cache)
     for token_id, margin in zip(expected["greedy_ids"], expected["greedy_margin"], strict=True):
-        if margin > 0.1 * expected["logits"].std():
+        if margin > CLEAR_MARGIN * expected["logits"].std():
             assert logits[-1].argmax() == token_id
         logits = reference.forward(checkpoint.config, weights, [int(token_id)], cache)
