@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import Tokenizer, bpe
-from bitnet_tt.tokenizer.gguf import from_metadata, to_metadata
+from bitnet_tt.tokenizer.gguf import from_metadata
+from bitnet_tt.tokenizer.gguf_saving import to_metadata
 from tests.tokenizer.small_tokenizers import TRICKY, texts, train_engine
 
 KINDS = ["byte_level", "sentencepiece_tokenizer"]

@@ -53,7 +53,7 @@ def save_gguf(
         TokenizerError: There is no tokenizer to put into it.
     """
     from bitnet_tt.tokenizer import load_tokenizer
-    from bitnet_tt.tokenizer.gguf import to_metadata
+    from bitnet_tt.tokenizer.gguf_saving import to_metadata
 
     if target.suffix != ".gguf":
         raise CheckpointError(f"{target} must end in .gguf, which is how such files are recognised")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bitnet_tt.errors import RequestError, TokenizerError
 from bitnet_tt.tokenizer import chat_template
 from bitnet_tt.tokenizer.chat_template import Message
-from bitnet_tt.tokenizer.streaming import StreamDecoder, TokenBytes
+from bitnet_tt.tokenizer.token_bytes import TokenBytes
 
 if TYPE_CHECKING:
     import tokenizers
@@ -107,8 +107,10 @@ class Tokenizer:
             skip_special_tokens: Leave out control tokens.
             continues: The text goes on from an earlier one, so sentencepiece's space before a first word is kept.
         """
-        decoder = StreamDecoder(self, skip_special_tokens=skip_special_tokens, continues=continues)
-        return "".join([*map(decoder.push, ids), decoder.flush()])
+        skipped = self.special_ids if skip_special_tokens else frozenset()
+        data = b"".join(self.token_bytes(token_id) for token_id in ids if token_id not in skipped)
+        text = data.decode("utf-8", errors="replace")
+        return text.removeprefix(" ") if self.token_bytes.strip_space and not continues else text
 
     def render_chat(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = True, template: str | None = None
