@@ -1,4 +1,4 @@
-"""The tokenizer inside a GGUF file: `tokenizer.*` metadata, both ways (ggml-org/ggml, docs/gguf.md)."""
+"""Read the tokenizer inside a GGUF file from its `tokenizer.*` metadata (ggml-org/ggml, docs/gguf.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TokenType(IntEnum):
-    """`tokenizer.ggml.token_type`."""
+    """The values of `tokenizer.ggml.token_type`."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -25,26 +25,31 @@ class TokenType(IntEnum):
     BYTE = 6
 
 
-_QWEN2_PATTERN = bpe.LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
+TEMPLATE_KEY = "tokenizer.chat_template"
+"""The key of the default template. Other templates have the key `tokenizer.chat_template.NAME`."""
+
+TOKENIZER_JSON_KEY = "tokenizer.huggingface.json"
+"""The key of a whole tokenizer.json. If a file has it, it is used instead of the tokens and merges."""
+
 WORD_PATTERNS = {
     "llama-bpe": (bpe.LLAMA3_PATTERN,),
     "gpt-2": (bpe.GPT2_PATTERN,),
-    "qwen2": (_QWEN2_PATTERN,),
+    "qwen2": (bpe.LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}"),),
     "default": (r"[\p{P}\$\+<=>\^~\|]+", bpe.GPT2_PATTERN, r"\p{N}+", "[0-9][0-9][0-9]"),
 }
+"""Regular expressions that split text into words, by their `tokenizer.ggml.pre` (llama.cpp, llama-vocab.cpp)."""
+
 _ALIASES = dict.fromkeys(("llama3", "llama-v3", "falcon3", "falcon-h1"), "llama-bpe")
-TEMPLATE_KEY = "tokenizer.chat_template"
-TOKENIZER_JSON_KEY = "tokenizer.huggingface.json"
 
 
 def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     """Build the tokenizer that a GGUF file's metadata describes.
 
-    bitnet.cpp writes no `tokenizer.ggml.pre` for 2B4T; a vocabulary with Llama 3's special tokens is then read as
-    Llama 3 cuts words, as the model was trained, and not as llama.cpp falls back to.
+    bitnet.cpp's files of 2B4T have no `tokenizer.ggml.pre`. llama.cpp then splits words in its default way. This
+    function splits them as Llama 3 does, if the vocabulary has Llama 3's special tokens: the model was trained so.
 
     Raises:
-        TokenizerError: A field is missing or of the wrong kind, or the tokenizer is of a kind not supported.
+        TokenizerError: A field is missing or has the wrong type, or this kind of tokenizer is not supported.
     """
     try:
         return _from_metadata(metadata)
@@ -53,8 +58,6 @@ def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
 
 
 def _from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
-    from tokenizers import AddedToken
-
     kind = metadata.get("tokenizer.ggml.model")
     if kind not in ("gpt2", "llama"):
         raise TokenizerError(f"tokenizer.ggml.model is {kind!r}; 'gpt2' and 'llama' are supported")
@@ -62,33 +65,40 @@ def _from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     types = [int(kind) for kind in metadata.get("tokenizer.ggml.token_type", [TokenType.NORMAL] * len(tokens))]
     if len(types) != len(tokens):
         raise TokenizerError("tokenizer.ggml.token_type and tokens differ in length")
-    pre = _pre_tokenizer(metadata, tokens) if kind == "gpt2" else None
-    if TOKENIZER_JSON_KEY in metadata:
-        engine = bpe.load_engine(str(metadata[TOKENIZER_JSON_KEY]).encode(), TOKENIZER_JSON_KEY)
-    elif pre is not None:
-        engine = _byte_level(metadata, tokens, pre)
-    else:
-        engine = _sentencepiece(metadata, tokens, types)
-    for kept, add in ((TokenType.CONTROL, engine.add_special_tokens), (TokenType.USER_DEFINED, engine.add_tokens)):
-        add([AddedToken(token, normalized=False) for token, found in zip(tokens, types, strict=True) if found == kept])
-    bos, eos, eot = (_token(metadata, tokens, name) for name in ("bos", "eos", "eot"))
-    add_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", pre in (None, "llama-bpe")))
+    pre_tokenizer = _pre_tokenizer(metadata, tokens) if kind == "gpt2" else None
+    engine = _engine(metadata, tokens, types, pre_tokenizer)
+    bos, eos, end_of_turn = (_token(metadata, tokens, name) for name in ("bos", "eos", "eot"))
+    add_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", pre_tokenizer in (None, "llama-bpe")))
     if bos is not None and add_bos:
         bpe.prepend_bos(engine, bos)
     return Tokenizer(
         engine,
         bos_token=bos,
-        eos_tokens=[token for token in (eos, eot) if token is not None],
+        eos_tokens=[token for token in (eos, end_of_turn) if token is not None],
         add_bos=add_bos,
-        chat_templates={
-            key.removeprefix(TEMPLATE_KEY).removeprefix(".") or "default": template
-            for key, template in metadata.items()
-            if (key == TEMPLATE_KEY or key.startswith(TEMPLATE_KEY + ".")) and isinstance(template, str)
-        },
+        chat_templates=_chat_templates(metadata),
     )
 
 
+def _engine(
+    metadata: Mapping[str, Any], tokens: list[str], types: list[int], pre_tokenizer: str | None
+) -> tokenizers.Tokenizer:
+    """Build the engine with its added tokens; `pre_tokenizer` is None for sentencepiece."""
+    from tokenizers import AddedToken
+
+    if TOKENIZER_JSON_KEY in metadata:
+        engine = bpe.load_engine(str(metadata[TOKENIZER_JSON_KEY]).encode(), TOKENIZER_JSON_KEY)
+    elif pre_tokenizer is not None:
+        engine = _byte_level(metadata, tokens, pre_tokenizer)
+    else:
+        engine = _sentencepiece(metadata, tokens, types)
+    for wanted, add in ((TokenType.CONTROL, engine.add_special_tokens), (TokenType.USER_DEFINED, engine.add_tokens)):
+        add([AddedToken(token, normalized=False) for token, kind in zip(tokens, types, strict=True) if kind == wanted])
+    return engine
+
+
 def _pre_tokenizer(metadata: Mapping[str, Any], tokens: Sequence[str]) -> str:
+    """Return the key of `WORD_PATTERNS` for a byte-level tokenizer."""
     name = metadata.get("tokenizer.ggml.pre")
     if name is None:
         return "llama-bpe" if {"<|begin_of_text|>", "<|eot_id|>"} <= set(tokens) else "default"
@@ -101,12 +111,13 @@ def _pre_tokenizer(metadata: Mapping[str, Any], tokens: Sequence[str]) -> str:
     return str(name)
 
 
-def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str], pre: str) -> tokenizers.Tokenizer:
+def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str], pre_tokenizer: str) -> tokenizers.Tokenizer:
     merges = [_pair(merge) for merge in _strings(metadata, "merges")]
     vocab = {token: token_id for token_id, token in enumerate(tokens)}
+    patterns, ignore_merges = WORD_PATTERNS[pre_tokenizer], pre_tokenizer == "llama-bpe"
     try:
-        return bpe.byte_level_engine(vocab, merges, WORD_PATTERNS[pre], ignore_merges=pre == "llama-bpe")
-    except Exception as error:  # the library raises plain Exception, for a merge of tokens that do not exist
+        return bpe.byte_level_engine(vocab, merges, patterns, ignore_merges=ignore_merges)
+    except Exception as error:  # the library raises plain Exception for a merge of tokens that do not exist
         raise TokenizerError(f"tokenizer.ggml.merges do not fit the tokens: {error}") from error
 
 
@@ -117,10 +128,18 @@ def _sentencepiece(metadata: Mapping[str, Any], tokens: list[str], types: list[i
     return bpe.sentencepiece_engine(
         list(zip(tokens, scores, strict=True)),
         [token_id for token_id, kind in enumerate(types) if kind in (TokenType.NORMAL, TokenType.USER_DEFINED)],
-        unknown=next((tokens[i] for i, kind in enumerate(types) if kind == TokenType.UNKNOWN), None),
+        unknown=next((token for token, kind in zip(tokens, types, strict=True) if kind == TokenType.UNKNOWN), None),
         byte_fallback=TokenType.BYTE in types,
         space_prefix=bool(metadata.get("tokenizer.ggml.add_space_prefix", True)),
     )
+
+
+def _chat_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key.removeprefix(TEMPLATE_KEY).removeprefix(".") or "default": template
+        for key, template in metadata.items()
+        if (key == TEMPLATE_KEY or key.startswith(TEMPLATE_KEY + ".")) and isinstance(template, str)
+    }
 
 
 def _strings(metadata: Mapping[str, Any], name: str) -> list[str]:
@@ -140,6 +159,7 @@ def _pair(merge: str) -> tuple[str, str]:
 
 
 def _token(metadata: Mapping[str, Any], tokens: Sequence[str], name: str) -> str | None:
+    """Return the token of `tokenizer.ggml.NAME_token_id`."""
     token_id = metadata.get(f"tokenizer.ggml.{name}_token_id")
     if token_id is None:
         return None

@@ -1,4 +1,4 @@
-"""A tokenizer as the `tokenizer.*` metadata of a GGUF file (ggml-org/ggml, docs/gguf.md)."""
+"""Describe a tokenizer as the `tokenizer.*` metadata of a GGUF file (ggml-org/ggml, docs/gguf.md)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ _BYTE_PIECES = {f"<0x{byte:02X}>" for byte in range(256)}
 
 
 def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
-    """Describe a tokenizer as GGUF metadata; `from_metadata` and llama.cpp read it back.
+    """Describe a tokenizer as GGUF metadata, for `from_metadata` and for llama.cpp.
 
-    Where GGUF has no name for the way a tokenizer cuts text into words, its whole tokenizer.json goes along, which
-    `from_metadata` reads; llama.cpp then cuts words in its default way, and some text gets other ids there.
+    GGUF has names for a few ways to split text into words. For a tokenizer that splits in another way, the metadata
+    also hold its whole tokenizer.json, which `from_metadata` reads. llama.cpp does not read it and splits words in its
+    default way, so that it gives some texts other ids.
 
     Args:
         tokenizer: A byte-level or sentencepiece BPE tokenizer.
-        vocab_size: Rows of the model's embedding; ids without a token become unused ones.
+        vocab_size: Number of rows of the model's embedding. Ids without a token get an unused one.
 
     Raises:
-        TokenizerError: It is of another kind, or ids go past `vocab_size`.
+        TokenizerError: The tokenizer is of another kind, or has ids that are not below `vocab_size`.
     """
     model = json.loads(tokenizer.engine.model.__getstate__())
     if model["type"] != "BPE":
@@ -48,16 +49,9 @@ def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
 
     metadata: dict[str, Any] = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.add_bos_token": tokenizer.add_bos}
     if tokenizer.token_bytes.byte_level:
-        pre = _name_patterns(tokenizer.engine)
-        if pre is None:
-            metadata[TOKENIZER_JSON_KEY] = tokenizer.engine.to_str()
-        metadata |= {
-            "tokenizer.ggml.model": "gpt2",
-            "tokenizer.ggml.pre": pre or "default",
-            "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
-        }
+        metadata |= _byte_level(tokenizer.engine, merges)
     else:
-        _mark_pieces(types, vocab, model["unk_token"])
+        _set_piece_types(types, vocab, model["unk_token"])
         metadata |= {
             "tokenizer.ggml.model": "llama",
             "tokenizer.ggml.add_space_prefix": tokenizer.token_bytes.strip_space,
@@ -73,8 +67,18 @@ def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
     return metadata
 
 
-def _name_patterns(engine: tokenizers.Tokenizer) -> str | None:
-    """The GGUF name of the way an engine cuts text into words, or None if there is none."""
+def _byte_level(engine: tokenizers.Tokenizer, merges: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    pre_tokenizer = _pre_tokenizer(engine)
+    whole_file = {TOKENIZER_JSON_KEY: engine.to_str()} if pre_tokenizer is None else {}
+    return whole_file | {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": pre_tokenizer or "default",
+        "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
+    }
+
+
+def _pre_tokenizer(engine: tokenizers.Tokenizer) -> str | None:
+    """Return GGUF's name for the way an engine splits text into words, or None if GGUF has no name for it."""
     patterns: list[str] = []
     step = json.loads(engine.pre_tokenizer.__getstate__()) if engine.pre_tokenizer is not None else {}
     for part in step.get("pretokenizers", [step]):
@@ -86,7 +90,7 @@ def _name_patterns(engine: tokenizers.Tokenizer) -> str | None:
 
 
 def _scores(vocab: Mapping[str, int], merges: Sequence[tuple[str, ...]], vocab_size: int) -> list[float]:
-    """Scores that order the merges as they are: sentencepiece has one a token, the highest merged first."""
+    """Return a score for each token that puts the merges in their order. The highest score is merged first."""
     scores = [0.0] * vocab_size
     order = dict.fromkeys("".join(merge) for merge in merges)
     for rank, token in enumerate(order, start=1):
@@ -94,7 +98,8 @@ def _scores(vocab: Mapping[str, int], merges: Sequence[tuple[str, ...]], vocab_s
     return scores
 
 
-def _mark_pieces(types: list[TokenType], vocab: Mapping[str, int], unknown: str | None) -> None:
+def _set_piece_types(types: list[TokenType], vocab: Mapping[str, int], unknown: str | None) -> None:
+    """Set the types of sentencepiece's byte pieces and of its unknown piece."""
     for piece in _BYTE_PIECES & vocab.keys():
         types[vocab[piece]] = TokenType.BYTE
     if unknown is not None:

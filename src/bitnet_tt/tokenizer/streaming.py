@@ -1,4 +1,4 @@
-"""Token ids to text, one at a time, without ever giving half a character."""
+"""Decode token ids one at a time, and never return half a character."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
 
 class StreamDecoder:
-    """Decode ids as they come, in time linear in their number.
+    """Decodes the ids of one text as they arrive. The time is linear in their number.
 
-    The pieces joined are exactly `Tokenizer.decode` of all the ids: bytes that are no valid UTF-8 become U+FFFD, and a
-    character whose bytes are spread over tokens comes with its last one.
+    The pieces joined are exactly `Tokenizer.decode` of all ids. If the bytes of a character are spread over several
+    tokens, the character comes with the last of them. Bytes that are not valid UTF-8 become U+FFFD.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, skip_special_tokens: bool = True, continues: bool = False) -> None:
         """Start an empty text.
 
         Args:
-            tokenizer: Whose ids they are.
+            tokenizer: The tokenizer that the ids belong to.
             skip_special_tokens: Leave out control tokens such as `<|eot_id|>`.
-            continues: The text goes on from an earlier one, so sentencepiece's space before a first word is kept.
+            continues: The text continues an earlier one, so the space that sentencepiece puts before a first word is
+                part of it.
         """
         self._token_bytes = tokenizer.token_bytes
         self._skipped = tokenizer.special_ids if skip_special_tokens else frozenset()
@@ -28,16 +29,17 @@ class StreamDecoder:
         self._strip_space = tokenizer.token_bytes.strip_space and not continues
 
     def push(self, token_id: int) -> str:
-        """Take the next id; return the text that is complete with it, which may be empty."""
+        """Add the next id. Return the text that it completes, which may be empty."""
         if token_id in self._skipped:
             return ""
-        return self._emit(self._utf8.decode(self._token_bytes(token_id)))
+        return self._strip(self._utf8.decode(self._token_bytes(token_id)))
 
     def flush(self) -> str:
-        """End the text; return what is left of an unfinished character, as U+FFFD."""
-        return self._emit(self._utf8.decode(b"", final=True))
+        """End the text. Return U+FFFD for an unfinished character, otherwise an empty string."""
+        return self._strip(self._utf8.decode(b"", final=True))
 
-    def _emit(self, text: str) -> str:
+    def _strip(self, text: str) -> str:
+        """Remove the tokenizer's own space from the first piece that has text."""
         if self._strip_space and text:
             self._strip_space = False
             return text.removeprefix(" ")

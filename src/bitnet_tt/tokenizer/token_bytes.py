@@ -17,18 +17,18 @@ _SENTENCEPIECE_DECODERS = {"Replace", "ByteFallback", "Fuse", "Strip"}
 
 
 class TokenBytes:
-    """The bytes each token stands for, worked out once.
+    """Returns the bytes of a token id. Each id is converted once and then remembered.
 
     Attributes:
-        byte_level: Whether tokens are written in the byte alphabet, or as sentencepiece has them.
-        strip_space: Whether one space at the start of a text is the tokenizer's own and not the text's.
+        byte_level: True if tokens are written in the byte alphabet, False if they are sentencepiece pieces.
+        strip_space: Whether the tokenizer puts a space before each text, which decoding has to remove.
     """
 
     def __init__(self, engine: tokenizers.Tokenizer) -> None:
-        """Read how the engine decodes.
+        """Find out from the engine's decoder how its tokens are written.
 
         Raises:
-            TokenizerError: It decodes neither byte-level nor sentencepiece tokens.
+            TokenizerError: The decoder is neither byte-level nor sentencepiece.
         """
         self._engine = engine
         self._known: dict[int, bytes] = {}
@@ -44,7 +44,7 @@ class TokenBytes:
         self._bytes_of_characters = {character: byte for byte, character in byte_alphabet().items()}
 
     def __call__(self, token_id: int) -> bytes:
-        """The bytes of a token; none for an id that the tokenizer does not have, as padding rows of a model are."""
+        """Return the bytes of a token. An id without a token, such as a padding row of the model, has no bytes."""
         known = self._known.get(token_id)
         if known is None:
             token = self._engine.id_to_token(token_id) if token_id >= 0 else None
@@ -55,7 +55,7 @@ class TokenBytes:
         if self.byte_level:
             try:
                 return bytes(self._bytes_of_characters[character] for character in token)
-            except KeyError:  # an added token, which is written as itself
+            except KeyError:  # an added token, which is plain text and not written in the byte alphabet
                 return token.encode()
         byte_piece = _BYTE_PIECE.fullmatch(token)
         return bytes.fromhex(byte_piece[1]) if byte_piece else token.replace(SPACE, " ").encode()
