@@ -1,4 +1,4 @@
-"""One small tokenizer of each kind for the session."""
+"""Fixtures: one small tokenizer of each kind, made once for all tests."""
 
 import base64
 import io

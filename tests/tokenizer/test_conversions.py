@@ -1,4 +1,4 @@
-"""Vocabularies of other formats give the ids that their own libraries give."""
+"""A tokenizer made from a tiktoken or sentencepiece file gives the ids that those libraries give."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def processor(sentencepiece_file: Path) -> sentencepiece.SentencePieceProcessor:
 
 
 @given(text=texts)
-def test_tiktoken_file_encodes_and_decodes_as_tiktoken_does(
+def test_a_tiktoken_file_encodes_and_decodes_as_tiktoken_does(
     llama3: Tokenizer, encoding: tiktoken.Encoding, text: str
 ) -> None:
     ids = llama3.encode(text, add_bos=False, parse_special=False)
@@ -36,7 +36,9 @@ def test_tiktoken_file_encodes_and_decodes_as_tiktoken_does(
     assert llama3.decode(ids) == text
 
 
-def test_tiktoken_file_has_the_special_tokens_of_llama_3(llama3: Tokenizer, tiktoken_ranks: dict[bytes, int]) -> None:
+def test_a_tiktoken_file_gets_the_special_tokens_of_llama_3(
+    llama3: Tokenizer, tiktoken_ranks: dict[bytes, int]
+) -> None:
     base = len(tiktoken_ranks)
     assert llama3.vocab_size == base + 256
     assert llama3.token_to_id("<|begin_of_text|>") == llama3.bos_token_id == base
@@ -64,7 +66,7 @@ def test_tiktoken_ranks_with_gaps_are_refused(tmp_path: Path) -> None:
 
 
 @given(text=texts.filter(lambda text: "\0" not in text))
-def test_sentencepiece_file_encodes_and_decodes_as_sentencepiece_does(
+def test_a_sentencepiece_file_encodes_and_decodes_as_sentencepiece_does(
     sentencepiece_tokenizer: Tokenizer, processor: sentencepiece.SentencePieceProcessor, text: str
 ) -> None:
     ids = sentencepiece_tokenizer.encode(text, add_bos=False, parse_special=False)
