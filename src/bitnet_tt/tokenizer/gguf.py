@@ -39,6 +39,7 @@ WORD_PATTERNS = {
 }
 """Regular expressions that split text into words, by their `tokenizer.ggml.pre` (llama.cpp, llama-vocab.cpp)."""
 
+_DAMAGED = "the file is damaged: download it again"
 _ALIASES = dict.fromkeys(("llama3", "llama-v3", "falcon3", "falcon-h1"), "llama-bpe")
 
 
@@ -54,17 +55,22 @@ def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     try:
         return _from_metadata(metadata)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise TokenizerError(f"the tokenizer metadata of this GGUF file is damaged: {error}") from error
+        raise TokenizerError(
+            f"the tokenizer metadata of this GGUF file is damaged ({error}): download it again"
+        ) from error
 
 
 def _from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     kind = metadata.get("tokenizer.ggml.model")
     if kind not in ("gpt2", "llama"):
-        raise TokenizerError(f"tokenizer.ggml.model is {kind!r}; 'gpt2' and 'llama' are supported")
+        raise TokenizerError(
+            f"tokenizer.ggml.model is {kind!r}; only 'gpt2' and 'llama' are supported. "
+            "Use the model's Hugging Face folder instead"
+        )
     tokens = _strings(metadata, "tokens")
     types = [int(kind) for kind in metadata.get("tokenizer.ggml.token_type", [TokenType.NORMAL] * len(tokens))]
     if len(types) != len(tokens):
-        raise TokenizerError("tokenizer.ggml.token_type and tokens differ in length")
+        raise TokenizerError(f"tokenizer.ggml.token_type and tokens differ in length; {_DAMAGED}")
     pre_tokenizer = _pre_tokenizer(metadata, tokens) if kind == "gpt2" else None
     engine = _engine(metadata, tokens, types, pre_tokenizer)
     bos, eos, end_of_turn = (_token(metadata, tokens, name) for name in ("bos", "eos", "eot"))
@@ -118,13 +124,13 @@ def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str], pre_tokenize
     try:
         return bpe.byte_level_engine(vocab, merges, patterns, ignore_merges=ignore_merges)
     except Exception as error:  # the library raises plain Exception for a merge of tokens that do not exist
-        raise TokenizerError(f"tokenizer.ggml.merges do not fit the tokens: {error}") from error
+        raise TokenizerError(f"tokenizer.ggml.merges do not fit the tokens ({error}); {_DAMAGED}") from error
 
 
 def _sentencepiece(metadata: Mapping[str, Any], tokens: list[str], types: list[int]) -> tokenizers.Tokenizer:
     scores = [float(score) for score in metadata.get("tokenizer.ggml.scores", ())]
     if len(scores) != len(tokens):
-        raise TokenizerError("tokenizer.ggml.scores and tokens differ in length")
+        raise TokenizerError(f"tokenizer.ggml.scores and tokens differ in length; {_DAMAGED}")
     return bpe.sentencepiece_engine(
         list(zip(tokens, scores, strict=True)),
         [token_id for token_id, kind in enumerate(types) if kind in (TokenType.NORMAL, TokenType.USER_DEFINED)],
@@ -145,16 +151,19 @@ def _chat_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
 def _strings(metadata: Mapping[str, Any], name: str) -> list[str]:
     values = metadata.get(f"tokenizer.ggml.{name}")
     if values is None:
-        raise TokenizerError(f"tokenizer.ggml.{name} is missing; this GGUF file has no tokenizer inside")
+        raise TokenizerError(
+            f"tokenizer.ggml.{name} is missing: this GGUF file has no complete tokenizer. "
+            "Use the model's Hugging Face folder instead"
+        )
     if any(not isinstance(value, str) for value in values):
-        raise TokenizerError(f"tokenizer.ggml.{name} must hold strings")
+        raise TokenizerError(f"tokenizer.ggml.{name} must hold strings; {_DAMAGED}")
     return list(values)
 
 
 def _pair(merge: str) -> tuple[str, str]:
     left, separator, right = merge.partition(" ")
     if not separator:
-        raise TokenizerError(f"tokenizer.ggml.merges has {merge!r}, which is not two tokens")
+        raise TokenizerError(f"tokenizer.ggml.merges has {merge!r}, which is not two tokens; {_DAMAGED}")
     return left, right
 
 
@@ -164,5 +173,5 @@ def _token(metadata: Mapping[str, Any], tokens: Sequence[str], name: str) -> str
     if token_id is None:
         return None
     if not 0 <= token_id < len(tokens):
-        raise TokenizerError(f"tokenizer.ggml.{name}_token_id is {token_id}, past the {len(tokens)} tokens")
+        raise TokenizerError(f"tokenizer.ggml.{name}_token_id is {token_id}, past the {len(tokens)} tokens; {_DAMAGED}")
     return str(tokens[token_id])

@@ -33,11 +33,16 @@ def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
     """
     model = json.loads(tokenizer.engine.model.__getstate__())
     if model["type"] != "BPE":
-        raise TokenizerError(f"GGUF files hold BPE tokenizers; this one is {model['type']}")
+        raise TokenizerError(
+            f"GGUF files hold BPE tokenizers; this one is {model['type']}: write packed safetensors instead"
+        )
     added = tokenizer.engine.get_added_tokens_decoder()
     vocab = model["vocab"] | {token.content: token_id for token_id, token in added.items()}
     if max(vocab.values()) >= vocab_size:
-        raise TokenizerError(f"token id {max(vocab.values())} is past the model's vocabulary of {vocab_size}")
+        raise TokenizerError(
+            f"token id {max(vocab.values())} is past the model's vocabulary of {vocab_size}; "
+            "take the tokenizer from the model's original repository"
+        )
     tokens = [f"[PAD{token_id}]" for token_id in range(vocab_size)]
     types = [TokenType.UNUSED] * vocab_size
     for token, token_id in vocab.items():

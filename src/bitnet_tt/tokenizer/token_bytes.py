@@ -38,7 +38,7 @@ class TokenBytes:
         if not self.byte_level and (not kinds or kinds - _SENTENCEPIECE_DECODERS):
             raise TokenizerError(
                 f"the tokenizer's decoder ({', '.join(sorted(kinds)) or 'none'}) is not supported; "
-                "byte-level and sentencepiece BPE are"
+                "only byte-level and sentencepiece BPE are"
             )
         self.strip_space = "Strip" in kinds
         self._bytes_of_characters = {character: byte for byte, character in byte_alphabet().items()}

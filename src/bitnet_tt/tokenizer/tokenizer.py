@@ -59,7 +59,9 @@ class Tokenizer:
         self.eos_tokens = tuple(dict.fromkeys([*eos_tokens, *ends]))
         for token in (bos_token, *self.eos_tokens):
             if token is not None and self.token_to_id(token) is None:
-                raise TokenizerError(f"the special token {token!r} is not in the tokenizer's vocabulary")
+                raise TokenizerError(
+                    f"the special token {token!r} is not in the tokenizer's vocabulary; download its files again"
+                )
 
     @property
     def vocab_size(self) -> int:
