@@ -156,6 +156,6 @@ def _save_tokenizer(source: Path, folder: Path) -> None:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
         return
-    from bitnet_tt.tokenizer import Tokenizer
+    from bitnet_tt.tokenizer import load_tokenizer
 
-    Tokenizer.from_path(source).save(folder)
+    load_tokenizer(source).save(folder)

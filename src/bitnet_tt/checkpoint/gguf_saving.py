@@ -52,15 +52,15 @@ def save_gguf(
         CheckpointError: The target exists or cannot be written, or GGUF has no way to hold such a model.
         TokenizerError: There is no tokenizer to put into it.
     """
-    from bitnet_tt.tokenizer import Tokenizer
-    from bitnet_tt.tokenizer.gguf import to_metadata
+    from bitnet_tt.tokenizer import load_tokenizer
+    from bitnet_tt.tokenizer.gguf_saving import to_metadata
 
     if target.suffix != ".gguf":
         raise CheckpointError(f"{target} must end in .gguf, which is how such files are recognised")
     family = _family(config, target)
     tensors = list(_tensors(config, weights, family, target))
     metadata = model_metadata(config, family.gguf_architecture, target.stem, _FILE_TYPE_I2_S)
-    metadata |= to_metadata(Tokenizer.from_path(tokenizer), config.vocab_size)
+    metadata |= to_metadata(load_tokenizer(tokenizer), config.vocab_size)
     metadata |= _end_tokens(config)
     size = sum(tensor.size for tensor in tensors)
     with staged(target, size + HEADER_BYTES, overwrite=overwrite) as path:

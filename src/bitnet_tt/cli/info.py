@@ -31,12 +31,12 @@ def info(
         bitnet-tt info microsoft/bitnet-b1.58-2B-4T --json
     """
     from bitnet_tt.checkpoint import Checkpoint
-    from bitnet_tt.tokenizer import Tokenizer
+    from bitnet_tt.tokenizer import load_tokenizer
 
     path = hub.resolve(model)
     checkpoint = Checkpoint.open(path)
     try:
-        tokenizer = describe_tokenizer(Tokenizer.from_path(path))
+        tokenizer = describe_tokenizer(load_tokenizer(path))
     except TokenizerError as error:
         tokenizer = {"error": str(error)}
     facts: dict[str, Any] = {
