@@ -246,6 +246,6 @@ def _poison(backend: TTBackend) -> None:
     """Leave NaN in memory that is free: padding rows are whatever was there before, and must not show."""
     import ttnn
 
-    device = backend._card.device
+    device = backend.card.device
     for buffer, rows in ((ttnn.L1_MEMORY_CONFIG, 64 * backend.plan.grid.cores), (ttnn.DRAM_MEMORY_CONFIG, 1 << 14)):
         ttnn.full([1, 1, rows, 256], float("nan"), ttnn.float32, ttnn.TILE_LAYOUT, device, buffer).deallocate()

@@ -129,7 +129,7 @@ def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     config, blocks = plan.config, plan.context_blocks(CONTEXT)
     fast = plan.precision == "fast"
     dtype = ttnn.bfloat16 if fast else ttnn.float32
-    attend = attention._attend_fast if fast else attention._attend_exactly
+    attend = attention.attend_fast if fast else attention.attend_exactly
     group, kv_heads, width = config.queries_per_kv_head, config.num_key_value_heads, config.head_dim
     caches = _empty(card, [8, kv_heads, TILE, width], dtype), _empty(card, [8, kv_heads, TILE, width], dtype)
     qkv_width = plan.query_width + 2 * plan.key_width

@@ -29,7 +29,7 @@ LATER_POSITIONS = (41, 63, 64, 127)  # within a block, at its end, in the next, 
 def main(config_json: str, precision: Any, context_length: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     backend = TTBackend(config, empty_model(config), context_length=int(context_length), precision=precision)
-    device, plan = backend._card.device, backend.plan
+    device, plan = backend.card.device, backend.plan
     facts: dict[str, Any] = {"dram_weights": _dram(device), "planned_weights": plan.weight_bytes()}
     backend.allocate(32 * BLOCKS_EACH, 32)
     facts["dram_cache"] = _dram(device) - facts["dram_weights"]
@@ -51,7 +51,7 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
 
 def _step(backend: TTBackend, batch: Batch) -> dict[str, Any]:
     """A step of a new shape: the programs it makes, and what it takes once they are made."""
-    device = backend._card.device
+    device = backend.card.device
     whole, greedy = partial(backend.forward, batch), partial(_greedy, backend, batch)
     programs = device.num_program_cache_entries()
     whole()

@@ -23,7 +23,7 @@ from tests.device.mock.model import empty_model
 def main(config_json: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     backend = TTBackend(config, empty_model(config), context_length=64)
-    card, plan = backend._card, backend.plan
+    card, plan = backend.card, backend.plan
     good = Batch(
         token_ids=np.zeros(3, np.int32),
         starts=np.array([0, 3], np.int32),
@@ -77,7 +77,7 @@ def main(config_json: str) -> None:
         ),
         "a mask of another length": (
             RuntimeError,
-            lambda: attention._attend_fast(
+            lambda: attention.attend_fast(
                 *(card.zeros([1, 2, size, 64], ttnn.bfloat16) for size in (32, 256, 256)),
                 card.zeros([1, 1, 32, 128], ttnn.bfloat16),
                 plan,

@@ -42,22 +42,22 @@ class TTBackend:
         Raises:
             DeviceError: There is no card, or the model does not fit it.
         """
-        self._card = Card(trace_bytes(config, precision))
+        self.card = Card(trace_bytes(config, precision))
         try:
-            self.plan = Plan(config, self._card.grid, precision, context_length)
+            self.plan = Plan(config, self.card.grid, precision, context_length)
             self.plan.check_dram(num_blocks=self.plan.context_blocks(context_length))
-            self._decoder: Decoder | None = Decoder(weights, self._card, self.plan)
-            self._head: Head | None = Head(weights, self._card, self.plan)
-            self._inputs: Inputs | None = Inputs.for_decode(self._card, self.plan)
+            self._decoder: Decoder | None = Decoder(weights, self.card, self.plan)
+            self._head: Head | None = Head(weights, self.card, self.plan)
+            self._inputs: Inputs | None = Inputs.for_decode(self.card, self.plan)
         except BaseException:
-            self._card.close()
+            self.card.close()
             raise
         self._num_blocks = 0
 
     @property
     def description(self) -> str:
         """Such as `tt (blackhole, 110 cores, fast)`."""
-        return f"{self._card.description[:-1]}, {self.plan.precision})"
+        return f"{self.card.description[:-1]}, {self.plan.precision})"
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         """Make room for a KV cache; see `Backend.allocate`."""
@@ -67,7 +67,7 @@ class TTBackend:
             raise ValueError(f"num_blocks ({num_blocks}) must be at least 1")
         self.plan.check_dram(num_blocks)
         decoder, _, _ = self._opened()
-        self._card.traces.release()
+        self.card.traces.release()
         decoder.allocate(num_blocks)
         self._num_blocks = num_blocks
 
@@ -113,7 +113,7 @@ class TTBackend:
     def close(self) -> None:
         """Free the card's memory and give the card back; the backend cannot be used afterwards."""
         self._decoder = self._head = self._inputs = None
-        self._card.close()
+        self.card.close()
 
     def _decode(self, group: Group, filters: Sequence[LogitFilter], want: Want) -> list[Candidates]:
         decoder, head, inputs = self._opened()
@@ -123,12 +123,12 @@ class TTBackend:
             hidden = decoder(inputs, group.sequences, group.blocks, decode=True)
             return head(hidden, group.sequences, want)
 
-        answer = self._card.traces.run((group.sequences, group.blocks, want), step)
+        answer = self.card.traces.run((group.sequences, group.blocks, want), step)
         return head.read(answer, group.wanted, filters)
 
     def _prefill(self, group: Group, filters: Sequence[LogitFilter], want: Want) -> list[Candidates]:
         decoder, head, _ = self._opened()
-        hidden = decoder(Inputs.of(group, self._card), group.sequences, group.blocks, decode=False)
+        hidden = decoder(Inputs.of(group, self.card), group.sequences, group.blocks, decode=False)
         found: list[Candidates] = []
         for first in range(0, len(group.wanted), DECODE_ROWS):
             rows = group.wanted[first : first + DECODE_ROWS]

@@ -36,7 +36,7 @@ class Traces:
 
     def __init__(self, recorder: Recorder | None) -> None:
         """Without a recorder every step is launched."""
-        self._recorder = recorder
+        self.recorder = recorder
         self._seen: set[Hashable] = set()
         self._recorded: OrderedDict[Hashable, tuple[Any, Any]] = OrderedDict()
 
@@ -50,16 +50,16 @@ class Traces:
         Returns:
             What the step returned when it was launched or recorded: tensors, whose contents are valid until the next.
         """
-        if self._recorder is None:
+        if self.recorder is None:
             return step()
         if shape not in self._seen:
             self._seen.add(shape)
             return step()
         if shape not in self._recorded:
-            self._record(self._recorder, shape, step)
+            self._record(self.recorder, shape, step)
         self._recorded.move_to_end(shape)
         trace, result = self._recorded[shape]
-        self._recorder.execute(trace)
+        self.recorder.execute(trace)
         return result
 
     def _record(self, recorder: Recorder, shape: Hashable, step: Callable[[], Any]) -> None:
@@ -81,5 +81,5 @@ class Traces:
         self._seen.clear()
         while self._recorded:
             _, (trace, _) = self._recorded.popitem()
-            assert self._recorder is not None
-            self._recorder.release(trace)
+            assert self.recorder is not None
+            self.recorder.release(trace)

@@ -65,7 +65,7 @@ def _cached(
             path.unlink(missing_ok=True)
     host = ttnn.Tensor(np.ascontiguousarray(convert())[None, None], dtype, None, ttnn.TILE_LAYOUT)
     with contextlib.suppress(OSError):
-        _save(path, host)
+        save_tiles(path, host)
     return host.to(card.device)
 
 
@@ -77,7 +77,7 @@ def _digest(sources: Sequence[NDArray[Any]], dtype: str) -> str:
     return digest.hexdigest()
 
 
-def _save(path: Path, tensor: ttnn.Tensor) -> None:
+def save_tiles(path: Path, tensor: ttnn.Tensor) -> None:
     """Write a tensor so that its name never stands for half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

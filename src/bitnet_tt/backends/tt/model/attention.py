@@ -85,12 +85,12 @@ class Attention:
             qkv, self._scales, step.angles, step.inputs, caches, self._plan, sequences=sequences, tokens=tokens
         )
         keys, values = gather_blocks(caches, step.inputs.table, sequences, step.blocks)
-        out = (_attend_fast if fast else _attend_exactly)(q, keys, values, step.mask, self._plan)
+        out = (attend_fast if fast else attend_exactly)(q, keys, values, step.mask, self._plan)
         group, dtype = config.queries_per_kv_head, self._out.input_dtype
         return self._out(normalize_heads(out, qkv.sums, self._sub_norm, dtype, group=group, tokens=tokens))
 
 
-def _attend_fast(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:
+def attend_fast(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:
     """The fused operation, at its most accurate.
 
     Args:
@@ -120,7 +120,7 @@ def _attend_fast(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tens
     )
 
 
-def _attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:
+def attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tensor, plan: Plan) -> ttnn.Tensor:
     """Softmax attention whose products are taken in integers; arguments as above, all float32.
 
     A float32 product on the matrix engine keeps 11 bits. Integers of 6 bits it multiplies and adds exactly, so factors
