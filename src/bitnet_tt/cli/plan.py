@@ -6,15 +6,15 @@ import importlib.util
 import json
 import textwrap
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.cli.options import MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
 
 if TYPE_CHECKING:
-    from bitnet_tt.backends.options import Precision
     from bitnet_tt.backends.tt.planning.cost import DecodeCost
     from bitnet_tt.backends.tt.planning.grid import Grid
     from bitnet_tt.config import ModelConfig
@@ -30,14 +30,13 @@ def plan(
         str | None,
         typer.Option(
             metavar="SHAPE",
-            help="Plan for a random model instead: 2b4t, 0.7b, or one with other sizes, such as 2b4t,layers=4.",
+            help="Plan for a random model of this shape instead: 2b4t, 0.7b, or one with other sizes, such as "
+            "2b4t,layers=4.",
         ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Sequences decoded at once.", min=1, max=32)] = 1,
     context: Annotated[int, typer.Option(help="Positions of each sequence.", min=1)] = 128,
-    precision: Annotated[
-        Literal["exact", "fast"], typer.Option(help="Precision on the card, see `generate --help`.")
-    ] = "fast",
+    precision: Annotated[Precision, typer.Option(help="Precision on the card.")] = "fast",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a model's bytes lie on a Tenstorrent card and the speed they allow.
