@@ -6,13 +6,14 @@ import importlib.util
 import json
 import textwrap
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bitnet_tt.backends.options import Precision
 from bitnet_tt.cli.options import MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
+from bitnet_tt.errors import DeviceError
 
 if TYPE_CHECKING:
     from bitnet_tt.backends.tt.planning.cost import DecodeCost
@@ -59,12 +60,7 @@ def plan(
         if size == (batch, context) or _fits(config, grid, precision, *size)
     }
     if as_json:
-        facts = asdict(step) | {"grid": asdict(grid), "grid_of": source, "note": _NOTE}
-        facts["bounds"] = [
-            {"batch": size[0], "context": size[1]}
-            | {key: value for key, value in asdict(one).items() if key not in ("costs", "weight_bytes")}
-            for size, one in bounds.items()
-        ]
+        facts = asdict(step) | {"grid": asdict(grid), "grid_of": source, "note": _NOTE, "bounds": _facts(bounds)}
         typer.echo(json.dumps(facts, indent=2))
         return
     _say(f"{name}, {precision}, on {grid.x} x {grid.y} cores: {source}. {_NOTE}")
@@ -81,7 +77,17 @@ def plan(
 
 
 def _say(text: str) -> None:
+    """Print a paragraph in lines of at most 80 characters."""
     typer.echo(textwrap.fill(text, 80))
+
+
+def _facts(bounds: dict[tuple[int, int], DecodeCost]) -> list[dict[str, Any]]:
+    """Return the costs of several sizes (batch, context) for JSON, without what is the same for all of them."""
+    return [
+        {"batch": batch, "context": context}
+        | {key: value for key, value in asdict(cost).items() if key not in ("costs", "weight_bytes")}
+        for (batch, context), cost in bounds.items()
+    ]
 
 
 def _config(synthetic: str | None, model: str, hub: HubOptions) -> ModelConfig:
@@ -101,7 +107,6 @@ def _find_grid() -> tuple[Grid, str]:
     if importlib.util.find_spec("ttnn") is None:
         return SMALLEST_P150, "the smallest grid of a p150, because ttnn is not installed"
     from bitnet_tt.backends.tt.environment import silence_ttnn
-    from bitnet_tt.errors import DeviceError
 
     silence_ttnn()
     from bitnet_tt.backends.tt.device.card import Card
@@ -133,8 +138,6 @@ def _decode_cost(config: ModelConfig, grid: Grid, precision: Precision, batch: i
 
 def _fits(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> bool:
     """Whether the model has contexts of this length, and they fit on the card."""
-    from bitnet_tt.errors import DeviceError
-
     if context > config.max_position_embeddings:
         return False
     try:
@@ -145,6 +148,7 @@ def _fits(config: ModelConfig, grid: Grid, precision: Precision, batch: int, con
 
 
 def _print_step(step: DecodeCost) -> None:
+    """Print the operations of a step as a table, and its memory and launches below."""
     rows = [
         (
             cost.name,
@@ -168,15 +172,16 @@ def _print_step(step: DecodeCost) -> None:
 
 
 def _print_bounds(bounds: dict[tuple[int, int], DecodeCost]) -> None:
+    """Print the time and the speed of several sizes (batch, context) as a table."""
     rows = [
         (
             batch,
             context,
-            f"{1e3 * one.seconds:.2f}",
-            f"{one.tokens_per_second:.0f}",
-            f"{one.streamed_tokens_per_second:.0f}",
-            f"{one.binding[1]}: {one.binding[0]}, {one.shares[one.binding[0]]:.0%}",
+            f"{1e3 * cost.seconds:.2f}",
+            f"{cost.tokens_per_second:.0f}",
+            f"{cost.streamed_tokens_per_second:.0f}",
+            f"{cost.binding[1]}: {cost.binding[0]}, {cost.shares[cost.binding[0]]:.0%}",
         )
-        for (batch, context), one in bounds.items()
+        for (batch, context), cost in bounds.items()
     ]
     print_table(["Batch", "Context", "ms", "Tokens/s", "at 466 GB/s", "Bound by"], rows, right=range(5))

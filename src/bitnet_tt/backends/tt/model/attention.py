@@ -25,7 +25,7 @@ from bitnet_tt.weights import LayerWeights
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What every layer of one step needs; it is made once a step.
+    """The shapes, inputs and mask of one step, which are the same for every layer.
 
     R is the number of query rows of one KV head: query heads that share the KV head, times tokens.
 
@@ -139,7 +139,7 @@ def attend_fast(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tenso
 
 @dataclass(frozen=True, slots=True)
 class _Slicing:
-    """How a factor is cut into slices.
+    """The slices that a factor is cut into.
 
     Attributes:
         limit: The largest integer of the first slice.
@@ -232,7 +232,7 @@ def _sliced_product(left: ttnn.Tensor, right: ttnn.Tensor, plan: Plan) -> ttnn.T
     """Multiply the left slices [.., m, k], side by side, by the right slices [.., k, n], one below the other.
 
     A core computes one row of tiles of the result at a time, in steps of k that divide every term. So each row is
-    summed in one order, whatever the number of rows and of masked positions.
+    summed in one order, which does not depend on the number of rows or of masked positions.
     """
     width = right.padded_shape[-1] // TILE
     return ttnn.matmul(

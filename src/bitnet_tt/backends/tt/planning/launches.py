@@ -6,7 +6,7 @@ from bitnet_tt.backends.options import Precision
 from bitnet_tt.config import ModelConfig
 
 MAX_TRACES = 4
-"""How many traces are kept. Each takes DRAM, and a serving engine alternates between few shapes at a time."""
+"""Maximum number of traces that are kept. Each takes DRAM, and an engine alternates between few shapes at a time."""
 
 # tests/device/test_mock.py counts the launches in ttnn's mock mode and compares them with these.
 _LAUNCHES_PER_LAYER: dict[Precision, int] = {"exact": 76, "fast": 12}

@@ -71,7 +71,7 @@ def split(batch: Batch, plan: Plan) -> Iterator[Group]:
 
 
 def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
-    """Check a batch. The device checks nothing: it reads and writes whatever address an id or a block gives.
+    """Check a batch. The device checks nothing: it reads and writes at any address that an id or a block gives.
 
     Args:
         batch: The batch.
