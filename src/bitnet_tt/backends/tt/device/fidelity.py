@@ -1,7 +1,7 @@
 """Settings of the matrix engine.
 
 The engine multiplies in passes: each pass takes 7 bits of the left operand and 5 bits of the right one (LoFi is one
-pass, HiFi4 is four). Sums are float32. Source: `math_fidelity` in the TT-NN documentation.
+pass, HiFi4 is four). Sums are float32. Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal.
 """
 
 from __future__ import annotations

@@ -23,7 +23,10 @@ STREAMED_BANDWIDTH = 466e9
 """DRAM bandwidth in bytes a second that kernels reach which only stream. Source: reports of Tenstorrent's kernels."""
 
 FLOPS_PER_CORE = 2 * 8 * 16 * 16 * 1.35e9
-"""Operations a second of one core: 8x16 times 16x16 a cycle at 1.35 GHz. Source: Tenstorrent, for one pass (LoFi)."""
+"""Operations a second of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle, at 1.35 GHz.
+
+Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal, and the clock from Tenstorrent's data sheet.
+"""
 
 # Passes of the matrix engine for one product. A ternary product takes one (LoFi).
 _LM_HEAD_PASSES = 4  # HiFi4

@@ -17,7 +17,7 @@ FUSED_LINEARS = {
 """The four products of a layer. Linears that read the same input are one product, their outputs side by side."""
 
 _MAX_K_BLOCK = 8  # tiles of k that a core holds at a time
-_DEST_TILES = 4  # float32 tiles in one half of the Dest register; the packer empties the other half meanwhile
+_DEST_TILES = 4  # float32 tiles in one half of the Dest register, while the packer empties the other half
 _SHARE_OF_L1 = 0.75  # of a core's L1, for the buffers of one program; the rest is for small tensors that stay in L1
 
 
