@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
 from bitnet_tt.backends.tt.planning.plan import Plan
-from bitnet_tt.backends.tt.step.candidates import read_candidates
+from bitnet_tt.backends.tt.step.candidates import NO_TOKEN, read_candidates
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.sampling import RandomStream, logit_filter, sample
 from tests.backends.tt.planning.plans import CONFIG_2B4T
@@ -23,7 +23,7 @@ PLAN = Plan(replace(CONFIG_2B4T, vocab_size=4007), SMALLEST_P150, "fast", 128)
 def found_by_device(row: NDArray[np.float32], count: int) -> NDArray[np.uint32]:
     """Return what `top_logits` finds in a row, [parts, 1, count, 2]. The bits of empty entries have no meaning."""
     parts, tiles = PLAN.vocabulary_parts
-    entries = np.full((parts, 1, count, 2), 0xFFFFFFFF, np.uint32)
+    entries = np.full((parts, 1, count, 2), NO_TOKEN, np.uint32)
     for part in range(parts):
         first = part * tiles * 32
         ids = first + np.argsort(-row[first : first + tiles * 32], kind="stable")[:count]

@@ -12,7 +12,7 @@ from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import Plan
 
-_NO_TOKEN = 0xFFFFFFFF
+NO_TOKEN = 0xFFFFFFFF
 """The token id of an entry that the device left empty."""
 
 _ROUNDING_SLACK = 1.0 + 1e-9
@@ -50,7 +50,7 @@ def _candidates(
     The device did not find `missing[part]` logits of each part. None of them is larger than the smallest logit that it
     found there, which is the part's last entry.
     """
-    token_ids, present = entries[..., 1], entries[..., 1] != _NO_TOKEN
+    token_ids, present = entries[..., 1], entries[..., 1] != NO_TOKEN
     logits = np.where(present, np.ascontiguousarray(entries[..., 0]).view(np.float32), np.float32(-np.inf))
     largest, dropped_mass = logits.max(), 0.0
     missing_bound = logits[missing > 0, -1].max(initial=-np.inf)  # no missing logit is larger than this
