@@ -1,4 +1,4 @@
-"""Help, version and exit codes."""
+"""Every command has help with examples; errors are one line with a documented exit code."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`bitnet-tt info` and `bitnet-tt convert`, on the demo model."""
+"""`bitnet-tt info` counts the bytes that loading takes; a model from `bitnet-tt convert` generates the same text."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_the_table_fits_80_columns(run) -> None:
         assert part in text
 
 
-def test_a_model_without_tokenizer_still_has_shapes(run, golden_folder: Path) -> None:
+def test_a_model_without_a_tokenizer_still_has_shapes(run, golden_folder: Path) -> None:
     result = run("info", str(golden_folder))
     assert result.exit_code == 0
     assert "no tokenizer in" in " ".join(result.stdout.split())
@@ -50,7 +50,7 @@ def golden_folder() -> Path:
     return Path(__file__).parent.parent / "golden" / "bitnet-packed"
 
 
-def test_a_converted_model_writes_the_same_text(run, tmp_path: Path) -> None:
+def test_a_converted_model_generates_the_same_text(run, tmp_path: Path) -> None:
     target = str(tmp_path / "copy")
     assert run("convert", "demo", target, "--to", "packed").exit_code == 0
     for prompt in ("Once upon a time", "It's 12 o'clock, "):

@@ -1,4 +1,4 @@
-"""`bitnet-tt info`: what a model is and what it takes."""
+"""`bitnet-tt info`: the shapes, bytes, tokenizer and files of a model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def info(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a model's shapes, its bytes part by part against FP16, its tokenizer and its files.
+    """Show a model's shapes, size in memory and in FP16, tokenizer and files.
 
-    Only headers are read, so this is quick for large models too.
+    This reads only the headers of the files, so large models are quick too.
 
     Examples:
         bitnet-tt info
@@ -55,7 +55,7 @@ def info(
 
 
 def measure(config: ModelConfig) -> dict[str, Any]:
-    """Parameters and bytes of each part as they are held in memory, and what FP16 would take."""
+    """Return the parameters of each part, their bytes in memory, and their bytes in FP16."""
     shapes = config.linear_shapes
     layers = config.num_hidden_layers
     ternary = layers * sum(rows * columns for rows, columns in shapes.values())
@@ -85,7 +85,7 @@ def measure(config: ModelConfig) -> dict[str, Any]:
 
 
 def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The tokenizer's size and rules, and what its chat template makes of a greeting."""
+    """Return the tokenizer's size and rules, and an example: a greeting in its chat template."""
     try:
         example = tokenizer.render_chat([{"role": "user", "content": "Hello"}])
     except TokenizerError:
@@ -124,7 +124,7 @@ def _print(facts: dict[str, Any], config: ModelConfig) -> None:
 
 
 def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
-    heads = f"{config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys and values"
+    heads = f"{config.num_attention_heads} query heads of {config.head_dim}, {config.num_key_value_heads} KV heads"
     quantization = config.quantization
     rows = [
         ("Model", facts["model"]),
