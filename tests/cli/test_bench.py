@@ -50,4 +50,4 @@ def test_a_missing_extra_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_shape_is_refused(run) -> None:
     result = run("bench", "--synthetic", "9b", *QUICK)
     assert result.exit_code == 1
-    assert "known are 2b4t" in result.stderr
+    assert "known shapes: 2b4t" in result.stderr

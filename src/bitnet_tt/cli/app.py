@@ -51,7 +51,7 @@ def _bitnet_tt(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Run BitNet b1.58 language models on the CPU, exactly, and on Tenstorrent Blackhole.
+    """Run BitNet b1.58 language models: exactly on the CPU, or on Tenstorrent Blackhole.
 
     Start here:
         bitnet-tt generate "Once upon a time"

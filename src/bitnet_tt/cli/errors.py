@@ -1,4 +1,4 @@
-"""How every command ends when it fails: one line on standard error, and an exit code."""
+"""The end of a failed command: one line on standard error, and an exit code."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from bitnet_tt.model import BitNetModel
 
 _DEFAULT = GenerationConfig()
-_SAMPLING = "Sampling"
-_LENGTH = "Length"
-_HUB = "Hugging Face hub"
-_DEVICE = "Device"
+
+# Options of one of these kinds stand in a panel of their own in --help.
+_HubOption = partial(typer.Option, rich_help_panel="Hugging Face hub")
+_DeviceOption = partial(typer.Option, rich_help_panel="Device")
+_LengthOption = partial(typer.Option, rich_help_panel="Length")
+_SamplingOption = partial(typer.Option, rich_help_panel="Sampling")
 
 DEVICE_HELP = "Device to run on; tt is a Tenstorrent card."
 MODEL_HELP = '"demo", a folder, a .gguf file, or a Hugging Face hub id.'
@@ -31,17 +33,13 @@ MODEL_HELP = '"demo", a folder, a .gguf file, or a Hugging Face hub id.'
 
 @dataclass(frozen=True, slots=True)
 class HubOptions:
-    """How a Hugging Face hub id becomes files on this machine."""
+    """The options that find a model on the Hugging Face hub and in its cache."""
 
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the hub repository.", rich_help_panel=_HUB)
-    ] = None
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the download cache.", file_okay=False, rich_help_panel=_HUB)
-    ] = None
+    revision: Annotated[str | None, _HubOption(help="Branch, tag or commit of the hub repository.")] = None
+    cache_dir: Annotated[Path | None, _HubOption(help="Folder of the download cache.", file_okay=False)] = None
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Never use the network; the model must be in the cache.", rich_help_panel=_HUB),
+        _HubOption("--offline", help="Never use the network; the model must be in the cache."),
     ] = False
 
     def resolve(self, model: str) -> Path:
@@ -55,31 +53,22 @@ class HubOptions:
 class DeviceOptions:
     """The device that a model runs on, and its settings."""
 
-    device: Annotated[Device, typer.Option(help=DEVICE_HELP, rich_help_panel=_DEVICE)] = "auto"
+    device: Annotated[Device, _DeviceOption(help=DEVICE_HELP)] = "auto"
     threads: Annotated[
         int | None,
-        typer.Option(
-            help="Number of CPU threads. Default: one for each physical core that this process may use.",
-            rich_help_panel=_DEVICE,
-        ),
+        _DeviceOption(help="Number of CPU threads. Default: one for each physical core that this process may use."),
     ] = None
     isa: Annotated[
         str | None,
-        typer.Option(
-            help="Use this CPU instruction set (doctor lists them). The text is the same with each.",
-            rich_help_panel=_DEVICE,
-        ),
+        _DeviceOption(help="Use this CPU instruction set (doctor lists them). The text is the same with each."),
     ] = None
     precision: Annotated[
         Precision,
-        typer.Option(help="Precision on a Tenstorrent card. The CPU is always exact.", rich_help_panel=_DEVICE),
+        _DeviceOption(help="Precision on a Tenstorrent card. The CPU is always exact."),
     ] = "fast"
     context: Annotated[
         int | None,
-        typer.Option(
-            help="Maximum number of tokens of a text, including the prompt. Default: the model's limit.",
-            rich_help_panel=_DEVICE,
-        ),
+        _DeviceOption(help="Maximum number of tokens of a text, including the prompt. Default: the model's limit."),
     ] = None
 
 
@@ -105,55 +94,46 @@ def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetMode
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
-    """How to pick tokens and when to stop: the fields of `GenerationConfig` that several commands share."""
+    """The options that pick tokens and end the text: fields of `GenerationConfig`."""
 
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", "-n", help="Maximum number of new tokens.", rich_help_panel=_LENGTH)
-    ] = _DEFAULT.max_new_tokens or 0
-    stop: Annotated[
-        list[str], typer.Option(help="Text that ends the output. May be repeated.", rich_help_panel=_LENGTH)
-    ] = field(default_factory=list)
+    max_new_tokens: Annotated[int, _LengthOption("--max-new-tokens", "-n", help="Maximum number of new tokens.")] = (
+        _DEFAULT.max_new_tokens or 0
+    )
+    stop: Annotated[list[str], _LengthOption(help="Text that ends the output. May be repeated.")] = field(
+        default_factory=list
+    )
     stop_token_ids: Annotated[
         list[int],
-        typer.Option(
-            "--stop-token-id", help="Token id that ends the output. May be repeated.", rich_help_panel=_LENGTH
-        ),
+        _LengthOption("--stop-token-id", help="Token id that ends the output. May be repeated."),
     ] = field(default_factory=list)
     ignore_eos: Annotated[
         bool,
-        typer.Option("--ignore-eos", help="Continue after the model's end-of-text token.", rich_help_panel=_LENGTH),
+        _LengthOption("--ignore-eos", help="Continue after the model's end-of-text token."),
     ] = _DEFAULT.ignore_eos
     temperature: Annotated[
         float,
-        typer.Option("--temperature", "-t", help="0 always picks the most probable token.", rich_help_panel=_SAMPLING),
+        _SamplingOption(
+            "--temperature", "-t", help="Higher values vary the text more; 0 always picks the most probable token."
+        ),
     ] = _DEFAULT.temperature
-    top_k: Annotated[
-        int, typer.Option(help="Pick from the k most probable tokens; 0 turns this off.", rich_help_panel=_SAMPLING)
-    ] = _DEFAULT.top_k
+    top_k: Annotated[int, _SamplingOption(help="Pick from the k most probable tokens; 0 turns this off.")] = (
+        _DEFAULT.top_k
+    )
     top_p: Annotated[
         float,
-        typer.Option(
-            help="Pick from the most probable tokens that together have this probability.", rich_help_panel=_SAMPLING
-        ),
+        _SamplingOption(help="Pick from the most probable tokens that together have this probability."),
     ] = _DEFAULT.top_p
     min_p: Annotated[
         float,
-        typer.Option(
-            help="Drop tokens whose probability is below this fraction of the largest one.", rich_help_panel=_SAMPLING
-        ),
+        _SamplingOption(help="Drop tokens whose probability is below this fraction of the largest one."),
     ] = _DEFAULT.min_p
     repetition_penalty: Annotated[
         float,
-        typer.Option(
-            help="A value above 1 makes tokens that are already in the text less probable.", rich_help_panel=_SAMPLING
-        ),
+        _SamplingOption(help="A value above 1 makes tokens that are already in the text less probable."),
     ] = _DEFAULT.repetition_penalty
     seed: Annotated[
         int | None,
-        typer.Option(
-            help="Seed of the random numbers. The same seed gives the same text on every CPU.",
-            rich_help_panel=_SAMPLING,
-        ),
+        _SamplingOption(help="Seed of the random numbers. The same seed gives the same text on every CPU."),
     ] = None
 
     def config(self, logprobs: int | None = None) -> GenerationConfig:

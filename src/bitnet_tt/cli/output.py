@@ -1,4 +1,4 @@
-"""What the commands print with: tables that fit the terminal, and sizes in bytes."""
+"""Print tables that fit the terminal, and format sizes in bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables show every figure of a result beside its limit, and mark figures that were not measured here."""
+"""The tables show each speed with its share of the limits, and mark figures that were not measured here."""
 
 from __future__ import annotations
 

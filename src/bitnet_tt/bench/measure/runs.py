@@ -22,7 +22,7 @@ _FIRST_TOKEN_PROMPT = 16
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to measure.
+    """The settings of a benchmark.
 
     Attributes:
         threads: Numbers of CPU threads, one run for each.
@@ -142,7 +142,7 @@ class _Timer:
 
 
 def _speed(watch: Stopwatch, tokens: int, threads: int, batch: int) -> Speed:
-    """Return the speed of the timed pieces of work, each of which computed `tokens` tokens."""
+    """Return the speed and its spread. Each time of the stopwatch is for `tokens` tokens."""
     rates = Spread.of(tokens / seconds for seconds in watch.seconds)
     joules = None if watch.joules is None else watch.joules / (tokens * len(watch.seconds))
     return Speed(threads, batch, rates.median, rates.least, rates.greatest, joules_per_token=joules)

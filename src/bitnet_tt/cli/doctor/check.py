@@ -30,7 +30,7 @@ class Check:
 
     @property
     def prevents_cpu(self) -> bool:
-        """Whether this check is why models cannot run on the CPU."""
+        """Whether a required part is missing, so that models cannot run on the CPU."""
         return self.required and self.status == "missing"
 
 

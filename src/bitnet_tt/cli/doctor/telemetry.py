@@ -52,7 +52,7 @@ class Reading:
 
     @property
     def remedy(self) -> str:
-        """What to do about these readings; empty if they are normal."""
+        """The remedy for these readings; empty if they are normal."""
         if self.dram_trained is False:
             return "the card's DRAM is not ready: reset the card (tt-smi -r), or power the machine off and on"
         if self.celsius and self.throttle_celsius and self.celsius >= self.throttle_celsius:
@@ -61,7 +61,7 @@ class Reading:
 
 
 def check_telemetry() -> Check:
-    """Ask tt-smi. It may be missing, slow, or print something else than expected."""
+    """Check the telemetry of all cards. tt-smi may be missing, fail, hang, or print something else than expected."""
     program = shutil.which("tt-smi")
     if program is None:
         return Check(

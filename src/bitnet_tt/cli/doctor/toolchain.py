@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 10
 
 
 def check_toolchain(root: Path) -> list[Check]:
-    """Return both checks."""
+    """Return the checks of ttnn and of SFPI."""
     spec = importlib.util.find_spec("ttnn")
     package = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
     return [_ttnn(package), _sfpi(root, package)]
@@ -45,10 +45,8 @@ def _sfpi(root: Path, package: Path | None) -> Check:
     compilers = [place / _COMPILER for place in (*places, root / "opt/tenstorrent/sfpi")]
     release = read(package / "tt_metal/sfpi-version") if package else ""
     wanted, home = _find(r"sfpi_version='([^']+)'", release), _find(r"sfpi_repo='([^']+)'", release)
-    remedy = "needed only for a card or a simulator: install "
-    remedy += (
-        f"SFPI {wanted} from {home}/releases/tag/{wanted}" if wanted else "ttnn, which names the SFPI that it needs"
-    )
+    part = f"SFPI {wanted} from {home}/releases/tag/{wanted}" if wanted else "ttnn, which names the SFPI that it needs"
+    remedy = f"needed only for a card or a simulator: install {part}"
     compiler = next((path for path in compilers if path.is_file()), None)
     if compiler is None:
         return Check("SFPI", "missing", "no compiler for Tensix cores", remedy)
