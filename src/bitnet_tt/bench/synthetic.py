@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from bitnet_tt.errors import ConfigError
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
 
-SHAPES: Mapping[str, Mapping[str, Any]] = {
+SHAPES: Mapping[str, Mapping[str, int]] = {
     "2b4t": {
         "hidden_size": 2560,
         "intermediate_size": 6912,
