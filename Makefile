@@ -1,4 +1,4 @@
-# Every habit of the project. `make demo` and `make test` are all a new machine needs.
+# Everything the project does. On a new machine, `make demo` and `make test` are enough.
 
 UV_VENV := .uv
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/bin/uv)
@@ -24,18 +24,18 @@ format: install
 	$(RUN) ruff format
 	$(RUN) clang-format -i $(CPP)
 
-# Speed and memory of a random model of 2B4T's exact shape (1.2 GB, made once under build/).
+# Measures speed and memory of a random model with 2B4T's exact shape (1.2 GB, created once under build/).
 bench: install
 	$(RUN) bitnet-tt bench --synthetic 2b4t --cache-dir build/bench
 
 docs: $(UV)
 	$(UV) run --quiet --group docs mkdocs build --strict
 
-# EXTRAS=tt installs ttnn as well, where there is a wheel of it; its tests then run in mock mode.
+# EXTRAS=tt also installs ttnn, where its wheel exists. Its tests then run in mock mode.
 install: $(UV)
 	$(UV) sync --quiet $(addprefix --extra ,$(EXTRAS))
 
-# uv, in a virtual environment of its own, where the machine has none.
+# Installs uv into a virtual environment of its own, if the machine has none.
 $(UV_VENV)/bin/uv:
 	python3 -m venv $(UV_VENV)
 	$(UV_VENV)/bin/pip install --quiet 'uv>=0.5,<1'

@@ -1,10 +1,10 @@
-"""How much of a file this process has in memory."""
+"""Measures how much of a mapped file is resident in memory."""
 
 import re
 from pathlib import Path
 
 
 def resident_bytes(path: Path) -> int:
-    """Bytes of a mapped file, by the kernel's account of this process's mappings."""
+    """Return the resident bytes of a file that this process has mapped, from /proc/self/smaps."""
     maps = Path("/proc/self/smaps").read_text()
     return 1024 * sum(int(size) for size in re.findall(rf"{path}\n(?:.*\n)*?Rss: +(\d+) kB", maps))

@@ -1,4 +1,4 @@
-"""Arrays of a mapped file know their place in it, give their pages back, and keep the file open while they live."""
+"""Arrays of a mapped file know their region of it, release their pages, and keep the file open while they exist."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> MappedFile:
     return MappedFile(path)
 
 
-def test_released_pages_leave_memory_and_come_back_the_same(file: MappedFile) -> None:
+def test_released_pages_leave_memory_and_are_read_again_unchanged(file: MappedFile) -> None:
     array = file.array(6, np.uint16, (COUNT - 3, 1))
     before = array.copy()
     assert resident_bytes(file.path) == file.size
@@ -30,13 +30,13 @@ def test_released_pages_leave_memory_and_come_back_the_same(file: MappedFile) ->
     assert np.array_equal(array, before)
 
 
-def test_pages_shared_with_neighbours_stay(file: MappedFile) -> None:
+def test_pages_that_a_region_only_partly_covers_stay(file: MappedFile) -> None:
     file.array(0, np.uint8, (file.size,)).max()
     file.release(5000, 3000)
     assert resident_bytes(file.path) == file.size
 
 
-def test_an_array_knows_its_place_in_the_file(file: MappedFile) -> None:
+def test_an_array_knows_its_region_of_the_file(file: MappedFile) -> None:
     array = file.array(170, np.uint16, (7, 9))
     region = region_of(array)
     assert region is not None
@@ -49,7 +49,7 @@ def test_an_array_may_be_unaligned(file: MappedFile) -> None:
     assert array.tobytes() == file.read(3, 10)
 
 
-def test_what_is_derived_from_an_array_has_no_place(file: MappedFile) -> None:
+def test_derived_arrays_have_no_region(file: MappedFile) -> None:
     array = file.array(0, np.uint16, (COUNT,))
     for derived in (array[8:], array.copy(), array + 1, array.view(np.uint8), np.asarray(array)):
         assert region_of(derived) is None
@@ -74,5 +74,5 @@ def test_an_empty_file_has_no_bytes(tmp_path: Path) -> None:
     assert MappedFile(path).read(0, 8) == b""
 
 
-def test_arrays_in_memory_have_no_place() -> None:
+def test_arrays_in_memory_have_no_region() -> None:
     assert region_of(np.zeros(3)) is None

@@ -1,15 +1,38 @@
+"""The rotary tables of the backends are the reference's to the bit, and rotations do what the paper promises."""
+
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.reference.rope import apply_rope
+from bitnet_tt.reference import rope as reference
 from bitnet_tt.rope import rope_tables
 from tests.test_config import BITNET_2B4T
 
+CONFIG_2B4T = ModelConfig.from_dict(BITNET_2B4T)
+
+
+@pytest.mark.parametrize(("head_dim", "theta"), [(128, 500000.0), (64, 10000.0), (256, 1000042.0), (96, 1e6), (2, 3.0)])
+@pytest.mark.parametrize("length", [1, 7, 4096])
+def test_tables_equal_the_references_to_the_bit(head_dim: int, theta: float, length: int) -> None:
+    config = replace(CONFIG_2B4T, head_dim=head_dim, rope_theta=theta)
+    tables, expected = rope_tables(config, length), reference.rope_tables(config, np.arange(length))
+    for ours, theirs in zip(tables, expected, strict=True):
+        assert ours.dtype == np.float32
+        assert np.array_equal(ours.view(np.uint32), theirs[:, : head_dim // 2].copy().view(np.uint32))
+        assert np.array_equal(theirs[:, : head_dim // 2], theirs[:, head_dim // 2 :])
+
+
+def test_the_references_tables_may_begin_at_any_position() -> None:
+    whole, part = (reference.rope_tables(CONFIG_2B4T, np.arange(start, 40)) for start in (0, 33))
+    assert all(np.array_equal(ours, theirs[33:]) for ours, theirs in zip(part, whole, strict=True))
+
 
 def test_angles_are_positions_times_inverse_frequencies() -> None:
-    cos, sin = rope_tables(ModelConfig.from_dict(BITNET_2B4T), 4096)
+    cos, sin = rope_tables(CONFIG_2B4T, 4096)
     assert cos.shape == sin.shape == (4096, 64)
     assert np.all(cos[0] == 1)
     angle = 4095 * 500000.0 ** (-2 * 3 / 128)
@@ -17,13 +40,12 @@ def test_angles_are_positions_times_inverse_frequencies() -> None:
 
 
 def test_scores_depend_on_distance_alone() -> None:
-    cos, sin = rope_tables(ModelConfig.from_dict(BITNET_2B4T), 40)
-    rng = np.random.default_rng(0)
-    q, k = rng.standard_normal((2, 1, 1, 128)).astype(np.float32)
+    q, k = np.random.default_rng(0).standard_normal((2, 1, 1, 128)).astype(np.float32)
+
+    def rotated(x: np.ndarray, position: int) -> np.ndarray:
+        return reference.apply_rope(x, *reference.rope_tables(CONFIG_2B4T, np.array([position])))
 
     def score(i: int, j: int) -> float:
-        return float(
-            (apply_rope(q, cos[i : i + 1], sin[i : i + 1]) * apply_rope(k, cos[j : j + 1], sin[j : j + 1])).sum()
-        )
+        return float((rotated(q, i) * rotated(k, j)).sum())
 
     np.testing.assert_allclose(score(30, 25), score(7, 2), rtol=1e-4)

@@ -1,7 +1,6 @@
-"""Memory-mapped files, and arrays that lie in one and know where.
+"""Memory-mapped files, and arrays of such a file that know their file and offset.
 
-The reader of a file sets the region when it makes the array. Backends use it to read single rows with pread, and to
-give pages back that they have copied.
+Backends use the file and offset to read single rows with pread, and to release pages that they have copied.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from bitnet_tt.errors import CheckpointError
 
 
 class MappedFile:
-    """A whole file, mapped read-only. The system reads its pages when they are touched.
+    """A whole file, mapped read-only. The operating system reads a page at its first access.
 
-    The mapping and the descriptor stay open as long as this object, or any array of the file or view of one, is alive.
+    The mapping and the descriptor stay open until this object and all arrays of the file, and views of them, are gone.
 
     Attributes:
         path: The file.
-        size: Its bytes.
-        descriptor: Its open descriptor, for pread; -1 for an empty file.
+        size: Its size in bytes.
+        descriptor: The open file descriptor, for pread. -1 for an empty file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,20 +49,20 @@ class MappedFile:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
     def read(self, offset: int, size: int) -> bytes:
-        """Copy bytes out; fewer than `size` where the file ends."""
+        """Copy `size` bytes from `offset` on, or fewer if the file ends before."""
         return self._map[offset : min(offset + size, self.size)]
 
     def array(self, offset: int, dtype: DTypeLike, shape: tuple[int, ...]) -> MappedArray:
-        """Return the array that lies at `offset`, without a copy; it may be unaligned.
+        """Return the array that begins at byte `offset`, without a copy. It may be unaligned.
 
-        The caller has checked that it lies within the file.
+        The caller must have checked that the array ends within the file.
         """
         array = MappedArray(shape, dtype, self._map, offset)
         array.region = FileRegion(self, offset, array.nbytes)
         return array
 
     def release(self, offset: int, size: int) -> None:
-        """Let the system drop the pages that lie wholly within a region; a later access reads them again."""
+        """Let the system free the pages that lie entirely within a region. A later access reads them again."""
         start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
         end = (offset + size) // mmap.PAGESIZE * mmap.PAGESIZE
         if end > start and isinstance(self._map, mmap.mmap):
@@ -76,8 +75,8 @@ class FileRegion:
 
     Attributes:
         file: The file.
-        offset: Where the region begins, in bytes.
-        size: Its length in bytes.
+        offset: The first byte of the region.
+        size: Its size in bytes.
     """
 
     file: MappedFile
@@ -85,7 +84,7 @@ class FileRegion:
     size: int
 
     def release(self) -> None:
-        """See `MappedFile.release`."""
+        """Release the region's pages, see `MappedFile.release`."""
         self.file.release(self.offset, self.size)
 
 
@@ -93,16 +92,17 @@ class MappedArray(np.ndarray[Any, np.dtype[Any]]):
     """An array made by `MappedFile.array`.
 
     Attributes:
-        region: Where it lies. None for what NumPy derives from it (slices, copies, results).
+        region: The bytes of the file that the array consists of. None for every array that NumPy derives from it
+            (slices, copies, results).
     """
 
     region: FileRegion | None
 
     def __array_finalize__(self, source: NDArray[Any] | None) -> None:
-        """Called by NumPy for every new array of this class."""
+        """Start without a region. NumPy calls this for every new array of the class."""
         self.region = None
 
 
 def region_of(array: NDArray[Any]) -> FileRegion | None:
-    """Return where an array lies in a mapped file; None for an array in memory, and for a slice of a mapped one."""
+    """Return an array's region of a mapped file. None for an array in memory and for a slice of a mapped array."""
     return array.region if isinstance(array, MappedArray) else None

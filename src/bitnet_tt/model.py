@@ -20,7 +20,7 @@ from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
 from bitnet_tt.engine import Engine
 from bitnet_tt.errors import ConfigError, RequestError
 from bitnet_tt.generation import Piece, pieces
-from bitnet_tt.tokenizer import Tokenizer
+from bitnet_tt.tokenizer import Tokenizer, load_tokenizer
 
 type Prompt = str | Sequence[int]
 type Messages = Sequence[Mapping[str, str]]
@@ -90,7 +90,7 @@ class BitNetModel:
             raise ConfigError(f"context_length must be from 1 to {limit}, this model's limit, not {context_length}")
         if max_batch_size < 1:
             raise ConfigError(f"max_batch_size must be at least 1, not {max_batch_size}")
-        tokenizer = Tokenizer.from_path(path)
+        tokenizer = load_tokenizer(path)
         backend = create_backend(
             checkpoint.config,
             checkpoint.load_weights(progress),

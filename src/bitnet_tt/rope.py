@@ -1,4 +1,7 @@
-"""Rotary positions (arXiv 2104.09864) in the half-split form of Hugging Face's models."""
+"""Rotary position embeddings (RoPE, arXiv 2104.09864): the tables that backends multiply with, in half-split form.
+
+The oracle has its own derivation, `bitnet_tt.reference.rope`. Tests require equal bits.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from bitnet_tt.config import ModelConfig
 
 
 def rope_tables(config: ModelConfig, length: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosine and sine of every position's angles.
+    """Return the cosine and the sine of every angle of positions 0 to length - 1.
 
-    Angles are float32 products, as transformers has them; their cosines are taken in float64 and rounded once, so
-    that the tables are the same on every machine.
+    Column i holds the angles of the pair of features i and i + head_dim / 2. The angles are float32 products, as in
+    Hugging Face transformers. The cosines and sines are computed in float64 and rounded once, so that the tables are
+    the same on every machine.
 
     Returns:
         Two float32 arrays [length, head_dim / 2].

@@ -1,4 +1,4 @@
-"""ModelWeights: the one form of a model that backends load from, whatever file it came from."""
+"""ModelWeights: the only form of a model that backends load from. Every file format becomes it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TernaryMatrix:
-    """A ternary weight matrix and its scale: W[out, in] = scale * T, T in {-1, 0, +1}.
+    """A ternary weight matrix and its scale: W = scale * T, where T [out, in] holds -1, 0 and +1.
 
-    The packing is that of the Hugging Face checkpoints, so that their bytes are used where they lie, memory-mapped.
+    The packing is that of Hugging Face's BitNet checkpoints, so that a mapped file is used without a copy.
 
     Attributes:
-        packed: uint8 [out / 4, in]. Bits 2i..2i+1 of byte [r, c] hold row i * out/4 + r, column c, as T + 1.
-        scale: float32 weight scale w; y = acc * (w / s) with s the activation scale.
-        input_norm: float32 [in] gain of an RMSNorm before the quantiser of this linear, or None (`use_rms_norm`).
+        packed: uint8 [out / 4, in]. Bits 2i..2i+1 of byte [r, c] hold T + 1 of row i * out/4 + r, column c.
+        scale: float32, the weight scale w. A product is y = acc * (w / s), where s is the activation scale.
+        input_norm: float32 [in], the gain of an RMSNorm before the quantiser of this linear. None if it has no such
+            norm (`use_rms_norm` in the config).
     """
 
     packed: NDArray[np.uint8]
@@ -28,18 +29,18 @@ class TernaryMatrix:
 
     @property
     def out_features(self) -> int:
-        """Rows of the matrix."""
+        """Number of rows of the matrix."""
         return int(self.packed.shape[0]) * 4
 
     @property
     def in_features(self) -> int:
-        """Columns of the matrix."""
+        """Number of columns of the matrix."""
         return int(self.packed.shape[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """One decoder layer. Norm gains are float32; a sub-norm is None where the architecture has none.
+    """The weights of one decoder layer. A sub-norm is None if the architecture does not have it.
 
     Attributes:
         input_layernorm: float32 [hidden].
@@ -69,25 +70,30 @@ class LayerWeights:
 
     @classmethod
     def of(cls, norms: Mapping[str, NDArray[np.float32]], linears: Mapping[str, TernaryMatrix]) -> Self:
-        """Build a layer from its norms and linears by name, as in `ModelConfig.norm_sizes` and `linear_shapes`."""
+        """Build a layer from its norms and linears, each under its field's name.
+
+        Args:
+            norms: The norms named in `ModelConfig.norm_sizes`.
+            linears: The linears named in `LINEAR_NAMES`.
+        """
         fields: dict[str, Any] = {**norms, **linears}
         return cls(**fields)
 
     def linear(self, name: str) -> TernaryMatrix:
-        """Return the linear of a name."""
+        """Return the linear with this name, one of `LINEAR_NAMES`."""
         matrix: TernaryMatrix = getattr(self, name)
         return matrix
 
 
 @dataclass(frozen=True, slots=True)
 class ModelWeights:
-    """A whole model. Large arrays may be read-only views of a memory-mapped file.
+    """The weights of a whole model. Large arrays may be read-only views of a memory-mapped file.
 
     Attributes:
-        embed_tokens: bfloat16 [vocab, hidden] as its bits in uint16.
-        layers: the decoder layers, first to last.
-        norm: float32 [hidden], the final norm.
-        lm_head: bfloat16 [vocab, hidden] as its bits in uint16; the same array as `embed_tokens` when tied.
+        embed_tokens: bfloat16 [vocab, hidden], as bits in uint16.
+        layers: The decoder layers, first to last.
+        norm: float32 [hidden], the gain of the final norm.
+        lm_head: bfloat16 [vocab, hidden], as bits in uint16. The same array as `embed_tokens` if they are tied.
     """
 
     embed_tokens: NDArray[np.uint16]
@@ -97,12 +103,12 @@ class ModelWeights:
 
 
 def bfloat16_to_float32(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Widen bfloat16, given as its bits, to float32; exact."""
+    """Convert bfloat16 bits to float32. The conversion is exact."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def float32_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round float32 to bfloat16 bits, half to even; NaN stays NaN."""
+    """Round float32 to bfloat16 bits. Halves round to even; NaN stays NaN."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)

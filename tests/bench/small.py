@@ -1,4 +1,4 @@
-"""A model small enough to measure in a moment, and a result of a benchmark."""
+"""A model that is measured in a moment, and the result of a benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from bitnet_tt.bench.report.results import (
     Busy,
     Memory,
     Part,
-    PeerResult,
     Profile,
     Roof,
     Speed,
@@ -43,16 +42,4 @@ RESULT = BenchmarkResult(
     decode=(STEP, STEP_OF_8),
     busy=Busy(1, (replace(PROMPT, tokens_per_s=25.0),), (replace(STEP, tokens_per_s=4.0),)),
     profiles=(Profile("decode", 2, 1, PARTS),),
-    peers=(
-        PeerResult(
-            name="peer",
-            version="1.2",
-            format="TQ2_0",
-            weight_bytes=800_000_000,
-            load_s=1.0,
-            peak_rss_bytes=900_000_000,
-            prefill=replace(PROMPT, tokens_per_s=25.0, int8_share=None),
-            decode=(replace(STEP, tokens_per_s=4.0, bandwidth_share=0.16),),
-        ),
-    ),
 )

@@ -1,3 +1,5 @@
+"""Random models have the shape that was asked for, finite logits, and the zeros of trained models."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -13,7 +15,7 @@ from bitnet_tt.errors import ConfigError
 from tests.bench.small import SHAPE
 
 
-def test_synthetic_models_compute_finite_logits_and_have_the_usual_zeros() -> None:
+def test_logits_are_finite_and_42_percent_of_the_weights_are_zero() -> None:
     config = replace(synthetic_config("2b4t"), num_hidden_layers=1, vocab_size=64)
     weights = synthetic_weights(config)
     assert np.isfinite(reference.forward(config, weights, [1, 2, 3])).all()
@@ -28,12 +30,12 @@ def test_sizes_of_a_shape_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("shape", ["3b", "2b4t,depth=3", "2b4t,layers", "2b4t,layers=-1", "2b4t,heads=7"])
-def test_shapes_that_make_no_model_are_refused(shape: str) -> None:
+def test_impossible_shapes_are_refused(shape: str) -> None:
     with pytest.raises(ConfigError):
         synthetic_config(shape)
 
 
-def test_a_checkpoint_is_made_once(tmp_path: Path) -> None:
+def test_a_checkpoint_is_written_once(tmp_path: Path) -> None:
     path = synthetic_checkpoint(SHAPE, tmp_path)
     made = (path / "model.safetensors").stat().st_mtime_ns
     assert synthetic_checkpoint(SHAPE, tmp_path) == path

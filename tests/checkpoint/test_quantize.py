@@ -17,6 +17,7 @@ from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.tensor import StoredTensor
 from bitnet_tt.mapped import MappedFile
+from bitnet_tt.reference import quantize_weights
 from bitnet_tt.weights import bfloat16_to_float32, float32_to_bfloat16
 
 
@@ -27,10 +28,9 @@ def stored(folder: Path, dtype: str, data: NDArray[Any]) -> StoredTensor:
     return StoredTensor("q_proj", dtype, data.shape, 0, data.nbytes, MappedFile(path))
 
 
-def contract(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], np.float32]:
-    """The words of the contract, literally."""
-    scale = max(np.float32(np.abs(weights).mean(dtype=np.float64)), np.float32(1e-5))
-    return np.clip(np.rint(weights / scale), -1, 1), scale
+def contract(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:
+    """Quantise as the reference does."""
+    return quantize_weights(weights)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,17 +1,17 @@
-"""The command line, called in this process."""
+"""Fixtures that call the command line in this process."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from bitnet_tt.cli import app
+from bitnet_tt.engine import Engine, Request, TokenOutput
 
 
 @pytest.fixture
 def run() -> Callable[..., Result]:
-    """Run a command on an 80-column terminal that is none; unexpected exceptions fail the test."""
+    """Run a command as if on an 80-column terminal; unexpected exceptions fail the test."""
 
     def run_command(*arguments: str, stdin: str | bytes | None = None) -> Result:
         result = CliRunner(env={"COLUMNS": "80"}).invoke(app, arguments, input=stdin, prog_name="bitnet-tt")
@@ -24,19 +24,22 @@ def run() -> Callable[..., Result]:
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Make the next generation end as if Ctrl-C was pressed after some pieces."""
-    from bitnet_tt.model import BitNetModel
+    """Make the next generation end as if Ctrl-C was pressed after `count` pieces."""
 
     def interrupt_after(count: int) -> None:
-        original = BitNetModel._pieces
+        original = Engine.outputs
 
-        def pieces(self: BitNetModel, *arguments: Any, **options: Any) -> Iterator[Any]:
-            monkeypatch.setattr(BitNetModel, "_pieces", original)
-            for index, piece in enumerate(original(self, *arguments, **options)):
-                if index == count:
-                    raise KeyboardInterrupt
-                yield piece
+        def outputs(self: Engine, request: Request) -> Generator[TokenOutput]:
+            monkeypatch.setattr(Engine, "outputs", original)
+            stream = original(self, request)
+            try:
+                for index, output in enumerate(stream):
+                    if index == count:
+                        raise KeyboardInterrupt
+                    yield output
+            finally:
+                stream.close()
 
-        monkeypatch.setattr(BitNetModel, "_pieces", pieces)
+        monkeypatch.setattr(Engine, "outputs", outputs)
 
     return interrupt_after

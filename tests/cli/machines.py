@@ -1,4 +1,4 @@
-"""Made-up machines: files where the kernel would have them."""
+"""Fake machines for `doctor`: a folder with the files that the kernel would show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make(root: Path, files: dict[str, str]) -> Path:
 
 
 def program(path: Path, script: str) -> Path:
-    """A shell script that can be run."""
+    """Write an executable shell script."""
     make(path.parent, {path.name: f"#!/bin/sh\n{script}\n"})
     path.chmod(0o755)
     return path

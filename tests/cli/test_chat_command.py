@@ -1,4 +1,4 @@
-"""`bitnet-tt chat`, scripted through standard input, on the demo model."""
+"""`bitnet-tt chat` answers each line of standard input, remembers the conversation, and obeys its commands."""
 
 import json
 from pathlib import Path
@@ -76,4 +76,4 @@ def test_files_are_not_overwritten(run, tmp_path: Path) -> None:
 def test_a_full_context_says_so(run) -> None:
     result = run("chat", "--context", "32", stdin="word " * 40)
     assert result.exit_code == 1
-    assert "/clear begins anew" in result.stderr
+    assert "/clear starts a new conversation" in result.stderr

@@ -1,4 +1,4 @@
-"""`bitnet-tt generate`, on the demo model."""
+"""`bitnet-tt generate` prints what the Python API generates with the same options, and keeps text after Ctrl-C."""
 
 import json
 
@@ -14,7 +14,7 @@ def model() -> BitNetModel:
     return BitNetModel.from_pretrained("demo")
 
 
-def test_it_writes_what_the_model_does_and_nothing_else(run, model: BitNetModel) -> None:
+def test_standard_output_is_the_generated_text_alone(run, model: BitNetModel) -> None:
     result = run("generate", STORY, "-n", "20")
     assert result.stdout == model.generate(STORY, max_new_tokens=20) + "\n"
     assert result.stderr == ""
@@ -53,7 +53,7 @@ def test_stats_go_to_standard_error(run) -> None:
     assert "tokens/s" not in result.stdout
 
 
-def test_ctrl_c_keeps_what_was_written(run, interrupted, model: BitNetModel) -> None:
+def test_ctrl_c_keeps_the_text_so_far(run, interrupted, model: BitNetModel) -> None:
     expected = "".join(piece.text for piece in list(model.stream(STORY, max_new_tokens=20))[:4])
     interrupted(4)
     result = run("generate", STORY, "-n", "20")
@@ -64,7 +64,7 @@ def test_ctrl_c_keeps_what_was_written(run, interrupted, model: BitNetModel) -> 
     assert (result.exit_code, report["text"], report["finish_reason"]) == (130, expected, None)
 
 
-def test_text_that_is_no_unicode_is_one_clear_error(run) -> None:
+def test_text_that_is_not_unicode_is_one_clear_error(run) -> None:
     result = run("generate", "a\udcff")
     assert (result.exit_code, result.stderr) == (1, "error: the text is not valid Unicode\n")
     result = run("generate", "-", stdin=b"\xff")

@@ -1,4 +1,4 @@
-"""`bitnet-tt info` and `bitnet-tt convert`, on the demo model."""
+"""`bitnet-tt info` counts the bytes that loading takes; a model from `bitnet-tt convert` generates the same text."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,13 @@ from pathlib import Path
 import pytest
 
 from bitnet_tt import BitNetModel
+from bitnet_tt.config import LINEAR_NAMES
 
 
 def test_bytes_are_those_of_the_loaded_weights(run) -> None:
     facts = json.loads(run("info", "--json").stdout)
     weights = BitNetModel.from_pretrained("demo").checkpoint.load_weights()
-    linears = [
-        getattr(layer, name)
-        for layer in weights.layers
-        for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    ]
+    linears = [layer.linear(name) for layer in weights.layers for name in LINEAR_NAMES]
     norms = [
         norm
         for layer in weights.layers
@@ -35,11 +32,11 @@ def test_bytes_are_those_of_the_loaded_weights(run) -> None:
 def test_the_table_fits_80_columns(run) -> None:
     text = run("info").stdout
     assert max(map(len, text.splitlines())) <= 80
-    for part in ("ternary weights", "embedding", "output head (tied)", "norms", "total", "8.00 times smaller"):
+    for part in ("ternary weights", "embedding", "lm_head (tied)", "norms", "total", "8.00 times smaller"):
         assert part in text
 
 
-def test_a_model_without_tokenizer_still_has_shapes(run, golden_folder: Path) -> None:
+def test_a_model_without_a_tokenizer_still_has_shapes(run, golden_folder: Path) -> None:
     result = run("info", str(golden_folder))
     assert result.exit_code == 0
     assert "no tokenizer in" in " ".join(result.stdout.split())
@@ -50,7 +47,7 @@ def golden_folder() -> Path:
     return Path(__file__).parent.parent / "golden" / "bitnet-packed"
 
 
-def test_a_converted_model_writes_the_same_text(run, tmp_path: Path) -> None:
+def test_a_converted_model_generates_the_same_text(run, tmp_path: Path) -> None:
     target = str(tmp_path / "copy")
     assert run("convert", "demo", target, "--to", "packed").exit_code == 0
     for prompt in ("Once upon a time", "It's 12 o'clock, "):
@@ -63,7 +60,7 @@ def test_a_converted_model_writes_the_same_text(run, tmp_path: Path) -> None:
 
 
 def test_a_shape_that_gguf_cannot_hold_is_refused(run, tmp_path: Path) -> None:
-    """The demo's 704 inner features are not a multiple of I2_S's blocks of 128."""
+    """The demo model's intermediate_size of 704 is not a multiple of 128, the block size of I2_S."""
     result = run("convert", "demo", str(tmp_path / "demo.gguf"), "--to", "gguf-i2s")
     assert result.exit_code == 1
     assert "704" in result.stderr

@@ -1,4 +1,4 @@
-"""What only a terminal shows: line editing, the prompt before its continuation, progress bars."""
+"""On a terminal, chat has line editing, generate shows the prompt, and slow work shows a progress bar."""
 
 import io
 import os
@@ -19,11 +19,11 @@ def on_terminal(arguments: list[str], typed: list[tuple[str, str]]) -> tuple[str
     """Run a command on a pseudo-terminal.
 
     Args:
-        arguments: Of `bitnet-tt`.
-        typed: What to wait for in the output since the last keys, and the keys to type then.
+        arguments: Arguments of `bitnet-tt`.
+        typed: Pairs of a text to wait for in the output since the last keys, and the keys to type then.
 
     Returns:
-        What is seen, and the exit code.
+        The output of the terminal, and the exit code.
     """
     child, terminal = pty.fork()
     if child == 0:
@@ -35,7 +35,7 @@ def on_terminal(arguments: list[str], typed: list[tuple[str, str]]) -> tuple[str
         except OSError:  # the child closed its end
             break
         if waiting and waiting[0][0] in output[seen:]:
-            # Python's input() can sleep through a Ctrl-C that comes between its prompt and its wait for keys.
+            # Python's input() can miss a Ctrl-C that comes after it prints the prompt and before it waits for keys.
             time.sleep(0.2)
             seen = len(output)
             os.write(terminal, waiting.pop(0)[1].encode())
@@ -45,7 +45,7 @@ def on_terminal(arguments: list[str], typed: list[tuple[str, str]]) -> tuple[str
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_chat_goes_on_after_errors_and_ctrl_c_until_ctrl_d() -> None:
+def test_chat_continues_after_errors_and_ctrl_c_until_ctrl_d() -> None:
     prompt = "\n> "
     typed = [
         (prompt, "/save /no/such/folder/a\r"),
@@ -58,7 +58,7 @@ def test_chat_goes_on_after_errors_and_ctrl_c_until_ctrl_d() -> None:
     assert exit_code == 0
     assert "demo on cpu" in output
     assert "error: /no/such/folder/a: No such file or directory" in output
-    assert "(Ctrl-D or /exit leaves)" in output
+    assert "(Ctrl-D or /exit ends the chat)" in output
     assert "Paris" in output
 
 
@@ -82,7 +82,7 @@ def test_progress_is_shown_on_terminals_only(monkeypatch: pytest.MonkeyPatch, st
     assert ("Counting" in stream.getvalue()) is shown
 
 
-def test_what_is_quick_shows_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_work_shows_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress_bar("Counting") as progress:
         progress(1, 2)

@@ -207,7 +207,7 @@ def _rms_norm(x: NDArray[np.floating], gain: NDArray[np.float32]) -> NDArray[np.
 
 def device_array(tensor: object) -> NDArray[np.float32]:
     """The only matrix of a tensor on the device."""
-    from bitnet_tt.backends.tt.device.card import to_host
+    from tests.device.tensors import to_host
 
     return to_host(tensor)[0, 0]
 
@@ -218,7 +218,7 @@ def check_ties() -> None:
 
     from bitnet_tt.backends.tt.device.card import Card
     from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
-    from bitnet_tt.backends.tt.step.candidates import read_top
+    from bitnet_tt.backends.tt.step.candidates import read_candidates
 
     vocab, card = 5000, Card()
     try:
@@ -230,7 +230,7 @@ def check_ties() -> None:
         on_device = card.tiles(logits, ttnn.float32)
         for rows, count in ((1, 1), (4, 1), (4, 8), (32, 8)):
             entries = top_logits(on_device, rows, count, plan).cpu().to_numpy().reshape(parts, rows, count, 2)
-            found_rows = read_top(entries, [LogitFilter(count)] * rows, plan, lambda index: logits[0, 0, index])
+            found_rows = read_candidates(entries, [LogitFilter(count)] * rows, plan, lambda index: logits[0, 0, index])
             for row, found in zip(logits[0, 0], found_rows, strict=False):
                 expected = [
                     first + np.argsort(-row[first : first + 32 * tiles], kind="stable")[:count]
@@ -246,6 +246,6 @@ def _poison(backend: TTBackend) -> None:
     """Leave NaN in memory that is free: padding rows are whatever was there before, and must not show."""
     import ttnn
 
-    device = backend._card.device
+    device = backend.card.device
     for buffer, rows in ((ttnn.L1_MEMORY_CONFIG, 64 * backend.plan.grid.cores), (ttnn.DRAM_MEMORY_CONFIG, 1 << 14)):
         ttnn.full([1, 1, rows, 256], float("nan"), ttnn.float32, ttnn.TILE_LAYOUT, device, buffer).deallocate()

@@ -49,9 +49,9 @@ def follow(
         How `prompt`, `decode` and `all` of it compare. Decode steps are few, and one integer that differs at a token's
         start moves the rest of it; so it is `all` whose shares say something.
     """
-    from bitnet_tt.backends.tt.device import card as device
     from bitnet_tt.backends.tt.model.bitlinear import BitLinear
     from bitnet_tt.backends.tt.ops.norm_quantize.op import Quantized
+    from tests.device.tensors import to_host
 
     prompt = len(token_ids) - decoded
     expected, theirs = reference_integers(config, weights, token_ids, monkeypatch)
@@ -59,7 +59,7 @@ def follow(
     call = BitLinear.__call__
 
     def record(linear: BitLinear, x: Quantized) -> object:
-        ours.append(device.to_host(x.integers)[0, 0])
+        ours.append(to_host(x.integers)[0, 0])
         return call(linear, x)
 
     monkeypatch.setattr(BitLinear, "__call__", record)

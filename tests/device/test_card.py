@@ -36,9 +36,9 @@ def test_replayed_steps_equal_launched_ones() -> None:
     checkpoint = Checkpoint.open(golden.FOLDER / "bitnet-packed")
     tokens = golden.expected("bitnet-packed")["input_ids"].tolist()
     with opened(checkpoint.config, checkpoint.load_weights(), "fast") as backend:
-        assert backend._card.traces._recorder is not None
+        assert backend.card.traces.recorder is not None
         replayed = [_decode(backend, tokens) for _ in range(2)]
-        backend._card.traces = Traces(None)
+        backend.card.traces = Traces(None)
         launched = _decode(backend, tokens)
     for rows in replayed:
         np.testing.assert_array_equal(rows, launched)

@@ -1,3 +1,5 @@
+"""The reference's BitLinear does what the numerics contract says: rounding, scales, packing and the exact product."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,7 +14,7 @@ finite = st.floats(-1e4, 1e4, width=32)
 
 
 @given(arrays(np.float32, (3, 16), elements=finite))
-def test_activations_come_back_within_half_a_step(x: np.ndarray) -> None:
+def test_dequantised_activations_are_within_half_a_step(x: np.ndarray) -> None:
     q, scale = quantize_activations(x)
     assert np.abs(q.astype(int)).max() <= 127
     assert np.all(np.abs(q / scale - x) <= 0.5 / scale * (1 + 1e-5))
@@ -49,7 +51,7 @@ def test_the_product_is_exact(quarter: int, width: int, seed: int) -> None:
 
 
 @given(arrays(np.uint16, 8))
-def test_bfloat16_survives_the_way_through_float32(bits: np.ndarray) -> None:
+def test_bfloat16_to_float32_and_back_is_exact(bits: np.ndarray) -> None:
     bits = bits[(bits & 0x7F80) != 0x7F80]
     assert np.array_equal(float32_to_bfloat16(bfloat16_to_float32(bits)), bits)
 

@@ -1,4 +1,4 @@
-"""One small tokenizer of each kind for the session."""
+"""Fixtures: one small tokenizer of each kind, made once for all tests."""
 
 import base64
 import io
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bitnet_tt.tokenizer import Tokenizer, bpe
+from bitnet_tt.tokenizer import Tokenizer, bpe, load_tokenizer
 from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TEMPLATE, train_engine
 
 
@@ -46,7 +46,7 @@ def sentencepiece_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sentencepiece_tokenizer(sentencepiece_file: Path) -> Tokenizer:
-    return Tokenizer.from_path(sentencepiece_file.parent)
+    return load_tokenizer(sentencepiece_file.parent)
 
 
 @pytest.fixture(scope="session")

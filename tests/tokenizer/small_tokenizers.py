@@ -1,4 +1,4 @@
-"""Small tokenizers of each kind, trained here on a few lines, and text that is hard to cut."""
+"""A byte-level tokenizer trained on a few lines, and texts that are hard to split into words."""
 
 from hypothesis import strategies as st
 from tokenizers import AddedToken, trainers
@@ -39,7 +39,7 @@ texts = st.one_of(
 
 
 def train_engine(pattern: str = bpe.LLAMA3_PATTERN, vocab_size: int = 400) -> Engine:
-    """A byte-level BPE with Llama 3's kind of special tokens after the vocabulary."""
+    """Train a byte-level BPE. Special tokens like Llama 3's follow its vocabulary."""
     alphabet = bpe.byte_alphabet()
     vocab = {character: index for index, character in enumerate(alphabet.values())}
     engine = bpe.byte_level_engine(vocab, [], (pattern,), ignore_merges=True)

@@ -1,4 +1,4 @@
-"""Chats become ids through the checkpoint's own template, and users cannot write control tokens."""
+"""The checkpoint's own template turns chats into ids, in a sandbox, and users cannot write control tokens."""
 
 import pytest
 from hypothesis import given
@@ -62,7 +62,7 @@ def test_content_cannot_hold_control_tokens(byte_level: Tokenizer, parts: list[s
     assert byte_level.decode(ids, skip_special_tokens=False) == SPECIALS[0] + rendered
 
 
-def test_no_template_says_what_to_do(byte_level: Tokenizer) -> None:
+def test_a_missing_template_error_says_what_to_do(byte_level: Tokenizer) -> None:
     with pytest.raises(TokenizerError, match="no chat template; it only continues text"):
         with_template(byte_level, {}).apply_chat_template(CHAT)
     named = with_template(byte_level, {"rag": "x"})
@@ -102,7 +102,7 @@ def test_broken_and_hostile_templates_end_in_an_error(template: str) -> None:
         render(template, [{"role": "user", "content": "a"}])
 
 
-def test_templates_have_what_transformers_gives_them() -> None:
+def test_templates_have_the_functions_that_transformers_gives_them() -> None:
     template = (
         "{%- for m in messages -%}\n  {% if loop.index > 1 %}\n{% break %}\n  {% endif %}\n{{ m | tojson }}{% endfor %}"
         "{{ strftime_now('%Y') | length }}{{ 3 * 4 }}{{ '-' * 3 }}"

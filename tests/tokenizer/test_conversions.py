@@ -1,4 +1,4 @@
-"""Vocabularies of other formats give the ids that their own libraries give."""
+"""A tokenizer made from a tiktoken or sentencepiece file gives the ids that those libraries give."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ import tiktoken
 from hypothesis import given
 
 from bitnet_tt.errors import TokenizerError
-from bitnet_tt.tokenizer import Tokenizer, bpe
+from bitnet_tt.tokenizer import Tokenizer, bpe, load_tokenizer
 from tests.tokenizer.small_tokenizers import SPECIALS, TRICKY, texts
 
 
 @pytest.fixture(scope="module")
 def llama3(tiktoken_file: Path) -> Tokenizer:
-    return Tokenizer.from_path(tiktoken_file.parent)
+    return load_tokenizer(tiktoken_file.parent)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def processor(sentencepiece_file: Path) -> sentencepiece.SentencePieceProcessor:
 
 
 @given(text=texts)
-def test_tiktoken_file_encodes_and_decodes_as_tiktoken_does(
+def test_a_tiktoken_file_encodes_and_decodes_as_tiktoken_does(
     llama3: Tokenizer, encoding: tiktoken.Encoding, text: str
 ) -> None:
     ids = llama3.encode(text, add_bos=False, parse_special=False)
@@ -36,7 +36,9 @@ def test_tiktoken_file_encodes_and_decodes_as_tiktoken_does(
     assert llama3.decode(ids) == text
 
 
-def test_tiktoken_file_has_the_special_tokens_of_llama_3(llama3: Tokenizer, tiktoken_ranks: dict[bytes, int]) -> None:
+def test_a_tiktoken_file_gets_the_special_tokens_of_llama_3(
+    llama3: Tokenizer, tiktoken_ranks: dict[bytes, int]
+) -> None:
     base = len(tiktoken_ranks)
     assert llama3.vocab_size == base + 256
     assert llama3.token_to_id("<|begin_of_text|>") == llama3.bos_token_id == base
@@ -53,18 +55,18 @@ def test_tiktoken_special_tokens_can_come_from_the_config(tiktoken_file: Path, t
         '{"added_tokens_decoder": {"500": {"content": "<bos>"}, "501": {"content": "<eos>"}},'
         ' "bos_token": "<bos>", "eos_token": {"content": "<eos>"}}'
     )
-    tokenizer = Tokenizer.from_path(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     assert (tokenizer.bos_token_id, tokenizer.eos_token_ids) == (500, (501,))
 
 
 def test_tiktoken_ranks_with_gaps_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_text("YQ== 0\nYg== 2\n")
     with pytest.raises(TokenizerError, match=r"tokenizer\.model: ranks have gaps"):
-        Tokenizer.from_path(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 @given(text=texts.filter(lambda text: "\0" not in text))
-def test_sentencepiece_file_encodes_and_decodes_as_sentencepiece_does(
+def test_a_sentencepiece_file_encodes_and_decodes_as_sentencepiece_does(
     sentencepiece_tokenizer: Tokenizer, processor: sentencepiece.SentencePieceProcessor, text: str
 ) -> None:
     ids = sentencepiece_tokenizer.encode(text, add_bos=False, parse_special=False)
@@ -94,14 +96,14 @@ def test_other_kinds_of_sentencepiece_models_are_refused(tmp_path: Path) -> None
             minloglevel=2,
         )
     with pytest.raises(TokenizerError, match="only sentencepiece models of type BPE"):
-        Tokenizer.from_path(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"not a model at all", b"YQ== x\n"])
 def test_unreadable_model_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.model").write_bytes(content)
     with pytest.raises(TokenizerError, match=r"tokenizer\.model"):
-        Tokenizer.from_path(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 def test_special_tokens_of_the_small_byte_level_tokenizer(byte_level: Tokenizer) -> None:

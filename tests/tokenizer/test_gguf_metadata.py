@@ -1,4 +1,4 @@
-"""A tokenizer survives being written as GGUF metadata and read back, and damaged metadata is refused."""
+"""A tokenizer written as GGUF metadata and read back is the same, and damaged metadata is refused."""
 
 import contextlib
 from typing import Any
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import Tokenizer, bpe
-from bitnet_tt.tokenizer.gguf import from_metadata, to_metadata
+from bitnet_tt.tokenizer.gguf import from_metadata
+from bitnet_tt.tokenizer.gguf_saving import to_metadata
 from tests.tokenizer.small_tokenizers import TRICKY, texts, train_engine
 
 KINDS = ["byte_level", "sentencepiece_tokenizer"]
@@ -23,17 +24,17 @@ def pair(request: pytest.FixtureRequest) -> tuple[Tokenizer, Tokenizer]:
 
 @given(text=texts)
 def test_round_trip_encodes_the_same(pair: tuple[Tokenizer, Tokenizer], text: str) -> None:
-    tokenizer, again = pair
-    assert again.encode(text) == tokenizer.encode(text)
-    assert again.decode(tokenizer.encode(text)) == tokenizer.decode(tokenizer.encode(text))
+    tokenizer, reloaded = pair
+    assert reloaded.encode(text) == tokenizer.encode(text)
+    assert reloaded.decode(tokenizer.encode(text)) == tokenizer.decode(tokenizer.encode(text))
 
 
-def test_round_trip_keeps_the_rules(pair: tuple[Tokenizer, Tokenizer]) -> None:
-    tokenizer, again = pair
+def test_round_trip_keeps_special_tokens_and_templates(pair: tuple[Tokenizer, Tokenizer]) -> None:
+    tokenizer, reloaded = pair
     for name in ("bos_token", "eos_tokens", "add_bos", "chat_templates", "special_ids"):
-        assert getattr(again, name) == getattr(tokenizer, name)
-    assert again.vocab_size == tokenizer.vocab_size + 5
-    assert again.engine.encode("a").ids == tokenizer.encode("a")
+        assert getattr(reloaded, name) == getattr(tokenizer, name)
+    assert reloaded.vocab_size == tokenizer.vocab_size + 5
+    assert reloaded.engine.encode("a").ids == tokenizer.encode("a")
 
 
 def test_metadata_of_a_byte_level_tokenizer(byte_level: Tokenizer) -> None:
@@ -48,8 +49,8 @@ def test_metadata_of_a_byte_level_tokenizer(byte_level: Tokenizer) -> None:
 def test_bitnet_cpp_files_of_2b4t_name_no_pre_tokenizer(byte_level: Tokenizer) -> None:
     metadata = to_metadata(byte_level, 500)
     del metadata["tokenizer.ggml.pre"], metadata["tokenizer.ggml.add_bos_token"]
-    again = from_metadata(metadata)
-    assert [again.encode(text) for text in TRICKY] == [byte_level.encode(text) for text in TRICKY]
+    reloaded = from_metadata(metadata)
+    assert [reloaded.encode(text) for text in TRICKY] == [byte_level.encode(text) for text in TRICKY]
 
 
 @pytest.mark.parametrize("name", ["gpt-2", "qwen2", "default", "llama3", "falcon3"])
@@ -68,13 +69,13 @@ def test_gpt2_pre_tokenizer_is_named() -> None:
     assert "tokenizer.ggml.bos_token_id" not in metadata
 
 
-def test_a_way_to_cut_words_without_a_gguf_name_goes_along_whole() -> None:
+def test_a_tokenizer_without_a_gguf_name_is_stored_as_a_whole_file() -> None:
     engine = train_engine(r"\w{1,3}")
     tokenizer = Tokenizer(engine, bos_token=None, eos_tokens=[], add_bos=False, chat_templates={})
     metadata = to_metadata(tokenizer, 500)
     assert metadata["tokenizer.ggml.pre"] == "default"
-    again = from_metadata(metadata)
-    assert [again.encode(text) for text in TRICKY] == [tokenizer.encode(text) for text in TRICKY]
+    reloaded = from_metadata(metadata)
+    assert [reloaded.encode(text) for text in TRICKY] == [tokenizer.encode(text) for text in TRICKY]
     with pytest.raises(TokenizerError, match=r"tokenizer\.huggingface\.json is not a tokenizer"):
         from_metadata(metadata | {"tokenizer.huggingface.json": "{"})
 
@@ -84,7 +85,7 @@ def test_ids_past_the_models_vocabulary_are_refused(byte_level: Tokenizer) -> No
         to_metadata(byte_level, 300)
 
 
-def test_an_end_of_turn_token_of_its_own_ends_texts(byte_level: Tokenizer) -> None:
+def test_a_separate_end_of_turn_token_ends_texts(byte_level: Tokenizer) -> None:
     metadata = to_metadata(byte_level, 500) | {"tokenizer.ggml.eot_token_id": 7}
     assert 7 in from_metadata(metadata).eos_token_ids
 
@@ -114,7 +115,7 @@ def test_damaged_metadata_is_refused(byte_level: Tokenizer, change: dict[str, An
 
 
 @given(data=st.data())
-def test_metadata_of_wrong_kinds_never_escapes_as_another_error(byte_level: Tokenizer, data: st.DataObject) -> None:
+def test_metadata_of_wrong_types_raise_no_other_error(byte_level: Tokenizer, data: st.DataObject) -> None:
     metadata = to_metadata(byte_level, 500)
     values = st.one_of(st.none(), st.integers(), st.text(max_size=3), st.lists(st.integers(-5, 5), max_size=3))
     changes = data.draw(st.dictionaries(st.sampled_from(sorted(metadata)), values, min_size=1, max_size=3))

@@ -1,4 +1,4 @@
-"""Finding and reading a checkpoint's tokenizer, its begin-of-text rules, and writing it."""
+"""load_tokenizer finds a checkpoint's tokenizer, its beginning-of-text rule and its templates; save writes them."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from tokenizers import processors
 
 from bitnet_tt.errors import RequestError, TokenizerError
-from bitnet_tt.tokenizer import Tokenizer
+from bitnet_tt.tokenizer import Tokenizer, load_tokenizer
 from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TEMPLATE, train_engine
 
 BOS, END, EOT = SPECIALS
@@ -38,8 +38,10 @@ def write_folder(folder: Path, config: object = None, *, post_processor: bool = 
         ({"bos_token": BOS, "add_bos_token": False}, True, False),
     ],
 )
-def test_begin_of_text_rules(tmp_path: Path, config: object, post_processor: bool, expected: bool) -> None:
-    tokenizer = Tokenizer.from_path(write_folder(tmp_path, config, post_processor=post_processor))
+def test_rules_for_the_beginning_of_text_token(
+    tmp_path: Path, config: object, post_processor: bool, expected: bool
+) -> None:
+    tokenizer = load_tokenizer(write_folder(tmp_path, config, post_processor=post_processor))
     assert tokenizer.add_bos is expected
     bos = tokenizer.token_to_id(BOS)
     assert (tokenizer.encode("fox")[0] == bos) is expected
@@ -49,9 +51,9 @@ def test_begin_of_text_rules(tmp_path: Path, config: object, post_processor: boo
 
 
 def test_end_tokens(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.from_path(write_folder(tmp_path, {"eos_token": END}))
+    tokenizer = load_tokenizer(write_folder(tmp_path, {"eos_token": END}))
     assert tokenizer.eos_token_ids == (tokenizer.token_to_id(END), tokenizer.token_to_id(EOT))
-    assert Tokenizer.from_path(write_folder(tmp_path, {"eos_token": EOT})).eos_tokens[0] == EOT
+    assert load_tokenizer(write_folder(tmp_path, {"eos_token": EOT})).eos_tokens[0] == EOT
 
 
 @pytest.mark.parametrize(
@@ -65,45 +67,45 @@ def test_end_tokens(tmp_path: Path) -> None:
         ({}, {}, {}),
     ],
 )
-def test_where_chat_templates_are(tmp_path: Path, config: object, files: dict[str, str], expected: object) -> None:
-    tokenizer = Tokenizer.from_path(write_folder(tmp_path, config, **files))
+def test_places_of_chat_templates(tmp_path: Path, config: object, files: dict[str, str], expected: object) -> None:
+    tokenizer = load_tokenizer(write_folder(tmp_path, config, **files))
     assert tokenizer.chat_templates == (expected if expected is not None else {"default": "A", "rag": "B"})
 
 
-def test_a_file_that_cuts_or_pads_text_does_not(tmp_path: Path) -> None:
+def test_truncation_and_padding_of_a_file_are_ignored(tmp_path: Path) -> None:
     engine = train_engine()
     engine.enable_truncation(4)
     engine.enable_padding(length=64)
     engine.save(str(tmp_path / "tokenizer.json"))
-    tokenizer = Tokenizer.from_path(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     assert tokenizer.decode(tokenizer.encode(CORPUS[0])) == CORPUS[0]
 
 
-def test_text_that_is_no_unicode_is_refused(byte_level: Tokenizer) -> None:
+def test_invalid_unicode_is_refused(byte_level: Tokenizer) -> None:
     with pytest.raises(RequestError, match="not valid Unicode"):
         byte_level.encode("a\ud800")
 
 
 @pytest.mark.parametrize("kind", ["byte_level", "sentencepiece_tokenizer"])
-def test_saved_tokenizers_read_the_same(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_saved_tokenizer_loads_as_the_same(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     tokenizer: Tokenizer = request.getfixturevalue(kind)
     tokenizer.save(tmp_path / "new")
-    again = Tokenizer.from_path(tmp_path / "new")
-    assert again.encode(CORPUS[2]) == tokenizer.encode(CORPUS[2])
+    reloaded = load_tokenizer(tmp_path / "new")
+    assert reloaded.encode(CORPUS[2]) == tokenizer.encode(CORPUS[2])
     for name in ("bos_token", "eos_tokens", "add_bos", "chat_templates", "special_ids", "vocab_size"):
-        assert getattr(again, name) == getattr(tokenizer, name)
+        assert getattr(reloaded, name) == getattr(tokenizer, name)
 
 
 def test_several_templates_are_saved(byte_level: Tokenizer, tmp_path: Path) -> None:
     templates = {"default": TEMPLATE, "rag": "x"}
     Tokenizer(byte_level.engine, bos_token=None, eos_tokens=[], add_bos=False, chat_templates=templates).save(tmp_path)
-    assert Tokenizer.from_path(tmp_path).chat_templates == templates
+    assert load_tokenizer(tmp_path).chat_templates == templates
 
 
-def test_a_missing_tokenizer_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_error_says_what_was_looked_for(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(TokenizerError, match=r"looked for tokenizer\.json and tokenizer\.model; copy"):
-            Tokenizer.from_path(path)
+            load_tokenizer(path)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_missing_tokenizer_says_what_was_looked_for(tmp_path: Path) -> None:
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
     (write_folder(tmp_path) / name).write_bytes(content)
     with pytest.raises(TokenizerError, match=str(tmp_path)):
-        Tokenizer.from_path(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 def test_unknown_ids_and_tokens(byte_level: Tokenizer) -> None:

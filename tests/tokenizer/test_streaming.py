@@ -1,4 +1,4 @@
-"""Streamed pieces are whole characters and join to what decode gives."""
+"""Streamed pieces hold only whole characters, and joined they are what decode returns."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,8 @@ from tokenizers import Tokenizer as Engine
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import StreamDecoder, Tokenizer
-from bitnet_tt.tokenizer.gguf import from_metadata, to_metadata
+from bitnet_tt.tokenizer.gguf import from_metadata
+from bitnet_tt.tokenizer.gguf_saving import to_metadata
 from tests.tokenizer.small_tokenizers import texts, train_engine
 
 KINDS = ["byte_level", "sentencepiece_tokenizer"]
@@ -53,7 +54,7 @@ def test_an_emoji_comes_with_its_last_token(tokenizer: Tokenizer) -> None:
     assert [piece for piece in pieces if piece] == ["🦊"]
 
 
-def test_an_unfinished_character_is_given_at_the_end(byte_level: Tokenizer) -> None:
+def test_an_unfinished_character_becomes_a_replacement_character_at_the_end(byte_level: Tokenizer) -> None:
     ids = byte_level.encode("ok 🦊", add_bos=False)
     assert pieces_of(byte_level, ids[:-1])[-1] == "\ufffd"
 
@@ -71,15 +72,15 @@ def test_special_tokens_are_shown_on_request(byte_level: Tokenizer) -> None:
     assert byte_level.decode(ids, skip_special_tokens=False) == "<|begin_of_text|>hi<|eot_id|>"
 
 
-def test_added_tokens_are_written_as_themselves() -> None:
+def test_added_tokens_decode_to_their_own_text() -> None:
     engine = train_engine()
     engine.add_tokens([AddedToken("<tool call>", normalized=False), AddedToken("火", normalized=False)])
     tokenizer = Tokenizer(engine, bos_token=None, eos_tokens=[], add_bos=False, chat_templates={})
     ids = tokenizer.encode("a <tool call>火b")
     assert ids[-3:-1] == [engine.token_to_id("<tool call>"), engine.token_to_id("火")]
     assert tokenizer.decode(ids) == engine.decode(ids) == "a <tool call>火b"
-    again = from_metadata(to_metadata(tokenizer, tokenizer.vocab_size))
-    assert (again.encode("a <tool call>火b"), again.special_ids) == (ids, tokenizer.special_ids)
+    reloaded = from_metadata(to_metadata(tokenizer, tokenizer.vocab_size))
+    assert (reloaded.encode("a <tool call>火b"), reloaded.special_ids) == (ids, tokenizer.special_ids)
 
 
 def test_other_decoders_are_refused() -> None:

@@ -1,6 +1,7 @@
-"""A model in the files that llama.cpp runs: the same shape and the same bytes a weight, but not the same text.
+"""Write a model as a GGUF file that llama.cpp can time: the same shape, and 2.06 bits per ternary weight.
 
-llama.cpp's `bitnet` architecture has SiLU where 2B4T has squared ReLU, and the file has no tokenizer: it is for timing.
+The text differs: llama.cpp's `bitnet` architecture computes SiLU where 2B4T computes squared ReLU. The file has no
+tokenizer.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ def save_tq2_0(config: ModelConfig, weights: ModelWeights, target: Path) -> None
     """Write a GGUF file with TQ2_0 linears, F32 norms and F16 embeddings.
 
     Raises:
-        BenchmarkError: llama.cpp has no such model, or TQ2_0 cannot hold it.
+        BenchmarkError: llama.cpp has no such architecture, or TQ2_0 cannot store these shapes.
         CheckpointError: The file cannot be written.
     """
     if config.hidden_size % TQ_BLOCK or config.intermediate_size % TQ_BLOCK:
         raise BenchmarkError(
-            f"llama.cpp's TQ2_0 takes sizes that are multiples of {TQ_BLOCK}, and this model has hidden_size "
+            f"llama.cpp's TQ2_0 needs sizes that are multiples of {TQ_BLOCK}, but this model has hidden_size "
             f"{config.hidden_size} and intermediate_size {config.intermediate_size}; compare with --synthetic 2b4t"
         )
     if config.num_attention_heads * config.head_dim != config.hidden_size or config.quantization.use_rms_norm:
         raise BenchmarkError(
-            "llama.cpp takes no model whose heads are wider than its hidden_size or whose linears have norms of their "
-            "own; compare with --synthetic 2b4t"
+            "llama.cpp cannot run a model whose heads are wider than its hidden_size or whose linears have their own "
+            "norms; compare with --synthetic 2b4t"
         )
     tensors = list(_tensors(config, weights))
     metadata = model_metadata(config, "bitnet" if config.sub_norms else "llama", target.stem, _FILE_TYPE_TQ2_0)

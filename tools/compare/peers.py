@@ -1,4 +1,4 @@
-"""Other programs on the same shape, each in a process of its own."""
+"""Measure llama.cpp on the weights of our checkpoint, in a process of its own for each number of threads."""
 
 from __future__ import annotations
 
@@ -6,54 +6,100 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from tools.compare.peer_model import save_tq2_0
-
-from bitnet_tt.bench.measure.runs import Settings
-from bitnet_tt.bench.report.results import PeerResult, Speed, Spread
+from bitnet_tt.bench import Settings
+from bitnet_tt.bench.report.results import Roof, Speed, Spread
+from bitnet_tt.bench.report.shares import with_shares
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import read
 from bitnet_tt.formats.staging import staged
+from tools.compare.peer_model import save_tq2_0
 
-PeerName = Literal["llama-cpp-python"]
+PEER = "llama-cpp-python"
+REQUIREMENT = f"{PEER}>=0.3.36,<0.4"
 
-_REQUIREMENT = "llama-cpp-python>=0.3.36,<0.4"
-_CACHE_BYTES = 2
-"""llama.cpp keeps keys and values as float16."""
+_CLONE = Path(__file__).parents[2]
+_CACHE_VALUE_BYTES = 2  # llama.cpp stores keys and values as float16
 
 
-def check(peer: PeerName) -> None:
-    """See that a peer can run.
+@dataclass(frozen=True, slots=True)
+class PeerResult:
+    """The result of another program on the same shape, with one number of threads.
+
+    Attributes:
+        name: The program.
+        version: Its version.
+        format: How its weights are stored.
+        weight_bytes: Bytes of all tensors in its file.
+        load_s: Seconds to load the file.
+        peak_rss_bytes: Peak of its resident memory, pages of mapped files included.
+        prefill: Speed of reading prompts.
+        decode: Speed of generating, one entry for each batch. `bytes_per_step` counts the peer's own bytes.
+    """
+
+    name: str
+    version: str
+    format: str
+    weight_bytes: int
+    load_s: float
+    peak_rss_bytes: int
+    prefill: Speed
+    decode: tuple[Speed, ...]
+
+
+def check_installed() -> None:
+    """Check that llama-cpp-python is installed. Call this before the measurement, which takes minutes.
 
     Raises:
         BenchmarkError: It is not installed; the message says how to install it.
     """
     if importlib.util.find_spec("llama_cpp") is None:
         raise BenchmarkError(
-            f"{peer} is not installed; it is built from source, in about ten minutes, by: uv pip install "
-            f"'{_REQUIREMENT}'"
+            f"{PEER} is not installed; install it with: uv pip install '{REQUIREMENT}' (this builds it from source, "
+            "which takes about ten minutes)"
         )
 
 
-def run(peer: PeerName, model: Path, settings: Settings, threads: int, folder: Path) -> PeerResult:
-    """Measure a peer with TQ2_0 weights and a Q6_K embedding, the fastest files it takes of such a model.
+def measure_peer(
+    model: Path,
+    settings: Settings,
+    roofs: Sequence[Roof],
+    *,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[PeerResult, ...]:
+    """Measure llama.cpp with TQ2_0 weights and a Q6_K embedding, the fastest format that it has for such a model.
 
     Args:
-        peer: Which; see `check`.
-        model: Our checkpoint, whose weights it gets.
+        model: Our checkpoint. llama.cpp gets the same weights.
         settings: What to measure.
-        threads: CPU threads.
-        folder: Where its files of the model are kept, to be used again.
+        roofs: The limits of the machine with each number of threads of `settings`.
+        folder: Folder for llama.cpp's copy of the model. An existing copy is used again.
+        progress: Called with the number of finished runs and the number of all runs.
+
+    Returns:
+        One result for each number of threads.
 
     Raises:
-        BenchmarkError: It has no such models, or it failed.
+        BenchmarkError: llama.cpp has no format for this model, or it failed.
     """
+    roof_of = {roof.threads: roof for roof in roofs}
+    results: list[PeerResult] = []
+    for threads in settings.threads:
+        progress(len(results), len(settings.threads))
+        results.append(_with_bandwidth_shares(run_peer(model, settings, threads, folder), roof_of[threads]))
+    return tuple(results)
+
+
+def run_peer(model: Path, settings: Settings, threads: int, folder: Path) -> PeerResult:
+    """Measure llama.cpp with one number of threads; the result has no shares yet. See `measure_peer`."""
     file = _model_file(model, threads, folder)
     work = {
         "threads": threads,
@@ -63,61 +109,72 @@ def run(peer: PeerName, model: Path, settings: Settings, threads: int, folder: P
         "new_tokens": settings.new_tokens,
         "repeats": settings.repeats,
     }
-    result = json.loads(_run([str(file), json.dumps(work)]))
-    return _result(peer, file, Checkpoint.open(model).config, settings, threads, result)
+    measured = json.loads(run_llama_cpp([str(file), json.dumps(work)]))
+    return _result(file, Checkpoint.open(model).config, settings, threads, measured)
 
 
-def _model_file(model: Path, threads: int, folder: Path) -> Path:
-    """The peer's file of the model, made if it is not there yet: by us, then the embedding by its own quantiser."""
-    name = f"{model.stem}-for-llama-cpp"
-    best = folder / f"{name}-q6_k.gguf"
-    if best.exists():
-        return best
-    plain = folder / f"{name}-f16.gguf"
-    if not plain.exists():
-        checkpoint = Checkpoint.open(model)
-        save_tq2_0(checkpoint.config, checkpoint.load_weights(), plain)
-    with staged(best, plain.stat().st_size, overwrite=False) as path:
-        _run(["quantize", str(plain), str(path), str(threads)])
-    plain.unlink()
-    return best
+def run_llama_cpp(arguments: Sequence[str]) -> str:
+    """Run `tools.compare.run_llama_cpp` with these arguments and return its standard output.
 
-
-def _run(arguments: Sequence[str]) -> str:
-    command = [sys.executable, "-m", "tools.compare.llama_cpp", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    Raises:
+        BenchmarkError: The program failed; the message ends with the last line of its standard error.
+    """
+    command = [sys.executable, "-m", "tools.compare.run_llama_cpp", *arguments]
+    process = subprocess.run(command, cwd=_CLONE, capture_output=True, text=True, check=False)
     if process.returncode != 0:
-        last = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise BenchmarkError(f"llama-cpp-python failed: {last[0]}; check that its version fits {_REQUIREMENT}")
+        last_line = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+        raise BenchmarkError(f"{PEER} failed: {last_line[0]}; check that its version fits {REQUIREMENT}")
     return process.stdout
 
 
-def _result(
-    peer: PeerName, file: Path, config: ModelConfig, settings: Settings, threads: int, result: dict[str, Any]
-) -> PeerResult:
-    weights = sum(tensor.size for tensor in read(file).tensors.values())
-    per_position = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * _CACHE_BYTES
-    context = settings.context + settings.new_tokens // 2
+def _model_file(model: Path, threads: int, folder: Path) -> Path:
+    """Return llama.cpp's copy of the model. If it is missing, write it; llama.cpp then quantises the embedding."""
+    name = f"{model.stem}-for-llama-cpp"
+    quantized = folder.resolve() / f"{name}-q6_k.gguf"
+    if quantized.exists():
+        return quantized
+    plain = folder.resolve() / f"{name}-f16.gguf"
+    if not plain.exists():
+        checkpoint = Checkpoint.open(model)
+        save_tq2_0(checkpoint.config, checkpoint.load_weights(), plain)
+    with staged(quantized, plain.stat().st_size, overwrite=False) as path:
+        run_llama_cpp(["quantize", str(plain), str(path), str(threads)])
+    plain.unlink()
+    return quantized
+
+
+def _result(file: Path, config: ModelConfig, settings: Settings, threads: int, measured: dict[str, Any]) -> PeerResult:
+    weight_bytes = sum(tensor.size for tensor in read(file).tensors.values())
+    bytes_per_position = (
+        2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * _CACHE_VALUE_BYTES
+    )
+    mean_context = settings.context + settings.new_tokens // 2
 
     def speed(seconds: Sequence[float], tokens: int, batch: int, bytes_per_step: int | None) -> Speed:
         rates = Spread.of(tokens / one for one in seconds)
         return Speed(threads, batch, rates.median, rates.least, rates.greatest, bytes_per_step)
 
     return PeerResult(
-        name=peer,
-        version=version(peer),
+        name=PEER,
+        version=version(PEER),
         format="TQ2_0, embedding Q6_K",
-        weight_bytes=weights,
-        load_s=result["load_s"],
-        peak_rss_bytes=result["peak_rss_bytes"],
-        prefill=speed(result["prefill"], settings.prompt_length, 1, None),
+        weight_bytes=weight_bytes,
+        load_s=measured["load_s"],
+        peak_rss_bytes=measured["peak_rss_bytes"],
+        prefill=speed(measured["prefill"], settings.prompt_length, 1, None),
         decode=tuple(
             speed(
-                result["decode"][str(batch)],
+                measured["decode"][str(batch)],
                 batch * settings.new_tokens,
                 batch,
-                weights + batch * context * per_position,
+                weight_bytes + batch * mean_context * bytes_per_position,
             )
             for batch in settings.batches
         ),
     )
+
+
+def _with_bandwidth_shares(peer: PeerResult, roof: Roof) -> PeerResult:
+    """Add the shares of the read bandwidth. An int8 share would say nothing: llama.cpp may multiply in another way."""
+    decode = [with_shares(speed, roof, bytes_per_step=speed.bytes_per_step) for speed in peer.decode]
+    return replace(peer, decode=tuple(decode))

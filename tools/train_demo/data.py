@@ -68,14 +68,14 @@ def train_tokenizer(vocab_size: int, seed: int, count: int = 20000) -> Tokenizer
 
 
 def plain_text(document: Document) -> str:
-    """A document as the tokenizer's trainer sees it."""
+    """Render a document as the text that the tokenizer is trained on."""
     if isinstance(document, str):
         return document
     return "\n".join(f"{role.capitalize()}: {content}" for role, content in document)
 
 
 def render(turns: list[Turn]) -> str:
-    """A conversation up to the point where the assistant is to speak (the chat template, in Python)."""
+    """Render a conversation up to the assistant's next turn, as the chat template does."""
     return "".join(f"{role.capitalize()}: {content.strip()}{END_OF_TURN}" for role, content in turns) + "Assistant: "
 
 

@@ -1,4 +1,4 @@
-"""The 2B4T decoder in small, in PyTorch, for training: BitLinear with straight-through gradients, or its float twin.
+"""A small 2B4T decoder in PyTorch, for training: BitLinear with straight-through gradients, or its float twin.
 
 The quantised forward pass is the numerics contract of this repository: per-token absmax int8 activations, one absmean
 scale per ternary weight tensor, and an exact integer product. Only the gradients treat rounding as the identity.

@@ -1,4 +1,4 @@
-"""Measure speed and memory of a model on this machine, beside what the machine allows."""
+"""Measure the speed and memory of a model on this machine, and compare them with the limits of the machine."""
 
 from bitnet_tt.bench.benchmark import run_benchmark
 from bitnet_tt.bench.measure.runs import Settings

@@ -1,4 +1,4 @@
-"""A whole benchmark: roofs, runs, shares and peers, put together."""
+"""A whole benchmark: run each number of threads in a fresh process, and put the results together."""
 
 from __future__ import annotations
 
@@ -10,54 +10,36 @@ from pathlib import Path
 
 from bitnet_tt.bench.measure import roofs
 from bitnet_tt.bench.measure.runs import Run, Settings, run
-from bitnet_tt.bench.report.published import reported
-from bitnet_tt.bench.report.results import BenchmarkResult, Busy, PeerResult, Roof, Speed
+from bitnet_tt.bench.report.published import published_figures
+from bitnet_tt.bench.report.results import BenchmarkResult, Busy, Roof, Speed
 from bitnet_tt.bench.report.shares import operations_per_token, ternary_weights, with_shares
 from bitnet_tt.checkpoint import Checkpoint
-from tools.compare import peers
 
 
 def run_benchmark(
-    model: Path,
-    settings: Settings,
-    *,
-    compare: peers.PeerName | None = None,
-    folder: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    model: Path, settings: Settings, *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> BenchmarkResult:
-    """Measure a model, each number of threads in a fresh process, and the CPU's roofs before and after each.
+    """Measure a model with each number of threads, and the CPU's roofs just before and just after each.
 
     Args:
-        model: A checkpoint folder or GGUF file; it needs no tokenizer.
+        model: A checkpoint folder or GGUF file. It needs no tokenizer.
         settings: What to measure.
-        compare: Another program to measure on the same shape.
-        folder: Where the model's copy in the peer's format is kept.
-        progress: Called with how many measurements are done, and how many there are.
-
-    Raises:
-        BenchmarkError: The peer is not installed, has no such models, or failed.
+        progress: Called with the number of finished runs and the number of all runs.
     """
-    if compare is not None:
-        peers.check(compare)
-    total = len(settings.threads) * (1 if compare is None else 2)
     runs: list[Run] = []
-    limits: list[Roof] = []
+    measured_roofs: list[Roof] = []
     for threads in settings.threads:
-        progress(len(runs), total)
-        if settings.device == "tt":  # the CPU's roofs say nothing about a card
-            runs.append(_in_process(run, model, settings, threads))
+        progress(len(runs), len(settings.threads))
+        if settings.device == "tt":  # the roofs are the CPU's: they do not limit a card
+            runs.append(in_fresh_process(run, model, settings, threads))
         else:
-            before = _in_process(roofs.measure, threads, settings.isa)
-            runs.append(_in_process(run, model, settings, threads))
-            limits.append(roofs.roof(threads, before, _in_process(roofs.measure, threads, settings.isa)))
+            before = in_fresh_process(roofs.measure, threads, settings.isa)
+            runs.append(in_fresh_process(run, model, settings, threads))
+            after = in_fresh_process(roofs.measure, threads, settings.isa)
+            measured_roofs.append(roofs.roof(threads, before, after))
     config = Checkpoint.open(model).config
     last = runs[-1]
-    shares = _Shares(operations_per_token(config), tuple(limits))
-    measured: list[PeerResult] = []
-    if compare is not None:
-        for threads in settings.threads:
-            progress(len(runs) + len(measured), total)
-            measured.append(shares.of_peer(peers.run(compare, model, settings, threads, folder)))
+    shares = _Shares(operations_per_token(config), tuple(measured_roofs))
     return BenchmarkResult(
         device=last.description,
         prompt_length=settings.prompt_length,
@@ -69,18 +51,17 @@ def run_benchmark(
         first_token_s=last.first_token_s,
         memory=last.memory,
         energy=last.energy,
-        roofs=shares.roofs,
+        roofs=tuple(measured_roofs),
         prefill=tuple(shares.of_prefill(one.prefill) for one in runs),
         decode=tuple(shares.of_decode(speed, one) for one in runs for speed in one.decode),
         busy=_busy(settings, runs, shares),
         profiles=tuple(profile for one in runs for profile in one.profiles),
-        peers=tuple(measured),
-        reported=reported(config),
+        reported=published_figures(config),
     )
 
 
-def _in_process[**P, R](function: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
-    """Call a function in a fresh process."""
+def in_fresh_process[**P, R](function: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+    """Call a function in a new Python process, so that its memory and its caches start empty."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments, **options).result()
 
@@ -94,32 +75,23 @@ def _busy(settings: Settings, runs: list[Run], shares: _Shares) -> Busy | None:
 
 
 class _Shares:
-    """Puts speeds beside the roof of their number of threads; without roofs it leaves them alone."""
+    """Adds to a speed its shares of the roof of the same number of threads. Without such a roof it adds nothing."""
 
     def __init__(self, operations: int, roofs: tuple[Roof, ...]) -> None:
-        self.roofs = roofs
         self._operations = operations
         self._roofs = {roof.threads: roof for roof in roofs}
 
     def of_prefill(self, speed: Speed) -> Speed:
-        """Add the share of the int8 peak; what is read from memory for a prompt limits nothing."""
+        """Add the share of the int8 peak. Memory reads do not limit a prompt."""
         roof = self._roofs.get(speed.threads)
         return speed if roof is None else with_shares(speed, roof, operations=self._operations)
 
     def of_decode(self, speed: Speed, run: Run) -> Speed:
-        """Add what the run's profile of such a step counted, and the shares."""
+        """Add the shares, and the bytes and lm_head rows that the run's profile counted."""
         roof = self._roofs.get(speed.threads)
         if roof is None:
             return speed
         profile = next(one for one in run.profiles if (one.phase, one.batch) == ("decode", speed.batch))
-        size = sum(part.bytes_read for part in profile.parts)
+        bytes_per_step = sum(part.bytes_read for part in profile.parts)
         speed = replace(speed, head_rows_rescored=profile.head_rows_rescored)
-        return with_shares(speed, roof, bytes_per_step=size, operations=self._operations)
-
-    def of_peer(self, peer: PeerResult) -> PeerResult:
-        """Add the shares of what the peer reads; how it multiplies is its own affair."""
-        if not self._roofs:
-            return peer
-        roof = self._roofs[peer.prefill.threads]
-        decode = [with_shares(speed, roof, bytes_per_step=speed.bytes_per_step) for speed in peer.decode]
-        return replace(peer, decode=tuple(decode))
+        return with_shares(speed, roof, bytes_per_step=bytes_per_step, operations=self._operations)

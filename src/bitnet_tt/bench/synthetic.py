@@ -1,11 +1,10 @@
-"""Random models of real shapes: same bytes and operations as the real one, no download, no sense."""
+"""Random models in the shapes of real ones: the same bytes and operations, without a download."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from bitnet_tt.errors import ConfigError
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
 
-SHAPES: Mapping[str, Mapping[str, Any]] = {
+SHAPES: Mapping[str, Mapping[str, int]] = {
     "2b4t": {
         "hidden_size": 2560,
         "intermediate_size": 6912,
@@ -36,7 +35,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "max_position_embeddings": 2048,
     },
 }
-"""Shapes by name: `2b4t` is microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large."""
+"""Shapes by name: `2b4t` is that of microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large."""
 
 _FIELDS = {
     "hidden": "hidden_size",
@@ -48,26 +47,26 @@ _FIELDS = {
 }
 
 _ZEROS = 0.42
-"""Share of zeros in the ternary weights of trained models."""
+"""The share of zeros in the ternary weights of trained models."""
 
 
 def synthetic_config(shape: str) -> ModelConfig:
-    """The configuration of a shape, in the 2B4T architecture.
+    """Return the configuration of a shape, in the architecture of 2B4T.
 
     Args:
-        shape: A name of `SHAPES`, and after it what differs, such as `2b4t,layers=4,vocab=1000`.
+        shape: A name in `SHAPES`, and after it the sizes that differ, such as `2b4t,layers=4,vocab=1000`.
 
     Raises:
-        ConfigError: An unknown shape, or sizes that do not go together.
+        ConfigError: The shape is unknown, or its sizes contradict each other.
     """
     name, *changes = shape.split(",")
     if name not in SHAPES:
-        raise ConfigError(f"unknown shape {name!r}; known are {', '.join(SHAPES)}")
+        raise ConfigError(f"unknown shape {name!r}; known shapes: {', '.join(SHAPES)}")
     sizes = dict(SHAPES[name])
     for change in changes:
         field, _, size = change.partition("=")
         if field not in _FIELDS or not size.isdecimal():
-            raise ConfigError(f"{change!r} changes nothing of a shape; write {'=N, '.join(_FIELDS)}=N")
+            raise ConfigError(f"{change!r} is not a size of a shape; sizes are {'=N, '.join(_FIELDS)}=N")
         sizes[_FIELDS[field]] = int(size)
     return ModelConfig.from_dict(
         {
@@ -82,11 +81,11 @@ def synthetic_config(shape: str) -> ModelConfig:
 
 
 def synthetic_checkpoint(shape: str, folder: Path, progress: Progress | None = None) -> Path:
-    """The checkpoint folder of a random model in `folder`, made if it is not there yet.
+    """Return the checkpoint folder of a random model in `folder`. If it does not exist, write it.
 
     Raises:
         ConfigError: As for `synthetic_config`.
-        CheckpointError: It cannot be written.
+        CheckpointError: The checkpoint cannot be written.
     """
     config = synthetic_config(shape)
     target = folder / f"synthetic-{shape}"
@@ -96,7 +95,7 @@ def synthetic_checkpoint(shape: str, folder: Path, progress: Progress | None = N
 
 
 def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:
-    """Random weights of a given shape: ternary with the usual share of zeros, scales that keep activations in range."""
+    """Return random weights: ternary with the usual share of zeros, and scales that keep activations in range."""
     rng = np.random.default_rng(seed)
 
     def matrix(out_features: int, in_features: int) -> TernaryMatrix:
@@ -119,7 +118,7 @@ def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:
 
 
 def _byte_table() -> NDArray[np.uint8]:
-    """256 packed bytes in which each of the 81 four-trit patterns is as frequent as it is probable."""
+    """Return 256 bytes of four packed ternary weights, each of the 81 patterns as often as it is probable."""
     patterns = list(itertools.product((0, 1, 2), repeat=4))
     share = [np.prod([_ZEROS if trit == 1 else (1 - _ZEROS) / 2 for trit in pattern]) for pattern in patterns]
     bounds = np.rint(np.cumsum(share) * 256).astype(int)

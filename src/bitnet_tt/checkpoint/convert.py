@@ -10,8 +10,8 @@ from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.checkpoint.save_packed import save_packed
 from bitnet_tt.formats.staging import check_target
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.tokenizer import Tokenizer
-from bitnet_tt.tokenizer.gguf import to_metadata
+from bitnet_tt.tokenizer import load_tokenizer
+from bitnet_tt.tokenizer.gguf_saving import to_metadata
 
 Format = Literal["packed", "gguf-i2s"]
 
@@ -54,6 +54,6 @@ def convert(
     if to == "packed":
         save_packed(config, weights, target, tokenizer=source, progress=writing, overwrite=overwrite)
     else:
-        tokenizer = to_metadata(Tokenizer.from_path(source), config.vocab_size)
+        tokenizer = to_metadata(load_tokenizer(source), config.vocab_size)
         save_gguf(config, weights, target, tokenizer_metadata=tokenizer, progress=writing, overwrite=overwrite)
     return checkpoint.notes

@@ -46,7 +46,7 @@ def save_gguf(
         config: The model's configuration.
         weights: Its weights.
         target: The .gguf file to create.
-        tokenizer_metadata: The `tokenizer.*` metadata (see `tokenizer.gguf`).
+        tokenizer_metadata: The `tokenizer.*` metadata (see `tokenizer.gguf_saving`).
         progress: Called with the bytes written and the bytes in all.
         overwrite: Replace an existing file.
 

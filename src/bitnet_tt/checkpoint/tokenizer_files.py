@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bitnet_tt.tokenizer import Tokenizer
+from bitnet_tt.tokenizer import load_tokenizer
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -36,4 +36,4 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
     else:
-        Tokenizer.from_path(source).save(folder)
+        load_tokenizer(source).save(folder)

@@ -1,4 +1,4 @@
-"""The `bitnet-tt` command. Each command is a file of its own, and imports what is heavy only when it runs."""
+"""The `bitnet-tt` program. Each command is one file, and imports heavy modules only when it runs."""
 
 from bitnet_tt.cli.app import app
 

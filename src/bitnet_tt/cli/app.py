@@ -1,4 +1,4 @@
-"""The commands together, and what they have in common: help, version, exit codes."""
+"""The command line: all commands, and the help, version and exit codes that they share."""
 
 from __future__ import annotations
 
@@ -11,32 +11,20 @@ from bitnet_tt.cli.bench import bench
 from bitnet_tt.cli.chat import chat
 from bitnet_tt.cli.convert import convert
 from bitnet_tt.cli.doctor.command import doctor
+from bitnet_tt.cli.errors import exit_on_errors
 from bitnet_tt.cli.generate import generate
 from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
-from bitnet_tt.cli.output import describe_error
 from bitnet_tt.cli.plan import plan
 from bitnet_tt.cli.self_test import self_test
-from bitnet_tt.errors import BitNetError
-
-EXIT_FAILURE = 1
-EXIT_INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
-    """Turns errors that users should understand into one line, and Ctrl-C into its exit code."""
+    """Runs every command with `exit_on_errors`."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with exit_on_errors():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise
-        except (BitNetError, OSError, UnicodeDecodeError) as error:
-            typer.echo(f"error: {describe_error(error)}", err=True)
-            raise typer.Exit(EXIT_FAILURE) from error
-        except KeyboardInterrupt as interrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
 
 
 app = typer.Typer(
@@ -63,7 +51,7 @@ def _bitnet_tt(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Run BitNet b1.58 language models on the CPU, exactly, and on Tenstorrent Blackhole.
+    """Run BitNet b1.58 language models: exactly on the CPU, or on Tenstorrent Blackhole.
 
     Start here:
         bitnet-tt generate "Once upon a time"

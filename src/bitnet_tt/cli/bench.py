@@ -1,126 +1,155 @@
-"""`bitnet-tt bench`: how fast a model runs here, in how much memory, and what the machine allows."""
+"""`bitnet-tt bench`: the speed and memory of a model on this machine, compared with the limits of the machine."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_tt.cli.options import MODEL_HELP, HubOptions
+from bitnet_tt.backends.options import Device
+from bitnet_tt.cli.options import DEVICE_HELP, MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import print_table
 from bitnet_tt.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from bitnet_tt.bench import BenchmarkResult
+    from bitnet_tt.bench import BenchmarkResult, Settings
+    from bitnet_tt.bench.report.tables import Table
 
 
-def bench(
-    hub: HubOptions,
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """The model to measure, and what to measure. `tools/compare` has the same options."""
+
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo"
     synthetic: Annotated[
         str | None,
         typer.Option(
             metavar="SHAPE",
-            help="Measure a random model instead: 2b4t, 0.7b, or one with other sizes, as 2b4t,layers=4. "
-            "It is kept in --cache-dir, if given.",
+            help="Measure a random model of this shape instead: 2b4t, 0.7b, or one with other sizes, such as "
+            "2b4t,layers=4. If --cache-dir is given, the model is kept there.",
         ),
-    ] = None,
-    device: Annotated[Literal["auto", "cpu", "tt"], typer.Option(help="What to run on.")] = "auto",
-    isa: Annotated[str | None, typer.Option(help="Force a CPU instruction set (see doctor).")] = None,
+    ] = None
+    isa: Annotated[str | None, typer.Option(help="Use this CPU instruction set (doctor lists them).")] = None
     threads: Annotated[
-        list[int] | None, typer.Option(help="CPU threads; can be given again. Default: 1 and all cores.", min=1)
-    ] = None,
+        list[int] | None,
+        typer.Option(help="Number of CPU threads. May be repeated. Default: 1, and one for each core.", min=1),
+    ] = None
     batch: Annotated[
-        list[int] | None, typer.Option(help="Texts to generate at once; can be given again. Default: 1.", min=1)
-    ] = None,
-    prompt_length: Annotated[int, typer.Option(help="Tokens of the prompt that is read.", min=1)] = 512,
-    context: Annotated[int, typer.Option(help="Tokens before the first that is generated.", min=1)] = 128,
-    new_tokens: Annotated[int, typer.Option(help="Tokens that are generated.", min=1)] = 64,
-    repeats: Annotated[int, typer.Option(help="Times each phase is measured.", min=1)] = 3,
+        list[int] | None, typer.Option(help="Number of texts to generate at once. May be repeated. Default: 1.", min=1)
+    ] = None
+    prompt_length: Annotated[int, typer.Option(help="Tokens of the prompt that is read.", min=1)] = 512
+    context: Annotated[int, typer.Option(help="Tokens before the first generated token.", min=1)] = 128
+    new_tokens: Annotated[int, typer.Option(help="Tokens that are generated.", min=1)] = 64
+    repeats: Annotated[int, typer.Option(help="How often each phase is measured.", min=1)] = 3
+
+    @property
+    def name(self) -> str:
+        """The name of the model for people."""
+        return f"random {self.synthetic}" if self.synthetic else self.model
+
+    def settings(self, device: Device, *, busy: int = 0) -> Settings:
+        """Return what to measure. A value that was given twice is measured once."""
+        from bitnet_tt.backends.cpu.host import physical_cores
+        from bitnet_tt.bench import Settings
+
+        return Settings(
+            threads=tuple(dict.fromkeys(self.threads or sorted({1, physical_cores()}))),
+            batches=tuple(dict.fromkeys(self.batch or [1])),
+            prompt_length=self.prompt_length,
+            context=self.context,
+            new_tokens=self.new_tokens,
+            repeats=self.repeats,
+            busy=busy,
+            device=device,
+            isa=self.isa,
+        )
+
+    @contextmanager
+    def checkpoint(self, hub: HubOptions) -> Iterator[tuple[Path, Path]]:
+        """Yield the path of the model, and the folder for files that are made for the measurement.
+
+        The folder is --cache-dir, or else a temporary one. A random model is made there if it does not exist yet.
+        """
+        from tempfile import TemporaryDirectory
+
+        from bitnet_tt.bench.synthetic import synthetic_checkpoint
+
+        with TemporaryDirectory() as temporary:
+            folder = hub.cache_dir or Path(temporary)
+            if not self.synthetic:
+                yield hub.resolve(self.model), folder
+                return
+            with progress_bar(f"Making a random {self.synthetic}", patience=0) as progress:
+                path = synthetic_checkpoint(self.synthetic, folder, progress)
+            yield path, folder
+
+
+def bench(
+    hub: HubOptions,
+    options: BenchOptions,
+    device: Annotated[Device, typer.Option(help=DEVICE_HELP)] = "auto",
     busy: Annotated[
-        int, typer.Option(metavar="N", help="Measure again beside N processes that take all the time they get.", min=0)
+        int, typer.Option(metavar="N", help="Measure again while N other processes use the CPU.", min=0)
     ] = 0,
-    compare: Annotated[
-        Literal["llama-cpp-python"] | None,
-        typer.Option(help="Measure this program on the same shape; it has to be installed."),
-    ] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Show where a step's time goes.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Show the time of each part of a step.")] = False,
     picture: Annotated[
-        Path | None, typer.Option("--plot", help="Draw tokens/s and limits into this file.", dir_okay=False)
+        Path | None, typer.Option("--plot", help="Draw tokens/s and their limits into this file.", dir_okay=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure prompt reading, generation and memory, and what the machine allows.
+    """Measure a model's speed and memory, and the limits of this machine.
 
-    Each number of threads is measured in a process of its own. The machine's
-    read bandwidth and int8 peak are measured before and after it.
+    Each number of threads is measured in its own process. The read bandwidth
+    and the int8 peak of the machine are measured before and after it.
 
     Examples:
         bitnet-tt bench
         bitnet-tt bench --synthetic 2b4t --cache-dir build/bench --profile
         bitnet-tt bench --batch 1 --batch 8 --batch 32 --plot bench.png
     """
-    from tempfile import TemporaryDirectory
-
-    from bitnet_tt.backends.cpu.host import physical_cores
-    from bitnet_tt.bench import Settings, run_benchmark
+    from bitnet_tt.bench import run_benchmark
     from bitnet_tt.bench.report import plot
-    from bitnet_tt.bench.synthetic import synthetic_checkpoint
+    from bitnet_tt.bench.report.tables import tables
 
     if picture is not None:
         plot.check(picture)
-    settings = Settings(
-        threads=tuple(dict.fromkeys(threads or sorted({1, physical_cores()}))),
-        batches=tuple(dict.fromkeys(batch or [1])),
-        prompt_length=prompt_length,
-        context=context,
-        new_tokens=new_tokens,
-        repeats=repeats,
-        busy=busy,
-        device=device,
-        isa=isa,
-    )
-    with ExitStack() as stack:
-        folder = hub.cache_dir or Path(stack.enter_context(TemporaryDirectory()))
-        if synthetic:
-            with progress_bar(f"Making a random {synthetic}", patience=0) as making:
-                path = synthetic_checkpoint(synthetic, folder, making)
-        else:
-            path = hub.resolve(model)
-        measuring = stack.enter_context(progress_bar("Measuring", patience=0))
-        result = run_benchmark(path, settings, compare=compare, folder=folder, progress=measuring)
-    name = f"random {synthetic}" if synthetic else model
+    settings = options.settings(device, busy=busy)
+    with options.checkpoint(hub) as (path, _), progress_bar("Measuring", patience=0) as progress:
+        result = run_benchmark(path, settings, progress=progress)
     if picture is not None:
-        plot.plot(name, result, picture)
+        plot.plot(options.name, result, picture)
     if as_json:
-        typer.echo(json.dumps({"model": name} | _json(result), indent=2))
+        print_json(options.name, result)
     else:
-        _print(name, result, profile=profile)
+        print_tables(options.name, result, tables(result, profile=profile))
 
 
-def _json(result: BenchmarkResult) -> dict[str, Any]:
-    """The result's fields; the roofs of the most threads come also as two numbers."""
-    fields = asdict(result)
+def print_json(name: str, result: BenchmarkResult, extra: Mapping[str, Any] | None = None) -> None:
+    """Print the fields of a result as JSON, and then those of `extra`.
+
+    `roofs` has the read bandwidth and int8 peak with the largest number of threads, and below them all roofs.
+    """
+    fields = {"model": name} | asdict(result)
     best = max(result.roofs, key=lambda roof: roof.threads, default=None)
     fields["roofs"] = {
         "read_gb_s": None if best is None else best.read_gb_s.median,
         "int8_gops": None if best is None else best.int8_gops.median,
         "by_threads": fields["roofs"],
     }
-    return fields
+    typer.echo(json.dumps({**fields, **(extra or {})}, indent=2))
 
 
-def _print(name: str, result: BenchmarkResult, *, profile: bool) -> None:
+def print_tables(name: str, result: BenchmarkResult, tables: Iterable[Table]) -> None:
+    """Print a heading and the tables of a benchmark."""
     from textwrap import fill
 
-    from bitnet_tt.bench.report.tables import tables
-
     typer.echo(f"{name} on {result.device}\n")
-    for index, table in enumerate(tables(result, profile=profile)):
+    for index, table in enumerate(tables):
         if index:
             typer.echo()
         if table.title:

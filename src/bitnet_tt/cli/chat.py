@@ -1,4 +1,4 @@
-"""`bitnet-tt chat`: talk to a model."""
+"""`bitnet-tt chat`: chat with a model."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Annotated
 import typer
 
 from bitnet_tt.cli.chat_session import HELP, ChatSession
-from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, GenerationOptions, HubOptions, load_model
-from bitnet_tt.cli.output import describe_error
+from bitnet_tt.cli.errors import describe_error
+from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
 from bitnet_tt.errors import BitNetError
 
 
 def chat(
-    generation: GenerationOptions,
+    sampling: SamplingOptions,
     device: DeviceOptions,
     hub: HubOptions,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "demo",
-    system: Annotated[str, typer.Option(help="System message to begin with.")] = "",
+    system: Annotated[str, typer.Option(help="The first system message.")] = "",
 ) -> None:
-    """Talk to a model, turn by turn.
+    """Chat with a model.
 
-    Ctrl-C stops an answer and keeps what was written; Ctrl-D leaves; /help
-    lists the commands. When standard input is not a terminal, each line of it
-    is a message or a command, and only the answers are printed.
+    Ctrl-C stops an answer and keeps the text so far. Ctrl-D ends the chat.
+    /help lists the commands. If standard input is not a terminal, each of its
+    lines is a message or a command, and only the answers are printed.
 
     Examples:
         bitnet-tt chat
         bitnet-tt chat -m ./my-model --system "Answer in one sentence."
         echo "What is the capital of France?" | bitnet-tt chat
     """
-    config = generation.config()
+    config = sampling.config()
     loaded = load_model(model, device, hub)
     session = ChatSession(loaded, config, system)
     if sys.stdin.isatty():
@@ -44,14 +44,14 @@ def chat(
 
 
 def _talk(session: ChatSession) -> None:
-    import readline  # noqa: F401, gives input() line editing and history
+    import readline  # noqa: F401 (gives input() line editing and a history)
 
     while True:
         try:
             if not session.take(input("> ")):
                 return
         except KeyboardInterrupt:
-            typer.echo("\n(Ctrl-D or /exit leaves)", err=True)
+            typer.echo("\n(Ctrl-D or /exit ends the chat)", err=True)
         except EOFError:
             typer.echo()
             return

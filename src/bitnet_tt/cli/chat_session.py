@@ -1,4 +1,4 @@
-"""A conversation and its commands, one line at a time."""
+"""A conversation with a model, and the commands that change it. Input comes one line at a time."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ HELP = "Type a message, or /help."
 _COMMANDS = """\
 /system TEXT  set the system message; without TEXT, remove it
 /retry        answer the last message again
-/clear        forget the conversation, but not the system message
+/clear        forget the conversation; keep the system message
 /save FILE    write the conversation to FILE as JSON
 /stats        show how long the last answer took
-/help         show this
-/exit         leave (or Ctrl-D); Ctrl-C stops an answer"""
+/help         show this list
+/exit         end the chat, as Ctrl-D does; Ctrl-C stops an answer"""
 
 
 class ChatSession:
-    """Messages so far, and what a line does to them.
+    """A conversation with a model.
 
     Attributes:
-        messages: The conversation without the system message, oldest first.
+        messages: The conversation so far without the system message, oldest message first.
     """
 
     def __init__(self, model: BitNetModel, config: GenerationConfig, system: str) -> None:
@@ -43,10 +43,16 @@ class ChatSession:
         self._timings: Timings | None = None
 
     def take(self, line: str) -> bool:
-        """Act on a line: a message is answered, a command done. Returns whether to go on.
+        """Answer a message or run a command.
+
+        Args:
+            line: The message, or a command that begins with `/`.
+
+        Returns:
+            False if the line ends the chat.
 
         Raises:
-            BitNetError: The model cannot answer; the conversation stays as it was.
+            BitNetError: The model cannot answer; the conversation does not change.
             OSError: The file of /save cannot be written.
         """
         command, _, argument = line.strip().partition(" ")
@@ -77,7 +83,7 @@ class ChatSession:
         return True
 
     def _say(self, message: str, before: list[dict[str, str]]) -> None:
-        """Stream an answer to a message after earlier ones; Ctrl-C ends it, and what was written stays."""
+        """Print the answer to a message that follows the messages `before`. Ctrl-C ends it; the text so far is kept."""
         asked = [*before, {"role": "user", "content": message}]
         text = ""
         try:
@@ -87,7 +93,7 @@ class ChatSession:
         except KeyboardInterrupt:
             typer.echo(" [stopped]", err=True, nl=False)
         except RequestError as error:
-            raise RequestError(f"{error}; /clear begins anew") from error
+            raise RequestError(f"{error}; /clear starts a new conversation") from error
         typer.echo()
         self.messages = [*asked, {"role": "assistant", "content": text.strip()}]
 

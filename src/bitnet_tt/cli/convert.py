@@ -21,9 +21,9 @@ def convert(
     hub: HubOptions,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
-    """Write a model in another format, with its tokenizer.
+    """Write a model and its tokenizer in another format.
 
-    OUT appears only once it is complete.
+    OUT appears only when it is complete.
 
     Examples:
         bitnet-tt convert ./my-finetune ./my-finetune-packed --to packed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, GenerationOptions, HubOptions, load_model
+from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
 
 if TYPE_CHECKING:
     from bitnet_tt.generation import Piece, Timings
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue, or - to read it from standard input.")],
-    generation: GenerationOptions,
+    sampling: SamplingOptions,
     device: DeviceOptions,
     hub: HubOptions,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "demo",
     logprobs: Annotated[
-        int | None, typer.Option(help="With --json: how many alternatives to report with each token.")
+        int | None,
+        typer.Option(help="With --json: report the log-probability of each token and of this many alternatives."),
     ] = None,
-    stats: Annotated[bool, typer.Option("--stats", help="Show timings, on standard error.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Print timings to standard error.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Continue a text, showing it as it is written.
+    """Continue a text and print the new text as it is generated.
 
-    Standard output gets the new text and nothing else, so it can be piped.
-    Ctrl-C stops and keeps what is there.
+    Standard output gets only the new text, so it can be piped. Ctrl-C stops the
+    generation and keeps the text so far.
 
     Examples:
         bitnet-tt generate "Once upon a time" -n 100
@@ -40,7 +41,7 @@ def generate(
     """
     if logprobs is not None and not as_json:
         raise typer.BadParameter("--logprobs needs --json")
-    config = generation.config(logprobs=logprobs)
+    config = sampling.config(logprobs=logprobs)
     text = sys.stdin.read() if prompt == "-" else prompt
     loaded = load_model(model, device, hub)
     if sys.stdout.isatty() and not as_json:
@@ -56,7 +57,7 @@ def generate(
 
 
 def show_pieces(stream: Iterator[Piece]) -> Iterator[Piece]:
-    """Write each piece to standard output as it comes, and pass it on."""
+    """Print each piece to standard output as it comes, and yield it."""
     for piece in stream:
         typer.echo(piece.text, nl=False)
         sys.stdout.flush()
@@ -64,12 +65,12 @@ def show_pieces(stream: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _run(stream: Iterator[Piece], *, show: bool) -> tuple[list[Piece], bool]:
-    """Take all pieces; return what came, and whether Ctrl-C ended it."""
+    """Take all pieces. Return them, and whether Ctrl-C ended the stream."""
     pieces: list[Piece] = []
     interrupted = False
     try:
         for piece in show_pieces(stream) if show else stream:
-            pieces.append(piece)  # noqa: PERF402, those before Ctrl-C are kept
+            pieces.append(piece)  # noqa: PERF402 (list() would lose the pieces before Ctrl-C)
     except KeyboardInterrupt:
         interrupted = True
     if show:
@@ -78,7 +79,7 @@ def _run(stream: Iterator[Piece], *, show: bool) -> tuple[list[Piece], bool]:
 
 
 def as_dict(pieces: list[Piece]) -> dict[str, Any]:
-    """A generation for programs to read; `finish_reason` is null if it was interrupted."""
+    """Return a generation in the form of its JSON; `finish_reason` is None if it was interrupted."""
     last = pieces[-1] if pieces else None
     result: dict[str, Any] = {
         "text": "".join(piece.text for piece in pieces),
@@ -91,10 +92,10 @@ def as_dict(pieces: list[Piece]) -> dict[str, Any]:
 
 
 def describe_timings(timings: Timings) -> str:
-    """One line for people."""
+    """Describe timings in one line."""
     reused = f" ({timings.reused_tokens} reused)" if timings.reused_tokens else ""
     speed = timings.decode_tokens_per_second
     prompt = (
         f"prompt {timings.prompt_tokens} tokens{reused}, first token after {timings.first_token_seconds * 1000:.1f} ms"
     )
-    return f"{prompt}; wrote {timings.generated_tokens} tokens" + (f" at {speed:.1f} tokens/s" if speed else "")
+    return f"{prompt}; generated {timings.generated_tokens} tokens" + (f" at {speed:.1f} tokens/s" if speed else "")

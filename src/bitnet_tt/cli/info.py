@@ -1,4 +1,4 @@
-"""`bitnet-tt info`: what a model is and what it takes."""
+"""`bitnet-tt info`: the shapes, bytes, tokenizer and files of a model."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def info(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a model's shapes, its bytes part by part against FP16, its tokenizer and its files.
+    """Show a model's shapes, size in memory and in FP16, tokenizer and files.
 
-    Only headers are read, so this is quick for large models too.
+    This reads only the headers of the files, so large models are quick too.
 
     Examples:
         bitnet-tt info
         bitnet-tt info microsoft/bitnet-b1.58-2B-4T --json
     """
     from bitnet_tt.checkpoint import Checkpoint
-    from bitnet_tt.tokenizer import Tokenizer
+    from bitnet_tt.tokenizer import load_tokenizer
 
     path = hub.resolve(model)
     checkpoint = Checkpoint.open(path)
     try:
-        tokenizer = describe_tokenizer(Tokenizer.from_path(path))
+        tokenizer = describe_tokenizer(load_tokenizer(path))
     except TokenizerError as error:
         tokenizer = {"error": str(error)}
     facts: dict[str, Any] = {
@@ -45,7 +45,7 @@ def info(
         "format": checkpoint.format,
         "files": [{"path": str(file.path), "bytes": file.size} for file in checkpoint.files],
         "config": asdict(checkpoint.config),
-        "memory": measure(checkpoint.config),
+        "memory": size_of_parts(checkpoint.config),
         "tokenizer": tokenizer,
     }
     if as_json:
@@ -54,8 +54,8 @@ def info(
         _print(facts, checkpoint.config)
 
 
-def measure(config: ModelConfig) -> dict[str, Any]:
-    """Parameters and bytes of each part as they are held in memory, and what FP16 would take."""
+def size_of_parts(config: ModelConfig) -> dict[str, Any]:
+    """Return the number of parameters of each part, its bytes in memory, and its bytes in FP16."""
     shapes = config.linear_shapes
     layers = config.num_hidden_layers
     ternary = layers * sum(rows * columns for rows, columns in shapes.values())
@@ -85,7 +85,7 @@ def measure(config: ModelConfig) -> dict[str, Any]:
 
 
 def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The tokenizer's size and rules, and what its chat template makes of a greeting."""
+    """Return the tokenizer's size and rules, and an example: a greeting in its chat template."""
     try:
         example = tokenizer.render_chat([{"role": "user", "content": "Hello"}])
     except TokenizerError:
@@ -105,7 +105,7 @@ def _print(facts: dict[str, Any], config: ModelConfig) -> None:
     print_table(["", ""], [(f"{name}:", value) for name, value in _rows(facts, config)])
     typer.echo()
     memory = facts["memory"]
-    names = {"ternary": "ternary weights", "embedding": "embedding", "head": "output head", "norms": "norms"}
+    names = {"ternary": "ternary weights", "embedding": "embedding", "head": "lm_head", "norms": "norms"}
     if config.tie_word_embeddings:
         names["head"] += " (tied)"
     names["total"] = "total"
@@ -124,12 +124,16 @@ def _print(facts: dict[str, Any], config: ModelConfig) -> None:
 
 
 def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
-    heads = f"{config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys and values"
+    heads = f"{config.num_attention_heads} query heads of {config.head_dim}, {config.num_key_value_heads} KV heads"
+    sizes = f"hidden size {config.hidden_size}, feed-forward {config.intermediate_size}"
     quantization = config.quantization
     rows = [
         ("Model", facts["model"]),
         ("Family", f"{facts['family']}, {facts['format']}"),
-        ("Layers", f"{config.num_hidden_layers} of {config.hidden_size}, feed-forward {config.intermediate_size}"),
+        (
+            "Layers",
+            f"{config.num_hidden_layers}, {sizes}",
+        ),
         ("Attention", heads),
         ("Activation", config.hidden_act + (", with sub-norms" if config.sub_norms else "")),
         ("Context", f"{config.max_position_embeddings} tokens"),

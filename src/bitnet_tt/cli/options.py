@@ -1,16 +1,17 @@
-"""The options that commands share, written once, and the model they ask for."""
+"""The options that several commands share, and the loading of the model that they name."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from functools import wraps
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from bitnet_tt.backends.options import Device, Precision
 from bitnet_tt.cli.progress import progress_bar
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import ConfigError
@@ -19,30 +20,30 @@ if TYPE_CHECKING:
     from bitnet_tt.model import BitNetModel
 
 _DEFAULT = GenerationConfig()
-_SAMPLING = "Sampling"
-_LENGTH = "Length"
-_HUB = "Hugging Face hub"
-_DEVICE = "Device"
 
+# Options of one of these kinds stand in a panel of their own in --help.
+_HubOption = partial(typer.Option, rich_help_panel="Hugging Face hub")
+_DeviceOption = partial(typer.Option, rich_help_panel="Device")
+_LengthOption = partial(typer.Option, rich_help_panel="Length")
+_SamplingOption = partial(typer.Option, rich_help_panel="Sampling")
+
+DEVICE_HELP = "Device to run on; tt is a Tenstorrent card."
 MODEL_HELP = '"demo", a folder, a .gguf file, or a Hugging Face hub id.'
 
 
 @dataclass(frozen=True, slots=True)
 class HubOptions:
-    """Where a model that is named by its hub id comes from."""
+    """The options that find a model on the Hugging Face hub and in its cache."""
 
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the hub repository.", rich_help_panel=_HUB)
-    ] = None
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the download cache.", file_okay=False, rich_help_panel=_HUB)
-    ] = None
-    offline: Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.", rich_help_panel=_HUB)] = (
-        False
-    )
+    revision: Annotated[str | None, _HubOption(help="Branch, tag or commit of the hub repository.")] = None
+    cache_dir: Annotated[Path | None, _HubOption(help="Folder of the download cache.", file_okay=False)] = None
+    offline: Annotated[
+        bool,
+        _HubOption("--offline", help="Never use the network; the model must be in the cache."),
+    ] = False
 
     def resolve(self, model: str) -> Path:
-        """Find a model on this machine, or download it."""
+        """Return the path of a model on this machine; download it if it is a hub id."""
         from bitnet_tt.checkpoint import resolve
 
         return resolve(model, revision=self.revision, cache_dir=self.cache_dir, local_files_only=self.offline)
@@ -50,28 +51,29 @@ class HubOptions:
 
 @dataclass(frozen=True, slots=True)
 class DeviceOptions:
-    """What a model runs on."""
+    """The device that a model runs on, and its settings."""
 
-    device: Annotated[Literal["auto", "cpu", "tt"], typer.Option(help="What to run on.", rich_help_panel=_DEVICE)] = (
-        "auto"
-    )
+    device: Annotated[Device, _DeviceOption(help=DEVICE_HELP)] = "auto"
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads; default: one for each core we may use.", rich_help_panel=_DEVICE)
+        int | None,
+        _DeviceOption(help="Number of CPU threads. Default: one for each physical core that this process may use."),
     ] = None
     isa: Annotated[
         str | None,
-        typer.Option(help="Force a CPU instruction set (see doctor); never changes the text.", rich_help_panel=_DEVICE),
+        _DeviceOption(help="Use this CPU instruction set (doctor lists them). The text is the same with each."),
     ] = None
     precision: Annotated[
-        Literal["exact", "fast"], typer.Option(help="Of a Tenstorrent card; the CPU is exact.", rich_help_panel=_DEVICE)
+        Precision,
+        _DeviceOption(help="Precision on a Tenstorrent card. The CPU is always exact."),
     ] = "fast"
     context: Annotated[
-        int | None, typer.Option(help="Most tokens of a text, prompt included.", rich_help_panel=_DEVICE)
+        int | None,
+        _DeviceOption(help="Maximum number of tokens of a text, including the prompt. Default: the model's limit."),
     ] = None
 
 
 def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetModel:
-    """Load a model with a progress bar."""
+    """Load a model and show a progress bar."""
     from bitnet_tt.model import BitNetModel
 
     with progress_bar(f"Loading {model}") as progress:
@@ -91,57 +93,75 @@ def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetMode
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationOptions:
-    """How to pick tokens and when to stop: the fields of `GenerationConfig` that make sense on a command line."""
+class SamplingOptions:
+    """The options that pick tokens and end the text: fields of `GenerationConfig`."""
 
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", "-n", help="Most tokens to write.", rich_help_panel=_LENGTH)
-    ] = _DEFAULT.max_new_tokens or 0
-    stop: Annotated[
-        list[str], typer.Option(help="Text that ends the output; can be given again.", rich_help_panel=_LENGTH)
-    ] = field(default_factory=list)
+    max_new_tokens: Annotated[int, _LengthOption("--max-new-tokens", "-n", help="Maximum number of new tokens.")] = (
+        _DEFAULT.max_new_tokens or 0
+    )
+    stop: Annotated[list[str], _LengthOption(help="Text that ends the output. May be repeated.")] = field(
+        default_factory=list
+    )
     stop_token_ids: Annotated[
         list[int],
-        typer.Option("--stop-token-id", help="Token id that ends it; can be given again.", rich_help_panel=_LENGTH),
+        _LengthOption("--stop-token-id", help="Token id that ends the output. May be repeated."),
     ] = field(default_factory=list)
     ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos", help="Write on past the model's own end.", rich_help_panel=_LENGTH)
+        bool,
+        _LengthOption("--ignore-eos", help="Continue after the model's end-of-text token."),
     ] = _DEFAULT.ignore_eos
     temperature: Annotated[
         float,
-        typer.Option("--temperature", "-t", help="0 always takes the likeliest token.", rich_help_panel=_SAMPLING),
+        _SamplingOption(
+            "--temperature", "-t", help="Higher values vary the text more; 0 always picks the most probable token."
+        ),
     ] = _DEFAULT.temperature
-    top_k: Annotated[
-        int, typer.Option(help="Choose among the k likeliest tokens; 0 is off.", rich_help_panel=_SAMPLING)
-    ] = _DEFAULT.top_k
+    top_k: Annotated[int, _SamplingOption(help="Pick from the k most probable tokens; 0 turns this off.")] = (
+        _DEFAULT.top_k
+    )
     top_p: Annotated[
-        float, typer.Option(help="Choose among the likeliest that make up this share.", rich_help_panel=_SAMPLING)
+        float,
+        _SamplingOption(help="Pick from the most probable tokens that together have this probability."),
     ] = _DEFAULT.top_p
     min_p: Annotated[
         float,
-        typer.Option(help="Drop tokens less likely than this share of the best one's.", rich_help_panel=_SAMPLING),
+        _SamplingOption(help="Drop tokens whose probability is below this fraction of the largest one."),
     ] = _DEFAULT.min_p
     repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1 makes tokens already used less likely.", rich_help_panel=_SAMPLING)
+        float,
+        _SamplingOption(help="A value above 1 makes tokens that are already in the text less probable."),
     ] = _DEFAULT.repetition_penalty
     seed: Annotated[
-        int | None, typer.Option(help="Same seed, same text, on every machine.", rich_help_panel=_SAMPLING)
+        int | None,
+        _SamplingOption(help="Seed of the random numbers. The same seed gives the same text on every CPU."),
     ] = None
 
     def config(self, logprobs: int | None = None) -> GenerationConfig:
-        """The options as a GenerationConfig.
+        """Return the options as a GenerationConfig.
 
         Raises:
-            typer.BadParameter: A value out of range.
+            typer.BadParameter: A value is out of range.
         """
         try:
-            return GenerationConfig(**asdict(self), logprobs=logprobs)
+            return GenerationConfig(
+                max_new_tokens=self.max_new_tokens,
+                temperature=self.temperature,
+                top_k=self.top_k,
+                top_p=self.top_p,
+                min_p=self.min_p,
+                repetition_penalty=self.repetition_penalty,
+                stop=self.stop,
+                stop_token_ids=self.stop_token_ids,
+                ignore_eos=self.ignore_eos,
+                seed=self.seed,
+                logprobs=logprobs,
+            )
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from error
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
-    """Give Typer a command in which each parameter that is a dataclass of options is spelled out as those options."""
+    """Return a command for Typer: each parameter whose type is a dataclass of options becomes those options."""
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
     groups: dict[str, type[Any]] = {}

@@ -1,4 +1,4 @@
-"""How the commands write: tables that fit 80 columns, sizes, errors."""
+"""Print tables that fit the terminal, and format sizes in bytes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from typing import Any
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def describe_error(error: Exception) -> str:
-    """What went wrong, in one line."""
-    if isinstance(error, UnicodeDecodeError):
-        return "the input is not UTF-8 text"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
-
-
 def describe_bytes(count: float) -> str:
-    """A size in decimal units, as disks and downloads give it."""
+    """Format a size with three digits in a decimal unit, such as `1.23 GB` for 1.23e9 bytes."""
     unit = 0
     while abs(count) >= 1000 and unit < len(_UNITS) - 1:
         count /= 1000
@@ -27,12 +18,12 @@ def describe_bytes(count: float) -> str:
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right: Iterable[int] = ()) -> None:
-    """Print a table on standard output; long cells are folded, never cut.
+    """Print a table on standard output. Long cells continue on the next line; nothing is cut off.
 
     Args:
-        headings: Names of the columns; a table without any has none.
-        rows: Cells, written with str().
-        right: Columns to align to the right, for numbers.
+        headings: Names of the columns. If all are empty, no headings are printed.
+        rows: The cells of each row; str() formats them.
+        right: Indices of the columns to align to the right, for numbers.
     """
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`bitnet-tt plan`: how a model lies on a Tenstorrent card, and what bounds its speed there."""
+"""`bitnet-tt plan`: where a model's bytes lie on a Tenstorrent card, and what bounds its speed there."""
 
 from __future__ import annotations
 
@@ -6,40 +6,45 @@ import importlib.util
 import json
 import textwrap
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.cli.options import MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
+from bitnet_tt.errors import DeviceError
 
 if TYPE_CHECKING:
-    from bitnet_tt.backends.options import Precision
-    from bitnet_tt.backends.tt.planning.cost import Report
-    from bitnet_tt.backends.tt.planning.plan import Grid
+    from bitnet_tt.backends.tt.planning.cost import DecodeCost
+    from bitnet_tt.backends.tt.planning.grid import Grid
     from bitnet_tt.config import ModelConfig
 
-_NOTE = "A model of the card, not a measurement: bandwidth and arithmetic alone."
-_COMMON = ((1, 128), (1, 4096), (32, 128), (32, 4096))
+_NOTE = "A model of the card, not a measurement: it counts bandwidth and arithmetic only."
+_COMMON_SIZES = ((1, 128), (1, 4096), (32, 128), (32, 4096))
 
 
 def plan(
     hub: HubOptions,
     model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
     synthetic: Annotated[
-        Literal["2b4t", "0.7b"] | None, typer.Option(help="Plan for this shape instead; needs no download.")
+        str | None,
+        typer.Option(
+            metavar="SHAPE",
+            help="Plan for a random model of this shape instead: 2b4t, 0.7b, or one with other sizes, such as "
+            "2b4t,layers=4.",
+        ),
     ] = None,
-    device: Annotated[Literal["tt"], typer.Option(help="Only a Tenstorrent card has a plan.")] = "tt",
     batch: Annotated[int, typer.Option(help="Sequences decoded at once.", min=1, max=32)] = 1,
-    context: Annotated[int, typer.Option(help="Positions of each.", min=1)] = 128,
-    precision: Annotated[Literal["exact", "fast"], typer.Option(help="As for the other commands.")] = "fast",
+    context: Annotated[int, typer.Option(help="Positions of each sequence.", min=1)] = 128,
+    precision: Annotated[Precision, typer.Option(help="Precision on the card.")] = "fast",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a model's bytes lie on a Tenstorrent card and the speed they allow.
 
-    Nothing is measured: this is arithmetic on the shapes, for the card that is
-    here, or else for the smallest grid of a p150. First a decode step in detail,
-    then the bounds of common sizes.
+    Nothing is measured. This is arithmetic on the shapes: for the card in this
+    machine, or without one for the smallest grid of a p150. It prints one decode
+    step in detail, then the bounds for common sizes.
 
     Examples:
         bitnet-tt plan --synthetic 2b4t
@@ -47,37 +52,42 @@ def plan(
     """
     name, config = synthetic or model, _config(synthetic, model, hub)
     grid, source = _find_grid()
-    step = _report(config, grid, precision, batch, context)
-    sizes = dict.fromkeys([(batch, context), *_COMMON])
+    step = _decode_cost(config, grid, precision, batch, context)
+    sizes = dict.fromkeys([(batch, context), *_COMMON_SIZES])
     bounds = {
-        size: _report(config, grid, precision, *size)
+        size: _decode_cost(config, grid, precision, *size)
         for size in sizes
         if size == (batch, context) or _fits(config, grid, precision, *size)
     }
     if as_json:
-        facts = asdict(step) | {"grid": asdict(grid), "grid_of": source, "note": _NOTE}
-        facts["bounds"] = [
-            {"batch": size[0], "context": size[1]}
-            | {key: value for key, value in asdict(one).items() if key not in ("costs", "weight_bytes")}
-            for size, one in bounds.items()
-        ]
+        facts = asdict(step) | {"grid": asdict(grid), "grid_of": source, "note": _NOTE, "bounds": _facts(bounds)}
         typer.echo(json.dumps(facts, indent=2))
         return
     _say(f"{name}, {precision}, on {grid.x} x {grid.y} cores: {source}. {_NOTE}")
     typer.echo(f"\nA decode step, batch {batch}, context {context}:\n")
     _print_step(step)
-    typer.echo("\nNo step is faster, whatever its size:\n")
+    typer.echo("\nBounds for common sizes; no step can be faster:\n")
     _print_bounds(bounds)
     typer.echo()
     _say(
-        "512 GB/s is the data sheet's; 466 are reported of streaming kernels. Launches and the work between products "
-        "add what only a card can tell: each µs that a launch costs adds "
+        "512 GB/s is from the data sheet; kernels that only stream are reported to reach 466 GB/s. Launches and the "
+        "work between products add time that only a card can tell: each µs that a launch costs adds "
         f"{step.launches / 1e3:.1f} ms to the step above."
     )
 
 
 def _say(text: str) -> None:
+    """Print a paragraph in lines of at most 80 characters."""
     typer.echo(textwrap.fill(text, 80))
+
+
+def _facts(bounds: dict[tuple[int, int], DecodeCost]) -> list[dict[str, Any]]:
+    """Return the costs of several sizes (batch, context) for JSON, without what is the same for all of them."""
+    return [
+        {"batch": batch, "context": context}
+        | {key: value for key, value in asdict(cost).items() if key not in ("costs", "weight_bytes")}
+        for (batch, context), cost in bounds.items()
+    ]
 
 
 def _config(synthetic: str | None, model: str, hub: HubOptions) -> ModelConfig:
@@ -91,13 +101,12 @@ def _config(synthetic: str | None, model: str, hub: HubOptions) -> ModelConfig:
 
 
 def _find_grid() -> tuple[Grid, str]:
-    """The grid of the device that ttnn would open, and where it is from."""
-    from bitnet_tt.backends.tt.planning.cost import BLACKHOLE
+    """Return the grid of the device that ttnn opens here, and in words where the grid is from."""
+    from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
 
     if importlib.util.find_spec("ttnn") is None:
-        return BLACKHOLE, "the smallest grid of a p150, as there is no ttnn to ask for another"
+        return SMALLEST_P150, "the smallest grid of a p150, because ttnn is not installed"
     from bitnet_tt.backends.tt.environment import silence_ttnn
-    from bitnet_tt.errors import DeviceError
 
     silence_ttnn()
     from bitnet_tt.backends.tt.device.card import Card
@@ -105,36 +114,41 @@ def _find_grid() -> tuple[Grid, str]:
     try:
         card = Card()
     except DeviceError:
-        return BLACKHOLE, "the smallest grid of a p150, as ttnn opens no device here"
+        return SMALLEST_P150, "the smallest grid of a p150, because ttnn finds no device here"
     try:
         return card.grid, f"what {card.description} shows"
     finally:
         card.close()
 
 
-def _report(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> Report:
-    """Raises DeviceError if it does not fit the card."""
-    from bitnet_tt.backends.tt.planning.cost import report
+def _decode_cost(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> DecodeCost:
+    """Return the cost of a decode step.
+
+    Raises:
+        DeviceError: The model and its cache do not fit on the card.
+    """
+    from bitnet_tt.backends.tt.planning.cost import decode_cost
+    from bitnet_tt.backends.tt.planning.memory import check_dram
     from bitnet_tt.backends.tt.planning.plan import Plan
 
-    layout = Plan(config, grid, precision, context)
-    layout.check_dram(batch * layout.context_blocks(context))
-    return report(layout, batch, context)
+    shapes = Plan(config, grid, precision, context)
+    check_dram(shapes, batch * shapes.context_blocks(context))
+    return decode_cost(shapes, batch, context)
 
 
 def _fits(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> bool:
-    from bitnet_tt.errors import DeviceError
-
+    """Whether the model has contexts of this length, and they fit on the card."""
     if context > config.max_position_embeddings:
         return False
     try:
-        _report(config, grid, precision, batch, context)
+        _decode_cost(config, grid, precision, batch, context)
     except DeviceError:
         return False
     return True
 
 
-def _print_step(step: Report) -> None:
+def _print_step(step: DecodeCost) -> None:
+    """Print the operations of a step as a table, and its memory and launches below."""
     rows = [
         (
             cost.name,
@@ -157,16 +171,17 @@ def _print_step(step: Report) -> None:
     )
 
 
-def _print_bounds(bounds: dict[tuple[int, int], Report]) -> None:
+def _print_bounds(bounds: dict[tuple[int, int], DecodeCost]) -> None:
+    """Print the time and the speed of several sizes (batch, context) as a table."""
     rows = [
         (
             batch,
             context,
-            f"{1e3 * one.seconds:.2f}",
-            f"{one.tokens_per_second:.0f}",
-            f"{one.streamed_tokens_per_second:.0f}",
-            f"{one.binding[1]}: {one.binding[0]}, {one.shares[one.binding[0]]:.0%}",
+            f"{1e3 * cost.seconds:.2f}",
+            f"{cost.tokens_per_second:.0f}",
+            f"{cost.streamed_tokens_per_second:.0f}",
+            f"{cost.binding[1]}: {cost.binding[0]}, {cost.shares[cost.binding[0]]:.0%}",
         )
-        for (batch, context), one in bounds.items()
+        for (batch, context), cost in bounds.items()
     ]
     print_table(["Batch", "Context", "ms", "Tokens/s", "at 466 GB/s", "Bound by"], rows, right=range(5))

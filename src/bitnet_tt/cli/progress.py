@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, only on a terminal, and only for what takes longer than a moment."""
+"""Progress bars: on standard error, only on a terminal, and only for work that takes longer than half a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ type Update = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(label: str, patience: float = _PATIENCE_SECONDS) -> Iterator[Update]:
-    """Give a function that is told (done, total) now and then; a bar shows up after `patience` seconds of that."""
+    """Yield a function to call with (done, total). Once `patience` seconds have passed, it shows a bar."""
     with ExitStack() as stack:
         started = time.monotonic()
         shown: list[Update] = []

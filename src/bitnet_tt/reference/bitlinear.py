@@ -1,4 +1,8 @@
-"""BitLinear, W1.58A8: absmax int8 activations times absmean ternary weights, exact in integers (arXiv 2402.17764)."""
+"""BitLinear (W1.58A8): int8 activations times ternary weights, summed exactly (arXiv 2402.17764).
+
+Activations are quantised per token by their absmax, weights per tensor by their absmean. The product of the integers is
+exact. It is scaled back to float32 once, at the end.
+"""
 
 from __future__ import annotations
 
@@ -7,49 +11,51 @@ from numpy.typing import NDArray
 
 from bitnet_tt.weights import TernaryMatrix
 
-_FLOOR = np.float32(1e-5)
+_MIN_MAGNITUDE = np.float32(1e-5)
+"""Lower limit of an absmax or absmean, so that a row of zeros is not divided by zero."""
 
 
 def quantize_activations(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Absmax quantisation of each token to int8.
+    """Quantise each token to int8 by its absmax. Halves round to even.
 
     Args:
-        x: [..., features].
+        x: float32 [..., features].
 
     Returns:
-        q int8 [..., features] and its scale s float32 [..., 1], so that x is about q / s.
+        q int8 [..., features] and the activation scale s float32 [..., 1]. x is approximately q / s.
     """
-    scale = np.float32(127) / np.maximum(np.abs(x).max(axis=-1, keepdims=True), _FLOOR)
+    scale = np.float32(127) / np.maximum(np.abs(x).max(axis=-1, keepdims=True), _MIN_MAGNITUDE)
     quantized = np.clip(np.rint(x * scale), -128, 127).astype(np.int8)
     return quantized, scale
 
 
 def quantize_weights(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:
-    """Absmean quantisation of a whole matrix to ternary.
+    """Quantise a whole matrix to ternary by its absmean, which is summed in float64 and rounded to float32 once.
 
     Args:
-        weights: [out, in].
+        weights: float32 [out, in].
 
     Returns:
-        T int8 [out, in] of -1, 0, +1 and the scale w, so that W is about w * T.
+        T int8 [out, in] of -1, 0, +1 and the weight scale w. W is approximately w * T.
     """
-    scale = np.maximum(np.abs(weights).mean(dtype=np.float32), _FLOOR)
+    scale = np.maximum(np.float32(np.abs(weights).mean(dtype=np.float64)), _MIN_MAGNITUDE)
     return np.clip(np.rint(weights / scale), -1, 1).astype(np.int8), np.float32(scale)
 
 
 def unpack_ternary(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Unpack uint8 [out / 4, in] to int8 [out, in]; see TernaryMatrix for the layout."""
+    """Unpack uint8 [out / 4, in] to int8 [out, in] of -1, 0, +1. See `TernaryMatrix` for the layout."""
     return np.concatenate([((packed >> shift) & 3).astype(np.int8) - np.int8(1) for shift in (0, 2, 4, 6)])
 
 
 def bitlinear(q: NDArray[np.int8], scale: NDArray[np.float32], weight: TernaryMatrix) -> NDArray[np.float32]:
-    """Integer product of quantised activations and ternary weights, then dequantise.
+    """Multiply quantised activations by ternary weights, then scale back: y = (q · Tᵀ) * (w / s).
 
-    The product is taken in float32: |acc| <= 127 * in < 2**24, so every partial sum is an exact integer.
+    NumPy multiplies float32 matrices fast and integer matrices slowly, so the integers are multiplied as float32. That
+    is exact: |acc| <= 127 * in < 2**24, so float32 holds every partial sum, whatever the order of the sums.
 
     Args:
         q: int8 [tokens, in].
-        scale: float32 [tokens, 1].
+        scale: float32 [tokens, 1], the activation scale s of each token.
         weight: [out, in].
 
     Returns:

@@ -1,4 +1,4 @@
-"""The decoder of BitNet b1.58 (arXiv 2504.12285), and of Llama with ternary weights, for one sequence."""
+"""The decoder of BitNet b1.58 2B4T (arXiv 2504.12285), and of Llama with ternary weights, for one sequence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 
 @dataclass(slots=True)
 class KVCache:
-    """Rotated keys and values of one sequence so far: per layer float32 [tokens, kv_heads, head_dim]."""
+    """The rotated keys and the values of one sequence so far: for each layer float32 [tokens, kv_heads, head_dim]."""
 
     keys: list[Array] = field(default_factory=list)
     values: list[Array] = field(default_factory=list)
@@ -29,7 +29,7 @@ class KVCache:
         return len(self.keys[0]) if self.keys else 0
 
     def append(self, layer: int, keys: Array, values: Array) -> tuple[Array, Array]:
-        """Add the new tokens' keys and values of one layer; return all of that layer's."""
+        """Add the keys and values of the new tokens to one layer. Return all keys and values of that layer."""
         if layer == len(self.keys):
             self.keys.append(keys)
             self.values.append(values)
@@ -42,76 +42,76 @@ class KVCache:
 def forward(
     config: ModelConfig, weights: ModelWeights, token_ids: Sequence[int], cache: KVCache | None = None
 ) -> Array:
-    """Logits of new tokens that follow those in the cache.
+    """Return the logits of new tokens that follow those in the cache.
 
     Args:
         config: The model's shape.
         weights: The model.
         token_ids: The new tokens.
-        cache: What came before; the new tokens' keys and values are added to it.
+        cache: The sequence so far. The keys and values of the new tokens are added to it.
 
     Returns:
         float32 [tokens, vocab].
     """
     cache = KVCache() if cache is None else cache
-    start, end = cache.length, cache.length + len(token_ids)
-    cos, sin = (table[start:end] for table in rope_tables(config, end))
+    eps = config.rms_norm_eps
+    cos, sin = rope_tables(config, np.arange(cache.length, cache.length + len(token_ids)))
     h = bfloat16_to_float32(weights.embed_tokens[np.asarray(token_ids)])
     for index, layer in enumerate(weights.layers):
-        h = h + _attention(
-            config, layer, rms_norm(h, layer.input_layernorm, config.rms_norm_eps), cos, sin, cache, index
-        )
-        h = h + _mlp(config, layer, rms_norm(h, layer.post_attention_layernorm, config.rms_norm_eps))
-    logits: Array = rms_norm(h, weights.norm, config.rms_norm_eps) @ bfloat16_to_float32(weights.lm_head).T
+        n = rms_norm(h, layer.input_layernorm, eps)
+        h = h + _attention(config, layer, n, cos, sin, cache, index)
+        n = rms_norm(h, layer.post_attention_layernorm, eps)
+        h = h + _mlp(config, layer, n)
+    logits: Array = rms_norm(h, weights.norm, eps) @ bfloat16_to_float32(weights.lm_head).T
     return logits
 
 
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
-    """RMSNorm over the last axis, float32 throughout (arXiv 1910.07467)."""
+    """RMSNorm over the last axis, in float32 throughout (arXiv 1910.07467)."""
     mean_square = np.mean(x * x, axis=-1, keepdims=True, dtype=np.float32)
     normalized: Array = gain * (x / np.sqrt(mean_square + np.float32(eps)))
     return normalized
 
 
 def _attention(
-    config: ModelConfig, layer: LayerWeights, x: Array, cos: Array, sin: Array, cache: KVCache, index: int
+    config: ModelConfig, layer: LayerWeights, n: Array, cos: Array, sin: Array, cache: KVCache, index: int
 ) -> Array:
-    tokens, head_dim = len(x), config.head_dim
-    q, k, v = (y.reshape(tokens, -1, head_dim) for y in _linears(config, x, layer.q_proj, layer.k_proj, layer.v_proj))
-    keys, values = cache.append(index, apply_rope(k, cos, sin), v)
+    """Return the attention output [tokens, hidden] of layer number `index` for its normed input [tokens, hidden]."""
+    tokens = len(n)
+    q, k, v = (
+        y.reshape(tokens, -1, config.head_dim) for y in _linears(config, n, layer.q_proj, layer.k_proj, layer.v_proj)
+    )
+    q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
+    keys, values = cache.append(index, k, v)
+    # Grouped-query attention: query head i reads KV head i // queries_per_kv_head.
     keys, values = (np.repeat(array, config.queries_per_kv_head, axis=1) for array in (keys, values))
-    scores = np.einsum("qhd,khd->hqk", apply_rope(q, cos, sin), keys) * np.float32(head_dim**-0.5)
+    scores = np.einsum("qhd,khd->hqk", q, keys) * np.float32(config.head_dim**-0.5)
+    # Causal mask: a query does not see keys of later positions. The queries are the last `tokens` positions.
     positions = np.arange(len(keys))
     future = positions[None, :] > positions[len(keys) - tokens :, None]
-    attended = np.einsum("hqk,khd->qhd", softmax(np.where(future, np.float32(-np.inf), scores)), values)
-    out = attended.reshape(tokens, -1)
+    probabilities = _softmax(np.where(future, np.float32(-np.inf), scores))
+    a = np.einsum("hqk,khd->qhd", probabilities, values).reshape(tokens, -1)
     if layer.attn_sub_norm is not None:
-        out = rms_norm(out, layer.attn_sub_norm, config.rms_norm_eps)
-    return _linears(config, out, layer.o_proj)[0]
+        a = rms_norm(a, layer.attn_sub_norm, config.rms_norm_eps)
+    return _linears(config, a, layer.o_proj)[0]
 
 
-def _mlp(config: ModelConfig, layer: LayerWeights, x: Array) -> Array:
-    gate, up = _linears(config, x, layer.gate_proj, layer.up_proj)
+def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
+    """Return the MLP output [tokens, hidden] for its normed input [tokens, hidden]."""
+    gate, up = _linears(config, n, layer.gate_proj, layer.up_proj)
     if config.hidden_act == "relu2":
         activated = np.maximum(gate, 0) ** 2
-    else:
-        with np.errstate(over="ignore"):  # exp(-gate) may be infinite; gate / inf is the right 0
+    else:  # silu
+        with np.errstate(over="ignore"):  # exp(-gate) may be infinite; gate / inf is 0, the correct limit
             activated = gate / (1 + np.exp(-gate))
-    out = activated * up
+    product = activated * up
     if layer.ffn_sub_norm is not None:
-        out = rms_norm(out, layer.ffn_sub_norm, config.rms_norm_eps)
-    return _linears(config, out, layer.down_proj)[0]
-
-
-def softmax(x: Array) -> Array:
-    """Softmax over the last axis."""
-    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
-    normalized: Array = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return normalized
+        product = rms_norm(product, layer.ffn_sub_norm, config.rms_norm_eps)
+    return _linears(config, product, layer.down_proj)[0]
 
 
 def _linears(config: ModelConfig, x: Array, *weights: TernaryMatrix) -> list[Array]:
-    """Apply linears that read the same x: they share one quantised input, unless each has a norm of its own."""
+    """Apply BitLinears to the same input. They share one quantised input, unless each has an RMSNorm of its own."""
     shared = quantize_activations(x)
     outputs = []
     for weight in weights:
@@ -121,3 +121,10 @@ def _linears(config: ModelConfig, x: Array, *weights: TernaryMatrix) -> list[Arr
             q, scale = quantize_activations(rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps))
         outputs.append(bitlinear(q, scale, weight))
     return outputs
+
+
+def _softmax(x: Array) -> Array:
+    """Softmax over the last axis. The maximum is subtracted first, so that exp does not overflow."""
+    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+    normalized: Array = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return normalized

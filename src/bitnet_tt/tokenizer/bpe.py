@@ -1,4 +1,4 @@
-"""What BPE vocabularies have in common: merges recovered from ranks, the byte alphabet, the engines built on them."""
+"""Parts that BPE vocabularies of every format share: the byte alphabet, merges from ranks, and the engines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 SPACE = "▁"
+"""The character that stands for a space in sentencepiece pieces."""
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3_PATTERN = (
@@ -22,7 +23,7 @@ LLAMA3_PATTERN = (
 
 @cache
 def byte_alphabet() -> dict[int, str]:
-    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's `bytes_to_unicode`)."""
+    """Return the printable character for each byte in a byte-level vocabulary (`bytes_to_unicode` of GPT-2)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     alphabet = {byte: chr(byte) for byte in printable}
     others = (byte for byte in range(256) if byte not in alphabet)
@@ -30,19 +31,19 @@ def byte_alphabet() -> dict[int, str]:
 
 
 def recover_merges(ranks: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Merge rules for a vocabulary that only says which tokens come first.
+    """Return the merge rules of a vocabulary that has only ranks, first rule first.
 
-    Tiktoken and sentencepiece merge the neighbours whose union has the lowest rank, however it is split, so each split
-    of a token into two tokens is a rule, ordered by the token's rank.
+    Tiktoken and sentencepiece merge the two neighbours whose union has the lowest rank, whichever two tokens make the
+    union. So every split of a token into two tokens is a rule. Rules are ordered by the rank of the whole token.
 
     Args:
-        ranks: Every mergeable token and its rank; lower is merged earlier.
+        ranks: The rank of each mergeable token. Lower ranks are merged first.
     """
     merges: list[tuple[str, str]] = []
     for token in sorted(ranks, key=ranks.__getitem__):
         splits = ((token[:cut], token[cut:]) for cut in range(1, len(token)))
-        known = [pair for pair in splits if pair[0] in ranks and pair[1] in ranks]
-        merges += sorted(known, key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
+        rules = [pair for pair in splits if pair[0] in ranks and pair[1] in ranks]
+        merges += sorted(rules, key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
     return merges
 
 
@@ -53,13 +54,13 @@ def byte_level_engine(
     *,
     ignore_merges: bool,
 ) -> tokenizers.Tokenizer:
-    """A byte-level BPE engine (GPT-2, Llama 3).
+    """Build a byte-level BPE engine (GPT-2, Llama 3).
 
     Args:
-        vocab: Tokens in the byte alphabet, and their ids.
-        merges: Merge rules, first to last.
-        patterns: Regular expressions that cut text into words, each applied to the pieces of the one before.
-        ignore_merges: Whether a word that is a token is taken whole, without merging.
+        vocab: The id of each token, which is written in the byte alphabet.
+        merges: The merge rules, first rule first.
+        patterns: Regular expressions that split text into words. Each splits the pieces that the one before left.
+        ignore_merges: Whether a word that is itself a token becomes this token, without merging.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -76,24 +77,24 @@ def byte_level_engine(
 
 def sentencepiece_engine(
     pieces: Sequence[tuple[str, float]],
-    normal: Iterable[int],
+    mergeable: Iterable[int],
     *,
     unknown: str | None,
     byte_fallback: bool,
     space_prefix: bool,
 ) -> tokenizers.Tokenizer:
-    """A sentencepiece BPE engine (Llama 2) without a normaliser of its own.
+    """Build a sentencepiece BPE engine (Llama 2). It does not normalise text.
 
     Args:
-        pieces: Each id's piece and score; the highest score is merged first.
-        normal: Ids of the pieces that text is made of: not control, unknown or byte pieces.
-        unknown: The piece of characters that have none.
-        byte_fallback: Whether such characters become byte pieces instead.
-        space_prefix: Whether text gets a space in front.
+        pieces: The piece and the score of each id. The highest score is merged first.
+        mergeable: The ids of ordinary pieces: not control, unknown or byte pieces.
+        unknown: The piece that replaces characters without a piece.
+        byte_fallback: Whether characters without a piece become byte pieces instead.
+        space_prefix: Whether a space is put before each text.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    ranks = {pieces[token_id][0]: -pieces[token_id][1] for token_id in normal}
+    ranks = {pieces[token_id][0]: -pieces[token_id][1] for token_id in mergeable}
     engine = Tokenizer(
         models.BPE(
             vocab={piece: token_id for token_id, (piece, _) in enumerate(pieces)},
@@ -111,10 +112,14 @@ def sentencepiece_engine(
 
 
 def load_engine(data: bytes, where: str) -> tokenizers.Tokenizer:
-    """Read a tokenizer.json, without the truncation and padding it may ask for.
+    """Read a tokenizer.json. Its settings for truncation and padding are ignored.
+
+    Args:
+        data: The content of the file.
+        where: The file's name, for the error message.
 
     Raises:
-        TokenizerError: It is not one; the message says where it was.
+        TokenizerError: The data is not a tokenizer.json.
     """
     from tokenizers import Tokenizer
 
@@ -128,7 +133,7 @@ def load_engine(data: bytes, where: str) -> tokenizers.Tokenizer:
 
 
 def prepend_bos(engine: tokenizers.Tokenizer, bos_token: str) -> None:
-    """Make the engine's own post-processor put `bos_token` first, so that other tools that read the file do it too."""
+    """Set the engine's post-processor to put `bos_token` first, so that other programs that read a saved file do it."""
     from tokenizers import processors
 
     engine.post_processor = processors.TemplateProcessing(

@@ -1,4 +1,11 @@
-"""Chat messages to one text through a checkpoint's own template, in a sandbox as Hugging Face transformers has it."""
+"""Render chat messages to one text with the checkpoint's own jinja2 template.
+
+Templates come with downloaded models, so they run in a sandbox, with the variables and filters that Hugging Face
+transformers gives them.
+
+Messages come from users, who may write control tokens such as `<|eot_id|>` in them. `break_special_tokens` changes such
+text before rendering, so that the rendered text shows which control tokens the template wrote and which a user wrote.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +25,17 @@ if TYPE_CHECKING:
 Message = Mapping[str, str]
 
 _MAX_CHARACTERS = 1 << 24
-_NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]  # never part of text; Unicode keeps them for such marks
+"""Limit of a rendered text, and of a sequence that a template makes by repetition."""
+
+_MARKERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
+"""Unicode noncharacters: reserved for a program's internal use, never part of ordinary text."""
 
 
 def check_messages(messages: Sequence[Message]) -> None:
-    """Check that each message is a mapping of strings with a role and a content.
+    """Check that there is a message, and that each is a mapping whose role and content are strings.
 
     Raises:
-        RequestError: There is none, or one is not; the message says which.
+        RequestError: They are not; the message gives the index.
     """
     if not messages:
         raise RequestError("a chat needs at least one message")
@@ -39,11 +49,16 @@ def check_messages(messages: Sequence[Message]) -> None:
 def render(template: str, messages: Sequence[Message], **variables: Any) -> str:
     """Render a template.
 
-    The sandbox keeps templates from Python's insides and from changing the messages; the size of repeated sequences
-    and of the text is limited. A template can still take long.
+    The sandbox keeps the template from Python's internals and from changing the messages. It limits the size of
+    repeated sequences and of the text. It does not limit the time that a template takes.
+
+    Args:
+        template: The jinja2 source.
+        messages: The chat, first to last.
+        variables: The template's other variables.
 
     Raises:
-        TokenizerError: The template is broken, or refuses these messages; the message is its own.
+        TokenizerError: The template is broken, or it refuses these messages and says why.
     """
     pieces: list[str] = []
     size = 0
@@ -55,33 +70,46 @@ def render(template: str, messages: Sequence[Message], **variables: Any) -> str:
                 raise TokenizerError(f"the chat template wrote more than {_MAX_CHARACTERS} characters")
     except TokenizerError:
         raise
-    except Exception as error:  # a template can raise whatever its expressions do
+    except Exception as error:  # the expressions of a template can raise any exception
         raise TokenizerError(f"the chat template cannot render these messages: {error}") from error
     return "".join(pieces)
 
 
-def disarm(messages: Sequence[Message], special_tokens: Sequence[str]) -> tuple[list[dict[str, str]], str]:
-    """Break up special tokens that users wrote, so that after rendering only the template's own are whole.
+def break_special_tokens(
+    messages: Sequence[Message], special_tokens: Sequence[str]
+) -> tuple[list[dict[str, str]], str]:
+    """Insert a marker into every special token that a user wrote, so that none of them is intact after rendering.
+
+    For example `<|eot_id|>` in a message becomes `<` + marker + `|eot_id|>`. The special tokens that are intact in the
+    rendered text were then written by the template. The caller splits the text at them and removes the marker from the
+    parts between.
+
+    Args:
+        messages: The chat, first to last.
+        special_tokens: The control tokens as text.
 
     Returns:
-        The messages, with a mark after the first character of each special token in them, and the mark, which is in no
-        message; it is to be removed again once the template's special tokens are found.
+        The changed messages, and the marker: one character that the original messages do not contain.
 
     Raises:
-        RequestError: Every possible mark is in the messages.
+        RequestError: The messages contain every possible marker.
     """
     text = "".join(value for message in messages for value in message.values() if isinstance(value, str))
-    mark = next((mark for mark in _NONCHARACTERS if mark not in text), None)
-    if mark is None:
+    marker = next((marker for marker in _MARKERS if marker not in text), None)
+    if marker is None:
         raise RequestError("the messages hold every Unicode noncharacter from U+FDD0 to U+FDEF; remove them")
     if not special_tokens:
-        return [dict(message) for message in messages], mark
-    starts = re.compile(f"(?=(?:{'|'.join(map(re.escape, special_tokens))}))(.)", re.DOTALL)
-    insert = rf"\g<1>{mark}"
+        return [dict(message) for message in messages], marker
+    # The lookahead consumes only the first character, so that special tokens that overlap are found too.
+    first_character = re.compile(f"(?=(?:{'|'.join(map(re.escape, special_tokens))}))(.)", re.DOTALL)
+    with_marker = rf"\g<1>{marker}"
     return [
-        {key: starts.sub(insert, value) if isinstance(value, str) else value for key, value in message.items()}
+        {
+            key: first_character.sub(with_marker, value) if isinstance(value, str) else value
+            for key, value in message.items()
+        }
         for message in messages
-    ], mark
+    ], marker
 
 
 @lru_cache(maxsize=8)
@@ -91,6 +119,7 @@ def _compile(template: str) -> jinja2.Template:
 
 @cache
 def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+    """Return jinja2's sandbox with the settings, functions and filters of Hugging Face transformers."""
     from jinja2.exceptions import SecurityError, TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -98,6 +127,7 @@ def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
         intercepted_binops = frozenset({"*"})
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            """Multiply, unless that repeats a string or list to more than the limit."""
             for repeated, times in ((left, right), (right, left)):
                 if hasattr(repeated, "__len__") and len(repeated) * times > _MAX_CHARACTERS:
                     raise SecurityError("a chat template may not make text or lists that long")

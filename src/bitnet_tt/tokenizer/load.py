@@ -1,4 +1,4 @@
-"""Where a checkpoint keeps its tokenizer: which files are looked for, in which order, and what they say."""
+"""Load a checkpoint's tokenizer from its files: which files exist, which one wins, and what each of them says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitnet_tt.errors import TokenizerError
+from bitnet_tt.formats.gguf import read_metadata
 from bitnet_tt.tokenizer import bpe, gguf, sentencepiece, tiktoken
 from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
@@ -15,16 +16,20 @@ if TYPE_CHECKING:
     import tokenizers
 
 
-def read(path: Path) -> Tokenizer:
-    """Read the tokenizer of a Hugging Face folder or of a GGUF file.
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Load the tokenizer of a checkpoint.
+
+    Args:
+        path: A Hugging Face folder or a GGUF file.
 
     Raises:
-        TokenizerError: There is none or it cannot be used.
+        CheckpointError: The GGUF file is damaged.
+        TokenizerError: The checkpoint has no tokenizer, or this package cannot use it. The message names the file, or
+            the files that were looked for.
     """
+    path = Path(path)
     try:
         if path.suffix == ".gguf":
-            from bitnet_tt.formats.gguf import read_metadata
-
             return gguf.from_metadata(read_metadata(path))
         return _read_folder(path)
     except OSError as error:
@@ -44,7 +49,7 @@ def _read_folder(folder: Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         file = folder / "tokenizer.json"
         engine = bpe.load_engine(file.read_bytes(), str(file))
-        first = engine.encode("").ids[:1]  # what the file's own post-processor begins a text with
+        first = engine.encode("").ids[:1]  # the token that the file's own post-processor puts first, if any
         bos = bos or (engine.id_to_token(first[0]) if first else None)
         default_add_bos = bool(first) and engine.id_to_token(first[0]) == bos
     elif (folder / "tokenizer.model").is_file():
@@ -69,6 +74,10 @@ def _read_folder(folder: Path) -> Tokenizer:
 def _read_model_file(
     path: Path, config: Mapping[str, Any], bos: str | None, eos: str | None
 ) -> tuple[tokenizers.Tokenizer, str | None, str | None]:
+    """Read a tokenizer.model, which may be tiktoken's or sentencepiece's. Return the engine, `bos` and `eos`.
+
+    The model file gives the beginning-of-text and end-of-text tokens that are None.
+    """
     ranks = tiktoken.read_ranks(path)
     if ranks is None:
         engine, model_bos, model_eos = sentencepiece.build_engine(path)
@@ -83,7 +92,7 @@ def _read_model_file(
 
 
 def _chat_templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Templates by name: from a file of their own if there is one, otherwise from tokenizer_config.json."""
+    """Return the templates by name, from a separate file if there is one, otherwise from tokenizer_config.json."""
     if (folder / "chat_template.jinja").is_file():
         return {"default": (folder / "chat_template.jinja").read_text(encoding="utf-8")}
     template = _read_json(folder / "chat_template.json").get("chat_template") or config.get("chat_template")
@@ -94,6 +103,7 @@ def _chat_templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _token(config: Mapping[str, Any], name: str) -> str | None:
+    """Return a token of tokenizer_config.json, which is there as a string or as an object with its `content`."""
     value = config.get(name)
     if isinstance(value, Mapping):
         value = value.get("content")
@@ -101,6 +111,7 @@ def _token(config: Mapping[str, Any], name: str) -> str | None:
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
+    """Read a JSON object, or an empty one if the file does not exist."""
     if not path.is_file():
         return {}
     try:

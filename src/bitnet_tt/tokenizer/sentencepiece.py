@@ -1,4 +1,4 @@
-"""A sentencepiece `tokenizer.model`, as 1bitLLM's checkpoints have it."""
+"""Read a sentencepiece `tokenizer.model`, the format of 1bitLLM's checkpoints."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from bitnet_tt.tokenizer.bpe import SPACE, sentencepiece_engine
 if TYPE_CHECKING:
     import tokenizers
 
-# Text on which every normaliser, whitespace rule and model type but the supported ones shows.
+# A text that other normalisers, whitespace rules and model types than the supported ones encode in another way.
 _PROBE = " a  b\tc ﬁ ①ﾊﾝｶｸ e\u0301 Ａ\u00a0ß\u200d🙂 the  quick brown fox, 12345! "
 
 
 def build_engine(path: Path) -> tuple[tokenizers.Tokenizer, str | None, str | None]:
-    """Read a BPE model without normalisation; return the engine, its beginning-of-text token and its end-of-text token.
+    """Build the engine of a BPE model without text normalisation.
+
+    Returns:
+        The engine, its beginning-of-text token and its end-of-text token.
 
     Raises:
-        TokenizerError: The file is not a sentencepiece model or one of another kind.
+        TokenizerError: The file is not a sentencepiece model, or its model type or normalisation is not supported.
     """
     import sentencepiece
     from tokenizers import AddedToken
@@ -34,10 +37,10 @@ def build_engine(path: Path) -> tuple[tokenizers.Tokenizer, str | None, str | No
     pieces = [(model.id_to_piece(token_id), model.get_score(token_id)) for token_id in ids]
     control = [piece for token_id, (piece, _) in zip(ids, pieces, strict=True) if model.is_control(token_id)]
     byte_fallback = any(map(model.is_byte, ids))
-    outside = (model.is_control, model.is_unknown, model.is_byte, model.is_unused)
+    not_mergeable = (model.is_control, model.is_unknown, model.is_byte, model.is_unused)
     engine = sentencepiece_engine(
         pieces,
-        [token_id for token_id in ids if not any(test(token_id) for test in outside)],
+        [token_id for token_id in ids if not any(test(token_id) for test in not_mergeable)],
         unknown=model.id_to_piece(model.unk_id()),
         byte_fallback=byte_fallback,
         space_prefix=model.normalize("a").startswith(SPACE),

@@ -1,4 +1,4 @@
-"""Llama 3's `tokenizer.model`: tiktoken's format, one line a token, its bytes in base64 and its rank."""
+"""Read Llama 3's `tokenizer.model`, in tiktoken's format: each line has a token's bytes in base64 and its rank."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EOS_TOKEN = "<|end_of_text|>"
 
 
 def read_ranks(path: Path) -> dict[bytes, int] | None:
-    """Read tokens and ranks; None if the file is of another format."""
+    """Return the rank of each token, or None if the file has another format."""
     ranks: dict[bytes, int] = {}
     try:
         for line in path.read_bytes().splitlines():
@@ -34,12 +34,12 @@ def build_engine(path: Path, ranks: Mapping[bytes, int], special_tokens: Mapping
     """Build the engine of a Llama 3 vocabulary.
 
     Args:
-        path: The file, for messages.
-        ranks: Its tokens and ranks; a rank is the id.
-        special_tokens: Special tokens by id, from tokenizer_config.json; empty for those of Llama 3 itself.
+        path: The file, for the error message.
+        ranks: The rank of each token. It is also the token's id.
+        special_tokens: Special tokens by id, from tokenizer_config.json. If empty, Llama 3's are added.
 
     Raises:
-        TokenizerError: Ranks are not 0, 1, 2, ... or single bytes are missing.
+        TokenizerError: The ranks are not 0, 1, 2, ..., or one of the 256 single bytes is not a token.
     """
     if sorted(ranks.values()) != list(range(len(ranks))) or any(bytes([byte]) not in ranks for byte in range(256)):
         raise TokenizerError(f"{path}: ranks have gaps or single bytes are missing; download the file again")
@@ -56,7 +56,7 @@ def build_engine(path: Path, ranks: Mapping[bytes, int], special_tokens: Mapping
 
 
 def _llama3_special_tokens() -> list[str]:
-    """The 256 special tokens after the 128,000 of the file, in order (meta-llama/llama3, llama/tokenizer.py)."""
+    """Return the 256 special tokens, which follow the 128,000 of the file (meta-llama/llama3, llama/tokenizer.py)."""
     reserved = [f"<|reserved_special_token_{index}|>" for index in range(251)]
     headers = ["<|start_header_id|>", "<|end_header_id|>"]
     return [BOS_TOKEN, EOS_TOKEN, *reserved[:4], *headers, reserved[4], "<|eot_id|>", *reserved[5:]]

@@ -1,4 +1,4 @@
-"""Tokenizer: text to ids and back, and chats to ids, over one `tokenizers` engine."""
+"""Tokenizer: text to ids, ids to text, and chats to ids, with one engine of the `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING
 from bitnet_tt.errors import RequestError, TokenizerError
 from bitnet_tt.tokenizer import chat_template
 from bitnet_tt.tokenizer.chat_template import Message
-from bitnet_tt.tokenizer.streaming import StreamDecoder, TokenBytes
+from bitnet_tt.tokenizer.token_bytes import TokenBytes
 
 if TYPE_CHECKING:
     import tokenizers
 
 _END_TOKENS = ("<|eot_id|>", "<|end_of_text|>", "<|im_end|>")
+"""Tokens that end a text or a turn in every vocabulary that has them as control tokens."""
 
 
 class Tokenizer:
-    """A vocabulary with its rules for special tokens and chats.
+    """A vocabulary with its rules for special tokens and chats. `load_tokenizer` reads one from files.
 
     Attributes:
-        engine: The `tokenizers` object that does the work.
+        engine: The `tokenizers` object that splits and merges.
         bos_token: The token that begins a text, or None.
-        eos_tokens: The tokens that end one, the vocabulary's own first.
-        add_bos: Whether a text gets `bos_token` in front.
-        chat_templates: jinja2 sources by name; the usual one is named `default`.
-        special_ids: Ids of control tokens, which are no part of a text.
-        token_bytes: The bytes each id stands for.
+        eos_tokens: The tokens that end a text, the vocabulary's own first.
+        add_bos: Whether `encode` puts `bos_token` before a text.
+        chat_templates: jinja2 sources by name. The usual template has the name `default`.
+        special_ids: Ids of control tokens, which are not part of a text.
+        token_bytes: Returns the bytes that an id stands for.
     """
 
     def __init__(
@@ -42,10 +43,10 @@ class Tokenizer:
         add_bos: bool,
         chat_templates: Mapping[str, str],
     ) -> None:
-        """Wrap an engine.
+        """Wrap an engine. The arguments are the attributes of the same names.
 
         Raises:
-            TokenizerError: It is of an unknown kind, or does not have the tokens named.
+            TokenizerError: The engine's decoder is not supported, or a special token is not in its vocabulary.
         """
         added = engine.get_added_tokens_decoder()
         self.engine = engine
@@ -58,22 +59,13 @@ class Tokenizer:
         self.eos_tokens = tuple(dict.fromkeys([*eos_tokens, *ends]))
         for token in (bos_token, *self.eos_tokens):
             if token is not None and self.token_to_id(token) is None:
-                raise TokenizerError(f"the special token {token!r} is not in the tokenizer's vocabulary")
-
-    @classmethod
-    def from_path(cls, path: str | Path) -> Tokenizer:
-        """Read the tokenizer of a checkpoint: a Hugging Face folder or a GGUF file.
-
-        Raises:
-            TokenizerError: There is none or it cannot be used; the message says what was looked for.
-        """
-        from bitnet_tt.tokenizer.load import read
-
-        return read(Path(path))
+                raise TokenizerError(
+                    f"the special token {token!r} is not in the tokenizer's vocabulary; download its files again"
+                )
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, special ones included; a model may have more rows than that."""
+        """Number of tokens, special tokens included. The model's embedding may have more rows."""
         return int(self.engine.get_vocab_size())
 
     @property
@@ -83,56 +75,62 @@ class Tokenizer:
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
-        """Ids that end a text or a turn."""
+        """Ids of the tokens that end a text or a turn."""
         ids = map(self.token_to_id, self.eos_tokens)
         return tuple(token_id for token_id in ids if token_id is not None)
 
     def token_to_id(self, token: str) -> int | None:
-        """Id of a token as the vocabulary writes it, or None."""
+        """Return the id of a token as the vocabulary writes it, or None if the vocabulary does not have it."""
         return self.engine.token_to_id(token)
 
     def id_to_token(self, token_id: int) -> str | None:
-        """A token as the vocabulary writes it, or None for an id it does not have."""
+        """Return a token as the vocabulary writes it, or None if the vocabulary does not have the id."""
         return self.engine.id_to_token(token_id) if token_id >= 0 else None
 
     def encode(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
-        """Turn text into ids.
+        """Convert text to ids.
 
         Args:
             text: Any text.
-            add_bos: Begin with the beginning-of-text token; by default what the checkpoint says. Never doubled.
-            parse_special: Read `<|eot_id|>` and the like as control tokens, as Hugging Face does; False reads them as
-                the characters they are written with, for text that is not to be trusted.
+            add_bos: Put the beginning-of-text token first, unless the text begins with it. None means as the checkpoint
+                says.
+            parse_special: Read `<|eot_id|>` and the like as control tokens, as Hugging Face does. False reads them as
+                ordinary characters, for text from people you do not trust.
 
         Raises:
-            RequestError: The text is no valid Unicode.
+            RequestError: The text is not valid Unicode.
         """
         ids = self._encode(text, self.engine if parse_special else self._plain_engine)
         return self._with_bos(ids, self.add_bos if add_bos is None else add_bos)
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True, continues: bool = False) -> str:
-        """Turn ids into text. Bytes that are no valid UTF-8 become U+FFFD.
+        """Convert ids to text. Bytes that are not valid UTF-8 become U+FFFD.
 
         Args:
-            ids: Token ids; those that the vocabulary does not have give no text.
+            ids: Token ids. Ids that the vocabulary does not have give no text.
             skip_special_tokens: Leave out control tokens.
-            continues: The text goes on from an earlier one, so sentencepiece's space before a first word is kept.
+            continues: The text continues an earlier one, so the space that sentencepiece puts before a first word is
+                part of it.
         """
-        decoder = StreamDecoder(self, skip_special_tokens=skip_special_tokens, continues=continues)
-        return "".join([*map(decoder.push, ids), decoder.flush()])
+        skipped = self.special_ids if skip_special_tokens else frozenset()
+        data = b"".join(self.token_bytes(token_id) for token_id in ids if token_id not in skipped)
+        text = data.decode("utf-8", errors="replace")
+        return text.removeprefix(" ") if self.token_bytes.strip_space and not continues else text
 
     def render_chat(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = True, template: str | None = None
     ) -> str:
-        """Write messages as one text through the checkpoint's template, to be looked at.
+        """Render messages to one text with the checkpoint's template, for people to read.
+
+        Use `apply_chat_template` for the model. It is safe against control tokens in messages; this text is not.
 
         Args:
-            messages: Each with `role` and `content`.
-            add_generation_prompt: End with what begins the assistant's turn.
-            template: Name of the template; None for the usual one.
+            messages: The chat, first to last. Each message has a `role` and a `content`.
+            add_generation_prompt: End with the text that begins the assistant's turn.
+            template: Name of the template. None means the usual one.
 
         Raises:
-            RequestError: A message without role or content.
+            RequestError: There is no message, or one has no role or no content.
             TokenizerError: There is no such template, or it refuses the messages.
         """
         chat_template.check_messages(messages)
@@ -149,27 +147,35 @@ class Tokenizer:
     def apply_chat_template(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = True, template: str | None = None
     ) -> list[int]:
-        """Turn messages into ids through the checkpoint's template.
+        """Convert messages to ids with the checkpoint's template.
 
-        The ids are those of the rendered text, with the beginning-of-text token in front if the template leaves it to
-        the tokenizer; but control tokens that a message spells out stay mere characters, so that no user can end a
-        turn or speak for another role.
+        The ids are those of the rendered text. If `add_bos` is set, the beginning-of-text token comes first, also when
+        the template does not write it. A control token that a message spells out is encoded as ordinary characters, so
+        that a user cannot end a turn or speak in another role.
 
-        Arguments and errors are those of `render_chat`.
+        Args:
+            messages: The chat, first to last. Each message has a `role` and a `content`.
+            add_generation_prompt: End with the text that begins the assistant's turn.
+            template: Name of the template. None means the usual one.
+
+        Raises:
+            RequestError: There is no message, or one has no role or no content.
+            TokenizerError: There is no such template, or it refuses the messages.
         """
         chat_template.check_messages(messages)
-        disarmed, mark = chat_template.disarm(messages, self._special_tokens)
-        text = self.render_chat(disarmed, add_generation_prompt=add_generation_prompt, template=template)
-        if mark not in text:
+        broken, marker = chat_template.break_special_tokens(messages, self._special_tokens)
+        text = self.render_chat(broken, add_generation_prompt=add_generation_prompt, template=template)
+        if marker not in text:  # no user wrote a control token
             return self._with_bos(self._encode(text, self.engine), self.add_bos)
+        # Split at the control tokens that are intact: the template wrote these. The group keeps them as parts.
         ids: list[int] = []
         for part in re.split(f"({'|'.join(map(re.escape, self._special_tokens))})", text):
-            engine = self._plain_engine if mark in part else self.engine
-            ids += self._encode(part.replace(mark, ""), engine)
+            engine = self._plain_engine if marker in part else self.engine
+            ids += self._encode(part.replace(marker, ""), engine)
         return self._with_bos(ids, self.add_bos)
 
     def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json, as Hugging Face tools read them."""
+        """Write tokenizer.json and tokenizer_config.json, which Hugging Face tools and `load_tokenizer` read."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.engine.save(str(folder / "tokenizer.json"))
@@ -189,7 +195,7 @@ class Tokenizer:
 
     @cached_property
     def _plain_engine(self) -> tokenizers.Tokenizer:
-        """The same engine, sharing its vocabulary, to which special tokens are mere text."""
+        """The same engine without special tokens: it reads them as ordinary text. It shares the vocabulary."""
         from tokenizers import Tokenizer as Engine
 
         plain = Engine(self.engine.model)
@@ -201,14 +207,14 @@ class Tokenizer:
 
     @cached_property
     def _special_tokens(self) -> list[str]:
-        """Control tokens as text, longest first, so that a pattern of them finds the longest."""
+        """Control tokens as text, longest first, so that a regular expression of them finds the longest."""
         added = self.engine.get_added_tokens_decoder()
         return sorted((added[token_id].content for token_id in self.special_ids), key=len, reverse=True)
 
     def _encode(self, text: str, engine: tokenizers.Tokenizer) -> list[int]:
         try:
             return engine.encode(text, add_special_tokens=False).ids
-        except TypeError as error:  # what the library says of lone surrogates
+        except TypeError as error:  # the library raises it for lone surrogates
             raise RequestError("the text is not valid Unicode") from error
 
     def _with_bos(self, ids: list[int], add_bos: bool) -> list[int]:

@@ -1,19 +1,25 @@
-"""Threads and memory: what affinity and control groups leave to this process."""
+"""Threads and memory stay within the affinity and the control groups of this process."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
-from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
+import pytest
+
+from bitnet_tt.backends.cpu.host import cgroup_memory_limit, machine_cores, memory_limit, physical_cores
 
 
-def write(root, files):
+def write(root: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
 
 
-def topology(cores):
-    """sysfs files of cpus 0..n on the given cores of package 0."""
+def topology(cores: Iterable[int]) -> dict[str, str]:
+    """The files of sysfs for logical processors 0, 1, ... on the given cores of package 0."""
     folder = "sys/devices/system/cpu/cpu{}/topology/"
     files = {}
     for cpu, core in enumerate(cores):
@@ -22,18 +28,28 @@ def topology(cores):
     return files
 
 
-def test_hyperthreads_are_not_cores(tmp_path, monkeypatch):
+def test_hyperthreads_are_not_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
     write(tmp_path, topology([0, 0, 1, 1]))
     assert physical_cores(tmp_path) == 2
 
 
-def test_affinity_without_topology(tmp_path, monkeypatch):
+def test_affinity_limits_the_cores_of_the_process_but_not_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 4})
+    write(tmp_path, topology([0, 0, 1, 1, 2, 2, 3, 3]))
+    assert physical_cores(tmp_path) == 2
+    assert machine_cores(tmp_path) == 4
+
+
+def test_affinity_without_topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 5, 6})
     assert physical_cores(tmp_path) == 3
+    assert machine_cores(tmp_path) == os.cpu_count()
 
 
-def test_quota_of_a_parent_group(tmp_path, monkeypatch):
+def test_quota_of_a_parent_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     write(
         tmp_path,
@@ -50,7 +66,7 @@ def test_quota_of_a_parent_group(tmp_path, monkeypatch):
     assert memory_limit(tmp_path) == 1000000
 
 
-def test_version_1_groups_and_small_quota(tmp_path, monkeypatch):
+def test_version_1_groups_and_small_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     write(
         tmp_path,
@@ -66,6 +82,13 @@ def test_version_1_groups_and_small_quota(tmp_path, monkeypatch):
     assert memory_limit(tmp_path) == 2000000
 
 
-def test_this_machine():
+def test_a_group_without_a_limit_leaves_the_memory_of_the_machine(tmp_path: Path) -> None:
+    write(tmp_path, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "max"})
+    assert cgroup_memory_limit(tmp_path) is None
+    assert memory_limit(tmp_path) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_this_machine() -> None:
     assert 1 <= physical_cores() <= len(os.sched_getaffinity(0))
+    assert physical_cores() <= machine_cores()
     assert memory_limit() > 1 << 28

@@ -1,4 +1,4 @@
-"""Processes that take all the time they get, and end with the measurement."""
+"""Busy processes use processor time during the measurement, and end with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bitnet_tt.bench.measure.busy import busy_processes
 
 
 def spinning() -> dict[str, int]:
-    """Processor time, in ticks, of each child of this process that spins."""
+    """The processor time, in ticks, of each spinning child of this process."""
     ticks = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -24,7 +24,7 @@ def spinning() -> dict[str, int]:
     return ticks
 
 
-def test_they_take_time_and_are_gone_afterwards() -> None:
+def test_they_use_time_and_end_with_the_measurement() -> None:
     with busy_processes(2):
         before = spinning()
         assert len(before) == 2
@@ -35,7 +35,7 @@ def test_they_take_time_and_are_gone_afterwards() -> None:
     assert not spinning()
 
 
-def test_they_are_gone_after_an_error_too() -> None:
+def test_they_end_after_an_error_too() -> None:
     with pytest.raises(KeyboardInterrupt), busy_processes(1):
         raise KeyboardInterrupt
     assert not spinning()

@@ -1,4 +1,4 @@
-"""Energy from counters as Linux shows them, in a folder that stands for /sys/class/powercap."""
+"""Energy is counted once, across overflows, from files as in /sys/class/powercap; without counters only time is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_packages_and_their_memory_count_once(tmp_path: Path) -> None:
     assert counters.note == "measured by RAPL (package-0, dram)"
 
 
-def test_a_counter_that_went_round_is_carried_on(tmp_path: Path) -> None:
+def test_an_overflow_of_a_counter_is_corrected(tmp_path: Path) -> None:
     counter = zone(tmp_path, "intel-rapl:0", "package-0", 990)
     counters = EnergyCounters(tmp_path)
     before = counters.read()
@@ -38,7 +38,7 @@ def test_a_counter_that_went_round_is_carried_on(tmp_path: Path) -> None:
     assert counters.joules_since(before) == pytest.approx(25e-6)
 
 
-def test_a_stopwatch_adds_up_its_stretches_and_nothing_between(tmp_path: Path) -> None:
+def test_a_stopwatch_counts_the_work_and_nothing_between(tmp_path: Path) -> None:
     counter = zone(tmp_path, "intel-rapl:0", "package-0", 0)
     watch = Stopwatch(EnergyCounters(tmp_path))
     for end in (10, 50):
@@ -58,7 +58,7 @@ def test_a_machine_without_counters_measures_time_alone(tmp_path: Path) -> None:
     assert EnergyCounters(tmp_path).note == "not available: this machine shows no RAPL counters"
 
 
-def test_counters_that_are_hidden_say_from_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_counters_say_who_can_read_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counter = zone(tmp_path, "intel-rapl:0", "package-0", 0)
     read_text = Path.read_text
 

@@ -1,4 +1,4 @@
-"""What is timed is what was asked for: seen from a backend that writes down its batches."""
+"""The timed steps are those that the settings ask for, as a backend sees them that records its batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def workload(backend: FakeBackend, context: int, batch: int) -> Workload:
     return Workload(backend, VOCAB_SIZE, prompt_length=20, context=context, new_tokens=6, batch=batch)
 
 
-def test_a_prompt_is_one_step_of_its_length(backend: FakeBackend) -> None:
+def test_a_prompt_is_one_step(backend: FakeBackend) -> None:
     watch = Stopwatch(EnergyCounters())
     workload(backend, 8, 1).prefill(20, watch)
     assert [len(batch.token_ids) for batch in backend.batches] == [20]
@@ -26,7 +26,7 @@ def test_a_prompt_is_one_step_of_its_length(backend: FakeBackend) -> None:
 
 
 @pytest.mark.parametrize(("context", "batch"), [(8, 1), (300, 5), (600, 3)])
-def test_steps_of_generation_have_a_token_of_each_sequence_after_its_context(
+def test_decode_steps_have_one_token_of_each_sequence_after_its_context(
     backend: FakeBackend, context: int, batch: int
 ) -> None:
     work = workload(backend, context, batch)

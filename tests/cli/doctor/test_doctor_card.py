@@ -1,4 +1,4 @@
-"""What `bitnet-tt doctor` says of a Tenstorrent card and its software, on made-up machines."""
+"""`bitnet-tt doctor` finds each fault of a Tenstorrent card and its software on fake machines, with a remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CARD = {
     "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "4\n",
 }
 
-# As tt-smi 6 prints it, but for the many fields nobody here reads.
+# The fields that we read, as tt-smi 6 prints them, and some others.
 SNAPSHOT: dict[str, Any] = {
     "time": "2026-08-10T16:08:28.419000",
     "host_info": {"OS": "Linux", "Driver": "TT-KMD 2.4.1"},
@@ -57,8 +57,8 @@ SNAPSHOT: dict[str, Any] = {
 
 @pytest.fixture
 def tt_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Check]:
-    """Put a shell script in tt-smi's place and ask it."""
-    monkeypatch.setattr(telemetry, "_SECONDS", 2)
+    """Return a function that checks the telemetry with a shell script in place of tt-smi."""
+    monkeypatch.setattr(telemetry, "TIMEOUT_SECONDS", 2)
 
     def ask(script: str) -> Check:
         program(tmp_path / "bin/tt-smi", script)
@@ -69,7 +69,7 @@ def tt_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], C
 
 
 def snapshot(tmp_path: Path, data: object) -> str:
-    """A script that prints JSON, after a line of its log."""
+    """Return a script that prints a log line and then JSON."""
     path = tmp_path / "snapshot.json"
     path.write_text(json.dumps(data))
     return f"echo Detecting devices; cat {path}"
@@ -82,9 +82,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
 
-def test_a_machine_with_all_it_needs(
-    tmp_path: Path, tt_smi: Callable[[str], Check], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_complete_machine(tmp_path: Path, tt_smi: Callable[[str], Check], monkeypatch: pytest.MonkeyPatch) -> None:
     root = make(tmp_path, CARD)
     wheel = make(tmp_path / "ttnn", {"tt_metal/sfpi-version": "sfpi_repo='https://x'\nsfpi_version='7.89.0'\n"})
     program(root / SFPI, "echo 'riscv-tt-elf-g++ (tenstorrent/sfpi:7.89.0) 15.1.0'")
@@ -103,7 +101,7 @@ def test_a_machine_with_all_it_needs(
 
 
 class Spec:
-    """Where a package would be found."""
+    """The location of a package, as importlib finds it."""
 
     def __init__(self, folder: Path) -> None:
         self.submodule_search_locations = [str(folder)]
@@ -116,7 +114,7 @@ def test_a_machine_without_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert all(check.remedy for check in checks)
 
 
-def test_a_card_without_driver_and_a_simulator_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_without_a_driver_and_a_missing_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make(tmp_path, {"sys/bus/pci/devices/1/vendor": "0x1e52", "sys/bus/pci/devices/1/device": "0x401e"})
     monkeypatch.setenv("TT_METAL_SIMULATOR", str(tmp_path / "gone"))
     checks = by_name(check_tenstorrent(root))
@@ -137,9 +135,7 @@ def test_a_card_without_driver_and_a_simulator_that_is_gone(tmp_path: Path, monk
         ("Huge pages", {"sys/bus/pci/devices/0000:01:00.0/iommu_group/type": "DMA-FQ\n"}, "ok"),
     ],
 )
-def test_what_is_too_old_or_missing_has_a_remedy(
-    tmp_path: Path, name: str, change: dict[str, str], status: str
-) -> None:
+def test_old_and_missing_parts_have_a_remedy(tmp_path: Path, name: str, change: dict[str, str], status: str) -> None:
     check = by_name(check_tenstorrent(make(tmp_path, CARD | change)))[name]
     assert check.status == status
     assert bool(check.remedy) == (status != "ok")
@@ -154,12 +150,12 @@ def test_what_is_too_old_or_missing_has_a_remedy(
         (None, "missing", "no compiler"),
     ],
 )
-def test_a_compiler_that_ttnn_was_not_made_with(
+def test_a_compiler_of_another_version_than_ttnn_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, status: str, found: str
 ) -> None:
     wheel = make(tmp_path / "ttnn", {"tt_metal/sfpi-version": "sfpi_repo='https://a.b/sfpi'\nsfpi_version='7.89.0'\n"})
     monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: Spec(wheel))
-    monkeypatch.setattr(toolchain, "_SECONDS", 1)
+    monkeypatch.setattr(toolchain, "TIMEOUT_SECONDS", 1)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     if script:
         program(tmp_path / SFPI, script)
@@ -169,7 +165,7 @@ def test_a_compiler_that_ttnn_was_not_made_with(
     assert "SFPI 7.89.0 from https://a.b/sfpi/releases/tag/7.89.0" in check.remedy
 
 
-def test_another_ttnn_than_the_extra_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_ttnn_than_the_pinned_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: Spec(tmp_path))
     monkeypatch.setattr(toolchain, "version", lambda _: "0.60.0")
     check = by_name(toolchain.check_toolchain(tmp_path))["ttnn"]
@@ -180,23 +176,23 @@ def test_another_ttnn_than_the_extra_asks_for(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("script", "found"),
     [
-        ("echo Detecting; echo '{\"device_info\": [{'", "makes no sense"),
-        ("echo no JSON at all", "makes no sense"),
+        ("echo Detecting; echo '{\"device_info\": [{'", "cannot be read"),
+        ("echo no JSON at all", "cannot be read"),
         ("echo '{\"devices\": []}'", "no device_info"),
         ("echo '{\"device_info\": []}'", "sees no card"),
         ("exec sleep 60", "did not answer in 2 s"),
         ("echo 'No Tenstorrent devices detected!'; exit 1", "No Tenstorrent devices detected!"),
-        ("exit 3", "it says nothing"),
+        ("exit 3", "it prints nothing"),
     ],
 )
-def test_a_tt_smi_that_does_not_help(tt_smi: Callable[[str], Check], script: str, found: str) -> None:
+def test_a_failing_tt_smi(tt_smi: Callable[[str], Check], script: str, found: str) -> None:
     check = tt_smi(script)
     assert check.status == "warn"
     assert found in check.found
     assert check.remedy
 
 
-def test_no_tt_smi_and_one_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_tt_smi_and_one_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_telemetry().status == "missing"
     make(tmp_path, {"tt-smi": "#!/nowhere/python\n"})
     (tmp_path / "tt-smi").chmod(0o755)
@@ -206,7 +202,7 @@ def test_no_tt_smi_and_one_that_does_not_start(tmp_path: Path, monkeypatch: pyte
     assert "does not start" in check.found
 
 
-def test_a_card_that_is_ill_is_told(tmp_path: Path, tt_smi: Callable[[str], Check]) -> None:
+def test_a_faulty_card_is_reported(tmp_path: Path, tt_smi: Callable[[str], Check]) -> None:
     untrained = changed("board_info", dram_status=False)
     check = tt_smi(snapshot(tmp_path, untrained))
     assert (check.status, "DRAM" in check.remedy) == ("warn", True)

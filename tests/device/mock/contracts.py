@@ -18,7 +18,7 @@ from typing import Any
 import ttnn
 
 from bitnet_tt.backends.options import Precision
-from bitnet_tt.backends.tt.device import fidelity as numerics
+from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model import attention
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
@@ -36,7 +36,9 @@ from bitnet_tt.backends.tt.ops.norm_quantize.op import (
 from bitnet_tt.backends.tt.ops.paging import causal_mask, gather_blocks, scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan, Product
+from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
+from bitnet_tt.backends.tt.planning.products import Product
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.l1 import KIBIBYTE, l1_peak
@@ -97,7 +99,7 @@ def _row_contracts(card: Card, plan: Plan, rows: int, buffer: Any) -> Iterator[C
     def integer_product(width: int) -> IntegerProduct:
         return IntegerProduct(row(width), row(1), (1.0, 1.0))
 
-    for width in {config.hidden_size, config.intermediate_size, plan.query_width}:
+    for width in {config.hidden_size, config.intermediate_size, config.query_features}:
         shape, norm = (1, 1, rows, width), Norm(_rows(card, 1, -(-width // PAGE) * PAGE, ttnn.float32), 1e-5)
         for dtype in (ttnn.float32, ttnn.bfloat16):
             run = partial(normalize, row(width), norm, dtype)
@@ -115,7 +117,7 @@ def _row_contracts(card: Card, plan: Plan, rows: int, buffer: Any) -> Iterator[C
         yield Contract(f"sum {shape}", partial(add, row(width), integer_product(width)), shape, buffer=buffer)
     qkv = BitLinear("qkv", (layer.q_proj, layer.k_proj, layer.v_proj), card, plan)
     x = normalize(row(config.hidden_size), None, None)
-    shape = (1, 1, rows, plan.query_width + 2 * plan.key_width)
+    shape = (1, 1, rows, config.query_features + 2 * config.kv_features)
     yield Contract(f"qkv of {rows}", lambda: qkv(x).sums, shape, buffer=buffer)
     mlp = MLP(layer, card, plan)
     yield Contract(f"mlp of {rows}", lambda: mlp(x).sums, (1, 1, rows, config.hidden_size), buffer=buffer)
@@ -129,10 +131,10 @@ def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     config, blocks = plan.config, plan.context_blocks(CONTEXT)
     fast = plan.precision == "fast"
     dtype = ttnn.bfloat16 if fast else ttnn.float32
-    attend = attention._attend_fast if fast else attention._attend_exactly
+    attend = attention.attend_fast if fast else attention.attend_exactly
     group, kv_heads, width = config.queries_per_kv_head, config.num_key_value_heads, config.head_dim
     caches = _empty(card, [8, kv_heads, TILE, width], dtype), _empty(card, [8, kv_heads, TILE, width], dtype)
-    qkv_width = plan.query_width + 2 * plan.key_width
+    qkv_width = config.query_features + 2 * config.kv_features
     scales, angles = _rows(card, 1, -(-qkv_width // PAGE) * PAGE, ttnn.float32), Angles.load(card, plan)
     for sequences, tokens in ((1, plan.prefill_rows), (1, 1), (DECODE_ROWS, 1)):
         name, rows = f"of {sequences} x {tokens}", max(tokens, DECODE_ROWS)
@@ -147,7 +149,7 @@ def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
         split = partial(split_heads, product, scales, angles, inputs, caches, plan, sequences=sequences, tokens=tokens)
         yield Contract(f"heads {name}", split, queries, dtype)
         joined = partial(normalize_heads, q, product.sums, None, ttnn.float32, group=group, tokens=tokens)
-        yield Contract(f"joined heads {name}", joined, (1, 1, rows, plan.query_width))
+        yield Contract(f"joined heads {name}", joined, (1, 1, rows, config.query_features))
         for index in (0, 1):
             gathered = partial(_gathered, caches, inputs.table, sequences, blocks, index)
             yield Contract(f"gather {name}", gathered, keys, dtype)
@@ -169,7 +171,7 @@ def _scattered(new: Any, slots: Any, cache: Any) -> Any:
 
 def _wrong_plans(card: Card, plan: Plan, rows: int) -> Iterator[str]:
     """Products that take other L1 than planned; the head always has the same rows."""
-    head = [plan.head()] if rows == DECODE_ROWS else []
+    head = [plan.lm_head()] if rows == DECODE_ROWS else []
     for product in (*plan.layer_products(rows), *head):
         taken = l1_peak(card.device, plan.grid, _product(card, plan, product))
         if not 0 <= taken - product.l1_bytes < KIBIBYTE:
@@ -182,8 +184,8 @@ def _product(card: Card, plan: Plan, product: Product) -> Callable[[], object]:
     weights_dtype = ttnn.bfloat4_b if bfp4 else ttnn.bfloat16 if wide else ttnn.bfloat8_b
     x = _empty(card, [1, 1, product.rows * TILE, product.k * TILE], ttnn.float32 if wide else ttnn.bfloat16)
     weights = _empty(card, [1, 1, product.k * TILE, product.n * TILE], weights_dtype)
-    config = numerics.EXACT_INTEGERS if bfp4 else numerics.MOST_BITS
-    return lambda: multiply(x, weights, product, plan.grid, config)
+    setting = fidelity.EXACT_INTEGERS if bfp4 else fidelity.HIFI4
+    return lambda: multiply(x, weights, product, plan.grid, setting)
 
 
 def _empty(card: Card, shape: Sequence[int], dtype: Any, buffer: Any = ttnn.BufferType.DRAM) -> Any:

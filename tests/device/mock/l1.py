@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import ttnn
 
-from bitnet_tt.backends.tt.planning.plan import Grid
+from bitnet_tt.backends.tt.planning.grid import Grid
 
 KIBIBYTE = 1024
 

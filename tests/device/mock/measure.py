@@ -17,7 +17,8 @@ import ttnn
 
 from bitnet_tt.backends.base import Batch, LogitFilter
 from bitnet_tt.backends.tt.backend import TTBackend
-from bitnet_tt.backends.tt.planning.cost import report
+from bitnet_tt.backends.tt.planning.cost import decode_cost
+from bitnet_tt.backends.tt.planning.memory import kv_cache_bytes, weight_bytes
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.l1 import l1_peak
 from tests.device.mock.model import empty_model
@@ -29,14 +30,14 @@ LATER_POSITIONS = (41, 63, 64, 127)  # within a block, at its end, in the next, 
 def main(config_json: str, precision: Any, context_length: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     backend = TTBackend(config, empty_model(config), context_length=int(context_length), precision=precision)
-    device, plan = backend._card.device, backend.plan
-    facts: dict[str, Any] = {"dram_weights": _dram(device), "planned_weights": plan.weight_bytes()}
+    device, plan = backend.card.device, backend.plan
+    facts: dict[str, Any] = {"dram_weights": _dram(device), "planned_weights": weight_bytes(plan)}
     backend.allocate(32 * BLOCKS_EACH, 32)
     facts["dram_cache"] = _dram(device) - facts["dram_weights"]
-    facts["planned_cache"] = plan.kv_bytes(32 * BLOCKS_EACH)
+    facts["planned_cache"] = kv_cache_bytes(plan, 32 * BLOCKS_EACH)
     for sequences in (1, 32):
         step = _step(backend, _batch(sequences, tokens=1, position=40))
-        step["planned_launches"] = report(plan, sequences, context=41).launches
+        step["planned_launches"] = decode_cost(plan, sequences, context=41).launches
         programs = device.num_program_cache_entries()
         for position in LATER_POSITIONS:
             later = _batch(sequences, tokens=1, position=position)
@@ -51,7 +52,7 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
 
 def _step(backend: TTBackend, batch: Batch) -> dict[str, Any]:
     """A step of a new shape: the programs it makes, and what it takes once they are made."""
-    device = backend._card.device
+    device = backend.card.device
     whole, greedy = partial(backend.forward, batch), partial(_greedy, backend, batch)
     programs = device.num_program_cache_entries()
     whole()

@@ -11,7 +11,7 @@ import ttnn
 
 from bitnet_tt.backends.base import Batch
 from bitnet_tt.backends.tt.backend import TTBackend
-from bitnet_tt.backends.tt.device import fidelity as numerics
+from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model import attention
 from bitnet_tt.backends.tt.model.bitlinear import multiply
@@ -23,7 +23,7 @@ from tests.device.mock.model import empty_model
 def main(config_json: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     backend = TTBackend(config, empty_model(config), context_length=64)
-    card, plan = backend._card, backend.plan
+    card, plan = backend.card, backend.plan
     good = Batch(
         token_ids=np.zeros(3, np.int32),
         starts=np.array([0, 3], np.int32),
@@ -36,7 +36,7 @@ def main(config_json: str) -> None:
     product = plan.linear("test", 32, 64, 64)
     backend.allocate(2, 32)
     backend.forward(good)
-    multiply(x, weights, product, plan.grid, numerics.EXACT_INTEGERS)
+    multiply(x, weights, product, plan.grid, fidelity.EXACT_INTEGERS)
     mistakes = {
         "a second opening": (DeviceError, Card),
         "blocks of another size": (DeviceError, lambda: backend.allocate(4, 16)),
@@ -59,11 +59,11 @@ def main(config_json: str) -> None:
         ),
         "operands that do not fit": (
             RuntimeError,
-            lambda: multiply(weights, x, product, plan.grid, numerics.EXACT_INTEGERS),
+            lambda: multiply(weights, x, product, plan.grid, fidelity.EXACT_INTEGERS),
         ),
         "blocks of columns that do not divide": (
             RuntimeError,
-            lambda: multiply(x, weights, replace(product, k_block=3), plan.grid, numerics.EXACT_INTEGERS),
+            lambda: multiply(x, weights, replace(product, k_block=3), plan.grid, fidelity.EXACT_INTEGERS),
         ),
         "an operand that is not in tiles": (
             RuntimeError,
@@ -72,12 +72,12 @@ def main(config_json: str) -> None:
                 weights,
                 product,
                 plan.grid,
-                numerics.EXACT_INTEGERS,
+                fidelity.EXACT_INTEGERS,
             ),
         ),
         "a mask of another length": (
             RuntimeError,
-            lambda: attention._attend_fast(
+            lambda: attention.attend_fast(
                 *(card.zeros([1, 2, size, 64], ttnn.bfloat16) for size in (32, 256, 256)),
                 card.zeros([1, 1, 32, 128], ttnn.bfloat16),
                 plan,
@@ -114,11 +114,18 @@ def main(config_json: str) -> None:
         missed.append(name)
     backend.close()
     backend.close()
-    try:
-        backend.forward(good)
-        missed.append("a step after the end")
-    except DeviceError:
-        pass
+    for name, call in {
+        "a step": lambda: backend.forward(good),
+        "allocate": lambda: backend.allocate(2, 32),
+        "stats": backend.stats,
+        "description": lambda: backend.description,
+        "a profile": backend.start_profile,
+    }.items():
+        try:
+            call()
+            missed.append(f"{name} after the end")
+        except DeviceError:
+            pass
     print(json.dumps(missed))
 
 

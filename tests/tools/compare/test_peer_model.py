@@ -1,4 +1,4 @@
-"""The file for llama.cpp: as the `gguf` package and our own reader see it."""
+"""The file for llama.cpp has our weights, as the `gguf` package and our own reader read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from tools.compare.peer_model import save_tq2_0
 
 from bitnet_tt import reference
 from bitnet_tt.bench.synthetic import synthetic_weights
@@ -17,6 +16,7 @@ from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import read
 from bitnet_tt.weights import bfloat16_to_float32
 from tests.bench.small import CONFIG
+from tools.compare.peer_model import save_tq2_0
 
 WEIGHTS = synthetic_weights(CONFIG)
 
@@ -42,7 +42,7 @@ def test_the_gguf_package_reads_the_weights(file: Path) -> None:
     np.testing.assert_allclose(embedding.data, bfloat16_to_float32(WEIGHTS.embed_tokens), rtol=1e-3)
 
 
-def test_the_gguf_package_finds_what_llama_cpp_asks_of_a_bitnet_model(file: Path) -> None:
+def test_the_gguf_package_finds_every_tensor_and_field_that_llama_cpp_needs(file: Path) -> None:
     reader = gguf.GGUFReader(file)
     names = {tensor.name.removesuffix(".weight") for tensor in reader.tensors}
     wanted = {
@@ -59,7 +59,7 @@ def test_the_gguf_package_finds_what_llama_cpp_asks_of_a_bitnet_model(file: Path
     assert fields["tokenizer.ggml.model"] == "none"
 
 
-def test_our_reader_finds_the_same_codes(file: Path) -> None:
+def test_our_reader_reads_the_same_codes(file: Path) -> None:
     stored = read(file).tensors
     for index, layer in enumerate(WEIGHTS.layers):
         packed, scale = read_ternary(stored[f"blk.{index}.attn_q.weight"])
@@ -70,7 +70,7 @@ def test_our_reader_finds_the_same_codes(file: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"), [({"intermediate_size": 520}, "multiples of 256"), ({"head_dim": 128}, "heads are wider")]
 )
-def test_models_that_llama_cpp_does_not_take_are_refused(tmp_path: Path, change: dict[str, int], message: str) -> None:
+def test_models_that_llama_cpp_cannot_run_are_refused(tmp_path: Path, change: dict[str, int], message: str) -> None:
     with pytest.raises(BenchmarkError, match=message):
         save_tq2_0(replace(CONFIG, **change), WEIGHTS, tmp_path / "model.gguf")
     assert not list(tmp_path.iterdir())

@@ -1,1 +1,4 @@
-"""BitNet on Tenstorrent Blackhole through TT-NN. Only this folder imports ttnn, and here `plan` and `groups` do not."""
+"""BitNet on Tenstorrent Blackhole cards through TT-NN.
+
+Only this folder imports ttnn. Inside it, `planning`, `step.groups` and `step.candidates` do not.
+"""

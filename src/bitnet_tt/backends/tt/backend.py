@@ -1,8 +1,9 @@
-"""TTBackend: checks what comes from outside, cuts it into steps of fixed shapes, and collects the logits."""
+"""TTBackend: checks a batch, splits it into steps of fixed shapes, runs them on the card and collects the logits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter
 from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.decoder import Decoder
-from bitnet_tt.backends.tt.model.lm_head import Head
-from bitnet_tt.backends.tt.planning.launches import trace_bytes
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan, Want
+from bitnet_tt.backends.tt.model.lm_head import LMHead
+from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.launches import trace_region_bytes
+from bitnet_tt.backends.tt.planning.memory import check_dram, kv_cache_bytes, weight_bytes
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.groups import Group, check, split
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
@@ -21,11 +24,32 @@ from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The tensors of a model on the card.
+
+    Attributes:
+        decoder: The embedding and the layers.
+        lm_head: The final norm and the lm_head.
+        decode_inputs: The inputs of every decode step; they stay in place.
+    """
+
+    decoder: Decoder
+    lm_head: LMHead
+    decode_inputs: Inputs
+
+
 class TTBackend:
     """The numerics contract on a Tenstorrent card, through TT-NN.
 
-    Logits of a row do not depend on anything else in a batch, nor on how its prompt was cut. One process has the card
-    at a time; `close` gives it back.
+    The logits of a row do not depend on the rest of the batch, or on how its prompt was split.
+
+    One process can use the card at a time, from the constructor to `close`. The backend has no lock: one thread makes
+    all calls, or the caller makes sure that calls do not overlap.
+
+    Attributes:
+        plan: The shapes of the model on the card.
+        card: The card.
     """
 
     def __init__(
@@ -35,108 +59,125 @@ class TTBackend:
 
         Args:
             config: The model's shape.
-            weights: Its weights.
-            context_length: Longest sequence.
+            weights: The model's weights.
+            context_length: Maximum positions of one sequence.
             precision: `exact` computes in float32 throughout; `fast` attends in bfloat16 and has an 8-bit lm_head.
 
         Raises:
-            DeviceError: There is no card, or the model does not fit it.
+            DeviceError: There is no card, or the model does not fit on it.
         """
-        self._card = Card(trace_bytes(config, precision))
+        self.card = Card(trace_region_bytes(config, precision))
         try:
-            self.plan = Plan(config, self._card.grid, precision, context_length)
-            self.plan.check_dram(num_blocks=self.plan.context_blocks(context_length))
-            self._decoder: Decoder | None = Decoder(weights, self._card, self.plan)
-            self._head: Head | None = Head(weights, self._card, self.plan)
-            self._inputs: Inputs | None = Inputs.for_decode(self._card, self.plan)
+            self.plan = Plan(config, self.card.grid, precision, context_length)
+            check_dram(self.plan, num_blocks=self.plan.context_blocks(context_length))
+            self._model: _Model | None = _Model(
+                Decoder(weights, self.card, self.plan),
+                LMHead(weights, self.card, self.plan),
+                Inputs.for_decode(self.card, self.plan),
+            )
         except BaseException:
-            self._card.close()
+            self.card.close()
             raise
         self._num_blocks = 0
 
     @property
     def description(self) -> str:
-        """Such as `tt (blackhole, 110 cores, fast)`."""
-        return f"{self._card.description[:-1]}, {self.plan.precision})"
+        """The device in a few words for people, such as `tt (blackhole, 110 cores, fast)`."""
+        self._open_model()
+        return f"{self.card.description[:-1]}, {self.plan.precision})"
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
-        """Make room for a KV cache; see `Backend.allocate`."""
+        """Allocate a KV cache, see `Backend.allocate`. The block size must be 32, the height of a tile."""
+        model = self._open_model()
         if block_size != TILE:
             raise DeviceError(f"block_size is {block_size}; the Tenstorrent backend needs {TILE}, the height of a tile")
         if num_blocks < 1:
             raise ValueError(f"num_blocks ({num_blocks}) must be at least 1")
-        self.plan.check_dram(num_blocks)
-        decoder, _, _ = self._opened()
-        self._card.traces.release()
-        decoder.allocate(num_blocks)
+        check_dram(self.plan, num_blocks)
+        self.card.traces.release()
+        model.decoder.allocate(num_blocks)
         self._num_blocks = num_blocks
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
-        """One step of the engine, several on the device; see `Backend.forward`.
+        """Run one step of the engine, which may be several on the device; see `Backend.forward`.
 
         Raises:
-            RequestError: A token id outside the vocabulary, or a sequence longer than the context.
-            ValueError: Anything else in the batch that makes no sense.
+            RequestError: A token id is outside the vocabulary, or a sequence is longer than the context.
+            ValueError: Anything else in the batch is inconsistent.
             DeviceError: The backend is closed.
         """
         rows = self.candidates(batch, [LogitFilter()] * len(batch.logit_rows))
         return np.array([row.logits for row in rows], np.float32).reshape(-1, self.plan.config.vocab_size)
 
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
-        """See `Backend.candidates` and `forward`. Where few logits are wanted, the device finds them."""
-        self._opened()
+        """Run a step and return the logits that pass the filters; see `Backend.candidates`, and `forward` for errors.
+
+        If the filters pass few logits, the device finds them, and only those are copied to the host.
+        """
+        model = self._open_model()
         check(batch, self.plan, self._num_blocks)
-        found: dict[int, Candidates] = {}
+        candidates: dict[int, Candidates] = {}
         groups = list(split(batch, self.plan))
         # A second decode step overwrites the logits of the first.
-        kept = sum(group.decode for group in groups) < 2
+        rows_stay = sum(group.decode for group in groups) < 2
         for group in groups:
-            step = self._decode if group.decode else self._prefill
-            own = [filters[row] for row in group.targets]
-            found.update(zip(group.targets.tolist(), step(group, own, self.plan.want(own, kept=kept)), strict=True))
-        return [found[row] for row in range(len(batch.logit_rows))]
+            run = self._decode if group.decode else self._prefill
+            group_filters = [filters[row] for row in group.result_rows]
+            output = self.plan.head_output(group_filters, rows_stay=rows_stay)
+            candidates.update(zip(group.result_rows.tolist(), run(model, group, group_filters, output), strict=True))
+        return [candidates[row] for row in range(len(batch.logit_rows))]
 
     def stats(self) -> BackendStats:
-        """Return the memory that the plan counts; see `BackendStats`."""
+        """Return the memory that the plan counts, see `BackendStats`."""
+        self._open_model()
         return BackendStats(
-            weight_bytes=self.plan.weight_bytes(),
-            kv_cache_bytes=self.plan.kv_bytes(self._num_blocks),
+            weight_bytes=weight_bytes(self.plan), kv_cache_bytes=kv_cache_bytes(self.plan, self._num_blocks)
         )
 
     def start_profile(self) -> None:
         """Do nothing: this backend has no profile."""
+        self._open_model()
 
     def stop_profile(self) -> list[PhaseTime]:
         """Return no phases: this backend has no profile."""
+        self._open_model()
         return []
 
     def close(self) -> None:
-        """Free the card's memory and give the card back; the backend cannot be used afterwards."""
-        self._decoder = self._head = self._inputs = None
-        self._card.close()
+        """Free the card's memory and close the card. Every later call raises DeviceError, except `close`."""
+        self._model = None
+        self.card.close()
 
-    def _decode(self, group: Group, filters: Sequence[LogitFilter], want: Want) -> list[Candidates]:
-        decoder, head, inputs = self._opened()
-        inputs.update(group)
+    def _decode(
+        self, model: _Model, group: Group, filters: Sequence[LogitFilter], output: HeadOutput
+    ) -> list[Candidates]:
+        model.decode_inputs.update(group)
 
         def step() -> object:
-            hidden = decoder(inputs, group.sequences, group.blocks, decode=True)
-            return head(hidden, group.sequences, want)
+            hidden = model.decoder(model.decode_inputs, group.sequences, group.blocks, decode=True)
+            return model.lm_head(hidden, group.sequences, output)
 
-        answer = self._card.traces.run((group.sequences, group.blocks, want), step)
-        return head.read(answer, group.wanted, filters)
+        result = self.card.traces.run((group.sequences, group.blocks, output), step)
+        return model.lm_head.read(result, group.logit_rows, filters)
 
-    def _prefill(self, group: Group, filters: Sequence[LogitFilter], want: Want) -> list[Candidates]:
-        decoder, head, _ = self._opened()
-        hidden = decoder(Inputs.of(group, self._card), group.sequences, group.blocks, decode=False)
-        found: list[Candidates] = []
-        for first in range(0, len(group.wanted), DECODE_ROWS):
-            rows = group.wanted[first : first + DECODE_ROWS]
-            answer = head(head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), want)
-            found += head.read(answer, np.arange(len(rows)), filters[first : first + DECODE_ROWS])
-        return found
+    def _prefill(
+        self, model: _Model, group: Group, filters: Sequence[LogitFilter], output: HeadOutput
+    ) -> list[Candidates]:
+        lm_head, inputs = model.lm_head, Inputs.upload(group, self.card)
+        hidden = model.decoder(inputs, group.sequences, group.blocks, decode=False)
+        candidates: list[Candidates] = []
+        for first in range(0, len(group.logit_rows), DECODE_ROWS):
+            rows = group.logit_rows[first : first + DECODE_ROWS]
+            result = lm_head(lm_head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), output)
+            candidates += lm_head.read(result, np.arange(len(rows)), filters[first : first + DECODE_ROWS])
+        return candidates
 
-    def _opened(self) -> tuple[Decoder, Head, Inputs]:
-        if self._decoder is None or self._head is None or self._inputs is None:
-            raise DeviceError("this Tenstorrent backend is closed; make another one")
-        return self._decoder, self._head, self._inputs
+    def _open_model(self) -> _Model:
+        """Return the model on the card.
+
+        Raises:
+            DeviceError: The backend is closed.
+        """
+        if self._model is None:
+            raise DeviceError("this Tenstorrent backend is closed; load the model again")
+        return self._model

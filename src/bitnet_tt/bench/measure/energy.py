@@ -1,4 +1,4 @@
-"""Time, and energy by the processor's own counters (RAPL) where the system lets us read them."""
+"""Measure time, and energy with the processor's own counters (RAPL) where the system lets us read them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ class _Zone:
 
 
 class EnergyCounters:
-    """The counters of all processor packages and of their memory, as Linux shows them (its doc power/powercap).
+    """The energy counters of all processor packages and of their memory (Linux, Documentation/power/powercap).
 
     Attributes:
-        note: What is measured, or why nothing is.
+        note: Which counters are read, or why none is.
     """
 
     def __init__(self, root: Path = _POWERCAP) -> None:
-        """Find the counters below `root`; a machine without any, or one that hides them, is not an error."""
+        """Find the counters below the folder `root`. It is no error if there are none, or if they cannot be read."""
         zones, self.note = _find(root)
         self._zones = zones
 
     def read(self) -> list[int]:
-        """What the counters say now."""
+        """Return the current value of each counter, in microjoules."""
         return [int(zone.counter.read_text()) for zone in self._zones]
 
     def joules_since(self, before: list[int]) -> float | None:
-        """Energy since an earlier `read`, if less than one turn of a counter ago; None without counters."""
+        """Return the energy used since an earlier `read`, or None without counters.
+
+        A counter starts again from zero at its maximum. The result is right if that happened at most once.
+        """
         if not self._zones:
             return None
         used = zip(self.read(), before, self._zones, strict=True)
@@ -44,11 +47,11 @@ class EnergyCounters:
 
 
 class Stopwatch:
-    """Seconds of each of several stretches of work, and their energy together.
+    """Measures the time of each of several pieces of work, and their energy together.
 
     Attributes:
-        seconds: One entry a stretch.
-        joules: Of all of them; None without counters.
+        seconds: One entry for each piece of work.
+        joules: Energy of all pieces of work together; None without counters.
     """
 
     def __init__(self, counters: EnergyCounters) -> None:
@@ -58,7 +61,7 @@ class Stopwatch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Measure the work inside."""
+        """Measure the work inside a with statement."""
         before = self._counters.read()
         start = time.perf_counter()
         yield
@@ -72,7 +75,9 @@ def _find(root: Path) -> tuple[list[_Zone], str]:
     for folder in sorted(root.glob("intel-rapl:*")):
         try:
             name = (folder / "name").read_text().strip()
-            if not name.startswith("package") and name != "dram":  # parts of a package, or the whole system
+            if (
+                not name.startswith("package") and name != "dram"
+            ):  # a part of a package, or the whole system: counted already
                 continue
             zone = _Zone(name, folder / "energy_uj", int((folder / "max_energy_range_uj").read_text()))
             int(zone.counter.read_text())

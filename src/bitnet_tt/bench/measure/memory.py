@@ -1,4 +1,4 @@
-"""How much memory this process has taken, and what for."""
+"""The memory of this process: its peak, and what it consists of."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from bitnet_tt.bench.report.results import Memory
 from bitnet_tt.checkpoint import Checkpoint
 
 
-def memory_taken(backend: Backend, checkpoint: Checkpoint, *, interpreter_bytes: int) -> Memory:
-    """This process's memory so far.
+def measure_memory(backend: Backend, checkpoint: Checkpoint, *, interpreter_bytes: int) -> Memory:
+    """Return the memory that this process has used so far.
 
     Args:
-        backend: What ran the model.
+        backend: The backend that ran the model.
         checkpoint: The model's files.
-        interpreter_bytes: What was resident before the model was opened.
+        interpreter_bytes: Resident memory before the model was opened.
     """
     stats = backend.stats()
     return Memory(
@@ -29,7 +29,7 @@ def memory_taken(backend: Backend, checkpoint: Checkpoint, *, interpreter_bytes:
 
 
 def peak_rss_bytes() -> int:
-    """This process's greatest resident memory so far (VmHWM of proc(5)); mapped files count."""
+    """Return the peak of this process's resident memory, pages of mapped files included (VmHWM of proc(5))."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""One run: a fresh process that loads the model and times it with one number of threads."""
+"""One run: load the model in a fresh process and measure it with one number of threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bitnet_tt.backends.options import BackendOptions, Device
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.bench.measure.busy import busy_processes
 from bitnet_tt.bench.measure.energy import EnergyCounters, Stopwatch
-from bitnet_tt.bench.measure.memory import memory_taken, peak_rss_bytes
+from bitnet_tt.bench.measure.memory import measure_memory, peak_rss_bytes
 from bitnet_tt.bench.measure.workload import Workload, context_length
 from bitnet_tt.bench.report.results import Memory, Part, Profile, Speed, Spread
 from bitnet_tt.checkpoint import Checkpoint
@@ -22,18 +22,18 @@ _FIRST_TOKEN_PROMPT = 16
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to measure.
+    """The settings of a benchmark.
 
     Attributes:
-        threads: Numbers of threads.
-        batches: Numbers of sequences to generate at once.
-        prompt_length: Tokens of the prompts whose reading is timed.
-        context: Tokens before the first generated one.
-        new_tokens: Tokens to generate of each sequence.
-        repeats: Times each phase is timed.
-        busy: Processes to spin in a second measurement; 0 for none.
+        threads: Numbers of CPU threads, one run for each.
+        batches: Batch sizes: how many sequences are generated at once.
+        prompt_length: Tokens of the prompt whose prefill is timed.
+        context: Tokens of a sequence before its first generated token.
+        new_tokens: Tokens to generate for each sequence.
+        repeats: How often each phase is timed.
+        busy: Number of processes that spin during a second measurement; 0 for no second measurement.
         device: As for `BitNetModel.from_pretrained`.
-        isa: Instruction set of the CPU backend to force.
+        isa: Instruction set that the CPU backend must use; None for the fastest.
     """
 
     threads: tuple[int, ...]
@@ -49,7 +49,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one process measured; see `BenchmarkResult`."""
+    """The result of one process. `BenchmarkResult` explains the fields."""
 
     description: str
     load_s: float
@@ -64,79 +64,92 @@ class Run:
 
 
 def run(model: Path, settings: Settings, threads: int) -> Run:
-    """Load a model and measure it, in this process."""
+    """Load a model and measure it in this process."""
     interpreter_bytes = peak_rss_bytes()
     start = time.perf_counter()
     checkpoint = Checkpoint.open(model)
-    widest, smallest = max(settings.batches), min(settings.batches)
-    lengths = (settings.prompt_length, settings.context, settings.new_tokens)
-    backend = create_backend(
-        checkpoint.config,
-        checkpoint.load_weights(),
-        BackendOptions(settings.device, threads, settings.isa),
-        context_length=context_length(*lengths, batch=widest),
-    )
-
-    def workload(batch: int) -> Workload:
-        return Workload(
-            backend,
-            checkpoint.config.vocab_size,
-            prompt_length=settings.prompt_length,
-            context=settings.context,
-            new_tokens=settings.new_tokens,
-            batch=batch,
-        )
-
-    work = workload(smallest)
+    smallest_batch, largest_batch = min(settings.batches), max(settings.batches)
+    backend = _load(checkpoint, settings, threads, largest_batch)
+    work = _workload(backend, checkpoint, settings, smallest_batch)
     load_s = time.perf_counter() - start
-    counters = EnergyCounters()
-    work.prefill(min(_FIRST_TOKEN_PROMPT, settings.prompt_length), Stopwatch(counters))
+    timer = _Timer(settings, threads)
+    work.prefill(min(_FIRST_TOKEN_PROMPT, settings.prompt_length), Stopwatch(timer.counters))
     first_token_s = time.perf_counter() - start
-
-    def prefill() -> Speed:
-        watch = Stopwatch(counters)
-        for _ in range(settings.repeats):
-            work.prefill(settings.prompt_length, watch)
-        return _speed(watch, settings.prompt_length, threads, 1)
-
-    def decode(batch: int) -> Speed:
-        watch = Stopwatch(counters)
-        for _ in range(settings.repeats):
-            work.decode(batch, watch)
-        return _speed(watch, batch * settings.new_tokens, threads, batch)
-
-    read, first = prefill(), decode(smallest)
-    memory = memory_taken(backend, checkpoint, interpreter_bytes=interpreter_bytes)
-    if widest > smallest:
-        work = workload(widest)
-    written = {smallest: first} | {batch: decode(batch) for batch in settings.batches if batch != smallest}
-    busy_read = busy_written = None
+    prefill = timer.prefill(work)
+    decode = {smallest_batch: timer.decode(work, smallest_batch)}
+    memory = measure_memory(backend, checkpoint, interpreter_bytes=interpreter_bytes)  # before batches that need more
+    if largest_batch > smallest_batch:
+        work = _workload(backend, checkpoint, settings, largest_batch)
+    for batch in settings.batches:
+        if batch != smallest_batch:
+            decode[batch] = timer.decode(work, batch)
+    busy_prefill = busy_decode = None
     if settings.busy:
         with busy_processes(settings.busy):
-            busy_read, busy_written = prefill(), decode(smallest)
+            busy_prefill, busy_decode = timer.prefill(work), timer.decode(work, smallest_batch)
     return Run(
         description=backend.description,
         load_s=load_s,
         first_token_s=first_token_s,
         memory=memory,
-        energy=counters.note,
-        prefill=read,
-        decode=tuple(written[batch] for batch in settings.batches),
-        busy_prefill=busy_read,
-        busy_decode=busy_written,
+        energy=timer.counters.note,
+        prefill=prefill,
+        decode=tuple(decode[batch] for batch in settings.batches),
+        busy_prefill=busy_prefill,
+        busy_decode=busy_decode,
         profiles=_profiles(backend, work, settings.batches, threads),
     )
 
 
+def _load(checkpoint: Checkpoint, settings: Settings, threads: int, batch: int) -> Backend:
+    length = context_length(settings.prompt_length, settings.context, settings.new_tokens, batch)
+    options = BackendOptions(settings.device, threads, settings.isa)
+    return create_backend(checkpoint.config, checkpoint.load_weights(), options, context_length=length)
+
+
+def _workload(backend: Backend, checkpoint: Checkpoint, settings: Settings, batch: int) -> Workload:
+    return Workload(
+        backend,
+        checkpoint.config.vocab_size,
+        prompt_length=settings.prompt_length,
+        context=settings.context,
+        new_tokens=settings.new_tokens,
+        batch=batch,
+    )
+
+
+class _Timer:
+    """Times each phase of a workload `settings.repeats` times."""
+
+    def __init__(self, settings: Settings, threads: int) -> None:
+        self.counters = EnergyCounters()
+        self._settings = settings
+        self._threads = threads
+
+    def prefill(self, work: Workload) -> Speed:
+        """Return the speed of reading a prompt."""
+        watch = Stopwatch(self.counters)
+        for _ in range(self._settings.repeats):
+            work.prefill(work.prompt_length, watch)
+        return _speed(watch, work.prompt_length, self._threads, 1)
+
+    def decode(self, work: Workload, batch: int) -> Speed:
+        """Return the speed of generating `batch` sequences."""
+        watch = Stopwatch(self.counters)
+        for _ in range(self._settings.repeats):
+            work.decode(batch, watch)
+        return _speed(watch, batch * work.new_tokens, self._threads, batch)
+
+
 def _speed(watch: Stopwatch, tokens: int, threads: int, batch: int) -> Speed:
-    """The speed of stretches of work that gave so many tokens each."""
+    """Return the speed and its spread. Each time of the stopwatch is for `tokens` tokens."""
     rates = Spread.of(tokens / seconds for seconds in watch.seconds)
     joules = None if watch.joules is None else watch.joules / (tokens * len(watch.seconds))
     return Speed(threads, batch, rates.median, rates.least, rates.greatest, joules_per_token=joules)
 
 
 def _profiles(backend: Backend, work: Workload, batches: tuple[int, ...], threads: int) -> tuple[Profile, ...]:
-    """Profile a step: of reading a prompt, and of generating each batch. Empty if the backend has no profile."""
+    """Profile a prefill, and a decode step of each batch. Return nothing if the backend has no profile."""
     unused = Stopwatch(EnergyCounters())
     backend.start_profile()
     work.prefill(work.prompt_length, unused)

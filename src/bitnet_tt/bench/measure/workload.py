@@ -1,4 +1,4 @@
-"""The work that is timed: random prompts through the engine, read and continued."""
+"""The work that is timed: the engine reads random prompts and continues them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _STEP_TOKENS = 512
 
 
 class Workload:
-    """An engine over a backend, with room for the longest and widest of the work to come.
+    """An engine over a backend, with room for the longest sequence and the largest batch.
 
     Attributes:
-        vocab_size, prompt_length, context, new_tokens: As given.
+        vocab_size, prompt_length, context, new_tokens: The arguments of the constructor.
     """
 
     def __init__(
         self, backend: Backend, vocab_size: int, *, prompt_length: int, context: int, new_tokens: int, batch: int
     ) -> None:
-        """Make the engine.
+        """Create the engine.
 
         Args:
-            backend: What to measure.
-            vocab_size: Ids to draw prompts from.
-            prompt_length: Tokens of a prompt whose reading is timed.
-            context: Tokens before the first generated one.
-            new_tokens: Tokens to generate of each sequence.
-            batch: Most sequences at once.
+            backend: The backend to measure.
+            vocab_size: Prompts are random token ids below this.
+            prompt_length: Tokens of the prompt whose prefill is timed.
+            context: Tokens of a sequence before its first generated token.
+            new_tokens: Tokens to generate for each sequence.
+            batch: Maximum number of sequences at once.
         """
         self.vocab_size = vocab_size
         self.prompt_length = prompt_length
@@ -51,7 +51,7 @@ class Workload:
         self._prompts = [self._prompt(context) for _ in range(batch)]
 
     def prefill(self, length: int, watch: Stopwatch) -> None:
-        """Read a prompt of this many tokens and find the token after it."""
+        """Read a prompt of `length` tokens and pick the token after it; `watch` measures this."""
         request = self._engine.request(self._prompt(length), GenerationConfig(max_new_tokens=1))
         with watch.running():
             for _ in self._engine.outputs(request):
@@ -59,7 +59,10 @@ class Workload:
 
     @contextmanager
     def decoding(self, batch: int) -> Iterator[Callable[[], None]]:
-        """So many sequences at their first generated token or a few beyond, and what appends one more to each."""
+        """Bring `batch` sequences to their first generated token, or a few tokens further, and yield a step.
+
+        Each call of the step appends one token to each sequence.
+        """
         config = GenerationConfig(max_new_tokens=self._limit)
         requests = [self._engine.request(prompt, config) for prompt in self._prompts[:batch]]
         try:
@@ -73,7 +76,7 @@ class Workload:
                 self._engine.cancel(request)
 
     def decode(self, batch: int, watch: Stopwatch) -> None:
-        """Append `new_tokens` tokens to each of so many sequences."""
+        """Append `new_tokens` tokens to each of `batch` sequences; `watch` measures this, without the prefill."""
         with self.decoding(batch) as step, watch.running():
             for _ in range(self.new_tokens):
                 step()
@@ -83,12 +86,15 @@ class Workload:
 
 
 def tokens_ahead(context: int, batch: int) -> int:
-    """At most how many tokens a sequence has generated when the last of its batch generates its first."""
+    """Return the maximum number of tokens that a sequence has generated when all of its batch have generated one.
+
+    The prompts of a batch are read one after the other, and a sequence that has been read generates meanwhile.
+    """
     return 1 + -(-batch * context // (_step_tokens(batch) - batch))
 
 
 def context_length(prompt_length: int, context: int, new_tokens: int, batch: int) -> int:
-    """Tokens that a text of the work to come can have."""
+    """Return the length of the longest sequence of the work, in tokens."""
     return max(prompt_length + 1, context + new_tokens + tokens_ahead(context, batch))
 
 

@@ -1,1 +1,1 @@
-"""The results of a benchmark, and how they are shown: tables, JSON fields, a picture."""
+"""The results of a benchmark, and how they are shown: as tables, as JSON, as a picture."""

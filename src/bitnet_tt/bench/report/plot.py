@@ -1,4 +1,4 @@
-"""A benchmark as a picture: tokens a second against batch, under the two limits of the machine."""
+"""Draw a benchmark: tokens per second over the batch size, with the two roofs of the machine."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from bitnet_tt.bench.report.results import BenchmarkResult, Roof, Speed
 from bitnet_tt.errors import BenchmarkError
 
 _GIGA = 1e9
-_OURS, _READ, _INT8, _PEER = "#0072b2", "#d55e00", "#009e73", "#999999"
+_OURS, _READ, _INT8 = "#0072b2", "#d55e00", "#009e73"
 
 
 def check(target: Path) -> None:
-    """See that a picture can be drawn, before anything is measured for it.
+    """Check that a picture can be drawn. Call this before the measurement, which takes minutes.
 
     Raises:
-        BenchmarkError: matplotlib is missing, and the message names the extra that brings it; or it does not know the
-            format that the file's ending names.
+        BenchmarkError: matplotlib is missing (the message names the extra that installs it), or it cannot write a file
+            with the suffix of `target`.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise BenchmarkError(
-            "--plot needs matplotlib: install bitnet-tt with the extra [bench], as by: uv sync --extra bench"
+            "--plot needs matplotlib: install bitnet-tt with the extra [bench], for example with: uv sync --extra bench"
         )
     from matplotlib.figure import Figure
 
@@ -32,7 +32,7 @@ def check(target: Path) -> None:
 
 
 def plot(name: str, result: BenchmarkResult, target: Path) -> None:
-    """Draw a panel a number of threads; `check` says what can go wrong."""
+    """Draw one panel for each number of threads, and write the picture to `target`. Call `check` first."""
     from matplotlib.figure import Figure
 
     threads = list(dict.fromkeys(speed.threads for speed in result.decode))
@@ -62,11 +62,6 @@ def _panel(axes: Any, result: BenchmarkResult, threads: int) -> None:
     for roof in result.roofs:
         if roof.threads == threads:
             _limits(axes, decode, result.operations_per_token, roof)
-    for index, peer in enumerate(peer for peer in result.peers if peer.prefill.threads == threads):
-        theirs = [speed.tokens_per_s for speed in peer.decode]
-        label = peer.name if index == 0 else None
-        axes.plot([speed.batch for speed in peer.decode], theirs, color=_PEER, marker="s", label=label)
-        axes.axhline(peer.prefill.tokens_per_s, color=_PEER, linestyle=":")
     axes.set(xscale="log", yscale="log", xlabel="sequences", title=f"{threads} thread{'s' if threads > 1 else ''}")
     axes.set_xticks(batches, [str(batch) for batch in batches], minor=False)
     axes.set_xticks([], minor=True)

@@ -1,4 +1,4 @@
-"""What a benchmark finds out: the fields of its JSON."""
+"""The results of a benchmark. The names of the fields are the keys of its JSON."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from bitnet_tt.bench.report.published import Reported
+from bitnet_tt.bench.report.published import PublishedFigures
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, least and greatest of repeated measurements."""
+    """Median, lowest (`least`) and highest (`greatest`) of repeated measurements."""
 
     median: float
     least: float
@@ -20,19 +20,19 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
-        """The spread of one or more values."""
+        """Return the spread of one or more values."""
         ordered = sorted(values)
         return cls(statistics.median(ordered), ordered[0], ordered[-1])
 
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """What this machine allows a number of threads.
+    """The limits of this machine with a number of CPU threads.
 
     Attributes:
-        threads: How many.
-        read_gb_s: 10^9 bytes a second read from memory, in order.
-        int8_gops: 10^9 int8 multiplications and additions a second.
+        threads: The number of threads.
+        read_gb_s: Read bandwidth: 10^9 bytes per second from memory, in order.
+        int8_gops: int8 peak: 10^9 operations per second. A multiplication and its addition are two operations.
     """
 
     threads: int
@@ -42,19 +42,19 @@ class Roof:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One phase at one setting. What cannot be known is None.
+    """The speed of one phase with one setting. A value that cannot be known is None.
 
     Attributes:
         threads: CPU threads.
         batch: Sequences computed at once.
-        tokens_per_s: Of all sequences together; median over the repeats.
-        least: The slowest repeat.
-        greatest: The fastest repeat.
-        bytes_per_step: Weights, keys and values that a step of generation has to read, as the backend counts them.
-        head_rows_rescored: Share of the lm_head's rows that a step of generation computed in bfloat16, the mean of its
-            texts; median over the steps. 1.0 where whole rows are computed.
-        bandwidth_share: Those bytes in the time of a step, as a share of the machine's read bandwidth.
-        int8_share: The products of the ternary weights, as a share of the machine's int8 peak.
+        tokens_per_s: Tokens per second of all sequences together; median over the repeats.
+        least: Tokens per second of the slowest repeat.
+        greatest: Tokens per second of the fastest repeat.
+        bytes_per_step: Bytes of weights, keys and values that a decode step must read, as the backend counts them.
+        head_rows_rescored: Share of the lm_head's rows that a decode step computed in bfloat16: the mean over its
+            sequences, the median over the steps. 1.0 if it computes all rows.
+        bandwidth_share: `bytes_per_step` divided by the time of a step, as a share of the machine's read bandwidth.
+        int8_share: Operations of the ternary products per second, as a share of the machine's int8 peak.
         joules_per_token: Energy of the processor's packages and memory.
     """
 
@@ -72,13 +72,13 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a step, all its calls together.
+    """One kind of phase of a step, such as `attend`, over all layers.
 
     Attributes:
-        name: What is computed.
-        seconds: Its time in one step.
-        waiting_s: How much of that a thread waited for others; the mean of the threads.
-        bytes_read: What it has to read from memory in one step.
+        name: The name of the phase.
+        seconds: Time of the phase in one step.
+        waiting_s: The part of `seconds` that a thread waited for other threads; the mean over the threads.
+        bytes_read: Bytes that the phase must read from memory in one step.
     """
 
     name: str
@@ -89,14 +89,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Where the time of a step goes.
+    """The time of a step, split into its parts.
 
     Attributes:
         phase: `prefill` or `decode`.
         threads: CPU threads.
         batch: Sequences computed at once.
-        parts: In the order of a step.
-        head_rows_rescored: As in `Speed`; None for a prompt.
+        parts: The parts, in the order of a step.
+        head_rows_rescored: As in `Speed`; None for a prefill.
     """
 
     phase: str
@@ -108,15 +108,16 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of a fresh process that loaded the model, read the prompt and generated one smallest batch.
+    """Memory of a fresh process that loaded the model, read the prompt and generated the smallest batch.
 
     Attributes:
-        peak_rss_bytes: Most that was resident, of mapped files too.
-        weight_bytes: The weights in the form in which they are used; if not on the CPU, their files.
-        file_bytes: Of these, what stays in the file, of which single rows are read; None if not on the CPU.
-        screen_bytes: The copy of the lm_head in 6 bits; 0 where whole rows are computed, None if not on the CPU.
-        kv_cache_bytes: Room for the keys and values of that batch; None if not on the CPU.
-        interpreter_bytes: What was resident before the model was opened: Python and its libraries.
+        peak_rss_bytes: Peak of the resident memory, pages of mapped files included.
+        weight_bytes: The weights in the form in which they are multiplied; if not on the CPU, the size of their files.
+        file_bytes: The part of `weight_bytes` that stays in the file, from which single rows are read; None if not on
+            the CPU.
+        screen_bytes: The 6-bit copy of the lm_head; 0 if all rows are computed, None if not on the CPU.
+        kv_cache_bytes: The KV cache for that batch; None if not on the CPU.
+        interpreter_bytes: Resident memory before the model was opened: Python and its libraries.
     """
 
     peak_rss_bytes: int
@@ -129,12 +130,12 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """The same measurement while other processes spin; decode is of the smallest batch.
+    """The same measurement while other processes use the CPU.
 
     Attributes:
-        processes: How many of them.
-        prefill: One entry a number of threads.
-        decode: One entry a number of threads.
+        processes: The number of those processes.
+        prefill: Speed of reading prompts, one entry for each number of threads.
+        decode: Speed of generating the smallest batch, one entry for each number of threads.
     """
 
     processes: int
@@ -143,52 +144,26 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerResult:
-    """Another program on the same shape; `bandwidth_share` is of its own bytes.
-
-    Attributes:
-        name: The program.
-        version: Its version.
-        format: How its weights are stored.
-        weight_bytes: The size of its file.
-        load_s: Seconds to load it.
-        peak_rss_bytes: As in `Memory`.
-        prefill: Speed of reading prompts.
-        decode: Speed of generating, one entry a batch.
-    """
-
-    name: str
-    version: str
-    format: str
-    weight_bytes: int
-    load_s: float
-    peak_rss_bytes: int
-    prefill: Speed
-    decode: tuple[Speed, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """What was measured.
+    """The result of a benchmark. `load_s`, `first_token_s` and `memory` are those of the last number of threads.
 
     Attributes:
-        device: The backend's description of itself.
-        prompt_length: Tokens of the prompts whose reading is timed.
-        context: Tokens before the first generated one.
-        new_tokens: Tokens generated of each sequence.
-        ternary_bytes: Of the linears, at 2 bits a weight.
-        operations_per_token: int8 multiplications and additions of the linears.
-        load_s: Seconds from opening the files to a model that can run, all weights checked.
-        first_token_s: Seconds from opening the files to the first token of a 16-token prompt.
-        memory: Of the run with the most threads, as `load_s` and `first_token_s` are.
-        energy: Where `joules_per_token` comes from, or why it is not there.
-        roofs: What the machine allows, one entry a number of threads; none for a device that is not the CPU.
-        prefill: Speed of reading prompts, one entry a number of threads.
-        decode: Speed of generating, one entry a number of threads and batch.
-        busy: The same beside other processes, if asked for.
-        profiles: Where a step's time goes, one prefill and one decode step a number of threads.
-        peers: Other programs, if asked for.
-        reported: For a model of 2B4T's shape, what its authors report of it and of others.
+        device: The backend's description.
+        prompt_length: Tokens of the prompt whose prefill is timed.
+        context: Tokens of a sequence before its first generated token.
+        new_tokens: Tokens generated for each sequence.
+        ternary_bytes: Bytes of the ternary weights, at 2 bits each.
+        operations_per_token: int8 operations of the ternary products; a multiplication and its addition are two.
+        load_s: Seconds from opening the files until the model can run. All weights are checked in this time.
+        first_token_s: Seconds from opening the files to the first token after a 16-token prompt.
+        memory: The memory of the process.
+        energy: How `joules_per_token` was measured, or why it was not.
+        roofs: The limits of the machine, one entry for each number of threads; empty if the device is not the CPU.
+        prefill: Speed of reading prompts, one entry for each number of threads.
+        decode: Speed of generating, one entry for each number of threads and batch.
+        busy: The same measurement beside other processes; None if it was not asked for.
+        profiles: The time of a step, split: for each number of threads, one prefill and one decode step of each batch.
+        reported: For a model of 2B4T's shape, what its authors published of it and of other models.
     """
 
     device: str
@@ -206,5 +181,4 @@ class BenchmarkResult:
     decode: tuple[Speed, ...]
     busy: Busy | None = None
     profiles: tuple[Profile, ...] = ()
-    peers: tuple[PeerResult, ...] = ()
-    reported: tuple[Reported, ...] = ()
+    reported: tuple[PublishedFigures, ...] = ()

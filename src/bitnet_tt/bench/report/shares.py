@@ -1,4 +1,4 @@
-"""From tokens a second to shares of what the machine allows."""
+"""Convert tokens per second to shares of the machine's limits (a roofline model)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ _GIGA = 1e9
 
 
 def ternary_weights(config: ModelConfig) -> int:
-    """How many ternary weights a model has."""
+    """Return the number of ternary weights of a model."""
     return config.num_hidden_layers * sum(math.prod(shape) for shape in config.linear_shapes.values())
 
 
 def operations_per_token(config: ModelConfig) -> int:
-    """int8 operations of the ternary products; a multiplication and its addition are two."""
+    """Return the int8 operations of the ternary products; a multiplication and its addition are two."""
     return 2 * ternary_weights(config)
 
 
 def with_shares(speed: Speed, roof: Roof, *, bytes_per_step: int | None = None, operations: int | None = None) -> Speed:
-    """Put a speed beside the roof of as many threads.
+    """Return a speed with its shares of a roof.
 
     Args:
-        speed: What was measured.
-        roof: What the machine allows.
-        bytes_per_step: What a step of generation, one token for each sequence, has to read from memory.
-        operations: int8 operations a token.
+        speed: The measured speed.
+        roof: The limits of the machine with the same number of threads.
+        bytes_per_step: Bytes that a decode step (one token for each sequence) must read from memory; None for no
+            bandwidth share.
+        operations: int8 operations per token; None for no int8 share.
     """
     bandwidth = int8 = None
     if bytes_per_step is not None:

@@ -1,1 +1,1 @@
-"""`bitnet-tt doctor` and its checks, one file for each subject."""
+"""`bitnet-tt doctor`: the command and its checks, one file for each subject."""

@@ -1,4 +1,4 @@
-"""The outcome of one check."""
+"""The result of one check, and functions that several checks use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Status = Literal["ok", "warn", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, what was found, and what to do about it.
+    """The result of one check.
 
     Attributes:
-        name: What was looked at.
-        status: `ok`, `warn` (works, but not as well as it could) or `missing`.
-        found: What is there.
-        remedy: What to do, unless all is well.
-        required: Whether the CPU path cannot run without it.
+        name: The subject of the check.
+        status: `ok`, `warn` (it works, but not as well as it could) or `missing`.
+        found: What the check found.
+        remedy: What to do about it; empty if the status is `ok`.
+        required: Whether models cannot run on the CPU without it.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Check:
 
     @property
     def prevents_cpu(self) -> bool:
-        """Whether models cannot run on the CPU because of this."""
+        """Whether a required part is missing, so that models cannot run on the CPU."""
         return self.required and self.status == "missing"
 
 
 def read(path: Path) -> str:
-    """Text of a small system file, stripped; empty if it cannot be read."""
+    """Return the text of a small system file without spaces around it; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -43,6 +43,6 @@ def read(path: Path) -> str:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether a dotted version is older than another; one that cannot be read is not."""
+    """Return whether a dotted version is older than another. A version without numbers is not."""
     found, wanted = ([int(part) for part in re.findall(r"\d+", text)] for text in (version, than))
     return bool(found) and found < wanted

@@ -1,4 +1,4 @@
-"""`bitnet-tt doctor`: what this machine has, and what to do about what it lacks."""
+"""`bitnet-tt doctor`: check this machine, and say how to repair what is wrong or missing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _STYLES = {"ok": "green", "warn": "yellow", "missing": "dim"}
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Check this machine: CPU, memory, software, and what a Tenstorrent card needs.
+    """Check this machine: CPU, memory, software, Tenstorrent card.
 
-    The exit code is 1 only if models cannot run on the CPU; all else is optional.
+    The exit code is 1 only if models cannot run on the CPU. All other checks
+    are optional.
 
     Examples:
         bitnet-tt doctor

@@ -1,4 +1,4 @@
-"""The software: Python, this package's native module, the compiler that built it, optional packages."""
+"""Checks of the software: Python, the native module of this package, a C++ compiler, optional packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bitnet_tt.cli.doctor.check import Check
 
 
 def check_software() -> list[Check]:
-    """All checks of the software."""
+    """Return all checks of the software."""
     return [_python(), _native(), _compiler(), _torch()]
 
 
@@ -27,7 +27,7 @@ def _native() -> Check:
         backend = importlib.import_module("bitnet_tt.backends.cpu.backend")
         isas = list(backend.available_isas())
     except (ImportError, AttributeError) as error:
-        remedy = "install bitnet-tt again, with a C++20 compiler if it has to be built"
+        remedy = "install bitnet-tt again; if it must be built, install a C++20 compiler first"
         return Check("CPU backend", "missing", f"cannot be loaded: {error}", remedy, required=True)
     return Check("CPU backend", "ok", f"uses {isas[0]}; this CPU can run {', '.join(isas)}")
 
@@ -35,14 +35,14 @@ def _native() -> Check:
 def _compiler() -> Check:
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     if compiler is None:
-        return Check("Compiler", "warn", "none", "only needed to build from source: install g++ 12 or newer")
+        return Check("Compiler", "warn", "none", "needed only to build from source: install g++ 12 or newer")
     answer = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
     return Check("Compiler", "ok", next(iter(answer.stdout.splitlines()), compiler))
 
 
 def _torch() -> Check:
     if importlib.util.find_spec("torch") is None:
-        return Check("torch", "missing", "not installed", "only for export and training: pip install torch")
+        return Check("torch", "missing", "not installed", "needed only for export and training: pip install torch")
     try:
         return Check("torch", "ok", version("torch"))
     except PackageNotFoundError:

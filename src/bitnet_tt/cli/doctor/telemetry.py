@@ -1,4 +1,4 @@
-"""What a card says of itself, through Tenstorrent's `tt-smi -s`: power, temperature, clock, memory."""
+"""A check of the telemetry of Tenstorrent cards, as `tt-smi -s` reports it: power, temperature, clock, DRAM."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Any
 
 from bitnet_tt.cli.doctor.check import Check
 
-_SECONDS = 20
-_RESET = "see that no other program holds the card, then reset it: tt-smi -r"
+TIMEOUT_SECONDS = 20
+"""Seconds that tt-smi gets to answer."""
+
+_RESET = "make sure that no other program uses the card, then reset it: tt-smi -r"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One chip's telemetry; None where it does not say.
+    """The telemetry of one chip. A value that tt-smi does not report is None.
 
     Attributes:
-        board: Such as `p150a`.
-        core_watts: What the chip's cores draw.
-        board_watts: What the whole board draws; only newer firmware knows.
-        celsius: Of the chip.
-        throttle_celsius: Where it starts to slow down.
-        megahertz: Of the cores; 800 when idle, 1350 at work.
-        dram_trained: Whether its DRAM came up.
+        board: The type of the board, such as `p150a`.
+        core_watts: Power of the chip's cores.
+        board_watts: Power of the whole board; only newer firmware reports it.
+        celsius: Temperature of the chip.
+        throttle_celsius: The temperature at which the chip slows down.
+        megahertz: Clock of the cores: 800 when idle, 1350 at work.
+        dram_trained: Whether the chip's DRAM is ready.
     """
 
     board: str
@@ -43,12 +45,14 @@ class Reading:
             ("chip", self.celsius, "°C"),
             ("clock", self.megahertz, "MHz"),
         )
-        told = ", ".join(f"{name} {'n/a' if value is None else f'{value:g} {unit}'}" for name, value, unit in values)
-        return f"{self.board}: {told}"
+        readings = ", ".join(
+            f"{name} {'n/a' if value is None else f'{value:g} {unit}'}" for name, value, unit in values
+        )
+        return f"{self.board}: {readings}"
 
     @property
     def remedy(self) -> str:
-        """What to do; empty if all is well."""
+        """The remedy for these readings; empty if they are normal."""
         if self.dram_trained is False:
             return "the card's DRAM is not ready: reset the card (tt-smi -r), or power the machine off and on"
         if self.celsius and self.throttle_celsius and self.celsius >= self.throttle_celsius:
@@ -57,11 +61,11 @@ class Reading:
 
 
 def check_telemetry() -> Check:
-    """Ask tt-smi, which may be missing, slow or wrong."""
+    """Check the telemetry of all cards. tt-smi may be missing, fail, hang, or print something else than expected."""
     program = shutil.which("tt-smi")
     if program is None:
         return Check(
-            "Telemetry", "missing", "there is no tt-smi", "to see power and temperature: uv tool install tt-smi"
+            "Telemetry", "missing", "tt-smi is not installed", "to see power and temperature: uv tool install tt-smi"
         )
     try:
         answer = subprocess.run(
@@ -70,21 +74,22 @@ def check_telemetry() -> Check:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Check("Telemetry", "warn", f"tt-smi did not answer in {_SECONDS} s", _RESET)
+        return Check("Telemetry", "warn", f"tt-smi did not answer in {TIMEOUT_SECONDS} s", _RESET)
     except OSError as error:
         remedy = "uv tool install --reinstall tt-smi"
         return Check("Telemetry", "warn", f"{program} does not start: {error.strerror}", remedy)
     if answer.returncode:
-        said = (answer.stdout + answer.stderr).strip().splitlines()
-        return Check("Telemetry", "warn", f"tt-smi failed: {said[-1].strip() if said else 'it says nothing'}", _RESET)
+        lines = (answer.stdout + answer.stderr).strip().splitlines()
+        reason = lines[-1].strip() if lines else "it prints nothing"
+        return Check("Telemetry", "warn", f"tt-smi failed: {reason}", _RESET)
     try:
         readings = parse_snapshot(answer.stdout)
     except ValueError as error:
-        return Check("Telemetry", "warn", f"tt-smi's answer makes no sense: {error}", "uv tool upgrade tt-smi")
+        return Check("Telemetry", "warn", f"tt-smi's answer cannot be read: {error}", "uv tool upgrade tt-smi")
     if not readings:
         return Check("Telemetry", "warn", "tt-smi sees no card", _RESET)
     remedy = next((reading.remedy for reading in readings if reading.remedy), "")
@@ -92,12 +97,12 @@ def check_telemetry() -> Check:
 
 
 def parse_snapshot(text: str) -> list[Reading]:
-    """Readings of every chip in the output of `tt-smi -s`. Its numbers are padded strings; what is unknown is absent.
+    """Return the readings of every chip in the output of `tt-smi -s`, which has numbers as padded strings.
 
     Raises:
-        ValueError: It is not a snapshot.
+        ValueError: The text is not such an output.
     """
-    start = text.find("{")  # lines of a log may come first
+    start = text.find("{")  # log lines may come first
     if start < 0:
         raise ValueError("it is not JSON")
     snapshot, _ = json.JSONDecoder().raw_decode(text, start)

@@ -1,4 +1,4 @@
-"""When steps are launched, recorded and replayed, on a device that only keeps a log."""
+"""The first step of a shape is launched, the second recorded, later ones replayed; the device here keeps a log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from bitnet_tt.backends.tt.device.traces import MAX_TRACES, Traces
+from bitnet_tt.backends.tt.device.traces import Traces
+from bitnet_tt.backends.tt.planning.launches import MAX_TRACES
 
 
 class Log:
-    """A recorder that notes what it is told."""
+    """A recorder that keeps a log of its calls."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, Any]] = []
@@ -55,7 +56,7 @@ def test_a_shape_is_launched_then_recorded_then_replayed() -> None:
     assert results == ["result of step 0"] + ["result of step 1"] * 3
 
 
-def test_shapes_are_recorded_apart() -> None:
+def test_each_shape_has_its_own_trace() -> None:
     log = Log()
     traces = Traces(log)
     for shape in "abab":
@@ -65,7 +66,7 @@ def test_shapes_are_recorded_apart() -> None:
     assert log.entries == [("execute", 1), ("execute", 2)]
 
 
-def test_the_trace_that_was_not_used_for_longest_makes_room() -> None:
+def test_the_trace_unused_for_the_longest_time_is_released_first() -> None:
     log = Log()
     traces = Traces(log)
     for shape in range(MAX_TRACES):
@@ -83,7 +84,7 @@ def test_the_trace_that_was_not_used_for_longest_makes_room() -> None:
     assert ("begin", MAX_TRACES + 2) in log.entries
 
 
-def test_after_release_everything_is_as_new() -> None:
+def test_after_release_shapes_are_unknown_again() -> None:
     log = Log()
     traces = Traces(log)
     for number in range(3):
@@ -98,7 +99,7 @@ def test_after_release_everything_is_as_new() -> None:
     assert log.entries[:2] == [("launch", "step 0"), ("begin", 2)]
 
 
-def test_a_recording_that_fails_ends() -> None:
+def test_a_recording_that_fails_is_ended_and_released() -> None:
     log = Log()
     traces = Traces(log)
     traces.run("a", log.step("first"))

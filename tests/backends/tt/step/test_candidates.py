@@ -1,4 +1,4 @@
-"""That what a device finds in each part of the vocabulary gives the tokens that whole rows give; no ttnn."""
+"""The largest logits of each vocabulary part give the same tokens as whole rows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates, LogitFilter
+from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
 from bitnet_tt.backends.tt.planning.plan import Plan
-from bitnet_tt.backends.tt.step.candidates import read_top
+from bitnet_tt.backends.tt.step.candidates import NO_TOKEN, read_candidates
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.sampling import RandomStream, logit_filter, sample
-from tests.backends.tt.planning.test_plan import CONFIG, GRID
+from tests.backends.tt.planning.plans import CONFIG_2B4T
 
-PLAN = Plan(replace(CONFIG, vocab_size=4007), GRID, "fast", 128)
+PLAN = Plan(replace(CONFIG_2B4T, vocab_size=4007), SMALLEST_P150, "fast", 128)
 
 
 def found_by_device(row: NDArray[np.float32], count: int) -> NDArray[np.uint32]:
-    """What `top_logits` makes of a row, [parts, 1, count, 2]; the bits of places that stay empty are anything."""
+    """Return what `top_logits` finds in a row, [parts, 1, count, 2]. The bits of empty entries have no meaning."""
     parts, tiles = PLAN.vocabulary_parts
-    entries = np.full((parts, 1, count, 2), 0xFFFFFFFF, np.uint32)
+    entries = np.full((parts, 1, count, 2), NO_TOKEN, np.uint32)
     for part in range(parts):
         first = part * tiles * 32
         ids = first + np.argsort(-row[first : first + tiles * 32], kind="stable")[:count]
@@ -30,17 +31,17 @@ def found_by_device(row: NDArray[np.float32], count: int) -> NDArray[np.uint32]:
     return entries
 
 
-def read(row: NDArray[np.float32], wanted: LogitFilter, whole_rows: list[int] | None = None) -> Candidates:
-    count = PLAN.want([wanted], kept=True).count
+def read(row: NDArray[np.float32], limit: LogitFilter, whole_rows: list[int] | None = None) -> Candidates:
+    count = PLAN.head_output([limit], rows_stay=True).top_count
     assert count is not None
 
-    def whole(index: int) -> NDArray[np.float32]:
+    def whole_row(index: int) -> NDArray[np.float32]:
         assert index == 0
         if whole_rows is not None:
             whole_rows.append(index)
         return row
 
-    return read_top(found_by_device(row, count), [wanted], PLAN, whole)[0]
+    return read_candidates(found_by_device(row, count), [limit], PLAN, whole_row)[0]
 
 
 @settings(max_examples=300)
@@ -53,10 +54,10 @@ def read(row: NDArray[np.float32], wanted: LogitFilter, whole_rows: list[int] | 
     st.sampled_from([0.02, 0.3, 1.0]),
     st.sampled_from([1 << 20, 4]),
 )
-def test_the_tokens_are_those_of_whole_rows(
+def test_tokens_are_those_of_whole_rows(
     seed: int, spread: float, temperature: float, top_k: int, top_p: float, min_p: float, steps: int
 ) -> None:
-    """Rows of any spread, some of them full of ties."""
+    """Rows of different spread, some with many equal logits."""
     logits = np.random.default_rng(seed).standard_normal(PLAN.config.vocab_size) * spread
     row = (np.round(logits * steps) / steps).astype(np.float32)
     for config in (
@@ -70,7 +71,7 @@ def test_the_tokens_are_those_of_whole_rows(
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 2.0, 6.0]), st.sampled_from([0.05, 0.7, 1.0]))
-def test_rest_bounds_all_that_is_missing(seed: int, spread: float, temperature: float) -> None:
+def test_dropped_mass_bounds_the_mass_of_missing_logits(seed: int, spread: float, temperature: float) -> None:
     row = (np.random.default_rng(seed).standard_normal(PLAN.config.vocab_size) * spread).astype(np.float32)
     found = read(row, LogitFilter(margin=16 * temperature, mass_temperature=temperature))
     missing = np.delete(row, found.token_ids).astype(np.float64)
@@ -79,8 +80,7 @@ def test_rest_bounds_all_that_is_missing(seed: int, spread: float, temperature: 
     np.testing.assert_array_equal(found.logits, row[found.token_ids])
 
 
-def test_rows_that_stand_out_cross_alone() -> None:
-    """A sure token, and one of a few: no whole row is brought for either."""
+def test_a_row_with_few_probable_tokens_is_not_copied_whole() -> None:
     row = np.random.default_rng(0).standard_normal(PLAN.config.vocab_size).astype(np.float32)
     row[[5, 17, 3000]] = 14.0, 13.0, 13.5
     whole_rows: list[int] = []
@@ -92,7 +92,7 @@ def test_rows_that_stand_out_cross_alone() -> None:
     assert whole_rows == []
 
 
-def test_a_flat_row_is_brought_whole() -> None:
+def test_a_flat_row_is_copied_whole() -> None:
     row = np.zeros(PLAN.config.vocab_size, np.float32)
     assert read(row, LogitFilter(margin=2.0)).token_ids is None
     unsure = read(row, LogitFilter(margin=16.0, mass_temperature=1.0))

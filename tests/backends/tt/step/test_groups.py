@@ -1,4 +1,4 @@
-"""How a ragged batch is cut into steps, checked by replaying the steps on plain arrays."""
+"""A ragged batch is split into steps that compute each token once and read the blocks that it should."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import Batch
-from bitnet_tt.backends.tt.planning.plan import Grid, Plan
+from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
+from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.groups import SKIP, check, split
-from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import RequestError
-from tests.test_config import BITNET_2B4T
+from tests.backends.tt.planning.plans import CONFIG_2B4T
 
 CONTEXT, BLOCKS_EACH = 640, 20
-PLAN = Plan(ModelConfig.from_dict(BITNET_2B4T), Grid(11, 10, 1461120, 34217131008, 8), "fast", CONTEXT)
+PLAN = Plan(CONFIG_2B4T, SMALLEST_P150, "fast", CONTEXT)
 
 
 def make_batch(counts: list[int], positions: list[int], every_row: bool = True) -> Batch:
-    """Token i of the batch has id i; blocks are shuffled."""
+    """Make a batch whose token i has id i, with blocks in random order."""
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     tables = np.random.default_rng(0).permutation(len(counts) * BLOCKS_EACH).reshape(len(counts), BLOCKS_EACH)
     tokens = np.arange(starts[-1], dtype=np.int32)
@@ -38,7 +38,7 @@ sequences = st.lists(st.tuples(st.one_of(st.just(1), st.integers(1, 600)), st.in
 
 
 @given(sequences, st.booleans())
-def test_every_token_is_computed_once_and_sees_what_it_should(pairs: list[tuple[int, int]], every_row: bool) -> None:
+def test_every_token_is_computed_once_and_reads_its_own_blocks(pairs: list[tuple[int, int]], every_row: bool) -> None:
     counts, positions = (list(column) for column in zip(*pairs, strict=True))
     batch = make_batch(counts, positions, every_row)
     check(batch, PLAN, len(pairs) * BLOCKS_EACH)
@@ -59,7 +59,7 @@ def test_every_token_is_computed_once_and_sees_what_it_should(pairs: list[tuple[
             table = group.table[row if group.decode else 0]
             seen = batch.block_tables[owner, : position // 32 + 1]
             np.testing.assert_array_equal(table[: len(seen)], seen)
-        for row, target in zip(group.wanted, group.targets, strict=True):
+        for row, target in zip(group.logit_rows, group.result_rows, strict=True):
             assert batch.logit_rows[target] == group.token_ids[0, row]
             answered[int(target)] = int(row)
     assert len(written) == sum(counts)
@@ -67,7 +67,7 @@ def test_every_token_is_computed_once_and_sees_what_it_should(pairs: list[tuple[
     assert sorted(answered) == list(range(len(batch.logit_rows)))
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_an_inconsistent_batch_is_refused() -> None:
     good = make_batch([3, 1], [5, 0])
     blocks = 2 * BLOCKS_EACH
     check(good, PLAN, blocks)

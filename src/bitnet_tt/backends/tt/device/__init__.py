@@ -1,1 +1,1 @@
-"""The card: opening it, traces, weights as tiles, and settings of the matrix engine."""
+"""The card itself: opening it, traces, weights as tiles, and settings of the matrix engine."""

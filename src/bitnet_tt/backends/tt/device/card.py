@@ -1,9 +1,8 @@
-"""The card: opened, asked what it is, and closed on every path."""
+"""The card: opens the device, reports its cores and memory, and closes it on every path."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import weakref
 from typing import Any, ClassVar
 
@@ -12,12 +11,13 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.traces import Traces
-from bitnet_tt.backends.tt.planning.plan import Grid
+from bitnet_tt.backends.tt.environment import is_mock
+from bitnet_tt.backends.tt.planning.grid import Grid
 from bitnet_tt.errors import DeviceError
 
 
 class _Recorder:
-    """Traces of a device, see `Recorder`."""
+    """Records the traces of one device, see `Recorder`."""
 
     def __init__(self, device: Any) -> None:
         self._device = device
@@ -36,26 +36,26 @@ class _Recorder:
 
 
 class Card:
-    """The first Tenstorrent device there is: a card, a simulator or a mock, as ttnn's own environment says.
+    """The first Tenstorrent device: a card, a simulator or a mock, depending on ttnn's environment variables.
 
-    It is a mesh of one. Closing it more than once is fine; it is closed at the latest when it is forgotten or Python
-    ends.
+    It is opened as a mesh of one device. A process can have one open card. `close` may be called more than once; the
+    device is also closed when the object is collected, or when Python ends.
 
     Attributes:
-        device: ttnn's.
-        traces: Of the steps it runs.
+        device: ttnn's device.
+        traces: The traces of the steps that run on it.
     """
 
     _open: ClassVar[weakref.ref[Card] | None] = None
 
     def __init__(self, trace_bytes: int = 0) -> None:
-        """Open it.
+        """Open the device.
 
         Args:
-            trace_bytes: DRAM to set aside for traces.
+            trace_bytes: DRAM to reserve for traces.
 
         Raises:
-            DeviceError: There is none, or it does not open; the message says what ttnn said.
+            DeviceError: This process has a card open already, or ttnn opens none; the message gives ttnn's reason.
         """
         if Card._open is not None and Card._open() is not None:
             raise DeviceError("this process has the Tenstorrent device open already; close the other model first")
@@ -63,15 +63,16 @@ class Card:
             self.device: Any = ttnn.open_mesh_device(ttnn.MeshShape(1, 1), trace_region_size=trace_bytes)
         except RuntimeError as error:
             raise DeviceError(
-                f"ttnn opens no Tenstorrent device ({_reason(error)}); put a card in and install the tt-kmd driver, "
-                "so that /dev/tenstorrent is there and no other process uses it, or set TT_METAL_SIMULATOR"
+                f"ttnn cannot open a Tenstorrent device ({_reason(error)}); check that the card is in, that the tt-kmd "
+                "driver is installed (there is a /dev/tenstorrent), and that no other process uses the card, or set "
+                "TT_METAL_SIMULATOR"
             ) from None
-        self.traces = Traces(_Recorder(self.device) if _records(self.device) else None)
+        self.traces = Traces(_Recorder(self.device) if _has_traces(self.device) else None)
         self._close = weakref.finalize(self, _close, self.device, self.traces)
         Card._open = weakref.ref(self)
 
     def close(self) -> None:
-        """Give the device back to others."""
+        """Close the device, so that other processes can use it."""
         self._close()
         Card._open = None
 
@@ -87,29 +88,30 @@ class Card:
 
     @property
     def description(self) -> str:
-        """Such as `tt (blackhole, 110 cores)`."""
+        """The device in a few words for people, such as `tt (blackhole, 110 cores)`."""
         grid = self.grid
         return f"tt ({str(self.device.arch()).rpartition('.')[2].lower()}, {grid.cores} cores)"
 
     def tiles(self, array: NDArray[np.float32], dtype: Any) -> Any:
-        """Put a float32 array into DRAM in tiles of a dtype."""
+        """Put a float32 array into DRAM as tiles of `dtype`."""
         return ttnn.Tensor(np.ascontiguousarray(array), dtype, self.device, ttnn.TILE_LAYOUT)
 
     def rows(self, array: NDArray[Any], dtype: Any) -> Any:
-        """Put an array into DRAM row by row, a row a page."""
+        """Put an array into DRAM in row-major order; each row is one page."""
         return ttnn.Tensor(np.ascontiguousarray(array), dtype, self.device, ttnn.ROW_MAJOR_LAYOUT)
 
     def zeros(self, shape: list[int], dtype: Any) -> Any:
-        """A tensor of tiles of zeros in DRAM."""
+        """Make a tensor of zeros in DRAM, as tiles."""
         return ttnn.zeros(shape, dtype=dtype, layout=ttnn.TILE_LAYOUT, device=self.device)
 
 
-def _records(device: Any) -> bool:
-    """Whether a device has traces. Where the host starts each program, as on a simulator, it has none."""
-    if "TT_METAL_MOCK_CLUSTER_DESC_PATH" in os.environ:  # ttnn's own: there, recording would end the process
+def _has_traces(device: Any) -> bool:
+    """Whether a device can record traces. It cannot with slow dispatch, where the host starts each program."""
+    if is_mock():  # recording would end the process there
         return False
     try:
-        ttnn.device.disable_asynchronous_slow_dispatch(device)  # which is off anyway; refused where dispatch is fast
+        # This mode is off anyway. ttnn refuses the call where dispatch is fast, which tells us the kind of dispatch.
+        ttnn.device.disable_asynchronous_slow_dispatch(device)
     except RuntimeError:
         return True
     return False
@@ -120,14 +122,8 @@ def _close(device: Any, traces: Traces) -> None:
     ttnn.close_mesh_device(device)
 
 
-def to_host(tensor: Any) -> NDArray[np.float32]:
-    """Bring a tensor from the device, whatever its dtype, as float32."""
-    host: NDArray[np.float32] = ttnn.typecast(tensor, ttnn.float32).cpu().to_numpy()
-    return host
-
-
 def _reason(error: RuntimeError) -> str:
-    """The one line of a TT_FATAL that is for people."""
+    """Return the one line of a TT_FATAL message that is written for people."""
     lines = str(error).splitlines()
     for line, following in itertools.pairwise(lines):
         if line.strip() == "info:":

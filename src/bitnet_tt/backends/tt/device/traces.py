@@ -1,4 +1,4 @@
-"""Metal traces: the launches of a step, recorded once and replayed by one command."""
+"""Metal traces: the launches of a step, recorded once and then replayed by one command."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-MAX_TRACES = 4
-"""How many are kept: each holds memory of the card, and a serving engine moves among few shapes at a time."""
+from bitnet_tt.backends.tt.planning.launches import MAX_TRACES
 
 
 class Recorder(Protocol):
-    """A device that can record: ttnn's functions, bound to one device."""
+    """A device that can record traces: ttnn's functions, bound to one device."""
 
     def begin(self) -> Any:
-        """Record what is launched from now on instead of running it; return the trace's name."""
+        """Record launches from now on instead of running them; return the trace's id."""
 
     def end(self, trace: Any) -> None:
         """Stop recording."""
@@ -23,20 +22,25 @@ class Recorder(Protocol):
         """Run a trace."""
 
     def release(self, trace: Any) -> None:
-        """Forget a trace and free its memory."""
+        """Free the memory of a trace."""
 
 
 class Traces:
-    """Runs steps, from the third of a shape on by replaying its second.
+    """Runs steps, and replays those whose shape is known.
 
-    The first compiles programs, which a recording may not. What a step reads and writes beside its own temporary
-    tensors must stay where it is until `release`: a replay uses the addresses that were recorded. Tensors made after a
-    recording may lie where a replay has its temporary ones, so they must not be needed across steps.
+    The first step of a shape compiles its programs, which is not possible while recording. The second step of that
+    shape is recorded. The third and later steps replay this trace.
+
+    A replay uses the addresses that were recorded. So the tensors that a step reads and writes, except its own
+    temporary ones, must stay in place until `release`. A tensor made after a recording may lie where a replay has its
+    temporary tensors, so it must not be needed after the next step.
+
+    Attributes:
+        recorder: The device that records. None if it cannot: then every step is launched.
     """
 
     def __init__(self, recorder: Recorder | None) -> None:
-        """Without a recorder every step is launched."""
-        self._recorder = recorder
+        self.recorder = recorder
         self._seen: set[Hashable] = set()
         self._recorded: OrderedDict[Hashable, tuple[Any, Any]] = OrderedDict()
 
@@ -44,25 +48,27 @@ class Traces:
         """Run a step.
 
         Args:
-            shape: All that its launches depend on but the contents of tensors that stay in place.
-            step: Launches it.
+            shape: Everything that the step's launches depend on, except the contents of tensors that stay in place.
+            step: Launches the step.
 
         Returns:
-            What the step returned when it was launched or recorded: tensors, whose contents are valid until the next.
+            What the step returned when it was launched or recorded: tensors, whose contents are valid until the next
+            step.
         """
-        if self._recorder is None:
+        if self.recorder is None:
             return step()
         if shape not in self._seen:
             self._seen.add(shape)
             return step()
         if shape not in self._recorded:
-            self._record(self._recorder, shape, step)
+            self._record(self.recorder, shape, step)
         self._recorded.move_to_end(shape)
         trace, result = self._recorded[shape]
-        self._recorder.execute(trace)
+        self.recorder.execute(trace)
         return result
 
     def _record(self, recorder: Recorder, shape: Hashable, step: Callable[[], Any]) -> None:
+        """Record a step; release the trace that was not used for the longest time if there are too many."""
         while len(self._recorded) >= MAX_TRACES:
             _, (oldest, _) = self._recorded.popitem(last=False)
             recorder.release(oldest)
@@ -77,9 +83,9 @@ class Traces:
         self._recorded[shape] = trace, result
 
     def release(self) -> None:
-        """Forget all traces and shapes: before tensors that steps use are moved, and before the device is closed."""
+        """Forget all traces and shapes. Call it before tensors that steps use move, and before the device closes."""
         self._seen.clear()
         while self._recorded:
             _, (trace, _) = self._recorded.popitem()
-            assert self._recorder is not None
-            self._recorder.release(trace)
+            assert self.recorder is not None
+            self.recorder.release(trace)

@@ -1,1 +1,1 @@
-"""The model on the card, one file for each part."""
+"""The model on the card: one file for each part."""

@@ -1,4 +1,4 @@
-"""BitLinear on the matrix engine: the exact integer product, then the scales."""
+"""BitLinear on the matrix engine: an exact integer product; its scales are applied afterwards."""
 
 from __future__ import annotations
 
@@ -8,43 +8,56 @@ from typing import ClassVar
 import numpy as np
 import ttnn
 
-from bitnet_tt.backends.tt.device import fidelity as numerics
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.fidelity import EXACT_INTEGERS
 from bitnet_tt.backends.tt.device.weights import ternary_tiles
-from bitnet_tt.backends.tt.ops.norm_quantize import op as rows
-from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, Quantized, Rows
-from bitnet_tt.backends.tt.planning.plan import Grid, Plan, Product
-from bitnet_tt.weights import TernaryMatrix
+from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, Quantized, Rows, normalize
+from bitnet_tt.backends.tt.planning.grid import Grid
+from bitnet_tt.backends.tt.planning.plan import Plan
+from bitnet_tt.backends.tt.planning.products import FUSED_LINEARS, Product
+from bitnet_tt.weights import LayerWeights, TernaryMatrix
+
+_QUANTIZER_MAX = np.float32(127.0)
+"""The largest integer of a quantised activation."""
 
 
 class BitLinear:
-    """Linears that read the same input, as one product [in, out of all].
+    """Linears that read the same input, as one product [in, sum of all out].
 
-    Weights lie in DRAM as -1, 0, 1 in bfp4 tiles; their scales, which bfp4 would round, are applied to the product.
+    The weights are in DRAM as -1, 0, 1 in bfp4 tiles. bfp4 would round their scales, so the scales are kept apart and
+    applied to the product.
+
+    Attributes:
+        scales: For each matrix, weight scale / 127.
     """
 
     input_dtype: ClassVar[ttnn.DataType | None] = None
-    """What `rows` is to make the input of."""
+    """The dtype of the input rows; None for rows that are quantised, see `normalize`."""
 
     def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
         self._name = name
         self._plan = plan
         self._weights = ternary_tiles(card, matrices)
-        self.scales = tuple(float(matrix.scale / np.float32(numerics.QUANTIZER_MAX)) for matrix in matrices)
+        self.scales = tuple(float(matrix.scale / _QUANTIZER_MAX) for matrix in matrices)
 
     def __call__(self, x: Rows) -> IntegerProduct:
-        """Multiply quantised rows, integers [1, 1, rows, in]."""
+        """Multiply quantised rows, integers [1, 1, rows, in], by the weights."""
         assert isinstance(x, Quantized)
-        _, _, width, height = self._weights.shape
-        product = self._plan.linear(self._name, x.integers.shape[2], width, height)
-        sums = multiply(x.integers, self._weights, product, self._plan.grid, numerics.EXACT_INTEGERS)
+        _, _, in_features, out_features = self._weights.shape
+        product = self._plan.linear(self._name, x.integers.shape[2], in_features, out_features)
+        sums = multiply(x.integers, self._weights, product, self._plan.grid, EXACT_INTEGERS)
         return IntegerProduct(sums, x.largest, self.scales)
 
 
 class NormedLinears:
-    """Linears each with an RMSNorm of its own before the quantiser (`use_rms_norm`), their outputs side by side."""
+    """Linears with an RMSNorm of their own before the quantiser (`use_rms_norm`), their outputs side by side.
+
+    Attributes:
+        scales: 1 for each matrix: the outputs are scaled already.
+    """
 
     input_dtype: ClassVar[ttnn.DataType | None] = ttnn.float32
+    """The dtype of the input rows: float32, since each linear quantises them after its own norm."""
 
     def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
         eps = plan.config.quantization.rms_norm_eps
@@ -56,23 +69,24 @@ class NormedLinears:
         self.scales = (1.0,) * len(matrices)
 
     def __call__(self, x: Rows) -> IntegerProduct:
-        """Norm, quantise and multiply rows float32 [1, 1, rows, in]."""
+        """Norm, quantise and multiply rows, float32 [1, 1, rows, in]."""
         outputs = []
         for norm, linear in self._parts:
-            product = linear(rows.normalize(x, norm, linear.input_dtype))
+            product = linear(normalize(x, norm, linear.input_dtype))
             outputs.append(ttnn.mul(ttnn.mul(product.sums, product.largest), *product.scales))
         return IntegerProduct(outputs[0] if len(outputs) == 1 else ttnn.concat(outputs, dim=-1), None, self.scales)
 
 
-def load_linears(name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> BitLinear | NormedLinears:
-    """Put linears that read the same input on the card.
+def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitLinear | NormedLinears:
+    """Put the linears of one of a layer's products on the card.
 
     Args:
-        name: What the plan calls their product.
-        matrices: All with an input norm or all without.
-        card: Where to.
-        plan: How.
+        name: The product, a key of `FUSED_LINEARS`. Its linears all have an input norm, or none has.
+        layer: The layer's weights.
+        card: The card.
+        plan: The shapes.
     """
+    matrices = [layer.linear(linear) for linear in FUSED_LINEARS[name]]
     kind = BitLinear if all(matrix.input_norm is None for matrix in matrices) else NormedLinears
     return kind(name, matrices, card, plan)
 
@@ -82,19 +96,28 @@ def multiply(
     weights: ttnn.Tensor,
     product: Product,
     grid: Grid,
-    numerics_config: object,
+    fidelity: ttnn.WormholeComputeKernelConfig,
     memory: ttnn.MemoryConfig | None = None,
 ) -> ttnn.Tensor:
-    """A matrix product to float32, shared among the cores as planned: weights are read once, x is multicast.
+    """Multiply two matrices to float32. The cores share the product as planned: weights are read once, x is multicast.
 
-    It lies where x lies, unless told otherwise.
+    Args:
+        x: Activations [1, 1, rows, k].
+        weights: Weights [1, 1, k, n].
+        product: How the cores share the product.
+        grid: The cores.
+        fidelity: A setting of `device.fidelity`.
+        memory: Where the result goes. None for the memory of x.
+
+    Returns:
+        float32 [1, 1, rows, n].
     """
     return ttnn.matmul(
         x,
         weights,
         dtype=ttnn.float32,
         memory_config=memory or x.memory_config(),
-        compute_kernel_config=numerics_config,
+        compute_kernel_config=fidelity,
         program_config=ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
             compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),
             in0_block_w=product.k_block,

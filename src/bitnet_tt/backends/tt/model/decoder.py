@@ -1,4 +1,4 @@
-"""The decoder: one group of rows through all layers."""
+"""The decoder: the embedding and all layers, for the rows of one step."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.attention import Attention, Step
 from bitnet_tt.backends.tt.model.mlp import MLP
-from bitnet_tt.backends.tt.ops.norm_quantize import op as rows
-from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm
+from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, add, add_and_normalize, normalize
 from bitnet_tt.backends.tt.ops.paging import causal_mask
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles
-from bitnet_tt.backends.tt.planning.plan import TILE, Plan
+from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer on the card: its two halves and the norms before them."""
+    """One layer: h = h + attention(norm(h)), then h = h + mlp(norm(h)).
+
+    An addition and the norm after it are one program. So a layer leaves its last addition to the next layer.
+    """
 
     input_norm: Norm | None
     attention: Attention
@@ -38,22 +41,28 @@ class Layer:
             MLP(layer, card, plan),
         )
 
-    def __call__(
-        self, h: ttnn.Tensor, pending: IntegerProduct | None, step: Step
-    ) -> tuple[ttnn.Tensor, IntegerProduct]:
-        """Take the residual stream and what is still to be added to it, and return them."""
-        dtype = self.attention.input_dtype
-        if pending is None:
-            x = rows.normalize(h, self.input_norm, dtype)
+    def __call__(self, h: ttnn.Tensor, r: IntegerProduct | None, step: Step) -> tuple[ttnn.Tensor, IntegerProduct]:
+        """Run the layer.
+
+        Args:
+            h: The residual stream, float32 [1, 1, rows, hidden].
+            r: What the layer before leaves to add to h, [1, 1, rows, hidden]. None in the first layer.
+            step: The step's shapes, inputs and mask.
+
+        Returns:
+            h, and what is left to add to it.
+        """
+        if r is None:
+            x = normalize(h, self.input_norm, self.attention.input_dtype)
         else:
-            h, x = rows.add_and_normalize(h, pending, self.input_norm, dtype)
-        pending = self.attention(x, step)
-        h, x = rows.add_and_normalize(h, pending, self.post_attention_norm, self.mlp.input_dtype)
+            h, x = add_and_normalize(h, r, self.input_norm, self.attention.input_dtype)  # h = h + r; x = norm(h)
+        r = self.attention(x, step)
+        h, x = add_and_normalize(h, r, self.post_attention_norm, self.mlp.input_dtype)  # h = h + r; x = norm(h)
         return h, self.mlp(x)
 
 
 class Decoder:
-    """Embedding and layers, with the residual stream in float32."""
+    """The embedding and the layers, with the residual stream in float32."""
 
     def __init__(self, weights: ModelWeights, card: Card, plan: Plan) -> None:
         self._plan = plan
@@ -62,31 +71,32 @@ class Decoder:
         self._angles = Angles.load(card, plan)
 
     def allocate(self, num_blocks: int) -> None:
-        """Make the cache anew."""
+        """Allocate the KV cache of every layer, all zeros. An earlier cache is freed."""
         for layer in self._layers:
             layer.attention.allocate(num_blocks)
 
     def __call__(self, inputs: Inputs, sequences: int, blocks: int, *, decode: bool) -> ttnn.Tensor:
-        """Write the rows' keys and values to the cache.
+        """Run all layers on the rows of a step, and write the rows' keys and values to the cache.
 
         Args:
-            inputs: The rows.
-            sequences: Of the block table.
-            blocks: Of each sequence that attention reads.
-            decode: Whether each row is a sequence of its own.
+            inputs: Token ids, positions and slots of the rows, and the block table.
+            sequences: Sequences of the block table.
+            blocks: Blocks that attention reads for each sequence.
+            decode: Whether each row is a sequence of its own. Otherwise all rows are one sequence.
 
         Returns:
             Hidden states, float32 [1, 1, rows, hidden].
         """
         step = self._step(inputs, sequences, blocks, decode)
-        # Few rows fit L1 beside the programs' own buffers; operations put their results where their input is.
+        # The few rows of a decode step fit into L1 beside the programs' buffers, those of a prompt do not. The
+        # operations put their results into the memory of their input.
         memory = ttnn.L1_MEMORY_CONFIG if decode else ttnn.DRAM_MEMORY_CONFIG
         embedded = ttnn.embedding(inputs.token_ids, self._embedding, layout=ttnn.TILE_LAYOUT)
         h = ttnn.reshape(ttnn.typecast(embedded, ttnn.float32, memory_config=memory), [1, *embedded.shape])
-        pending: IntegerProduct | None = None
+        r: IntegerProduct | None = None
         for layer in self._layers:
-            h, pending = layer(h, pending, step)
-        return h if pending is None else rows.add(h, pending)
+            h, r = layer(h, r, step)
+        return h if r is None else add(h, r)
 
     def _step(self, inputs: Inputs, sequences: int, blocks: int, decode: bool) -> Step:
         tokens = 1 if decode else inputs.positions.shape[1]

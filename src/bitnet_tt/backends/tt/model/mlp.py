@@ -1,4 +1,4 @@
-"""The feed-forward half of a layer."""
+"""The feed-forward half of a layer: down(norm(act(gate(x)) * up(x)))."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.bitlinear import load_linears
-from bitnet_tt.backends.tt.ops.norm_quantize import op as rows
-from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, Rows
+from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, Rows, gate_and_normalize
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.weights import LayerWeights
 
 
 class MLP:
-    """Gate and up in one product, the activation, and down."""
+    """The gate and up linears in one product, the activation with the sub-norm, and the down linear."""
 
     def __init__(self, layer: LayerWeights, card: Card, plan: Plan) -> None:
-        self._config = plan.config
-        self._gate_up = load_linears("gate_up", (layer.gate_proj, layer.up_proj), card, plan)
-        self._down = load_linears("down", (layer.down_proj,), card, plan)
+        self._activation = plan.config.hidden_act
+        self._gate_up = load_linears("gate_up", layer, card, plan)
+        self._down = load_linears("down", layer, card, plan)
         self._sub_norm = Norm.load(card, layer.ffn_sub_norm, plan.config.rms_norm_eps)
 
     @property
     def input_dtype(self) -> ttnn.DataType | None:
-        """See `BitLinear.input_dtype`."""
+        """The dtype of the input rows, see `BitLinear.input_dtype`."""
         return self._gate_up.input_dtype
 
     def __call__(self, x: Rows) -> IntegerProduct:
-        """From rows [1, 1, rows, hidden], normed, to what is to be added to the residual stream."""
+        """Return the product that is added to the residual stream, [1, 1, rows, hidden].
+
+        Args:
+            x: Rows [1, 1, rows, hidden] after the layer's norm.
+        """
         gate_up = self._gate_up(x)
-        dtype = self._down.input_dtype
-        return self._down(rows.gate_and_normalize(gate_up, self._config.hidden_act, self._sub_norm, dtype))
+        return self._down(gate_and_normalize(gate_up, self._activation, self._sub_norm, self._down.input_dtype))

@@ -9,7 +9,7 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.tt.ops.common.program import move
-from bitnet_tt.backends.tt.planning.plan import TILE
+from bitnet_tt.backends.tt.planning.grid import TILE
 
 _MASKED = np.array([-1e30], np.float32)
 """Added to scores of later positions; minus infinity would make NaN of a row's own maximum."""

@@ -1,1 +1,1 @@
-"""How a model lies on a Tenstorrent card, in shapes, bytes and launches. Imports no ttnn."""
+"""The shapes, bytes, launches and costs of a model on a Tenstorrent card. Nothing here imports ttnn."""

@@ -1,44 +1,55 @@
-"""What a step costs on a card by the plan's arithmetic: a model of the card, not a measurement. Pure Python."""
+"""The cost of a decode step on a card by arithmetic: a model of the card, not a measurement.
+
+It counts the time that DRAM needs for the bytes and the time that the matrix engines need for the multiplications. It
+leaves out launches, the work between products, and the transfer to the host.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, TILE
 from bitnet_tt.backends.tt.planning.launches import decode_launches
-from bitnet_tt.backends.tt.planning.plan import BFLOAT16, DECODE_ROWS, FLOAT32, TILE, Grid, Plan, Product
+from bitnet_tt.backends.tt.planning.memory import kv_cache_bytes, weight_bytes
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
+from bitnet_tt.backends.tt.planning.products import Product
 
-BLACKHOLE = Grid(x=11, y=10, l1_bytes=1461120, dram_bytes=34217131008, dram_banks=8)
-"""The smallest grid that a p150 shows, with the memory ttnn leaves of its 1.5 MB a core and 32 GB."""
-
-BANDWIDTH = 512e9
-"""Bytes a second of a p150's DRAM, by its data sheet."""
+PEAK_BANDWIDTH = 512e9
+"""DRAM bandwidth of a p150 in bytes a second. Source: Tenstorrent's data sheet."""
 
 STREAMED_BANDWIDTH = 466e9
-"""What Tenstorrent's own streaming kernels are reported to reach of it."""
+"""DRAM bandwidth in bytes a second that kernels reach which only stream. Source: reports of Tenstorrent's kernels."""
 
 FLOPS_PER_CORE = 2 * 8 * 16 * 16 * 1.35e9
-"""Of one pass of the matrix engine, 8x16 times 16x16 a cycle."""
+"""Operations a second of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle, at 1.35 GHz.
 
-_HEAD_PASSES = 4  # HiFi4; a ternary product takes one
-_ATTENTION_PASSES = {"exact": 10, "fast": 4}  # as many as there are terms of slices; HiFi4
+Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal, and the clock from Tenstorrent's data sheet.
+"""
+
+# Passes of the matrix engine for one product. A ternary product takes one (LoFi).
+_LM_HEAD_PASSES = 4  # HiFi4
+_ATTENTION_PASSES: dict[Precision, int] = {"exact": 10, "fast": 4}  # ten products of slices, see model/attention; HiFi4
+
+_TERNARY = "ternary weights"
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """One operation of a decode step, over all layers that have it.
+class OperationCost:
+    """The cost of one operation of a decode step, over all layers that have it.
 
     Attributes:
-        name: Of the operation.
-        count: How often a step does it.
-        tiles: Tiles of weights or cache it reads, once.
-        cores: Cores with work.
-        dram_bytes: Bytes from and to DRAM, all counts together.
-        l1_bytes: L1 of one core, for a product's buffers; None where ttnn decides.
-        flops: Multiplications and additions, all counts together, passes of the matrix engine counted each.
-        math_seconds: The time the matrix engines need.
-        seconds: The larger of that and the time DRAM needs.
-        bound: Which of the two it is: `DRAM` or `math`.
+        name: The operation.
+        count: How many times a step runs it.
+        tiles: Tiles of weights or of cache that it reads, each once.
+        cores: Cores that have work.
+        dram_bytes: Bytes from and to DRAM, over all counts.
+        l1_bytes: L1 of one core for the buffers of a product. None where ttnn decides.
+        flops: Multiplications and additions over all counts; each pass of the matrix engine counts.
+        math_seconds: The time that the matrix engines need.
+        seconds: The larger of `math_seconds` and the time that DRAM needs.
+        bound: Which of the two is larger: `DRAM` or `math`.
     """
 
     name: str
@@ -52,24 +63,30 @@ class Cost:
     seconds: float
     bound: str
 
+    @property
+    def part(self) -> str:
+        """The part of a step that this operation belongs to, a key of `DecodeCost.shares`."""
+        return self.name if self.name in ("attention", "lm_head", "embedding") else _TERNARY
+
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A decode step.
+class DecodeCost:
+    """The cost of a decode step.
 
     Attributes:
         costs: Its operations.
-        launches: Programs a step starts; more where linears have norms of their own (`use_rms_norm`).
-        weight_bytes: DRAM the weights take.
-        cache_bytes: DRAM a cache of this context and batch takes.
-        seconds: The sum of the costs' times: no step can be faster.
-        tokens_per_second: Of all sequences together, at most.
-        streamed_tokens_per_second: The same at the bandwidth that kernels reach.
-        binding: What takes most of the time: a key of `shares`, and whether it is DRAM or math that it waits for.
-        shares: Of the time: ternary weights, attention, lm_head, embedding.
+        launches: Programs that a step launches; more where linears have norms of their own (`use_rms_norm`).
+        weight_bytes: DRAM of the weights.
+        cache_bytes: DRAM of a KV cache for this context and batch.
+        seconds: The sum of the operations' times. No step can be faster.
+        tokens_per_second: Maximum tokens a second of all sequences together, at `PEAK_BANDWIDTH`.
+        streamed_tokens_per_second: The same at `STREAMED_BANDWIDTH`.
+        binding: The part of the step that takes most of the time, a key of `shares`, and whether its longest operation
+            is bound by `DRAM` or `math`.
+        shares: Share of the time of each part: ternary weights, attention, lm_head, embedding.
     """
 
-    costs: tuple[Cost, ...]
+    costs: tuple[OperationCost, ...]
     launches: int
     weight_bytes: int
     cache_bytes: int
@@ -80,25 +97,27 @@ class Report:
     shares: dict[str, float]
 
 
-_TERMS = {"attention": "attention", "lm_head": "lm_head", "embedding": "embedding"}  # all others are ternary weights
+def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
+    """Return the cost of a decode step.
 
-
-def report(plan: Plan, batch: int, context: int) -> Report:
-    """Cost of a decode step of `batch` sequences, at most 32, with `context` positions each."""
-    costs = tuple(_costs(plan, batch, context))
+    Args:
+        plan: The model and the card.
+        batch: Sequences, at most 32.
+        context: Positions of each sequence.
+    """
+    costs = tuple(_operations(plan, batch, context))
     seconds = sum(cost.seconds for cost in costs)
     streamed = sum(max(cost.dram_bytes / STREAMED_BANDWIDTH, cost.math_seconds) for cost in costs)
     shares: dict[str, float] = {}
     for cost in costs:
-        term = _TERMS.get(cost.name, "ternary weights")
-        shares[term] = shares.get(term, 0.0) + cost.seconds / seconds
+        shares[cost.part] = shares.get(cost.part, 0.0) + cost.seconds / seconds
     binding = max(shares, key=shares.__getitem__)
-    longest = max((cost for cost in costs if _TERMS.get(cost.name, "ternary weights") == binding), key=_seconds)
-    return Report(
+    longest = max((cost for cost in costs if cost.part == binding), key=lambda cost: cost.seconds)
+    return DecodeCost(
         costs=costs,
         launches=decode_launches(plan.config, plan.precision),
-        weight_bytes=plan.weight_bytes(),
-        cache_bytes=plan.kv_bytes(batch * -(-context // TILE)),
+        weight_bytes=weight_bytes(plan),
+        cache_bytes=kv_cache_bytes(plan, batch * -(-context // TILE)),
         seconds=seconds,
         tokens_per_second=batch / seconds,
         streamed_tokens_per_second=batch / streamed,
@@ -107,45 +126,48 @@ def report(plan: Plan, batch: int, context: int) -> Report:
     )
 
 
-def _seconds(cost: Cost) -> float:
-    return cost.seconds
-
-
-def _costs(plan: Plan, batch: int, context: int) -> Iterator[Cost]:
+def _operations(plan: Plan, batch: int, context: int) -> Iterator[OperationCost]:
     config, cores = plan.config, plan.grid.cores
     layers = config.num_hidden_layers
-    yield _cost("embedding", 1, batch, 1, batch * config.hidden_size * BFLOAT16, None, 0, cores)
+    embedding_bytes = batch * config.hidden_size * BFLOAT16_BYTES
+    yield _operation("embedding", 1, tiles=batch, cores=1, dram_bytes=embedding_bytes, l1_bytes=None, flops=0)
     for product in plan.layer_products(DECODE_ROWS):
-        yield _product(product, layers, cores)
+        yield _product_cost(product, layers)
     # Keys and values are read from the cache, written side by side, and read again by attention, padding included.
     blocks = plan.decode_bucket(batch) * plan.context_blocks(context)
-    tiles = 2 * blocks * plan.key_width // TILE
-    used = min(cores, plan.decode_bucket(batch) * config.num_key_value_heads)
-    traffic = 3 * tiles * TILE * TILE * plan.cache_bytes
+    tiles = 2 * blocks * config.kv_features // TILE
+    traffic = 3 * tiles * TILE * TILE * plan.cache_element_bytes
     # Scores and sums of values: each tile of keys or values meets one tile of queries or probabilities.
     flops = _ATTENTION_PASSES[plan.precision] * tiles * 2 * TILE**3
-    yield _cost("attention", layers, tiles, used, layers * traffic, None, layers * flops, cores)
-    yield _product(plan.head(), 1, cores, _HEAD_PASSES)
+    yield _operation(
+        "attention",
+        layers,
+        tiles=tiles,
+        cores=min(cores, plan.decode_bucket(batch) * config.num_key_value_heads),
+        dram_bytes=layers * traffic,
+        l1_bytes=None,
+        flops=layers * flops,
+    )
+    yield _product_cost(plan.lm_head(), 1, _LM_HEAD_PASSES)
 
 
-def _product(product: Product, count: int, cores: int, passes: int = 1) -> Cost:
-    # Between products a decode step's rows stay in L1; only the logits go to DRAM, on their way to the host.
-    logits = product.rows * product.n * TILE * TILE * FLOAT32 if product.name == "lm_head" else 0
-    return _cost(
+def _product_cost(product: Product, count: int, passes: int = 1) -> OperationCost:
+    # Between products a decode step's rows stay in L1. Only the logits go to DRAM, on their way to the host.
+    logits = product.rows * product.n * TILE * TILE * FLOAT32_BYTES if product.name == "lm_head" else 0
+    return _operation(
         product.name,
         count,
-        product.k * product.n,
-        product.cores,
-        count * (product.weight_bytes + logits),
-        product.l1_bytes,
-        count * passes * product.flops,
-        cores,
+        tiles=product.k * product.n,
+        cores=product.cores,
+        dram_bytes=count * (product.weight_bytes + logits),
+        l1_bytes=product.l1_bytes,
+        flops=count * passes * product.flops,
     )
 
 
-def _cost(
-    name: str, count: int, tiles: int, used: int, dram_bytes: int, l1_bytes: int | None, flops: int, cores: int
-) -> Cost:
-    dram, math = dram_bytes / BANDWIDTH, flops / (FLOPS_PER_CORE * min(used, cores))
+def _operation(
+    name: str, count: int, *, tiles: int, cores: int, dram_bytes: int, l1_bytes: int | None, flops: int
+) -> OperationCost:
+    dram, math = dram_bytes / PEAK_BANDWIDTH, flops / (FLOPS_PER_CORE * cores)
     bound = "DRAM" if dram >= math else "math"
-    return Cost(name, count, tiles, used, dram_bytes, l1_bytes, flops, math, max(dram, math), bound)
+    return OperationCost(name, count, tiles, cores, dram_bytes, l1_bytes, flops, math, max(dram, math), bound)

@@ -1,24 +1,29 @@
-"""How many programs a decode step starts, and what a trace of it takes. Pure Python."""
+"""The number of programs that a decode step launches, and the DRAM that its traces take."""
 
 from __future__ import annotations
 
 from bitnet_tt.backends.options import Precision
-from bitnet_tt.backends.tt.device.traces import MAX_TRACES
 from bitnet_tt.config import ModelConfig
 
-# In a layer, and beside the layers. Mock mode counts them, and a test compares.
-_LAUNCHES = {"exact": (76, 6), "fast": (12, 6)}
+MAX_TRACES = 4
+"""Maximum number of traces that are kept. Each takes DRAM, and an engine alternates between few shapes at a time."""
 
-_TRACE_BYTES_OF_A_LAUNCH = 64 << 10
-"""Run-time arguments and commands of one program for some hundred cores; an estimate from above."""
+# tests/device/test_mock.py counts the launches in ttnn's mock mode and compares them with these.
+_LAUNCHES_PER_LAYER: dict[Precision, int] = {"exact": 76, "fast": 12}
+_LAUNCHES_BESIDE_LAYERS = 6
+
+_TRACE_BYTES_PER_LAUNCH = 64 << 10  # commands and run-time arguments for some hundred cores; an estimate, rather high
 
 
 def decode_launches(config: ModelConfig, precision: Precision) -> int:
-    """Programs of a decode step that brings whole rows of logits; to find the greatest takes one more."""
-    per_layer, beside = _LAUNCHES[precision]
-    return config.num_hidden_layers * per_layer + beside
+    """Return the programs of a decode step that returns whole rows of logits.
+
+    A step that finds the largest logits launches one program more. Linears with norms of their own (`use_rms_norm`)
+    launch more; they are not counted.
+    """
+    return config.num_hidden_layers * _LAUNCHES_PER_LAYER[precision] + _LAUNCHES_BESIDE_LAYERS
 
 
-def trace_bytes(config: ModelConfig, precision: Precision) -> int:
-    """DRAM to set aside for traces."""
-    return MAX_TRACES * decode_launches(config, precision) * _TRACE_BYTES_OF_A_LAUNCH
+def trace_region_bytes(config: ModelConfig, precision: Precision) -> int:
+    """Return the DRAM to reserve for traces."""
+    return MAX_TRACES * decode_launches(config, precision) * _TRACE_BYTES_PER_LAUNCH

@@ -1,1 +1,1 @@
-"""The host's part of a step: fixed-shape groups of rows, their inputs, and the candidates that come back."""
+"""The host's part of a step: groups of fixed shape, their inputs, and the candidates that come back."""

@@ -1,4 +1,4 @@
-"""What the greatest logits of each part of the vocabulary, which the device finds, tell of a row. In NumPy."""
+"""Turn the largest logits of each vocabulary part, which the device finds, into the candidates of a row, in NumPy."""
 
 from __future__ import annotations
 
@@ -9,41 +9,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates, LogitFilter
-from bitnet_tt.backends.tt.planning.plan import TILE, Plan
+from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.plan import Plan
 
-_NO_TOKEN = 0xFFFFFFFF
-_ROUNDED_UP = 1.0 + 1e-9  # more than float64 rounding takes off a sum
+NO_TOKEN = 0xFFFFFFFF
+"""The token id of an entry that the device left empty."""
+
+_ROUNDING_SLACK = 1.0 + 1e-9
+"""More than float64 rounding can take off a sum: a sum times this is an upper bound."""
 
 
-def read_top(
-    entries: NDArray[np.uint32], filters: Sequence[LogitFilter], plan: Plan, whole: Callable[[int], NDArray[np.float32]]
+def read_candidates(
+    entries: NDArray[np.uint32],
+    filters: Sequence[LogitFilter],
+    plan: Plan,
+    whole_row: Callable[[int], NDArray[np.float32]],
 ) -> list[Candidates]:
-    """Put the parts of `top_logits`, on the host, together.
+    """Return the candidates of each row, from the largest logits of each vocabulary part.
 
     Args:
-        entries: Of its first rows, [parts, rows, count, 2].
-        filters: Of these rows; the largest count they ask for is at most `count`.
-        plan: What the parts are.
-        whole: Brings a whole row to the host.
+        entries: uint32 [parts, rows, count, 2], on the host: the pairs (bits of a logit, token id) of `top_logits`.
+        filters: One for each row. No filter asks for more logits than `count`.
+        plan: The vocabulary parts.
+        whole_row: Brings the whole row of an index to the host, float32 [vocab].
     """
     parts, tiles = plan.vocabulary_parts
     ends = np.minimum(np.arange(1, parts + 1) * tiles * TILE, plan.config.vocab_size)
     missing = np.maximum(np.diff(ends, prepend=0) - entries.shape[2], 0)
-    return [_candidates(entries[:, row], missing, limit, partial(whole, row)) for row, limit in enumerate(filters)]
+    return [_candidates(entries[:, row], missing, limit, partial(whole_row, row)) for row, limit in enumerate(filters)]
 
 
 def _candidates(
-    entries: NDArray[np.uint32], missing: NDArray[np.intp], limit: LogitFilter, whole: Callable[[], NDArray[np.float32]]
+    entries: NDArray[np.uint32],
+    missing: NDArray[np.intp],
+    limit: LogitFilter,
+    whole_row: Callable[[], NDArray[np.float32]],
 ) -> Candidates:
-    """A row's, from [parts, count, 2]; so many of each part were not found, all at most as great as its least found."""
-    token_ids, here = entries[..., 1], entries[..., 1] != _NO_TOKEN
-    logits = np.where(here, np.ascontiguousarray(entries[..., 0]).view(np.float32), np.float32(-np.inf))
-    best, bound, rest = logits.max(), logits[missing > 0, -1].max(initial=-np.inf), 0.0
+    """Return the candidates of one row, from entries [parts, count, 2].
+
+    The device did not find `missing[part]` logits of each part. None of them is larger than the smallest logit that it
+    found there, which is the part's last entry.
+    """
+    token_ids, present = entries[..., 1], entries[..., 1] != NO_TOKEN
+    logits = np.where(present, np.ascontiguousarray(entries[..., 0]).view(np.float32), np.float32(-np.inf))
+    largest, dropped_mass = logits.max(), 0.0
+    missing_bound = logits[missing > 0, -1].max(initial=-np.inf)  # no missing logit is larger than this
     if limit.mass_temperature > 0:
-        shares = np.exp((logits.astype(np.float64) - best) / limit.mass_temperature)
-        here &= logits >= bound
-        rest = float((shares[~here].sum() + shares[:, -1] @ missing) * _ROUNDED_UP)
-    elif limit.count is None and bound >= best - limit.margin:
-        return Candidates(whole())
-    order = np.argsort(token_ids[here])
-    return Candidates(logits[here][order], token_ids[here][order].astype(np.int64), rest, whole if rest else None)
+        # Drop what is smaller than a missing logit may be: then no missing logit is larger than one that is here.
+        masses = np.exp((logits.astype(np.float64) - largest) / limit.mass_temperature)
+        present &= logits >= missing_bound
+        dropped_mass = float((masses[~present].sum() + masses[:, -1] @ missing) * _ROUNDING_SLACK)
+    elif limit.count is None and missing_bound >= largest - limit.margin:
+        return Candidates(whole_row())  # a missing logit may pass the filter
+    order = np.argsort(token_ids[present])
+    return Candidates(
+        logits[present][order],
+        token_ids[present][order].astype(np.int64),
+        dropped_mass,
+        whole_row if dropped_mass else None,
+    )

@@ -1,4 +1,7 @@
-"""A ragged batch in the shapes the device computes: decode steps of many sequences, chunks of one prompt. In NumPy."""
+"""Split a ragged batch into groups of the fixed shapes that the device computes, in NumPy.
+
+A group is one step on the device: a decode step of many sequences, or a chunk of one prompt.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Batch
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, TILE, Plan
+from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
 from bitnet_tt.errors import RequestError
 
 SKIP = 0xFFFFFFFF
-"""The slot of a row that is written nowhere."""
+"""The slot of a row that is not written to the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One step on the device; rows beyond the batch's own are padding.
+    """One step on the device. Rows beyond the batch's own are padding.
 
-    A decode step has one row a sequence; a prefill step has all rows of one sequence. Rows are whole tiles, since the
-    device would fill the rest of a tile before each reduction.
+    A decode step has one row for each sequence; a prefill step has the rows of one sequence. The number of rows is a
+    multiple of 32, because the device would otherwise fill up the last tile before each reduction.
 
     Attributes:
         decode: Whether it is a decode step.
         token_ids: uint32 [1, rows].
-        positions: uint32 [1, rows], the last position each row attends to.
-        slots: uint32 [1, rows], where each row's key and value go: block * 32 + place, or `SKIP`.
-        table: uint32 [sequences, blocks], the blocks attention reads.
-        wanted: The rows whose logits are wanted.
-        targets: The rows of the batch's logits they become.
+        positions: uint32 [1, rows], the last position that each row attends to.
+        slots: uint32 [1, rows], where each row's key and value are written: block * 32 + position in the block, or
+            `SKIP`.
+        table: uint32 [sequences, blocks], the cache blocks that attention reads.
+        logit_rows: The rows of this group whose logits are computed.
+        result_rows: For each of `logit_rows`, its index in the batch's logits.
     """
 
     decode: bool
@@ -39,37 +44,43 @@ class Group:
     positions: NDArray[np.uint32]
     slots: NDArray[np.uint32]
     table: NDArray[np.uint32]
-    wanted: NDArray[np.intp]
-    targets: NDArray[np.intp]
+    logit_rows: NDArray[np.intp]
+    result_rows: NDArray[np.intp]
 
     @property
     def sequences(self) -> int:
-        """Sequences that attention sees, padding included."""
+        """Number of sequences that attention sees, padding included."""
         return len(self.table)
 
     @property
     def blocks(self) -> int:
-        """Blocks of each that it reads, padding included."""
+        """Number of blocks that attention reads for each sequence, padding included."""
         return self.table.shape[1]
 
 
 def split(batch: Batch, plan: Plan) -> Iterator[Group]:
-    """Split a checked batch into groups. No row's result depends on how it is split."""
+    """Split a checked batch into groups. The result of a row does not depend on the split."""
     counts = np.diff(batch.starts)
     single = np.flatnonzero(counts == 1)
     for first in range(0, len(single), DECODE_ROWS):
-        yield _decode(batch, plan, single[first : first + DECODE_ROWS])
+        yield _decode_group(batch, plan, single[first : first + DECODE_ROWS])
     for sequence in np.flatnonzero(counts > 1):
         for first in range(0, counts[sequence], plan.prefill_rows):
-            yield _prefill(batch, plan, int(sequence), first, min(first + plan.prefill_rows, int(counts[sequence])))
+            last = min(first + plan.prefill_rows, int(counts[sequence]))
+            yield _prefill_group(batch, plan, int(sequence), first, last)
 
 
 def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
-    """Refuse what the device would not: it reads and writes wherever it is told to.
+    """Check a batch. The device checks nothing: it reads and writes at any address that an id or a block gives.
+
+    Args:
+        batch: The batch.
+        plan: The model and its context length.
+        num_blocks: Blocks of the allocated cache.
 
     Raises:
-        RequestError: A token id outside the vocabulary, or a sequence longer than the context.
-        ValueError: Anything else in the batch that makes no sense.
+        RequestError: A token id is outside the vocabulary, or a sequence is longer than the context.
+        ValueError: Anything else in the batch is inconsistent; the message names the field.
     """
     tokens, sequences = len(batch.token_ids), len(batch.starts) - 1
     counts = np.diff(batch.starts)
@@ -79,7 +90,7 @@ def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
         raise ValueError("positions and block_tables must have a row for each sequence")
     rows = batch.logit_rows
     if len(rows) and (rows[0] < 0 or rows[-1] >= tokens or (np.diff(rows) < 1).any()):
-        raise ValueError("logit_rows must rise and name rows of the batch")
+        raise ValueError("logit_rows must rise strictly and name rows of the batch")
     bad = (batch.token_ids < 0) | (batch.token_ids >= plan.config.vocab_size)
     if bad.any():
         raise RequestError(
@@ -96,7 +107,8 @@ def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
             raise ValueError(f"block_tables must name one of {num_blocks} blocks for every position below {end}")
 
 
-def _decode(batch: Batch, plan: Plan, sequences: NDArray[np.intp]) -> Group:
+def _decode_group(batch: Batch, plan: Plan, sequences: NDArray[np.intp]) -> Group:
+    """Return the decode step of some sequences that have one new token each."""
     count, first = len(sequences), batch.starts[sequences]
     token_ids, positions = np.zeros((1, DECODE_ROWS), np.uint32), np.zeros(DECODE_ROWS, np.int64)
     token_ids[0, :count] = batch.token_ids[first]
@@ -109,7 +121,8 @@ def _decode(batch: Batch, plan: Plan, sequences: NDArray[np.intp]) -> Group:
     return _group(batch, True, token_ids, positions, slots, table, first)
 
 
-def _prefill(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> Group:
+def _prefill_group(batch: Batch, plan: Plan, sequence: int, first: int, last: int) -> Group:
+    """Return the prefill step of the new tokens `first` to `last - 1` of one sequence."""
     count, rows = last - first, plan.prefill_bucket(last - first)
     start = int(batch.starts[sequence]) + first
     begin = int(batch.positions[sequence]) + first
@@ -130,21 +143,21 @@ def _group(
     positions: NDArray[np.int64],
     slots: NDArray[np.uint32],
     table: NDArray[np.uint32],
-    sources: NDArray[np.integer[Any]],
+    batch_rows: NDArray[np.integer[Any]],
 ) -> Group:
-    """Finish a group whose row i is row `sources[i]` of the batch."""
-    _, wanted, targets = np.intersect1d(sources, batch.logit_rows, assume_unique=True, return_indices=True)
-    return Group(decode, token_ids, positions.astype(np.uint32)[None], slots, table, wanted, targets)
+    """Return a group whose row i is row `batch_rows[i]` of the batch."""
+    _, logit_rows, result_rows = np.intersect1d(batch_rows, batch.logit_rows, assume_unique=True, return_indices=True)
+    return Group(decode, token_ids, positions.astype(np.uint32)[None], slots, table, logit_rows, result_rows)
 
 
 def _slots(tables: NDArray[np.int32], positions: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """Slots of positions [sequences, n]."""
+    """Return the cache slots of positions [sequences, n], by block tables [sequences, blocks]."""
     blocks = np.take_along_axis(tables, positions // TILE, axis=1)
     return (blocks.astype(np.int64) * TILE + positions % TILE).astype(np.uint32)
 
 
 def _table(tables: NDArray[np.int32], ends: NDArray[np.int64], length: int) -> NDArray[np.uint32]:
-    """Block tables of the given length; entries beyond a sequence's end name block 0, which is masked."""
+    """Return block tables of a given length. Entries beyond a sequence's end name block 0, which is masked."""
     width = min(length, tables.shape[1])
     result = np.zeros((len(tables), length), np.uint32)
     used = np.arange(width) < -(-ends[:, None] // TILE)

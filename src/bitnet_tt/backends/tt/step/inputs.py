@@ -1,4 +1,4 @@
-"""What the host tells a step: small tensors of ids and places, which for decode steps stay where they are."""
+"""The inputs of a step on the device: small tensors of token ids, positions, slots and block tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bitnet_tt.backends.tt.step.groups import Group
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Row-major uint32 tensors in DRAM; for their contents see `Group`.
+    """The arrays of a `Group` as row-major uint32 tensors in DRAM.
 
     Attributes:
         token_ids: [1, rows].
         positions: [1, rows].
         slots: [1, rows].
-        table: [sequences, blocks], or larger, then the rest is not looked at.
+        table: [sequences, blocks], or larger; a step does not read the entries beyond these.
     """
 
     token_ids: ttnn.Tensor
@@ -29,19 +29,19 @@ class Inputs:
     table: ttnn.Tensor
 
     @classmethod
-    def of(cls, group: Group, card: Card) -> Inputs:
-        """A group's own."""
+    def upload(cls, group: Group, card: Card) -> Inputs:
+        """Put the arrays of a group into new tensors."""
         arrays = (group.token_ids, group.positions, group.slots, group.table)
         return cls(*(card.rows(array, ttnn.uint32) for array in arrays))
 
     @classmethod
     def for_decode(cls, card: Card, plan: Plan) -> Inputs:
-        """Room for any decode step."""
+        """Make tensors that are large enough for every decode step."""
         shapes = [(1, DECODE_ROWS)] * 3 + [plan.decode_table]
         return cls(*(card.rows(np.zeros(shape, np.uint32), ttnn.uint32) for shape in shapes))
 
     def update(self, group: Group) -> None:
-        """Put a decode step's in place: a trace has these tensors' addresses."""
+        """Write the arrays of a decode step into these tensors. They stay in place: traces hold their addresses."""
         table = np.zeros(tuple(self.table.shape), np.uint32)
         table[: group.sequences, : group.blocks] = group.table
         for array, tensor in (

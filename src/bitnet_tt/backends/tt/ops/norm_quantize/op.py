@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float32_compute, launch
-from bitnet_tt.backends.tt.planning.plan import TILE
+from bitnet_tt.backends.tt.planning.grid import TILE
 
 PAGE = TILE * TILE
 _FIRST, _SECOND, _GAIN, _SCALES, _ROW, _STATS, _RESULT, _SUM, _LARGEST, _PLACES = 0, 1, 2, 3, 4, 5, 16, 17, 18, 19

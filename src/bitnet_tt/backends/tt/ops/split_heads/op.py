@@ -10,7 +10,8 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float32_compute, launch
 from bitnet_tt.backends.tt.ops.norm_quantize.op import PAGE, IntegerProduct
-from bitnet_tt.backends.tt.planning.plan import TILE, Plan
+from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.rope import rope_tables
 
@@ -89,7 +90,7 @@ def split_heads(
             inputs.positions,
         ],
         counts=[rows],
-        sizes=[product.largest is not None, width, pages, width - plan.key_width // TILE, columns],
+        sizes=[product.largest is not None, width, pages, width - config.kv_features // TILE, columns],
         config=ttnn.ReaderConfigDescriptor(),
     )
     write = Kernel(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ttnn
 
 from bitnet_tt.backends.tt.ops.common.program import move
-from bitnet_tt.backends.tt.planning.plan import TILE, Plan
+from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.plan import Plan
 
 _READ_BYTES = 1 << 16  # of L1, for what a core reads at once
 

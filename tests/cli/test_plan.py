@@ -1,0 +1,51 @@
+"""`bitnet-tt plan` prints the cost of decode steps as tables and JSON, for real and for random models."""
+
+import json
+
+import pytest
+
+from bitnet_tt.backends.tt.planning.cost import decode_cost
+from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
+from bitnet_tt.cli import plan
+from tests import golden_checkpoints
+from tests.backends.tt.planning.plans import PLAN_2B4T
+
+GOLDEN = str(golden_checkpoints.FOLDER / "bitnet-packed")
+
+
+@pytest.fixture(autouse=True)
+def no_ttnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan for the same grid on every machine."""
+    monkeypatch.setattr(plan.importlib.util, "find_spec", lambda _: None)
+
+
+def test_help_fits_80_columns_and_has_examples(run) -> None:
+    text = run("plan", "--help").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "bitnet-tt plan" in text
+
+
+def test_the_command_prints_tables_and_json(run) -> None:
+    text = run("plan", "--synthetic", "2b4t").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    for name in ("qkv", "gate_up", "attention", "lm_head", "not a measurement", "smallest grid of a p150"):
+        assert name in " ".join(text.split())
+    facts = json.loads(run("plan", GOLDEN, "--precision", "exact", "--context", "200", "--json").stdout)
+    assert facts["launches"] > decode_cost(PLAN_2B4T, 1, 128).launches / PLAN_2B4T.config.num_hidden_layers
+    assert facts["grid"]["x"] * facts["grid"]["y"] == SMALLEST_P150.cores
+    # 4096 positions are more than the golden checkpoint has.
+    assert [(bound["batch"], bound["context"]) for bound in facts["bounds"]] == [(1, 200), (1, 128), (32, 128)]
+
+
+def test_a_synthetic_shape_can_have_other_sizes(run) -> None:
+    facts = json.loads(run("plan", "--synthetic", "2b4t,layers=4", "--json").stdout)
+    assert {cost["count"] for cost in facts["costs"]} == {1, 4}
+    result = run("plan", "--synthetic", "3b")
+    assert result.exit_code == 1
+    assert "unknown shape '3b'" in result.stderr
+
+
+def test_a_cache_too_large_for_the_card_is_refused(run) -> None:
+    result = run("plan", GOLDEN, "--batch", "32", "--context", "10000000")
+    assert result.exit_code == 1
+    assert "ask for a smaller context_length" in " ".join(result.stderr.split())

@@ -1,0 +1,1 @@
+"""Programs for developers, run from the clone. They are not part of the package."""
