@@ -35,7 +35,7 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub's protocol as a download needs."""
+    """Answers the requests of the hub's protocol that a download makes."""
 
     served: ClassVar[list[str]] = []
     protocol_version = "HTTP/1.1"

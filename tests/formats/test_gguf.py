@@ -48,6 +48,16 @@ def test_what_we_write_we_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(tensor.array(), ARRAY.reshape(2, 4))
 
 
+def test_rows_of_a_large_tensor_are_converted_in_order(tmp_path: Path) -> None:
+    values = np.arange(2500 * 3, dtype=np.float32).reshape(2500, 3)
+    seen: list[tuple[int, int]] = []
+    tensor = GGUFTensor.of_rows("t", "F16", values, lambda rows: (rows / 8).astype(np.float16))
+    write_gguf(tmp_path / "x.gguf", {}, [tensor], lambda done, total: seen.append((done, total)))
+    np.testing.assert_array_equal(read(tmp_path / "x.gguf").tensors["t"].array(), (values / 8).astype(np.float16))
+    assert len(seen) > 1
+    assert seen[-1][0] == tensor.size
+
+
 def test_what_we_write_the_gguf_package_reads(tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf")
     reader = gguf.GGUFReader(write(tmp_path / "x.gguf"))
@@ -100,6 +110,7 @@ def tensor_entry(name: bytes = b"t", dims: tuple[int, ...] = (8,), kind: int = 0
         (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 9, 1) + bytes(8)), "array of unknown type 9"),
         (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 4, 2**61)), "more than fit in the file"),
         (header(pairs=2, rest=(text(b"k") + struct.pack("<II", 4, 1)) * 2), "'k' twice"),
+        (header(pairs=1, rest=text(b"k" * 65536) + struct.pack("<II", 4, 1)), "a metadata key longer than 65535"),
         (header(1, 0, tensor_entry(dims=()) + bytes(64)), "0 dimensions"),
         (header(1, 0, tensor_entry(dims=(1,) * 5) + bytes(64)), "5 dimensions"),
         (header(1, 0, tensor_entry(dims=(0, 4)) + bytes(64)), "not whole blocks"),

@@ -128,7 +128,7 @@ def test_other_element_types_are_refused(tmp_path: Path, dtype: str) -> None:
 
 
 def mutations(whole: bytes, header: int) -> st.SearchStrategy[bytes]:
-    """The file cut short, with bits flipped (half of them in the header), or with other bytes in front."""
+    """A damaged file: truncated, with bits flipped (at least half of them in the header), or with another beginning."""
     places = st.one_of(st.integers(0, header - 1), st.integers(0, len(whole) - 1))
     flips = st.lists(st.tuples(places, st.integers(1, 255)), min_size=1, max_size=4)
 
