@@ -15,7 +15,7 @@ from bitnet_tt.checkpoint.floats import float_rows, to_float32
 from bitnet_tt.formats.tensor import StoredTensor
 
 _CHUNK_ELEMENTS = 1 << 18
-_Codes = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+_RowsToCodes = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 
 
 def quantize_master(tensor: StoredTensor) -> tuple[NDArray[np.uint8], np.float32]:
@@ -60,7 +60,7 @@ def pack_unpacked(tensor: StoredTensor) -> NDArray[np.uint8]:
     return _pack(tensor, codes)
 
 
-def _pack(tensor: StoredTensor, to_codes: _Codes) -> NDArray[np.uint8]:
+def _pack(tensor: StoredTensor, to_codes: _RowsToCodes) -> NDArray[np.uint8]:
     """Pack a float tensor [out, in] and drop its pages from memory.
 
     Args:

@@ -17,19 +17,18 @@ from numpy.typing import NDArray
 
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.array_writer import ArrayWriter
-from bitnet_tt.formats.tensor import PLAIN_DTYPES, Progress, StoredTensor
+from bitnet_tt.formats.tensor import DAMAGED, PLAIN_DTYPES, Progress, StoredTensor
 from bitnet_tt.mapped import MappedFile
 
-MAX_HEADER_BYTES = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000
 """The limit that the specification sets."""
 
-DATA_ALIGNMENT = 64
+_DATA_ALIGNMENT = 64
 """The tensors of a file that we write begin at a multiple of this many bytes."""
 
 _ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
 _ITEM_BYTES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
 _DTYPE_NAMES = {np.dtype(array_type): name for name, array_type in PLAIN_DTYPES.items()}
-_DAMAGED = "the file is damaged or incomplete: download it again"
 
 
 def read_folder(folder: Path) -> dict[str, StoredTensor]:
@@ -66,8 +65,8 @@ def read_file(path: Path) -> dict[str, StoredTensor]:
     """
     file = MappedFile(path)
     header_size = int.from_bytes(file.read(0, 8), "little")
-    if file.size < 10 or header_size > MAX_HEADER_BYTES or 8 + header_size > file.size:
-        raise CheckpointError(f"{path} is not a complete safetensors file: its header does not fit in it; {_DAMAGED}")
+    if file.size < 10 or header_size > _MAX_HEADER_BYTES or 8 + header_size > file.size:
+        raise CheckpointError(f"{path} is not a complete safetensors file: its header does not fit in it; {DAMAGED}")
     header = _parse_json(f"{path}: the header", file.read(8, header_size))
     header.pop("__metadata__", None)
     start = 8 + header_size
@@ -76,11 +75,11 @@ def read_file(path: Path) -> dict[str, StoredTensor]:
     for tensor in sorted(tensors, key=lambda tensor: (tensor.offset, tensor.size)):
         if tensor.offset != end:
             raise tensor.error(
-                f"begins at byte {tensor.offset}, but the tensor before it ends at byte {end}; {_DAMAGED}"
+                f"begins at byte {tensor.offset}, but the tensor before it ends at byte {end}; {DAMAGED}"
             )
         end += tensor.size
     if end != file.size:
-        raise CheckpointError(f"{path} has {file.size} bytes, but its header describes {end}; {_DAMAGED}")
+        raise CheckpointError(f"{path} has {file.size} bytes, but its header describes {end}; {DAMAGED}")
     return {tensor.name: tensor for tensor in tensors}
 
 
@@ -104,7 +103,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, NDArray[Any]], progress:
         header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % DATA_ALIGNMENT)
+    text += b" " * (-(8 + len(text)) % _DATA_ALIGNMENT)
     with path.open("xb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         writer = ArrayWriter(file, offset, progress)
@@ -134,17 +133,19 @@ def no_model_error(where: str, names: Sequence[str]) -> CheckpointError:
 def _read_entry(file: MappedFile, start: int, name: str, entry: Any) -> StoredTensor:
     where = f"{file.path}: tensor {name}"
     if not isinstance(entry, dict):
-        raise CheckpointError(f"{where} is not described by a JSON object; {_DAMAGED}")
+        raise CheckpointError(f"{where} is not described by a JSON object; {DAMAGED}")
     dtype, shape, offsets = entry.get("dtype"), _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
     if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
-        raise CheckpointError(f"{where} has the unknown dtype {dtype!r}; use a checkpoint of {', '.join(PLAIN_DTYPES)}")
+        raise CheckpointError(
+            f"{where} has the unknown dtype {dtype!r}; use a checkpoint with {', '.join(PLAIN_DTYPES)}"
+        )
     if shape is None:
-        raise CheckpointError(f"{where} has a shape that is not a list of sizes; {_DAMAGED}")
+        raise CheckpointError(f"{where} has a shape that is not a list of sizes; {DAMAGED}")
     if offsets is None or len(offsets) != 2 or offsets[0] > offsets[1] or start + offsets[1] > file.size:
-        raise CheckpointError(f"{where} has data_offsets that are not two offsets inside the file; {_DAMAGED}")
+        raise CheckpointError(f"{where} has data_offsets that are not two offsets inside the file; {DAMAGED}")
     size = offsets[1] - offsets[0]
     if size != math.prod(shape) * _ITEM_BYTES[dtype]:
-        raise CheckpointError(f"{where} has {size} bytes, which does not match {dtype} {list(shape)}; {_DAMAGED}")
+        raise CheckpointError(f"{where} has {size} bytes, which does not match {dtype} {list(shape)}; {DAMAGED}")
     return StoredTensor(name, dtype, shape, start + offsets[0], size, file)
 
 
@@ -155,7 +156,7 @@ def _sizes(value: Any) -> tuple[int, ...] | None:
 
 
 def _read_shards(folder: Path, index: Path) -> dict[str, StoredTensor]:
-    weight_map = _parse_json(str(index), MappedFile(index).read(0, MAX_HEADER_BYTES)).get("weight_map")
+    weight_map = _parse_json(str(index), MappedFile(index).read(0, _MAX_HEADER_BYTES)).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} has no weight_map; download it again")
     shards = {shard for shard in weight_map.values() if isinstance(shard, str)}
@@ -189,7 +190,7 @@ def _parse_json(where: str, text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where} is not valid JSON ({error}); {_DAMAGED}") from error
+        raise CheckpointError(f"{where} is not valid JSON ({error}); {DAMAGED}") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{where} is not a JSON object; {_DAMAGED}")
+        raise CheckpointError(f"{where} is not a JSON object; {DAMAGED}")
     return value

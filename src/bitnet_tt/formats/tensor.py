@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.mapped import MappedFile
 
+DAMAGED = "the file is damaged or incomplete: download it again"
+"""How every error about a damaged file ends."""
+
 Progress = Callable[[int, int], None]
 """A function that is called with the bytes done and the bytes in all."""
 
@@ -56,7 +59,7 @@ class StoredTensor:
         """
         if self.dtype not in PLAIN_DTYPES:
             raise self.error(
-                f"has type {self.dtype}, which cannot be used here; use a checkpoint of {', '.join(PLAIN_DTYPES)}"
+                f"has type {self.dtype}, which cannot be used here; use a checkpoint with {', '.join(PLAIN_DTYPES)}"
             )
         values = self.file.array(self.offset, PLAIN_DTYPES[self.dtype], self.shape)
         return values if values.flags.aligned else values.copy()

@@ -15,7 +15,7 @@ import numpy as np
 
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.gguf.types import BLOCKS, DEFAULT_ALIGNMENT, SCALAR_FORMATS, TYPE_IDS, ValueType, stored_size
-from bitnet_tt.formats.tensor import StoredTensor
+from bitnet_tt.formats.tensor import DAMAGED, StoredTensor
 from bitnet_tt.mapped import MappedFile
 
 _NAMES = {type_id: name for name, type_id in TYPE_IDS.items()}
@@ -27,7 +27,6 @@ _MIN_PAIR_BYTES = 13
 _MIN_TABLE_ENTRY_BYTES = 24
 """An entry of the tensor table takes at least an empty name (8 bytes), the number of dimensions (4), a type id (4) and
 an offset (8)."""
-_DAMAGED = "the file is damaged or incomplete: download it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class _Cursor:
         self.offset = 0
 
     def error(self, problem: str) -> CheckpointError:
-        return CheckpointError(f"{self.file.path} {problem}; {_DAMAGED}")
+        return CheckpointError(f"{self.file.path} {problem}; {DAMAGED}")
 
     def take(self, size: int) -> bytes:
         data = self.file.read(self.offset, size)
@@ -152,14 +151,14 @@ def _read_tensors(cursor: _Cursor, count: int, metadata: dict[str, Any]) -> dict
     for name, dtype, shape, offset in sorted(table, key=lambda entry: entry.offset):
         tensor = StoredTensor(name, dtype, shape, start + offset, stored_size(dtype, shape), cursor.file)
         if not all(shape) or shape[-1] % BLOCKS[dtype][0]:
-            raise tensor.error(f"has shape {list(shape)}, whose rows are not whole blocks of {dtype}; {_DAMAGED}")
+            raise tensor.error(f"has shape {list(shape)}, whose rows are not whole blocks of {dtype}; {DAMAGED}")
         if tensor.offset < end or tensor.offset % alignment:
-            raise tensor.error(f"begins at byte {tensor.offset}, inside another tensor or not aligned; {_DAMAGED}")
+            raise tensor.error(f"begins at byte {tensor.offset}, inside another tensor or not aligned; {DAMAGED}")
         end = tensor.offset + tensor.size
         if end > cursor.file.size:
-            raise tensor.error(f"ends at byte {end}, but the file has only {cursor.file.size} bytes; {_DAMAGED}")
+            raise tensor.error(f"ends at byte {end}, but the file has only {cursor.file.size} bytes; {DAMAGED}")
         if name in tensors:
-            raise tensor.error(f"occurs twice; {_DAMAGED}")
+            raise tensor.error(f"occurs twice; {DAMAGED}")
         tensors[name] = tensor
     return tensors
 
