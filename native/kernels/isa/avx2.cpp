@@ -1,6 +1,6 @@
 // AVX2: vpmaddubsw of codes and activations into 16-bit sums, widened before they can overflow.
 #include "kernels/vec16/avx2.hpp"
-#include "kernels/isa/sums_avx2.hpp"
+#include "kernels/isa/avx2_common.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/unroll.hpp"
 

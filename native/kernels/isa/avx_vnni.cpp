@@ -1,5 +1,5 @@
 // AVX-VNNI: vpdpbusd on 32 columns at a time, for processors without AVX-512.
-#include "kernels/isa/sums_avx2.hpp"
+#include "kernels/isa/avx2_common.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/unroll.hpp"
 #include "kernels/vec16/avx2.hpp"
