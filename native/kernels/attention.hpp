@@ -32,8 +32,7 @@ inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size
 }
 
 // Computes q . k of kQueries queries from query `first` on and kKeys (4 or 1) keys. Keys are the outer loop, so they
-// are read in the order of addresses. Four keys, because sum4 adds the lanes of four sums in little more time than of
-// one.
+// are read in the order of addresses. Four keys, because sum4 costs less than four sums.
 template <std::size_t kQueries, std::size_t kKeys>
 inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position) {
     Vec16 sums[kQueries][kKeys] = {};

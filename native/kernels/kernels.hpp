@@ -53,7 +53,7 @@ constexpr std::size_t kDenseColumns = 512, kDenseBytes = 320;
 
 // A byte row is one row of packed bytes, and holds 4 (stored) or 3 (dense) outputs: field i of byte row r is output
 // i * byte_rows + r. These are functions with internal linkage and not members: a member would be an inline function,
-// of which the linker might keep the copy of the wrong instruction set.
+// and the linker might keep the copy that was compiled for the wrong instruction set.
 static inline std::size_t fields_of(TernaryForm form) { return form == TernaryForm::dense ? 3 : 4; }
 static inline std::size_t byte_rows(const TernaryMatrix& weight) {
     return (weight.out + fields_of(weight.form) - 1) / fields_of(weight.form);
@@ -64,6 +64,9 @@ static inline std::size_t dense_row_bytes(std::size_t in) {
 static inline std::size_t row_bytes(const TernaryMatrix& weight) {
     return weight.form == TernaryForm::dense ? dense_row_bytes(weight.in) : weight.in;
 }
+
+// Kernels work on blocks of up to 16 byte rows: the 16 numbers of one field are one Vec16.
+constexpr std::size_t kBlockRows = 16;
 
 // Quantised activations q = rint(x * s), one row a token. `stride` is the number of columns rounded up to a multiple of
 // 64; values beyond the columns are zeros, so kernels may read whole registers.
@@ -121,18 +124,18 @@ struct ScreenRow {
     float norm;       // |w|
 };
 
-// Up to 64 rows of the lm_head. Four rows share a byte row: field i of byte row r is row i * 16 + r of the block. The
-// arrays of floats have a place for each of them and zeros where a block has fewer byte rows.
+// Up to 64 rows of the lm_head. Four rows share a byte row: field i of byte row r is row i * kBlockRows + r of the
+// block. The arrays of floats have a place for each of them and zeros where a block has fewer byte rows.
 struct ScreenBlock {
     const std::uint8_t* bytes;  // [byte rows][3 * stride of the activations]
-    std::size_t rows;           // byte rows, at most 16
-    const float* half_steps;    // [4][16]
-    const float* errors;        // [4][16]
-    const float* norms;         // [4][16]
+    std::size_t rows;           // byte rows, at most kBlockRows
+    const float* half_steps;    // [4][kBlockRows]
+    const float* errors;        // [4][kBlockRows]
+    const float* norms;         // [4][kBlockRows]
 };
 
 // sum(code * value) of a block's rows for one row of activations: [field][byte row].
-using ScreenSums = std::int32_t[4][16];
+using ScreenSums = std::int32_t[4][kBlockRows];
 
 // The question for one token with the activations x. They are quantised to x ~ unit * values, or, more closely, to
 // x ~ unit * values + fine_unit * fine values.
@@ -146,13 +149,12 @@ struct ScreenQuery {
     float largest;
 };
 
-// The answer for one token: what is known of the 64 logits of a block. Bit and place i * 16 + r stand for row
-// i * 16 + r of the block.
+// The answer for one token: what is known of the 64 logits of a block. Bit n and place n stand for row n of the block.
 struct ScreenBounds {
-    std::uint64_t reached;  // bit set: the upper bound reaches the threshold. The logit must be computed.
-    std::uint64_t likely;   // bit set: the estimate reaches it too, so the logit probably does
-    float dropped_mass;     // an upper bound of the sum of exp((logit - largest) / temperature) over unset bits
-    float upper[64];        // an upper bound of each logit
+    std::uint64_t reached;        // bit set: the upper bound reaches the threshold. The logit must be computed.
+    std::uint64_t likely;         // bit set: the estimate reaches it too, so the logit probably does
+    float dropped_mass;           // an upper bound of the sum of exp((logit - largest) / temperature), unset bits
+    float upper[4 * kBlockRows];  // an upper bound of each logit
 };
 
 struct Kernels {

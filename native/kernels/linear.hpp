@@ -13,10 +13,8 @@
 namespace bitnet {
 namespace {
 
-// The unit of work is a block of up to 16 byte rows (64 outputs) against a tile of up to kTokenTile tokens. A tile's
-// activations stay in the first-level cache while the byte rows of the block pass by. 16 byte rows, because one Vec16
-// then dequantises a field of all of them.
-constexpr std::size_t kBlockRows = 16;
+// The unit of work is a block of up to kBlockRows byte rows (64 outputs) against a tile of up to kTokenTile tokens. A
+// tile's activations stay in the first-level cache while the byte rows of the block pass by.
 using CodeSums = std::int32_t[kTokenTile][4][kBlockRows];
 
 // Fills code_sums[token][field][byte row] with sum(code * value), for `rows` byte rows from `row` on.

@@ -99,7 +99,8 @@ inline Vec16 screen_estimate(const ScreenBlock& block, std::size_t field, const 
                              std::int32_t value_sum, float unit) {
     std::int32_t doubles[kBlockRows];
     for (std::size_t r = 0; r < kBlockRows; ++r) doubles[r] = 2 * sums[field][r];
-    return mul(mul(load_difference(doubles, 63 * value_sum), load(block.half_steps + 16 * field)), broadcast(unit));
+    return mul(mul(load_difference(doubles, 63 * value_sum), load(block.half_steps + field * kBlockRows)),
+               broadcast(unit));
 }
 
 // An upper bound of the sum of exp((logit - largest) / temperature) over the logits that do not reach the threshold.
@@ -138,8 +139,8 @@ void screen_bounds(const ScreenBlock& block, const Activations& x, std::size_t t
                 const std::size_t fine = tokens + t;
                 estimate = add(estimate, screen_estimate(block, i, sums[fine], x.sums[fine], query.fine_unit));
             }
-            const Vec16 error = fma(load(block.errors + 16 * i), broadcast(query.norm),
-                                    mul(load(block.norms + 16 * i), broadcast(query.rounding)));
+            const Vec16 error = fma(load(block.errors + i * kBlockRows), broadcast(query.norm),
+                                    mul(load(block.norms + i * kBlockRows), broadcast(query.rounding)));
             const Vec16 bound = add(estimate, add(error, broadcast(kScreenUnderflow)));
             store(out.upper + i * kBlockRows, bound);
             const Vec16 threshold = broadcast(query.threshold);

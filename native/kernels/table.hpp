@@ -7,8 +7,8 @@
 //         The sum of n values; n is a multiple of 64.
 //     dot_row<kTokens>(w, in, x, x_stride, code_sums)
 //         Multiplies the byte row of `in` bytes at w (stored form) with the activations of kTokens tokens at x:
-//         code_sums[(token * 4 + field) * 16] = sum over columns of the field's code * the token's value.
-//         The stride of 16 is the layout of CodeSums in linear.hpp, and of ScreenSums.
+//         code_sums[(token * 4 + field) * kBlockRows] = sum over columns of the field's code * the token's value.
+//         That is one byte row of CodeSums (linear.hpp) or of ScreenSums.
 //     dot_screen_row<kTokens>(w, columns, x, x_stride, code_sums)
 //         The same for a byte row of the screen (screen.hpp); `columns` is a multiple of 64.
 //     dot_dense_row<kTokens>(w, in, x, x_stride, code_sums)

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/kernels.hpp"
 #include "kernels/unroll.hpp"
 
 namespace bitnet {
@@ -38,13 +39,13 @@ BITNET_INLINE inline void load_screen_codes(const std::uint8_t* w, std::size_t c
     codes[3] = _mm256_or_si256(top_bits(a, 2), _mm256_or_si256(top_bits(b, 4), top_bits(c, 6)));
 }
 
-// Writes the sums to the layout of CodeSums (linear.hpp): [token][field][16 byte rows], of which this is one byte row.
+// Writes the sums to the layout of CodeSums (linear.hpp): [token][field][byte row]. This is one byte row of it.
 template <int kTokens>
 BITNET_INLINE inline void store_sums(const __m256i (&sums)[kTokens][4], std::int32_t* code_sums) {
     BITNET_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * 16] = sum_of_lanes(sums[t][i]);
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = sum_of_lanes(sums[t][i]);
     }
 }
 

@@ -75,7 +75,7 @@ BITNET_INLINE inline void add_codes(__m512i (&sums)[kTokens][4], const __m512i (
     }
 }
 
-// Writes the sums to the layout of CodeSums (linear.hpp): [token][field][16 byte rows], of which this is one byte row.
+// Writes the sums to the layout of CodeSums (linear.hpp): [token][field][byte row]. This is one byte row of it.
 template <int kTokens>
 BITNET_INLINE inline void store_sums(const __m512i (&sums)[kTokens][4], std::int32_t* code_sums) {
     BITNET_UNROLL
@@ -83,7 +83,7 @@ BITNET_INLINE inline void store_sums(const __m512i (&sums)[kTokens][4], std::int
         alignas(16) std::int32_t four[4];
         _mm_store_si128(reinterpret_cast<__m128i*>(four), sum4(sums[t][0], sums[t][1], sums[t][2], sums[t][3]));
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * 16] = four[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = four[i];
     }
 }
 

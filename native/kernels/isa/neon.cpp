@@ -68,7 +68,7 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
         const auto& s = sums[t];
         const std::int32_t four[4] = {vaddvq_s32(s[0]), vaddvq_s32(s[1]) >> 2, vaddvq_s32(s[2]) >> 4, vaddvq_s32(s[3])};
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * 16] = four[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = four[i];
     }
 }
 
@@ -92,7 +92,7 @@ BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, 
     BITNET_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * 16] = vaddvq_s32(sums[t][i]);
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = vaddvq_s32(sums[t][i]);
     }
 }
 

@@ -38,7 +38,7 @@ void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::s
         for (std::size_t column = 0; column < in; ++column) {
             for (int i = 0; i < 4; ++i) sums[i] += (w[column] >> (2 * i) & 3) * x[t * x_stride + column];
         }
-        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * 16] = sums[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = sums[i];
     }
 }
 
@@ -54,7 +54,7 @@ void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_
             const int code[4] = {p[0] & 63, p[64] & 63, p[128] & 63, p[0] >> 6 << 4 | p[64] >> 6 << 2 | p[128] >> 6};
             for (int i = 0; i < 4; ++i) sums[i] += code[i] * x[t * x_stride + column];
         }
-        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * 16] = sums[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = sums[i];
     }
 }
 
