@@ -1,5 +1,5 @@
 // The table of kernels, `Kernels`: one function pointer for each operation of a model that takes time. Each instruction
-// set fills one such table, and the processor decides at run time which is used (select.hpp).
+// set fills one such table, and select.hpp chooses one at run time.
 //
 // How the folder is built up:
 //
@@ -11,8 +11,8 @@
 //     table.hpp                     puts all of that into a table; isa/ISA.cpp includes it last
 //
 // All tables give bit-identical results. Integer sums are exact, so their order does not matter. Every float sum runs
-// in 16 lanes of fused multiply-add (lane l takes elements l, l + 16, ...); the lanes are then added pairwise (8, 4, 2,
-// 1).
+// in 16 lanes of fused multiply-add (lane l takes elements l, l + 16, ...). The lanes are then added pairwise: 16 to
+// 8, 4, 2, 1.
 //
 // Each isa/ISA.cpp is compiled with the flags of its instruction set. Such a file, and every header that it includes,
 // keeps its code in anonymous namespaces and calls no inline function of the standard library, not even std::min. The
@@ -25,16 +25,16 @@
 
 namespace bitnet {
 
-// Ternary weights T in {-1, 0, 1} are packed as codes T + 1, which are 0, 1 or 2. A sum of products needs no
-// multiplication by T then: sum(T * x) = sum(code * x) - sum(x), and unsigned codes times signed activations are what
-// the x86 dot product instructions take.
+// Ternary weights T in {-1, 0, 1} are packed as codes T + 1, which are 0, 1 or 2. The kernels multiply codes, because
+// the dot product instructions of x86 take unsigned times signed bytes. Then sum(T * x) = sum(code * x) - sum(x), and
+// sum(x) is computed once a token.
 enum class TernaryForm {
     // As checkpoints store them. A byte holds one column of four outputs, which are a quarter of the matrix apart:
     //
     //     bits of byte [r, c]    7 6 | 5 4 | 3 2 | 1 0
     //     field                   3  |  2  |  1  |  0       field i is the code of output i * out / 4 + r, column c
     //
-    // So one load of 64 activations meets 64 bytes, which are four rows of weights.
+    // So 64 bytes hold four rows of weights for the same 64 activations.
     stored,
     // Three weights in 5 bits instead of 6, see dense.hpp.
     dense

@@ -1,11 +1,11 @@
 // The integer products of AVX-512 with VNNI, 64 columns at a time.
 //
-// vpdpbusd is the instruction that this is about. Of two registers of 64 bytes, the first unsigned and the second
-// signed, it multiplies byte by byte, and adds each four neighbouring products to one of 16 int32 sums:
+// All of it is built on one instruction, vpdpbusd. It takes a register of 64 unsigned bytes and one of 64 signed bytes,
+// multiplies them byte by byte, and adds each four neighbouring products to one of 16 int32 sums:
 //
-//     codes    u8   c0  c1  c2  c3 | c4  c5  c6  c7 | ...      64 codes of one field of a byte row
-//     values   s8   v0  v1  v2  v3 | v4  v5  v6  v7 | ...      64 activations of one token
-//     sums     s32  + c0*v0+..+c3*v3 | + c4*v4+..+c7*v7 | ...  16 partial sums, added up at the end of the row
+//     codes    u8    c0   c1   c2   c3   |  c4   c5   c6   c7   | ...    64 codes of one field of a byte row
+//     values   s8    v0   v1   v2   v3   |  v4   v5   v6   v7   | ...    64 activations of one token
+//     sums     s32   += c0*v0 .. + c3*v3 |  += c4*v4 .. + c7*v7 | ...    16 sums, added up at the end of the row
 //
 // A byte row of the stored form holds four outputs. So 64 bytes of weights make four registers of codes, and with six
 // tokens one load of weights is enough for 24 such instructions.
