@@ -1,10 +1,12 @@
-// Times the products of one token with ternary matrices that no cache holds, beside the read bandwidth of the same
-// moment: gemv [threads [rows columns]...]. Prints a line for each instruction set, shape and kind of pages.
+// Times the product of a ternary matrix and one token, which is what a decode step mostly does, against the bandwidth
+// at which the same threads read memory in the same minute. Run `gemv --help`, or see kUsage below.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <utility>
+#include <cstring>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <sys/mman.h>
@@ -18,45 +20,131 @@ namespace {
 
 using namespace bitnet;
 
-constexpr std::size_t kBytes = std::size_t{512} << 20;
-constexpr std::size_t kRounds = 7;
+constexpr char kUsage[] = R"(Usage: gemv [OPTIONS] [THREADS [ROWS COLUMNS]...]
 
-// Every thread multiplies its rows of all matrices, one after the other; matrices are shared out, not waited for.
+Times the product of a ternary matrix of ROWS x COLUMNS weights and one token.
+The matrices fill a block of memory that no cache holds and are multiplied one
+after another, so the time is that of weights which come from memory.
+
+Prints one line for each instruction set of this processor (the plain C++ one
+excepted), form of the weights, shape, kind of memory pages, and offset of the
+weights from a 64-byte boundary. A line has the microseconds a product, the
+gigabytes of weights a second, and how many gigabytes a second the same threads
+read when they only read.
+
+Arguments:
+  THREADS           Threads that share each product's rows. Default: 1.
+  ROWS COLUMNS      A shape; ROWS is a multiple of 4. Any number of shapes.
+                    Default: the four shapes of BitNet b1.58 2B4T.
+
+Options:
+  --megabytes N     Size of the block of memory, in MiB. It should be many times
+                    the last cache. Default: 512.
+  --rounds N        Times the whole block is multiplied; the median is printed.
+                    Default: 7.
+  --help            Print this text.
+)";
+
+struct MatrixShape {
+    std::size_t out, in;
+};
+
+std::size_t bytes_of(MatrixShape shape, TernaryForm form) {
+    const TernaryMatrix matrix{nullptr, shape.out, shape.in, 1.0f, form};
+    return byte_rows(matrix) * row_bytes(matrix);
+}
+
+struct Options {
+    std::size_t threads = 1;
+    std::size_t bytes = std::size_t{512} << 20;
+    std::size_t rounds = 7;
+    std::vector<MatrixShape> shapes;
+    bool help = false;
+};
+
+std::size_t parse_number(const std::string& what, const char* text) {
+    char* end = nullptr;
+    const unsigned long value = std::strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || value == 0 || value > 1000000)
+        throw std::invalid_argument(what + " must be a whole number from 1 to 1000000, not '" + text + "'");
+    return value;
+}
+
+Options parse(int count, char** arguments) {
+    Options options;
+    std::vector<std::size_t> numbers;
+    for (int i = 1; i < count; ++i) {
+        const std::string argument = arguments[i];
+        const auto value = [&] {
+            if (i + 1 == count) throw std::invalid_argument(argument + " needs a number");
+            return parse_number(argument, arguments[++i]);
+        };
+        if (argument == "--help") {
+            options.help = true;
+        } else if (argument == "--megabytes") {
+            options.bytes = value() << 20;
+        } else if (argument == "--rounds") {
+            options.rounds = value();
+        } else {
+            numbers.push_back(parse_number("an argument", arguments[i]));
+        }
+    }
+    if (!numbers.empty()) options.threads = numbers[0];
+    if (numbers.size() > 1 && numbers.size() % 2 == 0) throw std::invalid_argument("a shape needs ROWS and COLUMNS");
+    for (std::size_t i = 1; i < numbers.size(); i += 2) options.shapes.push_back({numbers[i], numbers[i + 1]});
+    if (options.shapes.empty()) options.shapes = {{3840, 2560}, {2560, 2560}, {6912, 2560}, {2560, 6912}};
+    for (const MatrixShape& shape : options.shapes) {
+        const std::string name = std::to_string(shape.out) + " x " + std::to_string(shape.in);
+        if (shape.out % 4 != 0) throw std::invalid_argument("the rows of " + name + " must be a multiple of 4");
+        if (std::max(bytes_of(shape, TernaryForm::stored), bytes_of(shape, TernaryForm::dense)) > options.bytes)
+            throw std::invalid_argument("a matrix of " + name + " does not fit the memory; raise --megabytes");
+    }
+    return options;
+}
+
+// One product, repeated for every matrix that `bytes` of weights hold. Each thread has its share of the rows and goes
+// through all matrices by itself, without waiting for the others between two of them.
 class Product {
   public:
-    Product(const Kernels& kernels, const std::uint8_t* weights, TernaryForm form, std::size_t out, std::size_t in,
-            std::size_t threads)
+    Product(const Kernels& kernels, const std::uint8_t* weights, TernaryForm form, MatrixShape shape,
+            const Options& options)
         : kernels_(kernels),
-          weight_{weights, out, in, 1.0f, form},
-          threads_(threads),
-          y_(out),
-          values_(round_up(in, 64)) {
-        std::vector<float> x(in);
-        for (std::size_t i = 0; i < in; ++i) x[i] = static_cast<float>(static_cast<int>(i * 37 % 255) - 127);
-        kernels.quantize(x.data(), in, values_.data(), &scale_, &sum_);
+          weight_{weights, shape.out, shape.in, 1.0f, form},
+          bytes_(bytes_of(shape, form)),
+          matrices_(options.bytes / bytes_),
+          threads_(options.threads),
+          y_(shape.out),
+          values_(round_up(shape.in, 64)) {
+        std::vector<float> x(shape.in);
+        for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(static_cast<int>(i * 37 % 255) - 127);
+        kernels.quantize(x.data(), x.size(), values_.data(), &scale_, &sum_);
     }
-    std::size_t bytes() const { return byte_rows(weight_) * row_bytes(weight_); }
-    std::size_t matrices() const { return kBytes / bytes(); }
-    // Seconds a matrix.
-    double measure() {
+
+    std::size_t bytes() const { return bytes_; }
+
+    // Seconds a product: the median of the rounds.
+    double measure(std::size_t rounds) {
         ThreadTeam team(threads_);
         std::vector<double> times;
-        for (std::size_t round = 0; round < kRounds; ++round) {
-            const auto begin = std::chrono::steady_clock::now();
+        for (std::size_t round = 0; round < rounds; ++round) {
+            const auto start = std::chrono::steady_clock::now();
             team.run(*this, 1, threads_);
-            const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-            times.push_back(time.count() / static_cast<double>(matrices()));
+            const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+            times.push_back(time.count() / static_cast<double>(matrices_));
         }
-        std::nth_element(times.begin(), times.begin() + kRounds / 2, times.end());
-        return times[kRounds / 2];
+        const auto median = times.begin() + static_cast<std::ptrdiff_t>(rounds / 2);
+        std::nth_element(times.begin(), median, times.end());
+        return *median;
     }
+
+    // What ThreadTeam calls: one work item for each thread.
     std::size_t begin(std::size_t, std::size_t) { return threads_; }
     void run(std::size_t, std::size_t, std::size_t item) {
         const Range rows = part(byte_rows(weight_), 4, item, threads_);
         const Activations x{values_.data(), round_up(weight_.in, 64), &scale_, &sum_, 1};
-        for (std::size_t m = 0; m < matrices(); ++m) {
+        for (std::size_t m = 0; m < matrices_; ++m) {
             TernaryMatrix weight = weight_;
-            weight.packed += m * bytes();
+            weight.packed += m * bytes_;
             kernels_.linear(weight, x, rows.begin, rows.end, y_.data(), weight.out);
         }
     }
@@ -64,44 +152,64 @@ class Product {
   private:
     const Kernels& kernels_;
     const TernaryMatrix weight_;
-    const std::size_t threads_;
+    const std::size_t bytes_, matrices_, threads_;  // bytes of one matrix
     Buffer<float> y_;
     Buffer<std::int8_t> values_;
     float scale_ = 0;
     std::int32_t sum_ = 0;
 };
 
-}  // namespace
+// Prints the line of one instruction set, form and shape.
+void measure(const Kernels& kernels, TernaryForm form, MatrixShape shape, const std::uint8_t* weights,
+             const char* placement, const Options& options) {
+    Product product(kernels, weights, form, shape, options);
+    const double time = product.measure(options.rounds), rate = static_cast<double>(product.bytes()) / time;
+    // Measured beside each line, as other work on the machine may change it from one minute to the next.
+    const std::vector<double> passes = measure_read_bandwidth(options.threads, options.bytes, 3);
+    const double roof = *std::max_element(passes.begin(), passes.end());
+    std::printf("%-12s %-6s %5zu x %5zu  %s  %5.1f us  %5.1f GB/s of %5.1f: %3.0f %%\n", kernels.name,
+                form == TernaryForm::dense ? "dense" : "stored", shape.out, shape.in, placement, 1e6 * time, rate / 1e9,
+                roof / 1e9, 100 * rate / roof);
+    std::fflush(stdout);
+}
 
-int main(int count, char** arguments) {
-    const auto number = [&](int i) { return static_cast<std::size_t>(std::strtoull(arguments[i], nullptr, 10)); };
-    const std::size_t threads = count > 1 ? number(1) : 1;
-    std::vector<std::pair<std::size_t, std::size_t>> shapes;
-    for (int i = 2; i + 1 < count; i += 2) shapes.emplace_back(number(i), number(i + 1));
-    if (shapes.empty()) shapes = {{3840, 2560}, {2560, 2560}, {6912, 2560}, {2560, 6912}};
+void measure_all(const Options& options) {
     for (const bool huge : {false, true}) {
-        const LazyMemory memory(kBytes + 64, "weights");
-        if (!huge) madvise(memory.data(), kBytes + 64, MADV_NOHUGEPAGE);
-        __builtin_memset(memory.data(), 0x61, kBytes + 64);
-        for (const std::size_t offset : {std::size_t{0}, std::size_t{33}}) {
+        const LazyMemory memory(options.bytes + 64, "weights");  // huge pages unless told otherwise
+        if (!huge) madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE);
+        std::memset(memory.data(), 0x61, memory.size());  // the weights 0, -1, 1, 0
+        for (const std::size_t offset : {0, 33}) {        // aligned, and as a mapped file may be
+            char placement[64];
+            std::snprintf(placement, sizeof placement, "%s pages  offset %2zu", huge ? "2 MB" : "4 KB", offset);
+            const auto* weights = static_cast<const std::uint8_t*>(memory.data()) + offset;
             for (const Kernels* kernels : available_kernels()) {
                 if (kernels == scalar_kernels()) continue;
                 for (const TernaryForm form : {TernaryForm::stored, TernaryForm::dense}) {
-                    const bool dense = form == TernaryForm::dense;
-                    if (dense && kernels->pack_dense == nullptr) continue;
-                    for (const auto& [out, in] : shapes) {
-                        Product product(*kernels, static_cast<const std::uint8_t*>(memory.data()) + offset, form, out,
-                                        in, threads);
-                        const double time = product.measure(), rate = static_cast<double>(product.bytes()) / time;
-                        std::vector<double> roof = measure_read_bandwidth(threads, kBytes, 3);
-                        const double most = *std::max_element(roof.begin(), roof.end());
-                        std::printf(
-                            "%-12s %-6s %5zu x %5zu  %s pages  offset %2zu  %5.1f us  %5.1f GB/s of %5.1f: %3.0f %%\n",
-                            kernels->name, dense ? "dense" : "stored", out, in, huge ? "2 MB" : "4 KB", offset,
-                            1e6 * time, rate / 1e9, most / 1e9, 100 * rate / most);
-                    }
+                    if (form == TernaryForm::dense && kernels->pack_dense == nullptr) continue;
+                    for (const MatrixShape& shape : options.shapes)
+                        measure(*kernels, form, shape, weights, placement, options);
                 }
             }
         }
     }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    try {
+        const Options options = parse(count, arguments);
+        if (options.help) {
+            std::fputs(kUsage, stdout);
+        } else {
+            measure_all(options);
+        }
+    } catch (const std::invalid_argument& error) {
+        std::fprintf(stderr, "gemv: %s; see gemv --help\n", error.what());
+        return 2;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "gemv: %s\n", error.what());
+        return 1;
+    }
+    return 0;
 }

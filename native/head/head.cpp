@@ -260,13 +260,13 @@ void Head::screen_block(Worker& worker, std::size_t index) {
     for (std::size_t row = 0; row < rows_; ++row) {
         // In this order: where there is a threshold, its best is known.
         worker.queries[row].threshold = thresholds_[row].value.load(std::memory_order_acquire);
-        worker.queries[row].best = thresholds_[row].best.load(std::memory_order_relaxed);
+        worker.queries[row].largest = thresholds_[row].best.load(std::memory_order_relaxed);
     }
     const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(),
                         few_rows() ? 2 * rows_ : rows_};
     kernels_.screen_bounds(block, x, rows_, worker.queries.data(), worker.sums.data(), worker.bounds.data());
     for (std::size_t row = 0; row < rows_; ++row) {
-        worker.rows[row].leave(worker.bounds[row].rest, worker.queries[row].best);
+        worker.rows[row].leave(worker.bounds[row].dropped_mass, worker.queries[row].largest);
         if (worker.bounds[row].reached != 0) rescore(worker, row, index);
     }
 }

@@ -1,8 +1,15 @@
-// Softmax attention of a few queries over one paged key/value head, over the Vec16 in scope.
+// Softmax attention of up to four queries over one paged key/value head. Written once over the Vec16 that an
+// instruction set has included before.
 //
-// Each query sees its full row of scores: score = (q . k) * scale, p = exp(score - max), sum of p in 16 lanes over the
-// positions, then sum(p_j * v_j) by fused multiply-add in order of position, divided by the sum. Queries are worked on
-// together only to load keys and values once; no query's arithmetic depends on its neighbours.
+// The arithmetic of a query, in an order that depends on its own context alone:
+//
+//     score_j = (q . k_j) * scale                16 lanes over the dimensions
+//     p_j     = exp(score_j - max of scores)     the maximum of the whole row, not a running one
+//     total   = sum of p_j                       16 lanes over the positions
+//     out     = sum of p_j * v_j / total         fused multiply-add in the order of positions
+//
+// The scores of a whole context are kept (4 bytes a position), so no running maximum is needed and no sum is rescaled.
+// Queries are worked on together only to load each key and value once; no query's arithmetic depends on its neighbours.
 #pragma once
 
 #include "kernels/elementwise.hpp"
@@ -11,20 +18,21 @@
 namespace bitnet {
 namespace {
 
-// Calls body(position, count, row) for runs of consecutive positions in begin..end that lie in one block, where row is
-// the offset of the first one in the keys or values.
+// Splits the positions begin..end where a block of the cache ends. Calls body(position, count, row) for each run of
+// consecutive positions in one block; row is the offset in floats of the first one in the keys or values.
 template <typename Body>
 inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size_t end, Body body) {
     while (begin < end) {
-        const std::size_t block_size = tile.layout.block_size, slot = begin % block_size, left = block_size - slot;
-        const std::size_t count = end - begin < left ? end - begin : left;
+        const std::size_t block_size = tile.layout.block_size, slot = begin % block_size, rest = block_size - slot;
+        const std::size_t count = end - begin < rest ? end - begin : rest;
         const std::size_t block = static_cast<std::size_t>(tile.blocks[begin / block_size]);
         body(begin, count, block_offset(tile.layout, block) + slot * tile.layout.head_stride);
         begin += count;
     }
 }
 
-// Scores of kQueries queries from query `first` against kKeys (4 or 1) keys, which are read one after the other.
+// Computes q . k of kQueries queries from query `first` on and kKeys (4 or 1) keys. Keys are the outer loop, so they
+// are read in the order of addresses. Four keys, because sum4 costs less than four sums.
 template <std::size_t kQueries, std::size_t kKeys>
 inline void score_keys(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position) {
     Vec16 sums[kQueries][kKeys] = {};
@@ -48,12 +56,13 @@ inline void score_keys(const AttentionTile& tile, std::size_t first, const float
     }
 }
 
-// Scores kQueries queries from query `first` against the keys of positions begin..end. A block is read from memory once
-// and in the order of addresses, and stays in the first-level cache for the other queries.
+// Computes q . k of kQueries queries from query `first` on and the keys of positions begin..end. If not all queries fit
+// the registers, a block is gone through several times. It comes from memory for the first ones and from the
+// first-level cache for the others.
 template <std::size_t kQueries>
 inline void score(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
-    constexpr std::size_t kMost = kAccumulators / 4;  // queries whose dot products fit the registers
-    constexpr std::size_t kTogether = kQueries < kMost ? kQueries : kMost;
+    constexpr std::size_t kFitting = kAccumulators / 4;  // queries whose sums with four keys fit the registers
+    constexpr std::size_t kTogether = kQueries < kFitting ? kQueries : kFitting;
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         const float* keys = tile.keys + row;
         for (std::size_t i = first; i < first + kQueries; i += kTogether) {
@@ -65,32 +74,37 @@ inline void score(const AttentionTile& tile, std::size_t first, std::size_t begi
     });
 }
 
-// Turns a row of q . k into exp(score - max); returns the sum.
+// Turns a row of n products q . k into p_j in place, and returns their sum.
 inline float softmax_numerators(float* scores, std::size_t n, float scale) {
-    Vec16 highest = broadcast(-__builtin_inff());
+    // The maximum: whole vectors, then the rest one by one, as its vector's other lanes are zeros, which may be larger.
+    Vec16 lane_maxima = broadcast(-__builtin_inff());
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
         const Vec16 scaled = mul(load_lanes(scores + i, lanes), broadcast(scale));
         store_lanes(scores + i, scaled, lanes);
-        if (lanes == 16) highest = max(scaled, highest);
+        if (lanes == 16) lane_maxima = max(scaled, lane_maxima);
     });
-    float top = largest(highest);
-    for (std::size_t i = n / 16 * 16; i < n; ++i) top = scores[i] > top ? scores[i] : top;
+    float maximum = largest(lane_maxima);
+    for (std::size_t i = n / 16 * 16; i < n; ++i) maximum = scores[i] > maximum ? scores[i] : maximum;
+    // The numbers are stored and loaded again before they are added: exp of an unused lane is not 0, what is loaded is.
     Vec16 total = zero();
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
-        store_lanes(scores + i, exponential(sub(load_lanes(scores + i, lanes), broadcast(top))), lanes);
+        store_lanes(scores + i, exponential(sub(load_lanes(scores + i, lanes), broadcast(maximum))), lanes);
         total = add(total, load_lanes(scores + i, lanes));
     });
     return sum(total);
 }
 
-// Adds p_j * v_j of `count` rows of values to 16 * kVectors dimensions of kQueries sums.
+// Adds p_j * v_j of `count` positions to the sums of kQueries queries, for 16 * kVectors of the dimensions. The sums
+// are loaded to registers, take all positions of the run, and are stored again, which changes no bit of a float32.
 template <std::size_t kQueries, std::size_t kVectors>
-inline void add_rows(const AttentionTile& tile, const float* values, std::size_t count, const float* p, float* memory) {
+inline void add_rows(const AttentionTile& tile, const float* values, std::size_t count, const float* p,
+                     float* stored_sums) {
     Vec16 sums[kQueries][kVectors];
     BITNET_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
-        for (std::size_t c = 0; c < kVectors; ++c) sums[i][c] = load(memory + i * tile.layout.head_stride + 16 * c);
+        for (std::size_t c = 0; c < kVectors; ++c)
+            sums[i][c] = load(stored_sums + i * tile.layout.head_stride + 16 * c);
     }
     for (std::size_t j = 0; j < count; ++j, values += tile.layout.head_stride, ++p) {
         Vec16 weight[kQueries];
@@ -106,29 +120,33 @@ inline void add_rows(const AttentionTile& tile, const float* values, std::size_t
     BITNET_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
-        for (std::size_t c = 0; c < kVectors; ++c) store(memory + i * tile.layout.head_stride + 16 * c, sums[i][c]);
+        for (std::size_t c = 0; c < kVectors; ++c)
+            store(stored_sums + i * tile.layout.head_stride + 16 * c, sums[i][c]);
     }
 }
 
-// Adds p_j * v_j for positions begin..end to the tile's sums, block by block as `score` does.
+// Adds p_j * v_j of positions begin..end to the sums of kQueries queries from query `first` on, block by block as
+// `score` does. Two queries at a time, with as many dimensions as the registers have room for.
 template <std::size_t kQueries>
 inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
     constexpr std::size_t kTogether = kQueries < 2 ? kQueries : 2, kVectors = kAccumulators / 2;
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         for (std::size_t i = first; i < first + kQueries; i += kTogether) {
             const float *values = tile.values + row, *p = tile.scores + i * tile.scores_stride + position;
-            float* memory = tile.sums + i * tile.layout.head_stride;
+            float* sums = tile.sums + i * tile.layout.head_stride;
             std::size_t d = 0;
             for (; d + 16 * kVectors <= tile.layout.head_stride; d += 16 * kVectors)
-                add_rows<kTogether, kVectors>(tile, values + d, count, p, memory + d);
-            for (; d < tile.layout.head_stride; d += 16) add_rows<kTogether, 1>(tile, values + d, count, p, memory + d);
+                add_rows<kTogether, kVectors>(tile, values + d, count, p, sums + d);
+            for (; d < tile.layout.head_stride; d += 16) add_rows<kTogether, 1>(tile, values + d, count, p, sums + d);
         }
     });
 }
 
 void attend(const AttentionTile& tile) {
     constexpr std::size_t kHalf = kQueryTile / 2;
-    // Positions that all queries of a full or half tile see are scored and summed for all of them at once.
+    // Queries of one prompt see contexts of different lengths. The positions that all of them see (`shared`) are done
+    // for all queries at once, those beyond them one query at a time. Both ways give the same bits. Only tiles of 4 and
+    // 2 have compiled loops of their own; others are done one query at a time from the start.
     std::size_t shared = tile.contexts[0];
     for (std::size_t i = 1; i < tile.count; ++i) shared = tile.contexts[i] < shared ? tile.contexts[i] : shared;
     if (tile.count != kQueryTile && tile.count != kHalf) shared = 0;

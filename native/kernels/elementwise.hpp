@@ -1,4 +1,5 @@
-// Norm, quantiser, rotary positions, exponential: float code shared by all instruction sets, over the Vec16 in scope.
+// Float kernels that work element by element or on one row: norm, quantiser, rotary positions, exponential. Written
+// once over the Vec16 that an instruction set has included before.
 #pragma once
 
 #include "kernels/kernels.hpp"
@@ -6,7 +7,8 @@
 namespace bitnet {
 namespace {
 
-// Calls body(offset, lanes) for each group of 16 elements; only the last may have fewer lanes.
+// Calls body(offset, lanes) for each group of 16 elements. `lanes` is 16 for all but the last group, which may be
+// shorter. The body is inlined twice, and the copy for 16 lanes has no mask.
 template <typename Body>
 inline void for_each_16(std::size_t n, Body body) {
     std::size_t i = 0;
@@ -19,7 +21,14 @@ inline Vec16 load_bfloat16_lanes(const std::uint8_t* p, std::size_t n) {
 }
 inline void store_lanes(float* p, Vec16 a, std::size_t n) { n == 16 ? store(p, a) : store_first(p, a, n); }
 
-// exp by Cephes' polynomial, 1 to 2 ulp. Clamped to -87..88, where the result is a normal number.
+// exp(x) to 1 or 2 units in the last place, the same bits on every instruction set; a library's exp would differ
+// between them. The method and the coefficients are those of Cephes' expf:
+//
+//     exp(x) = 2^n * exp(r), n = rint(x / ln 2), r = x - n * ln 2, so |r| <= 0.35
+//     exp(r) = 1 + r + r^2 * p(r), p of degree 5
+//
+// ln 2 is subtracted in two parts: 0.693359375 has so few bits that n times it is exact, and 2.12194440e-4 is what it
+// is too large by. x is clamped to -87..88, where 2^n and the result are normal numbers.
 inline Vec16 exponential(Vec16 x) {
     x = min(max(x, broadcast(-87.0f)), broadcast(88.0f));
     const Vec16 n = round_even(mul(x, broadcast(1.44269504f)));
@@ -35,6 +44,7 @@ inline Vec16 exponential(Vec16 x) {
     return scale_by_power(p, n);
 }
 
+// relu(gate)^2, or silu(gate) = gate / (1 + exp(-gate)).
 inline Vec16 activate(Vec16 gate, HiddenAct act) {
     if (act == HiddenAct::relu2) {
         const Vec16 positive = max(gate, zero());
@@ -50,6 +60,8 @@ void widen(const std::uint8_t* bits, std::size_t n, float* out) {
     });
 }
 
+// x is divided by the root, not multiplied with its reciprocal: an approximate reciprocal square root has other bits on
+// each instruction set, while square root and division are correctly rounded everywhere.
 void rmsnorm(const float* x, const float* gain, float eps, std::size_t n, float* out) {
     Vec16 squares = zero();
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
@@ -63,15 +75,17 @@ void rmsnorm(const float* x, const float* gain, float eps, std::size_t n, float*
     });
 }
 
+// Three passes over a row that the first-level cache holds: the largest absolute value, the values, their sum.
 void quantize(const float* x, std::size_t n, std::int8_t* values, float* scale, std::int32_t* sum_of_values) {
-    Vec16 largest_of_lanes = zero();
-    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
-        largest_of_lanes = max(abs(load_lanes(x + i, lanes)), largest_of_lanes);
-    });
-    const float absmax = largest(largest_of_lanes);
+    Vec16 lane_maxima = zero();
+    for_each_16(
+        n, [&](std::size_t i, std::size_t lanes) { lane_maxima = max(abs(load_lanes(x + i, lanes)), lane_maxima); });
+    const float absmax = largest(lane_maxima);
     *scale = 127.0f / (absmax > 1e-5f ? absmax : 1e-5f);
     const Vec16 s = broadcast(*scale);
-    // Clamping before rounding gives what clip(rint(..)) gives, and never converts NaN.
+    // The contract says clip(rint(x * s)). Clamping first gives the same, as the limits are integers, and no NaN or
+    // number outside int8 reaches the conversion, where instruction sets differ. The last group writes 16 bytes, too:
+    // its other lanes are zeros and inside the padding.
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
         const Vec16 scaled = mul(load_lanes(x + i, lanes), s);
         store_int8(values + i, min(max(scaled, broadcast(-128.0f)), broadcast(127.0f)));
@@ -81,6 +95,7 @@ void quantize(const float* x, std::size_t n, std::int8_t* values, float* scale, 
     *sum_of_values = sum_int8(values, padded);
 }
 
+// Element i and element i + half are one pair, rotated by the angle of cos[i] and sin[i].
 void rope(const float* x, const float* cos, const float* sin, std::size_t half, float* out) {
     for_each_16(half, [&](std::size_t i, std::size_t lanes) {
         const Vec16 c = load_lanes(cos + i, lanes), s = load_lanes(sin + i, lanes);

@@ -1,10 +1,23 @@
-// The table of kernels. Each instruction set fills one, from the same float code over its own Vec16
-// (16 float lanes) and with an integer product of its own. All tables give bit-identical results: every float sum runs
-// in 16 lanes of fused multiply-add (lane l takes elements l, l + 16, ...), lanes then added pairwise (8, 4, 2, 1).
+// The table of kernels, `Kernels`: one function pointer for each operation of a model that takes time. Each instruction
+// set fills one such table, and select.hpp chooses one at run time.
 //
-// Every translation unit under kernels/ that is built with instruction set flags keeps its code in anonymous namespaces
-// and calls no inline function of the standard library: the linker may keep any one copy of such a function, and if it
-// kept the AVX-512 one, every other variant would crash on a lesser CPU.
+// How the folder is built up:
+//
+//     kernels.hpp                   the table and the arguments of the kernels
+//     vec16/ISA.hpp                 16 float lanes for one instruction set; scalar.hpp defines them
+//     isa/ISA.cpp                   the integer products of one instruction set: int8 activations times packed weights
+//     elementwise.hpp, linear.hpp,  the shared code: written once over Vec16 and the integer products,
+//     attention.hpp, screen.hpp     compiled once for each instruction set
+//     table.hpp                     puts all of that into a table; isa/ISA.cpp includes it last
+//
+// All tables give bit-identical results. Integer sums are exact, so their order does not matter. Every float sum runs
+// in 16 lanes of fused multiply-add (lane l takes elements l, l + 16, ...). The lanes are then added pairwise: 16 to
+// 8, 4, 2, 1.
+//
+// Each isa/ISA.cpp is compiled with the flags of its instruction set. Such a file, and every header that it includes,
+// keeps its code in anonymous namespaces and calls no inline function of the standard library, not even std::min. The
+// reason: an inline function is compiled in every file that uses it, and the linker keeps any one copy. If it kept the
+// copy with AVX-512 instructions, the whole program would crash on a processor without them.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +25,35 @@
 
 namespace bitnet {
 
-// How bytes hold ternary weights. As checkpoints store them: bits 2i..2i+1 of byte [r, c] hold output i * out / 4 + r,
-// column c, as T + 1. Dense: see dense.hpp.
-enum class TernaryForm { stored, dense };
+// Ternary weights T in {-1, 0, 1} are packed as codes T + 1, which are 0, 1 or 2. The kernels multiply codes, because
+// the dot product instructions of x86 take unsigned times signed bytes. Then sum(T * x) = sum(code * x) - sum(x), and
+// sum(x) is computed once a token.
+enum class TernaryForm {
+    // As checkpoints store them. A byte holds one column of four outputs, which are a quarter of the matrix apart:
+    //
+    //     bits of byte [r, c]    7 6 | 5 4 | 3 2 | 1 0
+    //     field                   3  |  2  |  1  |  0       field i is the code of output i * out / 4 + r, column c
+    //
+    // So 64 bytes hold four rows of weights for the same 64 activations.
+    stored,
+    // Three weights in 5 bits instead of 6, see dense.hpp.
+    dense
+};
 
-// `packed` may have any alignment.
+// A matrix of `out` rows and `in` columns, at any alignment. Weights are T * scale.
 struct TernaryMatrix {
-    const std::uint8_t* packed;
+    const std::uint8_t* packed;  // [byte_rows][row_bytes]
     std::size_t out, in;
     float scale;
     TernaryForm form;
 };
 
-// Columns of dense weights that share bytes, and those bytes.
+// The dense form packs 512 columns of three outputs into 320 bytes: 5 bits a column.
 constexpr std::size_t kDenseColumns = 512, kDenseBytes = 320;
 
-// Not members, of which the linker would keep any instruction set's copy; so with the other functions here.
-// Output i * byte_rows + r is field i of byte row r.
+// A byte row is one row of packed bytes, and holds 4 (stored) or 3 (dense) outputs: field i of byte row r is output
+// i * byte_rows + r. These are functions with internal linkage and not members: a member would be an inline function,
+// and the linker might keep the copy that was compiled for the wrong instruction set.
 static inline std::size_t fields_of(TernaryForm form) { return form == TernaryForm::dense ? 3 : 4; }
 static inline std::size_t byte_rows(const TernaryMatrix& weight) {
     return (weight.out + fields_of(weight.form) - 1) / fields_of(weight.form);
@@ -40,131 +65,145 @@ static inline std::size_t row_bytes(const TernaryMatrix& weight) {
     return weight.form == TernaryForm::dense ? dense_row_bytes(weight.in) : weight.in;
 }
 
-// Quantised rows of tokens. `stride` is a multiple of 64 and values beyond the columns are zeros.
+// Kernels work on blocks of up to 16 byte rows: the 16 numbers of one field are one Vec16.
+constexpr std::size_t kBlockRows = 16;
+
+// Quantised activations q = rint(x * s), one row a token. `stride` is the number of columns rounded up to a multiple of
+// 64; values beyond the columns are zeros, so kernels may read whole registers.
 struct Activations {
-    const std::int8_t* values;
+    const std::int8_t* values;  // [tokens][stride]
     std::size_t stride;
-    const float* scales;       // s of q = rint(x * s), one a token
-    const std::int32_t* sums;  // sum of the values, one a token
+    const float* scales;       // [tokens]: s
+    const std::int32_t* sums;  // [tokens]: sum(q)
     std::size_t tokens;
 };
 
 enum class HiddenAct { relu2, silu };
 
+// How many queries `attend` takes at once.
 constexpr std::size_t kQueryTile = 4;
 
-// Where a head's keys or values of a block lie: blocks of a group follow one another.
+// Where the keys (or the values) of one head lie. A block holds `block_size` positions; `group` blocks follow one
+// another without a gap; groups are `group_stride` apart.
 struct KVLayout {
     std::size_t block_size;    // positions
     std::size_t head_stride;   // floats a position: head_dim rounded up to a multiple of 16
     std::size_t group;         // blocks
-    std::size_t group_stride;  // floats from a group to the next
+    std::size_t group_stride;  // floats from the start of a group to the start of the next
 };
 
-// Floats from block 0.
+// Floats from block 0 to `block`.
 static inline std::size_t block_offset(const KVLayout& layout, std::size_t block) {
     return block / layout.group * layout.group_stride + block % layout.group * layout.block_size * layout.head_stride;
 }
 
 // Up to four queries that read the same key/value head of one sequence. Position p is row p % block_size of block
-// blocks[p / block_size]; see block_offset for where those are.
+// blocks[p / block_size], and block_offset says where that block is.
 struct AttentionTile {
     const float* queries[kQueryTile];  // head_stride floats each, zeros beyond head_dim
     float* outputs[kQueryTile];        // head_dim floats each
-    std::size_t contexts[kQueryTile];  // how many positions each query sees, itself included
+    std::size_t contexts[kQueryTile];  // how many positions each query sees, its own included
     std::size_t count;                 // queries in use
-    const float* keys;
+    const float* keys;                 // block 0 of this head
     const float* values;
-    const std::int32_t* blocks;
+    const std::int32_t* blocks;  // the block table of the sequence
     KVLayout layout;
     std::size_t head_dim;
     float scale;                // of q . k
     float* scores;              // scratch, kQueryTile rows of scores_stride floats
-    std::size_t scores_stride;  // at least the longest context
+    std::size_t scores_stride;  // not less than the longest context
     float* sums;                // scratch, kQueryTile rows of head_stride floats
 };
 
-// The low-bit copy of a row of the head, see screen.hpp. The norms, in Euclid's sense, are no less than the true ones.
+// The screen bounds logits from a 6-bit copy of the lm_head. screen.hpp explains the structs from here to ScreenBounds.
+
+// Of one row w of the lm_head. Both norms are Euclidean and rounded up: never smaller than the true ones.
 struct ScreenRow {
-    float half_step;
-    float error;  // |w - its value in 6 bits|
-    float norm;   // |w|
+    float half_step;  // half the distance of two neighbouring codes' values
+    float error;      // |w - the value of its codes|
+    float norm;       // |w|
 };
 
-// Up to 64 rows of the head in low bits, four by four in rows of bytes: row i * 16 + r is field i of byte row r.
+// Up to 64 rows of the lm_head. Four rows share a byte row: field i of byte row r is row i * kBlockRows + r of the
+// block. The arrays of floats have a place for each of them and zeros where a block has fewer byte rows.
 struct ScreenBlock {
-    const std::uint8_t* bytes;  // [rows][3 * stride of the activations], see screen.hpp
-    std::size_t rows;           // at most 16
-    const float* half_steps;    // [4][16], zeros beyond the rows, as those that follow
-    const float* errors;
-    const float* norms;
+    const std::uint8_t* bytes;  // [byte rows][3 * stride of the activations]
+    std::size_t rows;           // byte rows, at most kBlockRows
+    const float* half_steps;    // [4][kBlockRows]
+    const float* errors;        // [4][kBlockRows]
+    const float* norms;         // [4][kBlockRows]
 };
 
-// Sums over the columns of the fields of a block's rows.
-using ScreenSums = std::int32_t[4][16];
+// sum(code * value) of a block's rows for one row of activations: [field][byte row].
+using ScreenSums = std::int32_t[4][kBlockRows];
 
-// What a row of activations x asks of the screen. x ~ unit * values, or x ~ unit * values + fine_unit * fine values.
+// The question for one token with the activations x. They are quantised to x ~ unit * values, or, more closely, to
+// x ~ unit * values + fine_unit * fine values.
 struct ScreenQuery {
     float unit, fine_unit;
-    float norm;       // |x|, at least
-    float rounding;   // |x - what the values make it| and what float32 sums add to it, at least
-    float threshold;  // logits below it are of no interest
-    // For the sum of exp((logit - best) * inverse_temperature) over those of no interest; 0 if it is not wanted.
+    float norm;       // an upper bound of |x|
+    float rounding;   // an upper bound of |x - its quantised form|, with the rounding errors of float32 sums added
+    float threshold;  // smaller logits are dropped
+    // For dropped_mass: 1 / temperature, or 0 if it is not wanted, and the logit that exponentials are relative to.
     float inverse_temperature;
-    float best;
+    float largest;
 };
 
-// What the screen says of a block's logits for a token. Bit and place i * 16 + r are of row i * 16 + r of the block.
+// The answer for one token: what is known of the 64 logits of a block. Bit n and place n stand for row n of the block.
 struct ScreenBounds {
-    std::uint64_t reached;  // the logits that may reach the threshold
-    std::uint64_t likely;   // those of them that probably do
-    float rest;             // at most the sum of exponentials of the others
-    float upper[64];        // at most the logits
+    std::uint64_t reached;        // bit set: the upper bound reaches the threshold. The logit must be computed.
+    std::uint64_t likely;         // bit set: the estimate reaches it too, so the logit probably does
+    float dropped_mass;           // an upper bound of the sum of exp((logit - largest) / temperature), unset bits
+    float upper[4 * kBlockRows];  // an upper bound of each logit
 };
 
 struct Kernels {
     const char* name;
-    // bfloat16 bits at any alignment to float32.
+    // Converts n bfloat16 numbers at any alignment to float32.
     void (*widen)(const std::uint8_t* bits, std::size_t n, float* out);
-    // out = gain * (x / sqrt(mean(x^2) + eps)); out may be x.
+    // out = gain * (x / sqrt(mean(x^2) + eps)). `out` may be `x`.
     void (*rmsnorm)(const float* x, const float* gain, float eps, std::size_t n, float* out);
-    // Numerics contract: values = rint(x * s), padded with zeros to a multiple of 64.
+    // scale = 127 / max(max|x|, 1e-5), values = clip(rint(x * scale), -128, 127), padded with zeros to a multiple
+    // of 64. sum is the sum of the values.
     void (*quantize)(const float* x, std::size_t n, std::int8_t* values, float* scale, std::int32_t* sum);
-    // Rotates one head of 2 * half floats: x * cos + concat(-x[half:], x[:half]) * sin, without fused multiply-add.
+    // Rotates one head of 2 * half floats: x * cos + concat(-x[half:], x[:half]) * sin. Multiplies and adds are rounded
+    // one by one, without fused multiply-add, as the numerics contract has it.
     void (*rope)(const float* x, const float* cos, const float* sin, std::size_t half, float* out);
-    // out[t, row] = y for the outputs of byte rows first..last.
+    // out[t, o] = float(sum(q * T)) * (weight.scale / s), for the outputs o of byte rows first..last (exclusive).
     void (*linear)(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                    std::size_t out_stride);
-    // out[t, row] += y.
+    // The same added to what `out` holds.
     void (*linear_add)(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last,
                        float* out, std::size_t out_stride);
-    // out[t, row] = act(gate) * up, which have the same shape and form.
+    // out[t, o] = act(gate product) * (up product). Both matrices have the same shape and form.
     void (*gate_up)(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up,
                     const Activations& up_x, HiddenAct act, std::size_t first, std::size_t last, float* out,
                     std::size_t out_stride);
+    // Softmax attention of the tile's queries, see attention.hpp.
     void (*attend)(const AttentionTile& tile);
     // out[t, row] = x[t] . weights[row] for bfloat16 weights [rows, in] at any alignment.
     void (*logits)(const std::uint8_t* weights, std::size_t in, std::size_t rows, const float* x, std::size_t x_stride,
                    std::size_t tokens, float* out, std::size_t out_stride);
-    // out[i] = x . rows[i] for up to 4 rows: the same bits as `logits` gives.
+    // out[i] = x . rows[i] for up to 4 rows that need not be neighbours. The bits are those that `logits` gives.
     void (*logits_of)(const std::uint8_t* const* rows, std::size_t in, std::size_t count, const float* x, float* out);
-    // Packs four rows of bfloat16 weights, null for rows of zeros, into a row of 3 * stride bytes; `codes` is scratch
-    // of 4 * stride bytes, and the stride `in` rounded up to a multiple of 64.
+    // Packs four rows of bfloat16 weights into one byte row of the screen, 3 * stride bytes; stride is `in` rounded up
+    // to a multiple of 64. A null pointer stands for a row of zeros. `codes` is scratch of 4 * stride bytes.
     void (*screen_pack)(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes,
                         std::uint8_t* bytes, ScreenRow (&rows)[4]);
-    // The bounds of a block's logits for each of `tokens` queries. x has as many rows of values, or twice as many: the
-    // fine ones last. `sums` is scratch, one for each row of x.
+    // Bounds a block's logits for each of `tokens` queries. x has one row of values for each query, or two: then the
+    // rows of fine values follow after all the others. `sums` is scratch, one for each row of x.
     void (*screen_bounds)(const ScreenBlock& block, const Activations& x, std::size_t tokens,
                           const ScreenQuery* queries, ScreenSums* sums, ScreenBounds* bounds);
-    // Packs byte rows first..last of the dense form of a matrix as stored; `indices` is scratch of `in` bytes. Null
-    // where the instruction set has no dense form.
+    // Converts a stored matrix to byte rows first..last (exclusive) of its dense form. `indices` is scratch of `in`
+    // bytes. Null where the instruction set has no dense form.
     void (*pack_dense)(const TernaryMatrix& weight, std::size_t first, std::size_t last, std::uint8_t* indices,
                        std::uint8_t* dense);
-    // Multiplies int8 as fast as the instruction set can; returns how many products that were. For measuring.
+    // Multiplies int8 numbers in registers as fast as the instruction set can, for the roofline of the benchmark.
+    // Returns how many products that were.
     std::size_t (*multiply_int8)(std::size_t rounds);
 };
 
-// One for each instruction set; on other architectures than its own it is not defined.
+// The table of each instruction set. Those of another architecture than the one compiled for are declared, not defined.
 const Kernels* scalar_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx_vnni_kernels();

@@ -1,4 +1,10 @@
-// BitLinear and the output head over the integer product and the Vec16 in scope.
+// Matrix products: BitLinear from the integer products, and the logits in bfloat16. Written once over the dot_row and
+// the Vec16 that an instruction set has defined before.
+//
+// BitLinear, from activations q (int8, one scale s a token) and codes c = T + 1:
+//
+//     acc = sum(q * T) = sum(c * q) - sum(q)      exact in int32
+//     y   = float(acc) * (weight.scale / s)       |acc| <= 127 * in; below in = 132,104 that is < 2^24 and exact, too
 #pragma once
 
 #include "kernels/elementwise.hpp"
@@ -7,14 +13,13 @@
 namespace bitnet {
 namespace {
 
-// The integer product's unit of work: up to 16 byte rows (64 outputs) against up to kTokenTile tokens, so that the
-// activations of a tile stay in the first-level cache while all rows of the block pass by.
-constexpr std::size_t kBlockRows = 16;
+// The unit of work is a block of up to kBlockRows byte rows (64 outputs) against a tile of up to kTokenTile tokens. A
+// tile's activations stay in the first-level cache while the byte rows of the block pass by.
 using CodeSums = std::int32_t[kTokenTile][4][kBlockRows];
 
-// sum(code * x) of byte rows, as codes[token][i][row].
+// Fills code_sums[token][field][byte row] with sum(code * value), for `rows` byte rows from `row` on.
 inline void dot_block(const TernaryMatrix& weight, std::size_t row, std::size_t rows, const Activations& x,
-                      std::size_t token, std::size_t tokens, CodeSums& codes) {
+                      std::size_t token, std::size_t tokens, CodeSums& code_sums) {
     const std::int8_t* values = x.values + token * x.stride;
     const std::size_t bytes = row_bytes(weight);
     const std::uint8_t* w = weight.packed + row * bytes;
@@ -22,26 +27,28 @@ inline void dot_block(const TernaryMatrix& weight, std::size_t row, std::size_t 
     if (weight.form == TernaryForm::dense)
         return with_count<kTokenTile>(tokens, [&](auto count) {
             for (std::size_t r = 0; r < rows; ++r)
-                dot_dense_row<decltype(count)::value>(w + r * bytes, weight.in, values, x.stride, &codes[0][0][r]);
+                dot_dense_row<decltype(count)::value>(w + r * bytes, weight.in, values, x.stride, &code_sums[0][0][r]);
         });
 #endif
     with_count<kTokenTile>(tokens, [&](auto count) {
         for (std::size_t r = 0; r < rows; ++r)
-            dot_row<decltype(count)::value>(w + r * bytes, weight.in, values, x.stride, &codes[0][0][r]);
+            dot_row<decltype(count)::value>(w + r * bytes, weight.in, values, x.stride, &code_sums[0][0][r]);
     });
 }
 
-// Calls body(token, tokens) for tiles of at most kMost tokens, of nearly equal size.
-template <std::size_t kMost, typename Body>
+// Calls body(token, tokens) for tiles of at most kMax tokens. The tiles are of nearly equal size, as small ones are
+// slow: 7 tokens are 3 and 4 rather than 6 and 1.
+template <std::size_t kMax, typename Body>
 inline void for_each_tile(std::size_t tokens, Body body) {
-    const std::size_t tiles = (tokens + kMost - 1) / kMost;
+    const std::size_t tiles = (tokens + kMax - 1) / kMax;
     for (std::size_t tile = 0; tile < tiles; ++tile) {
         const std::size_t begin = tokens * tile / tiles;
         body(begin, tokens * (tile + 1) / tiles - begin);
     }
 }
 
-// Calls body(row, rows, token, tokens) for every block and tile.
+// Calls body(row, rows, token, tokens) for every block and every tile. Blocks are the outer loop, so a block's weights
+// come from memory for its first tile only, and from the cache for the others.
 template <typename Body>
 inline void for_each_block(std::size_t first, std::size_t last, std::size_t tokens, Body body) {
     for (std::size_t row = first; row < last; row += kBlockRows) {
@@ -50,27 +57,29 @@ inline void for_each_block(std::size_t first, std::size_t last, std::size_t toke
     }
 }
 
-// y = float(acc) * (w / s), with acc = sum(code * x) - sum(x) because code = T + 1.
-inline Vec16 dequantize(const std::int32_t* codes, const TernaryMatrix& weight, const Activations& x,
+// y of 16 byte rows of one field, from their code sums.
+inline Vec16 dequantize(const std::int32_t* code_sums, const TernaryMatrix& weight, const Activations& x,
                         std::size_t token) {
-    return mul(load_difference(codes, x.sums[token]), broadcast(weight.scale / x.scales[token]));
+    return mul(load_difference(code_sums, x.sums[token]), broadcast(weight.scale / x.scales[token]));
 }
 
-// y = join(what was there, product), for the outputs of byte rows first..last.
+// y = join(the old y, product), for the outputs of byte rows first..last. The fields of a block are four runs of
+// outputs, byte_rows apart. In the dense form out may be no multiple of three; then the last field has outputs that do
+// not exist.
 template <typename Join>
 inline void multiply(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                      std::size_t out_stride, Join join) {
-    CodeSums codes = {};
+    CodeSums code_sums = {};
     for_each_block(first, last, x.tokens,
                    [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {
-                       dot_block(weight, row, rows, x, token, tokens, codes);
+                       dot_block(weight, row, rows, x, token, tokens, code_sums);
                        for (std::size_t t = 0; t < tokens; ++t) {
                            for (std::size_t i = 0; i < fields_of(weight.form); ++i) {
                                const std::size_t output = i * byte_rows(weight) + row;
                                if (output >= weight.out) break;
                                const std::size_t lanes = weight.out - output < rows ? weight.out - output : rows;
                                float* y = out + (token + t) * out_stride + output;
-                               const Vec16 product = dequantize(codes[t][i], weight, x, token + t);
+                               const Vec16 product = dequantize(code_sums[t][i], weight, x, token + t);
                                store_lanes(y, join(load_lanes(y, lanes), product), lanes);
                            }
                        }
@@ -87,38 +96,45 @@ void linear_add(const TernaryMatrix& weight, const Activations& x, std::size_t f
     multiply(weight, x, first, last, out, out_stride, [](Vec16 y, Vec16 product) { return add(y, product); });
 }
 
-// One after the other, as each is one stream of addresses.
+// Both matrices one after the other, since memory is read fastest as one stream of addresses. `out` keeps the activated
+// gate between them.
 void gate_up(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up, const Activations& up_x,
              HiddenAct act, std::size_t first, std::size_t last, float* out, std::size_t out_stride) {
     multiply(gate, gate_x, first, last, out, out_stride, [&](Vec16, Vec16 product) { return activate(product, act); });
     multiply(up, up_x, first, last, out, out_stride, [](Vec16 y, Vec16 product) { return mul(y, product); });
 }
 
-constexpr std::size_t kHeadRows = 4;
-// 32 registers hold 24 sums, the weights and a token; 8 rows by 3 tokens was slower.
-constexpr std::size_t kHeadTokens = kAccumulators == 16 ? 6 : kAccumulators / kHeadRows;
+// Logits are float products, so their order of additions is fixed: 16 lanes, element i in lane i % 16, as everywhere.
+// The tile of rows and tokens decides only how often weights and activations are loaded.
+constexpr std::size_t kLogitRows = 4;
+// AVX-512: 24 of 32 registers hold sums, 4 weights, 1 a token's activations; 8 rows by 3 tokens was slower. Others: 1.
+constexpr std::size_t kLogitTokens = kAccumulators == 16 ? 6 : kAccumulators / kLogitRows;
 
-// Up to kHeadRows weight rows against kTokens tokens. `ahead` is how many bytes after the first row the next rows
-// begin, which are fetched; 0 if they are not known.
+// Up to kLogitRows weight rows against kTokens tokens. `ahead` is the distance in bytes from the first row to the next
+// tile's rows, or 0 if it is not known.
+//
+// Four rows are read side by side, which are four streams of addresses; the processor prefetches those badly. So the
+// loop asks for the next four rows itself, two cache lines of 64 bytes for each 4 * 32 bytes it multiplies, in the
+// order of addresses.
 template <std::size_t kTokens>
-inline void logits_tile(const std::uint8_t* const (&row)[kHeadRows], std::size_t in, std::size_t rows,
+inline void logits_tile(const std::uint8_t* const (&row)[kLogitRows], std::size_t in, std::size_t rows,
                         std::size_t ahead, const float* x, std::size_t x_stride, float* out, std::size_t out_stride) {
-    Vec16 sums[kTokens][kHeadRows] = {};
+    Vec16 sums[kTokens][kLogitRows] = {};
     for_each_16(in, [&](std::size_t i, std::size_t lanes) {
-        if (ahead != 0) {  // memory is fastest in the order of addresses
-            __builtin_prefetch(row[0] + ahead + kHeadRows * 2 * i);
-            __builtin_prefetch(row[0] + ahead + kHeadRows * 2 * i + 64);
+        if (ahead != 0) {
+            __builtin_prefetch(row[0] + ahead + kLogitRows * 2 * i);
+            __builtin_prefetch(row[0] + ahead + kLogitRows * 2 * i + 64);
         }
-        Vec16 w[kHeadRows];
+        Vec16 w[kLogitRows];
         BITNET_UNROLL
-        for (std::size_t r = 0; r < kHeadRows; ++r) {
+        for (std::size_t r = 0; r < kLogitRows; ++r) {
             w[r] = load_bfloat16_lanes(row[r] + 2 * i, lanes);
         }
         BITNET_UNROLL
         for (std::size_t t = 0; t < kTokens; ++t) {
             const Vec16 v = load_lanes(x + t * x_stride + i, lanes);
             BITNET_UNROLL
-            for (std::size_t r = 0; r < kHeadRows; ++r) sums[t][r] = fma(v, w[r], sums[t][r]);
+            for (std::size_t r = 0; r < kLogitRows; ++r) sums[t][r] = fma(v, w[r], sums[t][r]);
         }
     });
     BITNET_UNROLL
@@ -131,22 +147,23 @@ inline void logits_tile(const std::uint8_t* const (&row)[kHeadRows], std::size_t
 
 void logits(const std::uint8_t* weights, std::size_t in, std::size_t rows, const float* x, std::size_t x_stride,
             std::size_t tokens, float* out, std::size_t out_stride) {
-    for (std::size_t begin = 0; begin < rows; begin += kHeadRows) {
-        const std::size_t count = rows - begin < kHeadRows ? rows - begin : kHeadRows;
-        const std::uint8_t* row[kHeadRows];
-        for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = weights + (begin + (r < count ? r : 0)) * 2 * in;
-        for_each_tile<kHeadTokens>(tokens, [&](std::size_t token, std::size_t tile) {
-            with_count<kHeadTokens>(tile, [&](auto n) {
-                logits_tile<decltype(n)::value>(row, in, count, kHeadRows * 2 * in, x + token * x_stride, x_stride,
+    for (std::size_t begin = 0; begin < rows; begin += kLogitRows) {
+        const std::size_t count = rows - begin < kLogitRows ? rows - begin : kLogitRows;
+        const std::uint8_t* row[kLogitRows];
+        for (std::size_t r = 0; r < kLogitRows; ++r) row[r] = weights + (begin + (r < count ? r : 0)) * 2 * in;
+        for_each_tile<kLogitTokens>(tokens, [&](std::size_t token, std::size_t tile) {
+            with_count<kLogitTokens>(tile, [&](auto n) {
+                logits_tile<decltype(n)::value>(row, in, count, kLogitRows * 2 * in, x + token * x_stride, x_stride,
                                                 out + token * out_stride + begin, out_stride);
             });
         });
     }
 }
 
+// A tile of one token whose rows lie anywhere. Missing rows are replaced by row 0; their sums are not written.
 void logits_of(const std::uint8_t* const* rows, std::size_t in, std::size_t count, const float* x, float* out) {
-    const std::uint8_t* row[kHeadRows];
-    for (std::size_t r = 0; r < kHeadRows; ++r) row[r] = rows[r < count ? r : 0];
+    const std::uint8_t* row[kLogitRows];
+    for (std::size_t r = 0; r < kLogitRows; ++r) row[r] = rows[r < count ? r : 0];
     logits_tile<1>(row, in, count, 0, x, 0, out, 0);
 }
 

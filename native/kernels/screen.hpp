@@ -1,11 +1,28 @@
-// The screen of the output head: bounds of logits from a copy of the weights in 6 bits, over the Vec16 in scope.
+// The screen: upper bounds of all logits from a 6-bit copy of the lm_head. Only rows whose bound reaches the threshold
+// are then computed from the bfloat16 weights, so the lm_head is mostly read in 6 bits instead of 16 and no result
+// changes (docs/decisions/0007). Written once over the dot_screen_row and the Vec16 that an instruction set has defined
+// before.
 //
-// A row w of the table becomes codes of 6 bits, w ~ (2 * code - 63) * half_step. By Cauchy and Schwarz no logit is
-// further from what the codes give than |w - codes| * |x| for the weights' rounding and |w| * |x - quantised x| for the
-// input's, which is next to nothing if that is quantised twice, the second time what the first left.
+// A row w becomes 6-bit codes 0..63 with a step of its own: w ~ w' = (2 * code - 63) * half_step. The activations x are
+// quantised to x' as for any linear. The estimate w'.x' comes from an integer product. The logit w.x differs from it by
+// (w - w').x' + w.(x - x'), which Cauchy and Schwarz bound by the norms:
 //
-// Four rows are packed into a row of bytes, three for each column; of 64 columns first the 64 first bytes. The low bits
-// of the three are the codes of rows 0 to 2, their top bits the code of row 3, most significant first.
+//     |w.x - w'.x'|  <=  |w - w'| * |x'|  +  |w| * |x - x'|
+//                        error * norm        norm * rounding      (of the ScreenRow * of the ScreenQuery)
+//
+// The query's norm is that of x; |x'| can exceed it by a part of |x - x'|. `rounding` also includes what float32 sums
+// can lose. If what x' leaves of x is quantised once more (the fine values), |x - x'| nearly vanishes.
+//
+// Four rows share a byte row of three bytes a column, a, b and c. Their low six bits are the codes of rows 0, 1 and 2,
+// their top two bits the code of row 3:
+//
+//     bit     7   6     5   4   3   2   1   0
+//     a      3.5 3.4   0.5 0.4 0.3 0.2 0.1 0.0        3.5 means bit 5 of the code of row 3
+//     b      3.3 3.2   1.5 1.4 1.3 1.2 1.1 1.0
+//     c      3.1 3.0   2.5 2.4 2.3 2.2 2.1 2.0
+//
+// In memory, 64 columns are 192 bytes: 64 bytes a, 64 bytes b, 64 bytes c. So a register of bytes is loaded at once,
+// and a thread reads one stream of addresses.
 #pragma once
 
 #include "kernels/linear.hpp"
@@ -13,14 +30,14 @@
 namespace bitnet {
 namespace {
 
-// More than float32 rounding of the norms, estimates and bounds takes away.
-constexpr float kScreenExcess = 1.0001f;
-// More than what is lost of a bound below float32's normal range.
-constexpr float kScreenTiny = 1e-36f;
+// Factor on norms and on sums of exponentials. It is larger than all that their computation in float32 can lose.
+constexpr float kScreenSlack = 1.0001f;
+// Added to a bound. It is larger than what products below float32's smallest normal number, 1.2e-38, can lose.
+constexpr float kScreenUnderflow = 1e-36f;
 
-// Codes of a row, one a byte, for steps that reach so far. Norms are summed in units of a step, in which no square is
-// lost to float32's range.
-inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, float reach, std::uint8_t* codes) {
+// Computes the codes of a row, one a byte, for a step whose codes span -reach..reach; larger weights are clamped. The
+// norms are summed in units of a step, so that no square is too small or too large for float32.
+inline ScreenRow encode_screen_row(const std::uint8_t* bits, std::size_t in, float reach, std::uint8_t* codes) {
     const float step = (reach > 1e-30f ? reach : 1e-30f) / 31.5f;
     const Vec16 inverse = broadcast(1.0f / step), middle = broadcast(31.5f);
     Vec16 squares = zero(), errors = zero();
@@ -31,7 +48,7 @@ inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, float re
         store_int8(values, code);
         __builtin_memcpy(codes + i, values, lanes);
         Vec16 error = sub(w, sub(code, middle));
-        if (lanes < 16) {  // w is zero beyond them, but not its error
+        if (lanes < 16) {  // beyond the row w is zero, but its error is not: no code stands for zero
             float part[16];
             store(part, error);
             error = load_first(part, lanes);
@@ -39,19 +56,21 @@ inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, float re
         squares = fma(w, w, squares);
         errors = fma(error, error, errors);
     });
-    const float unit = kScreenExcess * step;
+    const float unit = kScreenSlack * step;
     return {0.5f * step, unit * square_root(sum(errors)), unit * square_root(sum(squares))};
 }
 
-// With steps that reach the greatest weight, or that do not quite and are finer: whichever is nearer.
-inline ScreenRow screen_codes(const std::uint8_t* bits, std::size_t in, std::uint8_t* codes) {
-    Vec16 largest_of_lanes = zero();
+// The same with the better of two steps. One spans up to the row's largest weight. The other spans only 0.9 of it: it
+// clamps the largest weights, but is finer for all others. The smaller error of the whole row wins.
+inline ScreenRow encode_screen_row(const std::uint8_t* bits, std::size_t in, std::uint8_t* codes) {
+    Vec16 lane_maxima = zero();
     for_each_16(in, [&](std::size_t i, std::size_t lanes) {
-        largest_of_lanes = max(abs(load_bfloat16_lanes(bits + 2 * i, lanes)), largest_of_lanes);
+        lane_maxima = max(abs(load_bfloat16_lanes(bits + 2 * i, lanes)), lane_maxima);
     });
-    const float absmax = largest(largest_of_lanes);
-    const ScreenRow wide = screen_codes(bits, in, absmax, codes), fine = screen_codes(bits, in, 0.9f * absmax, codes);
-    return fine.error < wide.error ? fine : screen_codes(bits, in, absmax, codes);
+    const float absmax = largest(lane_maxima);
+    const ScreenRow whole = encode_screen_row(bits, in, absmax, codes);
+    const ScreenRow clamped = encode_screen_row(bits, in, 0.9f * absmax, codes);
+    return clamped.error < whole.error ? clamped : encode_screen_row(bits, in, absmax, codes);
 }
 
 void screen_pack(const std::uint8_t* const (&weights)[4], std::size_t in, std::uint8_t* codes, std::uint8_t* bytes,
@@ -60,42 +79,47 @@ void screen_pack(const std::uint8_t* const (&weights)[4], std::size_t in, std::u
     __builtin_memset(codes, 0, 4 * stride);
     for (std::size_t field = 0; field < 4; ++field) {
         rows[field] = {};
-        if (weights[field] != nullptr) rows[field] = screen_codes(weights[field], in, codes + field * stride);
+        if (weights[field] != nullptr) rows[field] = encode_screen_row(weights[field], in, codes + field * stride);
     }
     const std::uint8_t *a = codes, *b = a + stride, *c = b + stride, *d = c + stride;
     for (std::size_t column = 0; column < stride; column += 64, bytes += 3 * 64) {
         for (std::size_t i = 0; i < 64; ++i) {
-            const unsigned top = d[column + i];
-            bytes[i] = static_cast<std::uint8_t>(a[column + i] | (top >> 4) << 6);
-            bytes[64 + i] = static_cast<std::uint8_t>(b[column + i] | (top >> 2) << 6);
-            bytes[128 + i] = static_cast<std::uint8_t>(c[column + i] | top << 6);
+            const unsigned split = d[column + i];  // two bits to each byte
+            bytes[i] = static_cast<std::uint8_t>(a[column + i] | (split >> 4) << 6);
+            bytes[64 + i] = static_cast<std::uint8_t>(b[column + i] | (split >> 2) << 6);
+            bytes[128 + i] = static_cast<std::uint8_t>(c[column + i] | split << 6);
         }
     }
 }
 
-// What a block's logits come to by the codes and by `sums` of those times values whose own sum is `sum`.
-inline Vec16 screen_estimate(const ScreenBlock& block, std::size_t i, const ScreenSums& sums, std::int32_t sum,
-                             float unit) {
+// The estimates w'.x' of the 16 rows of one field: sum((2 * code - 63) * value) * half_step * unit. `value_sum` is the
+// sum of the values. The integers are exact: for activations of at most 127, 2 * 63 * 127 * in stays below 2^31 for up
+// to 134,000 columns.
+inline Vec16 screen_estimate(const ScreenBlock& block, std::size_t field, const ScreenSums& sums,
+                             std::int32_t value_sum, float unit) {
     std::int32_t doubles[kBlockRows];
-    for (std::size_t r = 0; r < kBlockRows; ++r) doubles[r] = 2 * sums[i][r];
-    return mul(mul(load_difference(doubles, 63 * sum), load(block.half_steps + 16 * i)), broadcast(unit));
+    for (std::size_t r = 0; r < kBlockRows; ++r) doubles[r] = 2 * sums[field][r];
+    return mul(mul(load_difference(doubles, 63 * value_sum), load(block.half_steps + field * kBlockRows)),
+               broadcast(unit));
 }
 
-// What exponentials of a block's logits but those reached sum up to at most.
-inline float screened_out(const ScreenBounds& bounds, const ScreenQuery& query) {
+// An upper bound of the sum of exp((logit - largest) / temperature) over the logits that do not reach the threshold.
+inline float bound_dropped_mass(const ScreenBounds& bounds, const ScreenQuery& query) {
     if (query.inverse_temperature == 0.0f || ~bounds.reached == 0) return 0.0f;
     float powers[4 * kBlockRows];
     for (std::size_t i = 0; i < 4 * kBlockRows; i += 16)
-        store(powers + i, exponential(mul(sub(load(bounds.upper + i), broadcast(query.best)),
+        store(powers + i, exponential(mul(sub(load(bounds.upper + i), broadcast(query.largest)),
                                           broadcast(query.inverse_temperature))));
-    for (std::uint64_t left = bounds.reached; left != 0; left &= left - 1) powers[__builtin_ctzll(left)] = 0.0f;
+    // Zeros for the logits that reach it: `bits &= bits - 1` clears the lowest set bit, ctz says which it is.
+    for (std::uint64_t bits = bounds.reached; bits != 0; bits &= bits - 1) powers[__builtin_ctzll(bits)] = 0.0f;
     Vec16 total = zero();
     for (std::size_t i = 0; i < 4 * kBlockRows; i += 16) total = add(load(powers + i), total);
-    return kScreenExcess * sum(total);
+    return kScreenSlack * sum(total);
 }
 
 void screen_bounds(const ScreenBlock& block, const Activations& x, std::size_t tokens, const ScreenQuery* queries,
                    ScreenSums* sums, ScreenBounds* bounds) {
+    // One byte row at a time, which is read from memory once, against all rows of activations.
     for (std::size_t r = 0; r < block.rows; ++r) {
         for_each_tile<kTokenTile>(x.tokens, [&](std::size_t token, std::size_t count) {
             with_count<kTokenTile>(count, [&](auto n) {
@@ -104,25 +128,26 @@ void screen_bounds(const ScreenBlock& block, const Activations& x, std::size_t t
             });
         });
     }
+    // Then the bounds, 16 rows (one field) at a time: bound = estimate + error * |x| + norm * rounding.
     for (std::size_t t = 0; t < tokens; ++t) {
         const ScreenQuery& query = queries[t];
         ScreenBounds& out = bounds[t];
         out.reached = out.likely = 0;
         for (std::size_t i = 0; i < 4; ++i) {
             Vec16 estimate = screen_estimate(block, i, sums[t], x.sums[t], query.unit);
-            if (x.tokens > tokens) {
+            if (x.tokens > tokens) {  // there are fine values
                 const std::size_t fine = tokens + t;
                 estimate = add(estimate, screen_estimate(block, i, sums[fine], x.sums[fine], query.fine_unit));
             }
-            const Vec16 error = fma(load(block.errors + 16 * i), broadcast(query.norm),
-                                    mul(load(block.norms + 16 * i), broadcast(query.rounding)));
-            const Vec16 bound = add(estimate, add(error, broadcast(kScreenTiny)));
+            const Vec16 error = fma(load(block.errors + i * kBlockRows), broadcast(query.norm),
+                                    mul(load(block.norms + i * kBlockRows), broadcast(query.rounding)));
+            const Vec16 bound = add(estimate, add(error, broadcast(kScreenUnderflow)));
             store(out.upper + i * kBlockRows, bound);
             const Vec16 threshold = broadcast(query.threshold);
             out.reached |= std::uint64_t{not_below(bound, threshold)} << i * kBlockRows;
             out.likely |= std::uint64_t{not_below(estimate, threshold)} << i * kBlockRows;
         }
-        out.rest = screened_out(out, query);
+        out.dropped_mass = bound_dropped_mass(out, query);
     }
 }
 

@@ -1,4 +1,4 @@
-// Which kernel tables this processor can run.
+// The choice of a kernel table at run time: which instruction sets this processor has.
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 
 namespace bitnet {
 
-// Fastest first; never empty, as "scalar" runs anywhere.
+// The tables that this processor can run, fastest first. Never empty, as the table "scalar" runs anywhere.
 std::vector<const Kernels*> available_kernels();
 
-// The table of that name, or the fastest one for an empty name. Throws DeviceError for a name that is unknown or that
-// this processor cannot run.
+// The table of that name, or the fastest one if the name is empty. Throws DeviceError if the name is unknown or this
+// processor cannot run the table.
 const Kernels& select_kernels(const std::string& name);
 
 }  // namespace bitnet

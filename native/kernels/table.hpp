@@ -1,14 +1,23 @@
-// Included last by each instruction set, after its Vec16 and:
+// Puts the kernels of one instruction set into a table. Each isa/ISA.cpp includes this file last, after its Vec16
+// (vec16/scalar.hpp lists the functions) and after these definitions of its own:
 //
-//   kTokenTile: the most tokens that are multiplied at once.
-//   sum_int8(x, n): the sum of n values, n a multiple of 64.
-//   dot_row<kTokens>(w, in, x, x_stride, codes): for a byte row of `in` bytes at w and the activations of kTokens
-//   tokens
-//     at x: codes[(token * 4 + i) * 16] = sum over columns of field i's code times the value.
-//   dot_screen_row<kTokens>(w, columns, x, x_stride, codes): the same for a row of screen.hpp's bytes; `columns` is a
-//   multiple of 64.
-//   dot_dense_row<kTokens>(w, in, x, x_stride, codes): as dot_row for a dense byte row, where dense.hpp is included.
-//   multiply_int8(rounds): as in Kernels; without memory, in chains enough to hide the instruction's latency.
+//     kTokenTile
+//         The largest number of tokens that are multiplied at once. It follows from the number of registers.
+//     sum_int8(x, n)
+//         The sum of n values; n is a multiple of 64.
+//     dot_row<kTokens>(w, in, x, x_stride, code_sums)
+//         Multiplies the byte row of `in` bytes at w (stored form) with the activations of kTokens tokens at x:
+//         code_sums[(token * 4 + field) * kBlockRows] = sum over columns of the field's code * the token's value.
+//         That is one byte row of CodeSums (linear.hpp) or of ScreenSums.
+//     dot_screen_row<kTokens>(w, columns, x, x_stride, code_sums)
+//         The same for a byte row of the screen (screen.hpp); `columns` is a multiple of 64.
+//     dot_dense_row<kTokens>(w, in, x, x_stride, code_sums)
+//         The same for a byte row of the dense form, only where dense.hpp is included.
+//     multiply_int8(rounds)
+//         As in Kernels: without memory, in as many independent sums as hide the instruction's latency.
+//
+// A row of activations is padded with zeros to a multiple of 64, so a dot product may read whole registers of it. A
+// byte row of weights is not padded: the last row of a mapped file may end where its mapping ends.
 #pragma once
 
 #include "kernels/attention.hpp"
@@ -24,9 +33,31 @@ constexpr decltype(Kernels::pack_dense) kPackDense = nullptr;
 #endif
 
 constexpr Kernels make_kernels(const char* name) {
-    return {name,   widen,  rmsnorm,   quantize,    rope,          linear,     linear_add,   gate_up,
-            attend, logits, logits_of, screen_pack, screen_bounds, kPackDense, multiply_int8};
+    return {
+        .name = name,
+        .widen = widen,
+        .rmsnorm = rmsnorm,
+        .quantize = quantize,
+        .rope = rope,
+        .linear = linear,
+        .linear_add = linear_add,
+        .gate_up = gate_up,
+        .attend = attend,
+        .logits = logits,
+        .logits_of = logits_of,
+        .screen_pack = screen_pack,
+        .screen_bounds = screen_bounds,
+        .pack_dense = kPackDense,
+        .multiply_int8 = multiply_int8,
+    };
 }
 
 }  // namespace
 }  // namespace bitnet
+
+// Defines ISA_kernels(), which kernels.hpp declares. A macro, because the function and the string share the name.
+#define BITNET_DEFINE_KERNELS(isa)                             \
+    const bitnet::Kernels* bitnet::isa##_kernels() {           \
+        static constexpr Kernels kernels = make_kernels(#isa); \
+        return &kernels;                                       \
+    }

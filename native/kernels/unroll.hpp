@@ -1,34 +1,43 @@
-// Loops over arrays of registers must be unrolled early and wholly, and what they call inlined, or the compiler keeps
-// the arrays in memory: a third of the speed. So they do, by the whim of a version, where a loop like that is inlined
-// in many kinds into one function.
+// Directives that keep arrays of registers in registers.
+//
+// A kernel keeps its sums in a local array such as `__m512i sums[6][4]`. The array becomes 24 registers only if every
+// index is a constant when the compiler decides where it lives. So the loops over it must be unrolled early and
+// completely (BITNET_UNROLL), and the functions and lambdas that get the array must be inlined (BITNET_INLINE).
+// Otherwise it stays in memory: g++ 12 without BITNET_UNROLL multiplies 12 tokens 2.5 times as slowly in the table
+// avx512_vbmi (2560 x 2560, Sapphire Rapids). docs/decisions/0005 has more.
+//
+// BITNET_NOINLINE is for the opposite case: g++ also keeps such arrays in memory where it inlines several variants of a
+// loop into one function. A call for each variant is then faster.
 #pragma once
+
+#include <cstddef>
 
 #if defined(__clang__)
 #define BITNET_UNROLL _Pragma("unroll")
 #else
-#define BITNET_UNROLL _Pragma("GCC unroll 24")
+#define BITNET_UNROLL _Pragma("GCC unroll 24")  // 24 is the longest such loop
 #endif
 
 #define BITNET_INLINE __attribute__((always_inline))
 #define BITNET_NOINLINE __attribute__((noinline))
 
-#include <cstddef>
-
 namespace bitnet {
 namespace {
 
+// A number that is a type, so that a lambda can use its argument as a template argument.
 template <std::size_t n>
 struct Count {
     static constexpr std::size_t value = n;
 };
 
-// Calls body(Count<n>()) for n = count, which is 1 to kMost; a greater one counts as kMost.
-template <std::size_t kMost, typename Body>
+// Turns a number that is known at run time into a constant: calls body(Count<count>()) for a count of 1 to kMax. A
+// larger count is taken as kMax.
+template <std::size_t kMax, typename Body>
 inline void with_count(std::size_t count, Body body) {
-    if constexpr (kMost > 1) {
-        if (count < kMost) return with_count<kMost - 1>(count, body);
+    if constexpr (kMax > 1) {
+        if (count < kMax) return with_count<kMax - 1>(count, body);
     }
-    body(Count<kMost>());
+    body(Count<kMax>());
 }
 
 }  // namespace

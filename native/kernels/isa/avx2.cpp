@@ -1,17 +1,28 @@
-// AVX2: vpmaddubsw of codes and activations into 16-bit sums, widened before they can overflow.
+// The table of processors with AVX2 and FMA but no VNNI. 32 columns at a time, in two steps with 16-bit sums between:
+//
+//     vpmaddubsw (codes u8, values s8)   16 sums of two neighbouring products, s16
+//     vpaddw                             adds them up over many columns, s16
+//     vpmaddwd (those, ones)             8 sums of two neighbours, s32: now and then, before the s16 can overflow
+//
+// VNNI does all that in one instruction. Adding up in 16 bits keeps vpmaddwd out of the inner loop.
 #include "kernels/vec16/avx2.hpp"
-#include "kernels/isa/sums_avx2.hpp"
+#include "kernels/isa/avx2_common.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/unroll.hpp"
 
 namespace bitnet {
 namespace {
 
+// 2 tokens * 4 fields = 8 of the 16 registers hold 16-bit sums. The others hold the bytes, a code, products and masks.
 constexpr std::size_t kTokenTile = 2;
 
-// A pair of products is at most 2 * 3 * 128 = 768 even for the invalid code 3, so 42 of them fit an int16.
+// How many columns the 16-bit sums take before they are widened. A step of 32 columns adds one pair of products to each
+// sum. A pair is at most 2 * 3 * 128 = 768, even for the invalid code 3, and 42 * 768 = 32,256 still fits below 32,768.
+// So 40 steps are safe. The codes are shifted down to 0..3 first: at its place in the byte, a code of field 3 could
+// make a pair of 2 * 192 * 128 = 49,152, which vpmaddubsw would saturate.
 constexpr std::size_t kColumnsPerFlush = 40 * 32;
 
+// A pair of values is at most 256 here, so that it can be widened at once.
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     const __m256i ones = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
     __m256i total = _mm256_setzero_si256();
@@ -22,7 +33,7 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return sum_of_lanes(total);
 }
 
-// Assembly, or the compiler would see that all is constant.
+// Assembly, because the compiler would see that all operands are constant and drop the loop.
 std::size_t multiply_int8(std::size_t rounds) {
     constexpr int kChains = 8;
     __m256i sums[kChains] = {}, codes = _mm256_set1_epi8(1);
@@ -39,16 +50,18 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
-// Adds the products of `count` columns, a multiple of 32 and at most kColumnsPerFlush, to the sums at `wide`.
+// Adds the products of `count` columns to the 32-bit sums `wide`. count is a multiple of 32 and at most
+// kColumnsPerFlush.
 template <int kTokens>
 BITNET_INLINE inline void add_columns(const std::uint8_t* w, std::size_t count, const std::int8_t* x,
                                       std::size_t x_stride, __m256i (&wide)[kTokens][4]) {
-    __m256i sums[kTokens][4] = {};
+    __m256i sums[kTokens][4] = {};  // 16 sums of 16 bits each
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
     for (std::size_t column = 0; column < count; column += 32) {
         const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + column));
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) {
+            // The shift is of 16-bit words; the mask removes the bits that come from the neighbouring byte.
             const __m256i code = _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * i), low_bits);
             BITNET_UNROLL
             for (int t = 0; t < kTokens; ++t) {
@@ -64,39 +77,42 @@ BITNET_INLINE inline void add_columns(const std::uint8_t* w, std::size_t count, 
     }
 }
 
-// The same, where both kinds of sums would take more registers than there are: those at `wide` do without for a while.
+// The same in a function of its own. Two tokens have 8 registers of 16-bit sums and 8 of 32-bit sums, which is all 16.
+// Behind a call, `wide` waits in memory and the inner loop has the registers to itself.
 template <int kTokens>
-BITNET_NOINLINE void add_columns_apart(const std::uint8_t* w, std::size_t count, const std::int8_t* x,
-                                       std::size_t x_stride, __m256i (&wide)[kTokens][4]) {
+BITNET_NOINLINE void add_columns_outlined(const std::uint8_t* w, std::size_t count, const std::int8_t* x,
+                                          std::size_t x_stride, __m256i (&wide)[kTokens][4]) {
     add_columns<kTokens>(w, count, x, x_stride, wide);
 }
 
-// A byte row against kTokens tokens; rows are read one after the other, as in avx512.hpp.
+// A byte row of the stored form against kTokens tokens. The loop reads one byte row after another, without prefetching
+// by hand, as in avx512.hpp.
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
-                    std::int32_t* codes) {
+                    std::int32_t* code_sums) {
     __m256i wide[kTokens][4] = {};
     const std::size_t whole = in / 32 * 32;
     for (std::size_t begin = 0; begin < whole; begin += kColumnsPerFlush) {
         const std::size_t count = whole - begin < kColumnsPerFlush ? whole - begin : kColumnsPerFlush;
-        if constexpr (kTokens == 1) {
+        if constexpr (kTokens == 1) {  // both kinds of sums fit the registers
             add_columns<kTokens>(w + begin, count, x + begin, x_stride, wide);
         } else {
-            add_columns_apart<kTokens>(w + begin, count, x + begin, x_stride, wide);
+            add_columns_outlined<kTokens>(w + begin, count, x + begin, x_stride, wide);
         }
     }
-    if (whole < in) {
+    if (whole < in) {  // a copy, as the bytes after the row may be outside the mapping
         std::uint8_t tail[32] = {};
         __builtin_memcpy(tail, w + whole, in - whole);
         add_columns<kTokens>(tail, 32, x + whole, x_stride, wide);
     }
-    store_sums(wide, codes);
+    store_sums(wide, code_sums);
 }
 
-// Pairs of products of 6-bit codes fill an int16, so that each is widened at once.
+// A byte row of the screen against kTokens tokens. A pair of products of 6-bit codes is at most 2 * 63 * 128 = 16,128.
+// An int16 holds two such pairs and no more, so each is widened to 32 bits at once.
 template <int kTokens>
 BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
-                                    std::size_t x_stride, std::int32_t* codes) {
+                                    std::size_t x_stride, std::int32_t* code_sums) {
     __m256i sums[kTokens][4] = {};
     const __m256i ones = _mm256_set1_epi16(1);
     for (std::size_t column = 0; column < columns; column += 32) {
@@ -112,7 +128,7 @@ BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, 
             }
         }
     }
-    store_sums(sums, codes);
+    store_sums(sums, code_sums);
 }
 
 }  // namespace
@@ -120,11 +136,4 @@ BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, 
 
 #include "kernels/table.hpp"
 
-namespace bitnet {
-
-const Kernels* avx2_kernels() {
-    static constexpr Kernels kernels = make_kernels("avx2");
-    return &kernels;
-}
-
-}  // namespace bitnet
+BITNET_DEFINE_KERNELS(avx2)

@@ -1,13 +1,6 @@
-// AVX-512 with VNNI.
+// The table of processors with AVX-512 and VNNI but without VBMI, such as Intel's Cascade Lake.
 #include "kernels/isa/avx512.hpp"
 
 #include "kernels/table.hpp"
 
-namespace bitnet {
-
-const Kernels* avx512_vnni_kernels() {
-    static constexpr Kernels kernels = make_kernels("avx512_vnni");
-    return &kernels;
-}
-
-}  // namespace bitnet
+BITNET_DEFINE_KERNELS(avx512_vnni)

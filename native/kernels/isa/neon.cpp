@@ -1,4 +1,7 @@
-// NEON with the dot product extension (ARMv8.2): sdot of codes and activations, 16 columns at a time.
+// The table of ARM processors with NEON and its dot product extension (ARMv8.2 and later), 16 columns at a time.
+//
+// sdot multiplies 16 signed bytes by 16 signed bytes and adds each four neighbouring products to one of 4 int32 sums.
+// Unlike x86's vpdpbusd it takes both operands as signed, so a code must stay below 128.
 #include "kernels/vec16/neon.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/unroll.hpp"
@@ -6,6 +9,7 @@
 namespace bitnet {
 namespace {
 
+// 4 tokens * 4 fields = 16 of the 32 registers hold sums.
 constexpr std::size_t kTokenTile = 4;
 
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
@@ -14,7 +18,7 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return vaddvq_s32(total);
 }
 
-// Assembly, or the compiler would see that all is constant.
+// Assembly, because the compiler would see that all operands are constant and drop the loop.
 std::size_t multiply_int8(std::size_t rounds) {
     constexpr int kChains = 24;
     int32x4_t sums[kChains] = {};
@@ -27,28 +31,34 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 16;
 }
 
-// A byte row against kTokens tokens; rows are read one after the other, as in avx512.hpp. Fields 1 and 2 stay
-// where they lie in their byte, counting 4 and 16 times; field 3 would look negative, so it moves.
+// Adds the products of 16 columns: the codes of four fields times the activations of kTokens tokens.
+template <int kTokens>
+BITNET_INLINE inline void add_codes(int32x4_t (&sums)[kTokens][4], const uint8x16_t (&code)[4], const std::int8_t* x,
+                                    std::size_t x_stride) {
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        const int8x16_t values = vld1q_s8(x + t * x_stride);
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) sums[t][i] = vdotq_s32(sums[t][i], vreinterpretq_s8_u8(code[i]), values);
+    }
+}
+
+// A byte row of the stored form against kTokens tokens. As in avx512.hpp, fields 1 and 2 stay at their place in the
+// byte and count 4 and 16 times until the end of the row. Field 3 would be up to 192, which is negative as a signed
+// byte, so it is shifted down. Byte rows are read one after another.
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
-                    std::int32_t* codes) {
+                    std::int32_t* code_sums) {
     int32x4_t sums[kTokens][4] = {};
     const auto step = [&](const std::uint8_t* p, std::size_t column) BITNET_INLINE {
         const uint8x16_t bytes = vld1q_u8(p);
-        const int8x16_t code[4] = {vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x03))),
-                                   vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x0c))),
-                                   vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(0x30))),
-                                   vreinterpretq_s8_u8(vshrq_n_u8(bytes, 6))};
-        BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            const int8x16_t values = vld1q_s8(x + t * x_stride + column);
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) sums[t][i] = vdotq_s32(sums[t][i], code[i], values);
-        }
+        const uint8x16_t code[4] = {vandq_u8(bytes, vdupq_n_u8(0x03)), vandq_u8(bytes, vdupq_n_u8(0x0c)),
+                                    vandq_u8(bytes, vdupq_n_u8(0x30)), vshrq_n_u8(bytes, 6)};
+        add_codes(sums, code, x + column, x_stride);
     };
     const std::size_t whole = in / 16 * 16;
     for (std::size_t column = 0; column < whole; column += 16) step(w + column, column);
-    if (whole < in) {
+    if (whole < in) {  // a copy, as the bytes after the row may be outside the mapping
         std::uint8_t tail[16] = {};
         __builtin_memcpy(tail, w + whole, in - whole);
         step(tail, whole);
@@ -58,32 +68,31 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
         const auto& s = sums[t];
         const std::int32_t four[4] = {vaddvq_s32(s[0]), vaddvq_s32(s[1]) >> 2, vaddvq_s32(s[2]) >> 4, vaddvq_s32(s[3])};
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = four[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = four[i];
     }
 }
 
+// A byte row of the screen against kTokens tokens. screen.hpp draws the layout. vsri (shift right and insert) puts the
+// shifted second operand below the top bits of the first:
+//
+//     vsri(a, b, 2)            a7 a6 b7 b6 b5 b4 b3 b2      a7 means bit 7 of a
+//     vsri(that, c, 4)         a7 a6 b7 b6 c7 c6 c5 c4      shifted right by 2, it is the code of field 3
 template <int kTokens>
 BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
-                                    std::size_t x_stride, std::int32_t* codes) {
+                                    std::size_t x_stride, std::int32_t* code_sums) {
     int32x4_t sums[kTokens][4] = {};
     const uint8x16_t low = vdupq_n_u8(0x3f);
     for (std::size_t column = 0; column < columns; column += 16) {
         const std::uint8_t* p = w + column / 64 * 3 * 64 + column % 64;
         const uint8x16_t a = vld1q_u8(p), b = vld1q_u8(p + 64), c = vld1q_u8(p + 128);
-        const uint8x16_t d = vsriq_n_u8(vsriq_n_u8(a, b, 2), c, 4);  // the top bits of a, b and c one after the other
-        const int8x16_t code[4] = {vreinterpretq_s8_u8(vandq_u8(a, low)), vreinterpretq_s8_u8(vandq_u8(b, low)),
-                                   vreinterpretq_s8_u8(vandq_u8(c, low)), vreinterpretq_s8_u8(vshrq_n_u8(d, 2))};
-        BITNET_UNROLL
-        for (int t = 0; t < kTokens; ++t) {
-            const int8x16_t values = vld1q_s8(x + t * x_stride + column);
-            BITNET_UNROLL
-            for (int i = 0; i < 4; ++i) sums[t][i] = vdotq_s32(sums[t][i], code[i], values);
-        }
+        const uint8x16_t d = vsriq_n_u8(vsriq_n_u8(a, b, 2), c, 4);
+        const uint8x16_t code[4] = {vandq_u8(a, low), vandq_u8(b, low), vandq_u8(c, low), vshrq_n_u8(d, 2)};
+        add_codes(sums, code, x + column, x_stride);
     }
     BITNET_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = vaddvq_s32(sums[t][i]);
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = vaddvq_s32(sums[t][i]);
     }
 }
 
@@ -92,11 +101,4 @@ BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, 
 
 #include "kernels/table.hpp"
 
-namespace bitnet {
-
-const Kernels* neon_kernels() {
-    static constexpr Kernels kernels = make_kernels("neon");
-    return &kernels;
-}
-
-}  // namespace bitnet
+BITNET_DEFINE_KERNELS(neon)

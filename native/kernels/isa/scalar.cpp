@@ -1,4 +1,5 @@
-// Plain C++: any processor, and the yardstick of the other instruction sets.
+// The table in plain C++. It runs on any processor, and every other table must give its bits. It is written to be read:
+// dot_row and dot_screen_row here say what those of the other instruction sets compute.
 #include "kernels/vec16/scalar.hpp"
 #include "kernels/kernels.hpp"
 
@@ -13,7 +14,8 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return total;
 }
 
-// Processor registers of no particular width, hidden from the compiler, which would see that all is constant.
+// The empty assembly statements tell the compiler that the numbers may have changed. It would otherwise see that all is
+// constant, and drop the loop.
 std::size_t multiply_int8(std::size_t rounds) {
     constexpr int kChains = 8;
     int sums[kChains] = {}, code = 1, value = 2;
@@ -27,20 +29,24 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains;
 }
 
+// A byte row of the stored form: field i of a byte is its bits 2i and 2i + 1.
 template <int kTokens>
-void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride, std::int32_t* codes) {
+void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+             std::int32_t* code_sums) {
     for (int t = 0; t < kTokens; ++t) {
         std::int32_t sums[4] = {};
         for (std::size_t column = 0; column < in; ++column) {
             for (int i = 0; i < 4; ++i) sums[i] += (w[column] >> (2 * i) & 3) * x[t * x_stride + column];
         }
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sums[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = sums[i];
     }
 }
 
+// A byte row of the screen: the three bytes of a column are 64 bytes apart. Their low six bits are the codes of fields
+// 0, 1 and 2, and their top two bits, one after another, the code of field 3.
 template <int kTokens>
 void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
-                    std::int32_t* codes) {
+                    std::int32_t* code_sums) {
     for (int t = 0; t < kTokens; ++t) {
         std::int32_t sums[4] = {};
         for (std::size_t column = 0; column < columns; ++column) {
@@ -48,7 +54,7 @@ void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_
             const int code[4] = {p[0] & 63, p[64] & 63, p[128] & 63, p[0] >> 6 << 4 | p[64] >> 6 << 2 | p[128] >> 6};
             for (int i = 0; i < 4; ++i) sums[i] += code[i] * x[t * x_stride + column];
         }
-        for (int i = 0; i < 4; ++i) codes[(t * 4 + i) * 16] = sums[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = sums[i];
     }
 }
 
@@ -57,11 +63,4 @@ void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_
 
 #include "kernels/table.hpp"
 
-namespace bitnet {
-
-const Kernels* scalar_kernels() {
-    static constexpr Kernels kernels = make_kernels("scalar");
-    return &kernels;
-}
-
-}  // namespace bitnet
+BITNET_DEFINE_KERNELS(scalar)

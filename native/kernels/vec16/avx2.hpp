@@ -1,4 +1,4 @@
-// Vec16 for AVX2 and FMA: two registers.
+// Vec16 for AVX2 and FMA: two registers of 8 lanes. vec16/scalar.hpp says what each function computes.
 #pragma once
 
 #include <immintrin.h>
@@ -6,16 +6,23 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/vec16/x86.hpp"
+
 namespace bitnet {
 namespace {
 
 struct Vec16 {
-    __m256 low, high;
+    __m256 low, high;  // lanes 0-7 and 8-15
 };
 
+// 4 accumulators take 8 of the 16 registers; the rest is for operands.
 constexpr int kAccumulators = 4;
 
-// Eight all-ones then eight zeros: loading at 8 - n gives a mask of the first n lanes.
+// Eight times all ones, then eight zeros. The 8 numbers from index 8 - n on are a mask of the first n lanes:
+//
+//     index   0  1  2  3  4  5  6  7 | 8  9 10 11 12 13 14 15
+//            -1 -1 -1 -1 -1 -1 -1 -1 | 0  0  0  0  0  0  0  0
+//     n = 3                 [-1 -1 -1  0  0  0  0  0]
 alignas(64) constexpr std::int32_t kLaneMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 
 inline __m256i first_lanes(std::size_t n) {
@@ -38,6 +45,7 @@ inline void store_first(float* p, Vec16 a, std::size_t n) {
     if (n > 8) _mm256_maskstore_ps(p + 8, first_lanes(n - 8), a.high);
 }
 
+// A bfloat16 is the upper half of a float32.
 inline __m256 widen_bits(__m128i bits) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
@@ -45,6 +53,7 @@ inline Vec16 load_bfloat16(const std::uint8_t* p) {
     return {widen_bits(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
             widen_bits(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16)))};
 }
+// AVX2 has no masked load of 16-bit numbers, so a copy is padded with zeros.
 inline Vec16 load_bfloat16_first(const std::uint8_t* p, std::size_t n) {
     std::uint8_t padded[32] = {};
     __builtin_memcpy(padded, p, 2 * n);
@@ -57,6 +66,8 @@ inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
     const __m256i m = _mm256_set1_epi32(minus);
     return {_mm256_cvtepi32_ps(_mm256_sub_epi32(low, m)), _mm256_cvtepi32_ps(_mm256_sub_epi32(high, m))};
 }
+// The conversion rounds half to even. The first pack works on each half of a register by itself and leaves the words in
+// the order low 0-3, high 0-3, low 4-7, high 4-7; the permutation 0xd8 (quarters 0, 2, 1, 3) restores 0-15.
 inline void store_int8(std::int8_t* p, Vec16 a) {
     const __m256i words =
         _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)), 0xd8);
@@ -91,17 +102,15 @@ inline __m256 scale_by_power(__m256 a, __m256 n) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent));
 }
 inline Vec16 scale_by_power(Vec16 a, Vec16 n) { return {scale_by_power(a.low, n.low), scale_by_power(a.high, n.high)}; }
-inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
-inline __m128 fold_to_four(Vec16 a) {
-    const __m256 eight = _mm256_add_ps(a.low, a.high);
-    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-}
-inline float sum(Vec16 a) {
-    const __m128 four = fold_to_four(a);
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
+inline float sum(Vec16 a) { return sum_of_eight(_mm256_add_ps(a.low, a.high)); }
+
+// After two steps each vector has 4 lanes left: f0 .. f3. The other two steps work on pairs of vectors at once:
+//
+//     unpacklo(f0, f1)   f0[0] f1[0] f0[1] f1[1]
+//     unpackhi(f0, f1)   f0[2] f1[2] f0[3] f1[3]     their sum is lane l + lane l + 2 of both
+//     movelh, movehl     lane 0 of all four, lane 1 of all four
+inline __m128 fold_to_four(Vec16 a) { return fold_to_four(_mm256_add_ps(a.low, a.high)); }
 inline void sum4(const Vec16 (&a)[4], float* out) {
     const __m128 f0 = fold_to_four(a[0]), f1 = fold_to_four(a[1]);
     const __m128 f2 = fold_to_four(a[2]), f3 = fold_to_four(a[3]);

@@ -1,10 +1,12 @@
-// Vec16 for AVX-512: one register.
+// Vec16 for AVX-512: one register of 16 lanes. vec16/scalar.hpp says what each function computes.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
+
+#include "kernels/vec16/x86.hpp"
 
 namespace bitnet {
 namespace {
@@ -13,9 +15,10 @@ struct Vec16 {
     __m512 v;
 };
 
-// How many Vec16 accumulators the float kernels hold at once.
+// 16 of the 32 registers; the rest is for operands.
 constexpr int kAccumulators = 16;
 
+// A mask of the first n lanes. Masked loads and stores touch no memory beyond them.
 inline __mmask16 first_lanes(std::size_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 
 inline Vec16 zero() { return {_mm512_setzero_ps()}; }
@@ -25,6 +28,7 @@ inline Vec16 load_first(const float* p, std::size_t n) { return {_mm512_maskz_lo
 inline void store(float* p, Vec16 a) { _mm512_storeu_ps(p, a.v); }
 inline void store_first(float* p, Vec16 a, std::size_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), a.v); }
 
+// A bfloat16 is the upper half of a float32.
 inline Vec16 widen_bits(__m256i bits) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
 }
@@ -35,11 +39,10 @@ inline Vec16 load_bfloat16_first(const std::uint8_t* p, std::size_t n) {
     return widen_bits(_mm256_maskz_loadu_epi16(first_lanes(n), p));
 }
 
-// float32(p[l] - minus), the integers subtracted exactly.
 inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
     return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(p), _mm512_set1_epi32(minus)))};
 }
-// Rounds half to even; the values must be in -128..127.
+// The conversion to int32 rounds half to even.
 inline void store_int8(std::int8_t* p, Vec16 a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
@@ -49,31 +52,29 @@ inline Vec16 sub(Vec16 a, Vec16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Vec16 mul(Vec16 a, Vec16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Vec16 div(Vec16 a, Vec16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-// a > b ? a : b, also for NaN, as MAXPS does.
 inline Vec16 max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Vec16 min(Vec16 a, Vec16 b) { return {_mm512_min_ps(a.v, b.v)}; }
-// A bit for each lane that is not below the other, or not comparable.
 inline std::uint32_t not_below(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ); }
 inline Vec16 abs(Vec16 a) { return {_mm512_abs_ps(a.v)}; }
 inline Vec16 round_even(Vec16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
-// a * 2^n for integers n that keep the result normal.
 inline Vec16 scale_by_power(Vec16 a, Vec16 n) {
     const __m512i exponent = _mm512_slli_epi32(_mm512_cvtps_epi32(n.v), 23);
     return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), exponent))};
 }
-inline float square_root(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
-inline __m128 fold_to_four(Vec16 a) {
-    const __m256 high = _mm512_extractf32x8_ps(a.v, 1);
-    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), high);
-    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-}
 inline float sum(Vec16 a) {
-    const __m128 four = fold_to_four(a);
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    return sum_of_eight(_mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1)));
 }
-// The sums of four vectors at once.
+
+// Each step halves the lanes of the four vectors, so that two, then four of them fit one register. Quarters of a
+// register (4 lanes), where 0[8] is "8 lanes left of vector 0":
+//
+//     eight01   0[8] 0[8] 1[8] 1[8]      lane l + lane l + 8
+//     eight23   2[8] 2[8] 3[8] 3[8]
+//     four      0[4] 1[4] 2[4] 3[4]      lane l + lane l + 4
+//     two, one  within each quarter      lane l + lane l + 2, then lane 0 + lane 1
+//
+// The sum of vector i is then in every lane of quarter i; `firsts` takes lanes 0, 4, 8 and 12.
 inline void sum4(const Vec16 (&a)[4], float* out) {
     const __m512 eight01 =
         _mm512_add_ps(_mm512_shuffle_f32x4(a[0].v, a[1].v, 0x44), _mm512_shuffle_f32x4(a[0].v, a[1].v, 0xee));
@@ -86,6 +87,7 @@ inline void sum4(const Vec16 (&a)[4], float* out) {
     const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one)));
 }
+// The order of comparisons does not matter, as `largest` takes no NaN.
 inline float largest(Vec16 a) { return _mm512_reduce_max_ps(a.v); }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Vec16 for NEON: four registers.
+// Vec16 for NEON: four registers of 4 lanes. vec16/scalar.hpp says what each function computes.
 #pragma once
 
 #include <arm_neon.h>
@@ -10,12 +10,13 @@ namespace bitnet {
 namespace {
 
 struct Vec16 {
-    float32x4_t q[4];
+    float32x4_t q[4];  // q[i] holds lanes 4 * i .. 4 * i + 3
 };
 
+// 4 accumulators take 16 of the 32 registers; the rest is for operands.
 constexpr int kAccumulators = 4;
 
-// Applies `op` to each quarter; always inlined, so the vectors stay in registers.
+// Applies `op` to each register. Calls with constant numbers rather than a loop, so that the vectors stay in registers.
 template <typename Op>
 inline Vec16 each(Op op) {
     return {{op(0), op(1), op(2), op(3)}};
@@ -28,6 +29,7 @@ inline Vec16 zero() { return broadcast(0.0f); }
 inline Vec16 load(const float* p) {
     return each([&](int i) { return vld1q_f32(p + 4 * i); });
 }
+// NEON has no masked loads and stores: those of part of a vector go through a copy.
 inline Vec16 load_first(const float* p, std::size_t n) {
     float padded[16] = {};
     __builtin_memcpy(padded, p, 4 * n);
@@ -42,6 +44,7 @@ inline void store_first(float* p, Vec16 a, std::size_t n) {
     __builtin_memcpy(p, lanes, 4 * n);
 }
 
+// A bfloat16 is the upper half of a float32.
 inline Vec16 load_bfloat16(const std::uint8_t* p) {
     return each([&](int i) {
         const uint16x4_t bits = vreinterpret_u16_u8(vld1_u8(p + 8 * i));
@@ -78,13 +81,14 @@ inline Vec16 div(Vec16 a, Vec16 b) {
 inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
     return each([&](int i) { return vfmaq_f32(c.q[i], a.q[i], b.q[i]); });
 }
-// Compare and select rather than FMAX, which treats NaN unlike MAXPS.
+// Compare and select. FMAX and FMIN would be one instruction, but return NaN where either operand is one.
 inline Vec16 max(Vec16 a, Vec16 b) {
     return each([&](int i) { return vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]); });
 }
 inline Vec16 min(Vec16 a, Vec16 b) {
     return each([&](int i) { return vbslq_f32(vcltq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]); });
 }
+// vbic clears the bits of lanes where a < b, and vaddv joins the bits that are left.
 inline std::uint32_t not_below(Vec16 a, Vec16 b) {
     const uint32x4_t bits = {1, 2, 4, 8};
     std::uint32_t lanes = 0;
@@ -105,6 +109,7 @@ inline Vec16 scale_by_power(Vec16 a, Vec16 n) {
 }
 inline float square_root(float x) { return __builtin_sqrtf(x); }
 
+// Lanes l + 8 are two registers further on, lanes l + 4 one.
 inline float32x4_t fold_to_four(Vec16 a) { return vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3])); }
 inline float sum(Vec16 a) {
     const float32x4_t four = fold_to_four(a);

@@ -1,4 +1,7 @@
-"""The quantiser and the integer product equal NumPy's, on every instruction set this machine has."""
+"""On every instruction set of this machine, the quantiser and the ternary product equal the reference bit for bit.
+
+The product is exact for any shape, at its largest possible sums, and for weights at any address.
+"""
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ ISAS = available_isas()
 
 
 def check_product(isa: str, packed: np.ndarray, x: np.ndarray) -> None:
+    """Compare the product of float32 activations and packed weights with int64 arithmetic in NumPy."""
     q, scale = quantize_activations(x)
     accumulator = q.astype(np.int64) @ unpack_ternary(packed).astype(np.int64).T
     expected = accumulator.astype(np.float32) * (np.float32(0.7) / scale)
@@ -36,16 +40,18 @@ def test_product_is_exact(isa, quarter, in_features, tokens, seed):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("code", [0x00, 0x55, 0xAA])
+@pytest.mark.parametrize("four_codes", [0x00, 0x55, 0xAA], ids=["-1", "0", "1"])
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_product_at_its_largest(isa, code, sign):
-    packed = np.full((5, 6912), code, np.uint8)
+def test_product_at_its_largest(isa, four_codes, sign):
+    """All weights are the same and all activations quantise to 127 or -127, so no sum can be larger."""
+    packed = np.full((5, 6912), four_codes, np.uint8)
     check_product(isa, packed, np.full((3, 6912), sign, np.float32))
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("offset", [1, 3, 63])
 def test_product_at_any_alignment(isa, offset):
+    """Weights in a mapped file begin at any byte."""
     rng = np.random.default_rng(1)
     memory = np.zeros(offset + 9 * 147, np.uint8)
     packed = memory[offset:].reshape(9, 147)
@@ -64,6 +70,7 @@ def test_product_at_any_alignment(isa, offset):
     )
 )
 def test_quantizer_equals_reference(isa, x):
+    """Also for rows of zeros and for numbers from subnormal to 2^66; the padding to a multiple of 64 is zeros."""
     values, scales = _native.quantize(x, isa)
     expected, expected_scales = quantize_activations(x)
     np.testing.assert_array_equal(values[:, : x.shape[1]], expected)

@@ -1,4 +1,8 @@
-"""The native test program: NEON and AVX-VNNI give the bits that other instruction sets give; no threads race."""
+"""The C++ programs beside the Python module build and keep their promises.
+
+The native test program prints the same digest on every architecture: NEON and AVX-VNNI give the bits that the other
+instruction sets give, and no threads race. The benchmark of ternary products runs on every instruction set.
+"""
 
 import shutil
 import subprocess
@@ -11,8 +15,9 @@ from bitnet_tt.backends.cpu.backend import available_isas
 ROOT = Path(__file__).parents[3]
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
-# Of all results of the program's scalar table; the program checks the other tables against that. The same on every
-# architecture: change it only with the program, after running that on x86-64 too (cmake -DBITNET_TESTS=ON).
+# A digest of all results of the test program's scalar table; the program compares the other tables with that one. It is
+# the same on every architecture. If you change the program on purpose, run it on x86-64 as well (cmake
+# -DBITNET_TESTS=ON) and put the new digest here.
 DIGEST = "2397432ba6dd74ea"
 
 
@@ -21,7 +26,7 @@ def test_neon_equals_x86(tmp_path):
     for tool in (COMPILER, EMULATOR, "cmake"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed (apt install cmake g++-aarch64-linux-gnu qemu-user)")
-    program = build(
+    program = build_tests(
         tmp_path,
         CMAKE_SYSTEM_NAME="Linux",
         CMAKE_SYSTEM_PROCESSOR="aarch64",
@@ -33,38 +38,95 @@ def test_neon_equals_x86(tmp_path):
 
 @pytest.mark.slow
 def test_avx_vnni_equals_the_others(tmp_path):
-    """No emulator has AVX-VNNI; AVX-512 encodes the same instruction, so the same source is run in that encoding."""
-    if shutil.which("cmake") is None:
-        pytest.skip("cmake is not installed (apt install cmake)")
+    """No emulator has AVX-VNNI. AVX-512 encodes the same instruction, so the test runs the source in that encoding."""
+    require_cmake()
     if "avx512_vnni" not in available_isas():
         pytest.skip("this processor has no AVX-512 VNNI")
-    program = build(tmp_path, BITNET_AVX_VNNI_AS_AVX512="ON")
-    result, *names = run(program).rsplit(maxsplit=len(available_isas()) + 1)
-    assert result.split() == ["ok", "digest", DIGEST]
+    program = build_tests(tmp_path, BITNET_AVX_VNNI_AS_AVX512="ON")
+    result, digest_name, digest, *names = run(program).split()
+    assert [result, digest_name, digest] == ["ok", "digest", DIGEST]
     assert {*names} == {*available_isas(), "avx_vnni"}
 
 
 @pytest.mark.slow
 def test_threads_never_race(tmp_path):
-    if shutil.which("cmake") is None:
-        pytest.skip("cmake is not installed (apt install cmake)")
+    require_cmake()
     sanitize = "-fsanitize=thread"
     (tmp_path / "empty.cpp").write_text("int main() {}")
     if subprocess.run(["c++", sanitize, "empty.cpp"], cwd=tmp_path, capture_output=True).returncode:
         pytest.skip("the compiler has no ThreadSanitizer here (apt install libtsan2)")
-    program = build(tmp_path / "build", CMAKE_CXX_COMPILER="c++", CMAKE_CXX_FLAGS=f"{sanitize} -g")
+    program = build_tests(tmp_path / "build", CMAKE_CXX_COMPILER="c++", CMAKE_CXX_FLAGS=f"{sanitize} -g")
     for _ in range(5):  # a race shows in some runs only
         assert run(program).split()[:3] == ["ok", "digest", DIGEST]
 
 
-def build(folder: Path, **options: str) -> Path:
-    options |= {"BITNET_PYTHON": "OFF", "BITNET_TESTS": "ON"}
+@pytest.fixture(scope="module")
+def gemv(tmp_path_factory):
+    """The benchmark of ternary products."""
+    require_cmake()
+    return build(tmp_path_factory.mktemp("bench"), "gemv", BITNET_BENCH="ON")
+
+
+@pytest.mark.slow
+def test_benchmark_measures_every_instruction_set(gemv):
+    """It prints a line for each instruction set, form of the weights, shape, kind of pages and offset."""
+    shapes = [("64", "640"), ("36", "100")]
+    sizes = [word for shape in shapes for word in shape]
+    lines = run(gemv, "--megabytes", "1", "--rounds", "1", "2", *sizes).splitlines()
+    forms = [(isa, "stored") for isa in available_isas() if isa != "scalar"]
+    forms += [(isa, "dense") for isa in available_isas() if isa == "avx512_vbmi"]
+    expected = [
+        (isa, form, *shape, pages, offset)
+        for isa, form in forms
+        for shape in shapes
+        for pages in ("4", "2")
+        for offset in ("0", "33")
+    ]
+    measured = []
+    for line in lines:
+        isa, form, rows, times, columns, size, unit, pages, name, offset, *_ = line.split()
+        assert (times, pages, name, unit) == ("x", "pages", "offset", {"4": "KB", "2": "MB"}[size])
+        assert line.endswith(" %")
+        measured.append((isa, form, rows, columns, size, offset))
+    assert sorted(measured) == sorted(expected)
+
+
+@pytest.mark.slow
+def test_benchmark_explains_itself(gemv):
+    assert run(gemv, "--help").startswith("Usage: gemv ")
+    for arguments, message in {
+        ("1", "64"): "a shape needs ROWS and COLUMNS",
+        ("1", "6", "64"): "multiple of 4",
+        ("--megabytes", "1", "1", "6912", "2560"): "raise --megabytes",
+        ("--rounds",): "needs a number",
+        ("--rounds", "0"): "whole number",
+        ("--quick",): "whole number",
+    }.items():
+        done = subprocess.run([gemv, *arguments], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
+def require_cmake() -> None:
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed (apt install cmake)")
+
+
+def build_tests(folder: Path, **options: str) -> Path:
+    """Build the native test program with these CMake options; return its path."""
+    return build(folder, "native_test", BITNET_TESTS="ON", **options)
+
+
+def build(folder: Path, target: str, **options: str) -> Path:
+    """Build one program with these CMake options, without the Python module; return its path."""
+    options |= {"BITNET_PYTHON": "OFF"}
     run("cmake", "-S", ROOT, "-B", folder, *(f"-D{name}={value}" for name, value in options.items()))
-    run("cmake", "--build", folder, "--parallel", "2")
-    return folder / "native_test"
+    run("cmake", "--build", folder, "--parallel", "2", "--target", target)
+    return folder / target
 
 
 def run(*command: object) -> str:
+    """Run a command that must succeed; return what it prints."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -1,0 +1,53 @@
+// What the tables avx2 and avx_vnni share: the screen's codes from memory to registers, and sums from registers to
+// memory.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernels.hpp"
+#include "kernels/unroll.hpp"
+
+namespace bitnet {
+namespace {
+
+// The sum of 8 lanes: the two halves, then the halves of what is left, twice. 0x4e swaps pairs, 0xb1 neighbours.
+inline std::int32_t sum_of_lanes(__m256i a) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+
+// The codes of columns column..column + 31 of a screen's byte row, one register for each field. screen.hpp draws the
+// layout: the bytes a, b and c of a column are 64 bytes apart, and groups of 64 columns take 192 bytes.
+//
+//     code of field 0, 1, 2   the low six bits of a, b, c
+//     code of field 3         . . a7 a6 b7 b6 c7 c6      a7 means bit 7 of a
+//
+// The masks come before the shifts, because AVX2 shifts 16-bit words and bits would cross from byte to byte.
+BITNET_INLINE inline void load_screen_codes(const std::uint8_t* w, std::size_t column, __m256i (&codes)[4]) {
+    const auto* p = reinterpret_cast<const __m256i*>(w + column / 64 * 3 * 64 + column % 64);
+    const __m256i a = _mm256_loadu_si256(p), b = _mm256_loadu_si256(p + 2), c = _mm256_loadu_si256(p + 4);
+    const __m256i low = _mm256_set1_epi8(0x3f), top = _mm256_set1_epi8(static_cast<char>(0xc0));
+    const auto top_bits = [&](__m256i bytes, int shift)
+                              BITNET_INLINE { return _mm256_srli_epi16(_mm256_and_si256(bytes, top), shift); };
+    codes[0] = _mm256_and_si256(a, low);
+    codes[1] = _mm256_and_si256(b, low);
+    codes[2] = _mm256_and_si256(c, low);
+    codes[3] = _mm256_or_si256(top_bits(a, 2), _mm256_or_si256(top_bits(b, 4), top_bits(c, 6)));
+}
+
+// Writes the sums to the layout of CodeSums (linear.hpp): [token][field][byte row]. This is one byte row of it.
+template <int kTokens>
+BITNET_INLINE inline void store_sums(const __m256i (&sums)[kTokens][4], std::int32_t* code_sums) {
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = sum_of_lanes(sums[t][i]);
+    }
+}
+
+}  // namespace
+}  // namespace bitnet
