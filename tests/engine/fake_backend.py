@@ -1,4 +1,4 @@
-"""A backend whose next token is a checksum of the whole text, read back through the block tables."""
+"""A backend whose next token is a checksum of the whole text, which it reads back through the block tables."""
 
 from __future__ import annotations
 
@@ -13,42 +13,30 @@ VOCAB_SIZE = 97
 
 
 def next_token(tokens: list[int]) -> int:
-    """What the fake model says after these tokens."""
+    """Return the token that the fake model picks after these tokens."""
     checksum = 7
     for token in tokens:
         checksum = (checksum * 31 + token + 1) % 1_000_003
     return checksum % VOCAB_SIZE
 
 
-def passing(logits: NDArray[np.float32], limit: LogitFilter) -> Candidates:
+def passing(logits: NDArray[np.float32], logit_filter: LogitFilter) -> Candidates:
     """Return the logits that pass a filter, and no others."""
-    if limit.passes_all:
+    if logit_filter.passes_all:
         return Candidates(logits)
-    order = np.argsort(-logits, kind="stable")[: limit.count]
-    token_ids = np.sort(order[logits[order] >= logits.max() - limit.margin])
-    rest = 0.0
-    if limit.mass_temperature > 0:
+    order = np.argsort(-logits, kind="stable")[: logit_filter.count]
+    token_ids = np.sort(order[logits[order] >= logits.max() - logit_filter.margin])
+    dropped_mass = 0.0
+    if logit_filter.mass_temperature > 0:
         others = np.delete(logits, token_ids).astype(np.float64)
-        rest = float(np.exp((others - logits.max()) / limit.mass_temperature).sum())
-    return Candidates(logits[token_ids], token_ids, rest, lambda: logits)
+        dropped_mass = float(np.exp((others - logits.max()) / logit_filter.mass_temperature).sum())
+    return Candidates(logits[token_ids], token_ids, dropped_mass, lambda: logits)
 
 
 class FakeBackend:
     """Keeps token ids in its cache blocks, so that any mistake in paging or positions changes the text."""
 
     description = "fake"
-
-    def stats(self) -> BackendStats:
-        return BackendStats()
-
-    def start_profile(self) -> None:
-        pass
-
-    def stop_profile(self) -> list[PhaseTime]:
-        return []
-
-    def close(self) -> None:
-        self.closed = True
 
     def __init__(self) -> None:
         self.closed = False
@@ -73,4 +61,16 @@ class FakeBackend:
 
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
         self.filters.append(list(filters))
-        return [passing(row, limit) for row, limit in zip(self.forward(batch), filters, strict=True)]
+        return [passing(row, one) for row, one in zip(self.forward(batch), filters, strict=True)]
+
+    def stats(self) -> BackendStats:
+        return BackendStats()
+
+    def start_profile(self) -> None:
+        pass
+
+    def stop_profile(self) -> list[PhaseTime]:
+        return []
+
+    def close(self) -> None:
+        self.closed = True

@@ -58,7 +58,7 @@ class Workload:
                 pass
 
     @contextmanager
-    def decoding(self, batch: int) -> Iterator[Callable[[], None]]:
+    def decoding(self, batch: int) -> Iterator[Callable[[], object]]:
         """So many sequences at their first generated token or a few beyond, and what appends one more to each."""
         config = GenerationConfig(max_new_tokens=self._limit)
         requests = [self._engine.request(prompt, config) for prompt in self._prompts[:batch]]
