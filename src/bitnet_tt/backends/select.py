@@ -1,4 +1,4 @@
-"""Create the backend that a device name means."""
+"""Create the backend of a device."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def create_backend(
         config: The model's shape.
         weights: Its weights.
         options: The device and its settings.
-        context_length: Most positions of one sequence.
+        context_length: Maximum number of positions of one sequence.
 
     Raises:
         DeviceError: The device is unknown, missing or cannot be used; the message says how to get it.
     """
     # Each backend is imported only when it is used: ttnn is optional, and takes seconds to import.
-    if options.device in ("auto", "cpu"):
+    if options.resolved_device == "cpu":
         from bitnet_tt.backends.cpu.backend import CPUBackend
 
         return CPUBackend(config, weights, context_length=context_length, threads=options.threads, isa=options.isa)
-    if options.device == "tt":
+    if options.resolved_device == "tt":
         require_ttnn()
         silence_ttnn()
         from bitnet_tt.backends.tt.backend import TTBackend
