@@ -151,6 +151,6 @@ def run_variant(
             max_batch_size=1,
             max_batch_tokens=variant.chunk,
         )
-        return np.concatenate([chunk.copy() for _, chunk in engine.score(token_ids)])
+        return np.concatenate([chunk for _, chunk in engine.score(token_ids)])
     finally:
         backend.close()
