@@ -218,7 +218,8 @@ class BitNetModel:
             float32 [len(token_ids), vocab].
 
         Raises:
-            RequestError: The ids are none, too many, or outside the vocabulary.
+            RequestError: There are no ids, too many, or some outside the vocabulary; or running requests hold the
+                blocks of the KV cache that they need.
             DeviceError: The model is closed.
         """
         result = np.empty((len(token_ids), self.config.vocab_size), np.float32)
@@ -230,7 +231,8 @@ class BitNetModel:
         """Return the perplexity of a text: exp of the mean negative log-likelihood of its tokens after the first.
 
         Raises:
-            RequestError: The text is shorter than two tokens or longer than the context.
+            RequestError: The text is shorter than two tokens or longer than the context; or running requests hold the
+                blocks of the KV cache that it needs.
             DeviceError: The model is closed.
         """
         token_ids = np.asarray(self.tokenizer.encode(text))

@@ -75,11 +75,12 @@ def run_self_test(model: BitNetModel, progress: Callable[[int, int], None] | Non
     """Compute a fixed prompt on the model's device and in NumPy, and compare all logits.
 
     Args:
-        model: A model on its device. Other threads may use it meanwhile.
+        model: A model on its device. Other threads may use it at the same time.
         progress: Called with (done, total) before each of the comparisons.
 
     Raises:
         DeviceError: The model is closed.
+        RequestError: Running requests hold the blocks of the KV cache that the prompt needs.
     """
     on_cpu = model.options.resolved_device == "cpu"
     variants = list_variants() if on_cpu else []

@@ -39,15 +39,17 @@ class FakeBackend:
     description = "fake"
 
     def __init__(self) -> None:
-        self.closed = False
+        self.closings = 0
         self.batches: list[Batch] = []
         self.filters: list[list[LogitFilter]] = []
+        self.last_logits = np.empty((0, 0), np.float32)
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         self.cache = np.full((num_blocks, block_size), -1)
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
         self.batches.append(batch)
+        self.last_logits.fill(np.nan)  # logits are valid until the next call only
         block_size = self.cache.shape[1]
         logits = {}
         for row, position in enumerate(batch.positions):
@@ -57,7 +59,9 @@ class FakeBackend:
                 self.cache[table[at // block_size], at % block_size] = batch.token_ids[index]
                 text = [int(self.cache[table[p // block_size], p % block_size]) for p in range(at + 1)]
                 logits[index] = np.eye(VOCAB_SIZE, dtype=np.float32)[next_token(text)]
-        return np.stack([logits[int(row)] for row in batch.logit_rows]) if len(batch.logit_rows) else np.empty((0, 0))
+        rows = [logits[int(row)] for row in batch.logit_rows]
+        self.last_logits = np.stack(rows) if rows else np.empty((0, 0), np.float32)
+        return self.last_logits
 
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
         self.filters.append(list(filters))
@@ -73,4 +77,4 @@ class FakeBackend:
         return []
 
     def close(self) -> None:
-        self.closed = True
+        self.closings += 1

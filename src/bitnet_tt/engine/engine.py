@@ -212,9 +212,10 @@ class Engine:
         Requests that have not ended get no more tokens: `outputs` raises DeviceError.
         """
         with self._lock:
-            self._closed = True
-            self.backend.close()
-            self._lock.notify_all()
+            if not self._closed:
+                self._closed = True
+                self.backend.close()
+                self._lock.notify_all()
 
     def _append_token(self, request: Request, row: Candidates) -> None:
         """Sample the next token of a request, and finish the request if the token ends it."""
