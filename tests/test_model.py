@@ -1,4 +1,4 @@
-"""What the public class promises: the README's examples, lists, streams, chats, scores, saving, closing and errors."""
+"""The public class: generation, streams, chats, scores, saving, closing, and errors that name the problem."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def relax(bars: Bars, sensitivity: Agreement) -> Bars:
     """Lower the bars for a model so deep, or so random, that it amplifies rounding. They are never raised.
 
     Args:
-        bars: What is promised of ordinary models.
+        bars: The promise for ordinary models.
         sensitivity: How the reference agrees with itself after `nudge`. A correct implementation rounds otherwise in
             every product, not only in one norm of each layer: it may deviate up to `SLACK` times as far.
     """

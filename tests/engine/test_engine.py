@@ -66,7 +66,7 @@ def test_preemption_gives_blocks_back_and_changes_nothing() -> None:
     assert engine.stats() == EngineStats(blocks=8, free_blocks=8, running=0, waiting=0)
 
 
-def test_an_equal_beginning_is_computed_once() -> None:
+def test_the_same_beginning_is_computed_once() -> None:
     engine = make_engine()
     prompt = [i % VOCAB_SIZE for i in range(3 * BLOCK_SIZE + 5)]
     first = run(engine, [prompt])
@@ -99,7 +99,7 @@ def test_end_ids_stop_and_can_be_ignored() -> None:
     assert list(engine.outputs(engine.request([5], stopping)))[-1].finish_reason == "stop"
 
 
-def test_the_context_is_filled_and_never_passed() -> None:
+def test_a_text_fills_the_context_and_no_more() -> None:
     engine = make_engine(context_length=50)
     assert len(run(engine, [[1] * 45], max_new_tokens=None)[0]) == 5
 
@@ -115,7 +115,7 @@ def test_closing_early_frees_the_blocks() -> None:
     check_idle(engine)
 
 
-def test_an_unstarted_request_does_no_work() -> None:
+def test_a_request_that_nobody_iterates_does_no_work() -> None:
     engine = make_engine()
     engine.outputs(engine.request([1], GenerationConfig()))
     check_idle(engine)
@@ -254,12 +254,12 @@ def test_close_ends_a_thread_that_waits_for_blocks() -> None:
     ("prompt", "message"),
     [([], "empty"), ([1] * 256, "256 tokens"), ([VOCAB_SIZE], "97"), ([3, -1], "-1")],
 )
-def test_prompts_the_model_cannot_take(prompt: list[int], message: str) -> None:
+def test_prompts_that_the_model_cannot_take_are_refused(prompt: list[int], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         make_engine().request(prompt, GenerationConfig())
 
 
-def test_logprobs_come_when_asked_for() -> None:
+def test_log_probabilities_are_reported_on_request() -> None:
     engine = make_engine()
     (output,) = engine.outputs(engine.request([4], GenerationConfig(max_new_tokens=1, logprobs=3)))
     assert output.logprob is not None
