@@ -17,6 +17,8 @@ PACKAGE = Path(bitnet_tt.__file__).parent
 
 ROOMS = (
     "errors",
+    "checks",
+    "generation_config",
     "config",
     "mapped",
     "weights",

@@ -1,3 +1,5 @@
+"""A stream ends at the first stop string, however the text is split, and holds back only what may begin one."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -9,8 +11,8 @@ texts = st.lists(st.text(alphabet="ab#", max_size=4), max_size=12)
 
 
 @given(texts, st.lists(st.text(alphabet="ab#", min_size=1, max_size=4), max_size=3))
-def test_a_stream_is_cut_where_the_whole_text_would_be(chunks: list[str], strings: list[str]) -> None:
-    """However the text is cut in chunks, what comes out ends where the first completed stop string begins."""
+def test_a_stream_ends_where_the_whole_text_would(chunks: list[str], strings: list[str]) -> None:
+    """The output ends where the first completed stop string begins, however the text is split into chunks."""
     stop = StopStrings(strings)
     out = ""
     for chunk in chunks:
@@ -31,7 +33,7 @@ def test_a_stream_is_cut_where_the_whole_text_would_be(chunks: list[str], string
     assert out == text
 
 
-def test_what_may_begin_a_stop_string_is_held_back() -> None:
+def test_text_that_may_begin_a_stop_string_is_held_back() -> None:
     stop = StopStrings(["\n\nUser:"])
     assert stop.push("Hello\n") == "Hello"
     assert stop.push("\nUs") == ""

@@ -1,13 +1,19 @@
+"""The public class: generation, streams, chats, scores, saving, closing, and errors that name the problem."""
+
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack, get_type_hints
 
 import numpy as np
 import pytest
 
 from bitnet_tt import BitNetModel, reference
+from bitnet_tt.config import GenerationOptions
 from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError
-from bitnet_tt.reference.compare import compare_logits
+from bitnet_tt.reference.compare import CONTRACT, compare_logits
+from tests.engine.fake_backend import FakeBackend
+from tests.resident import resident_anonymous_bytes
 
 STORY = "Once upon a time, there was a little fox"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -31,7 +37,7 @@ def test_logits_equal_the_reference(model: BitNetModel) -> None:
     token_ids = model.tokenizer.encode(STORY + " who lived in the forest. One day")
     expected = reference.forward(model.config, model.checkpoint.load_weights(), token_ids)
     agreement = compare_logits(model.logits(token_ids), expected)
-    assert agreement.equal, agreement
+    assert agreement.meets(CONTRACT), agreement
 
 
 def test_a_list_gives_what_each_prompt_gives_alone(model: BitNetModel) -> None:
@@ -134,6 +140,69 @@ def test_bad_requests_say_what_is_wrong(model: BitNetModel) -> None:
         model.stream(STORY, temprature=1.0)
     with pytest.raises(RequestError, match="two tokens"):
         model.perplexity("")
+
+
+def test_a_closed_model_says_so(model: BitNetModel) -> None:
+    closed = BitNetModel.from_pretrained("demo")
+    stream = closed.stream(STORY)
+    next(stream)
+    closed.close()
+    closed.close()
+    calls = (
+        lambda: closed.generate(STORY),
+        lambda: closed.generate([STORY, STORY]),
+        lambda: closed.stream(STORY),
+        lambda: closed.chat(QUESTION),
+        lambda: closed.logits([1, 2]),
+        lambda: closed.perplexity(STORY),
+        lambda: next(stream),
+        lambda: closed.backend.stats(),
+    )
+    for call in calls:
+        with pytest.raises(DeviceError, match=r"closed.*load .*again"):
+            call()
+    assert model.generate(STORY, max_new_tokens=1)
+
+
+def test_close_frees_the_memory() -> None:
+    model = BitNetModel.from_pretrained("demo")
+    model.generate(STORY, max_new_tokens=1)
+    with_model = resident_anonymous_bytes()
+    weight_bytes = model.backend.stats().weight_bytes
+    file_bytes = model.backend.stats().file_bytes
+    assert weight_bytes is not None
+    assert file_bytes is not None
+    model.close()
+    assert resident_anonymous_bytes() <= with_model - 0.9 * (weight_bytes - file_bytes)
+
+
+def test_with_closes_the_model_after_an_error_too() -> None:
+    with BitNetModel.from_pretrained("demo") as model:
+        assert model.generate(STORY, max_new_tokens=1)
+    with pytest.raises(DeviceError, match="closed"):
+        model.generate(STORY)
+    with pytest.raises(ZeroDivisionError), BitNetModel.from_pretrained("demo") as failed:
+        raise ZeroDivisionError
+    with pytest.raises(DeviceError, match="closed"):
+        failed.generate(STORY)
+
+
+def test_a_device_without_room_for_the_cache_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullBackend(FakeBackend):
+        def allocate(self, num_blocks: int, block_size: int) -> None:
+            raise DeviceError("too little memory")
+
+    backend = FullBackend()
+    monkeypatch.setattr("bitnet_tt.model.create_backend", lambda *arguments, **options: backend)
+    with pytest.raises(DeviceError, match="too little memory"):
+        BitNetModel.from_pretrained("demo")
+    assert backend.closings == 1
+
+
+@pytest.mark.parametrize("name", ["generate", "stream", "chat", "stream_chat"])
+def test_type_checkers_know_the_generation_options(name: str) -> None:
+    """So `model.generate("x", temprature=1)` is a type error before it is a ConfigError."""
+    assert get_type_hints(getattr(BitNetModel, name))["options"] == Unpack[GenerationOptions]
 
 
 def test_devices_that_are_not_there_say_how_to_get_them() -> None:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BitNetError", "BitNetModel", "GenerationConfig", "ModelConfig"]
 
-_HOMES = {"BitNetError": "errors", "BitNetModel": "model", "GenerationConfig": "config", "ModelConfig": "config"}
+_MODULES = {"BitNetError": "errors", "BitNetModel": "model", "GenerationConfig": "config", "ModelConfig": "config"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `bitnet-tt --help` should not wait for NumPy."""
-    if name in _HOMES:
-        return getattr(import_module(f"bitnet_tt.{_HOMES[name]}"), name)
+    """Import a public name when it is first used, so that `bitnet-tt --help` does not wait for NumPy."""
+    if name in _MODULES:
+        return getattr(import_module(f"bitnet_tt.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'bitnet_tt' has no attribute {name!r}")

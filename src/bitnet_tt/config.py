@@ -1,13 +1,16 @@
-"""ModelConfig, from config.json, and GenerationConfig, from arguments: every default and every check in one place."""
+"""ModelConfig: the shape of a model, from config.json, with every default and every check."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypedDict, Unpack
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
+from bitnet_tt.checks import is_int, is_number, require
 from bitnet_tt.errors import ConfigError
+from bitnet_tt.generation_config import GenerationConfig, GenerationOptions
+
+__all__ = ["LINEAR_NAMES", "GenerationConfig", "GenerationOptions", "ModelConfig", "QuantizationConfig"]
 
 LINEAR_NAMES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The seven linears of a layer, in the order in which it applies them."""
@@ -17,6 +20,7 @@ LinearClass = Literal["bitlinear", "autobitlinear"]
 QuantizationMode = Literal["offline", "online"]
 
 _MAX_DIMENSION = 1 << 24
+"""A larger size means a damaged file. The limit keeps a product of two sizes far below 2**63."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,10 @@ class QuantizationConfig:
     """`quantization_config` of a BitNet checkpoint: how its linear weights are stored.
 
     Attributes:
-        linear_class: What `weight_scale` holds: `autobitlinear` mean|W| (multiply), `bitlinear` 1 / mean|W| (divide).
-        quantization_mode: `offline` for packed ternary weights, `online` for bf16 or fp32 masters.
-        use_rms_norm: Whether each linear has an RMSNorm of its own before its quantiser.
+        linear_class: The meaning of `weight_scale`. `autobitlinear`: mean|W|, to multiply by. `bitlinear`:
+            1 / mean|W|, to divide by.
+        quantization_mode: `offline` stores packed ternary weights, `online` the bf16 or fp32 master weights.
+        use_rms_norm: Whether each linear has an RMSNorm of its own before its activations are quantised.
         rms_norm_eps: The epsilon of those norms.
     """
 
@@ -40,7 +45,7 @@ class QuantizationConfig:
         """Read and check `quantization_config`.
 
         Raises:
-            ConfigError: Another quantisation method, or a value this package does not know.
+            ConfigError: The quantisation method or another value is not one that this package knows.
         """
         where = "quantization_config."
         method = data.get("quant_method", "bitnet")
@@ -62,8 +67,8 @@ class ModelConfig:
     """The shape of a BitNet b1.58 decoder, in the names of Hugging Face's config.json.
 
     Attributes:
-        sub_norms: Whether layers have `attn_sub_norm` and `ffn_sub_norm` (the BitNet architecture) or not (Llama).
-        eos_token_ids: Ids that end a text; generation_config.json may add more.
+        sub_norms: Whether layers have `attn_sub_norm` and `ffn_sub_norm`: yes in the BitNet architecture, no in Llama.
+        eos_token_ids: Ids that end a text. generation_config.json may add more.
     """
 
     model_type: str
@@ -89,7 +94,7 @@ class ModelConfig:
         """Read and check the fields of a config.json.
 
         Raises:
-            ConfigError: A field is missing, of the wrong kind, or out of range; the message names it.
+            ConfigError: A field is missing, has the wrong type, or is out of range; the message names it.
         """
         if not isinstance(data, Mapping):
             raise ConfigError("config.json must hold a JSON object")
@@ -157,17 +162,17 @@ class ModelConfig:
 
     @property
     def queries_per_kv_head(self) -> int:
-        """Query heads that share one key/value head (GQA)."""
+        """Number of query heads that share one KV head (grouped-query attention)."""
         return self.num_attention_heads // self.num_key_value_heads
 
     @property
     def query_features(self) -> int:
-        """Features of all query heads together."""
+        """Number of features of all query heads together."""
         return self.num_attention_heads * self.head_dim
 
     @property
     def kv_features(self) -> int:
-        """Features of all key heads together, and of all value heads."""
+        """Number of features of all key heads together, which is also that of all value heads."""
         return self.num_key_value_heads * self.head_dim
 
     @property
@@ -192,104 +197,6 @@ class ModelConfig:
         return sizes
 
 
-class GenerationOptions(TypedDict, total=False):
-    """The fields of `GenerationConfig` as keyword arguments, so that type checkers and editors know them."""
-
-    max_new_tokens: int | None
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repetition_penalty: float
-    stop: Sequence[str]
-    stop_token_ids: Sequence[int]
-    ignore_eos: bool
-    seed: int | None
-    logprobs: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationConfig:
-    """How to pick tokens and when to stop. The default is greedy.
-
-    Attributes:
-        max_new_tokens: Most tokens to generate; None for as many as the context holds.
-        temperature: 0 is greedy; otherwise logits are divided by it.
-        top_k: Keep the k most probable tokens; 0 keeps all.
-        top_p: Keep the most probable tokens whose probabilities sum to at least this (nucleus).
-        min_p: Keep tokens at least this fraction as probable as the most probable one.
-        repetition_penalty: Logits of tokens already in the text are divided (if positive) or multiplied by this.
-        stop: Strings that end the text; they are not part of the result.
-        stop_token_ids: Ids that end the text, besides the model's own.
-        ignore_eos: Go on past the model's end-of-text ids.
-        seed: Seed of the request's own random stream; None draws one. The same seed gives the same text.
-        logprobs: How many alternatives to report with each token's log-probability; None reports nothing.
-    """
-
-    max_new_tokens: int | None = 256
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    stop: Sequence[str] = ()
-    stop_token_ids: Sequence[int] = ()
-    ignore_eos: bool = False
-    seed: int | None = None
-    logprobs: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            ConfigError: A value out of range; the message names the field.
-        """
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        if self.max_new_tokens is not None:
-            _require("max_new_tokens", self.max_new_tokens, "a positive integer", _is_int(self.max_new_tokens, 1))
-        _require("temperature", self.temperature, "0 (greedy) or a positive number", _is_number(self.temperature, 0.0))
-        _require("top_k", self.top_k, "0 (off) or a positive integer", _is_int(self.top_k, 0))
-        _require("top_p", self.top_p, "above 0 and at most 1", _is_number(self.top_p, 0.0, 1.0) and self.top_p > 0)
-        _require("min_p", self.min_p, "between 0 and 1", _is_number(self.min_p, 0.0, 1.0))
-        penalty = self.repetition_penalty
-        _require("repetition_penalty", penalty, "a positive number", _is_number(penalty, 0.0) and penalty > 0)
-        for text in self.stop:
-            _require("stop", text, "non-empty strings", isinstance(text, str) and text != "")
-        for token_id in self.stop_token_ids:
-            _require("stop_token_ids", token_id, "token ids", _is_int(token_id, 0))
-        if self.seed is not None:
-            _require("seed", self.seed, "an integer from 0 to 2**64 - 1", _is_int(self.seed, 0, 2**64 - 1))
-        if self.logprobs is not None:
-            _require("logprobs", self.logprobs, "None or an integer from 0 to 100", _is_int(self.logprobs, 0, 100))
-
-    def with_options(self, **options: Unpack[GenerationOptions]) -> Self:
-        """Return a copy with some fields changed.
-
-        Raises:
-            ConfigError: An option that does not exist, or a value out of range.
-        """
-        known = [field.name for field in fields(self)]
-        for name in options:
-            if name not in known:
-                raise ConfigError(f"unknown generation option {name!r}; there are: {', '.join(known)}")
-        return replace(self, **options)
-
-
-def _require(name: str, value: object, what: str, ok: bool) -> None:
-    if not ok:
-        raise ConfigError(f"{name} must be {what}, not {value!r}")
-
-
-def _is_int(value: object, low: int, high: int | None = None) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low and (high is None or value <= high)
-
-
-def _is_number(value: object, low: float, high: float = math.inf) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type, operator]
-
-
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ConfigError(f"{name} is {value!r}; known values: {', '.join(known)}")
@@ -301,13 +208,13 @@ def _dimension(data: Mapping[str, Any], name: str, default: int | None = None) -
         value = default
     if value is None:
         raise ConfigError(f"{name} is missing")
-    _require(name, value, f"an integer from 1 to {_MAX_DIMENSION}", _is_int(value, 1, _MAX_DIMENSION))
+    require(name, value, f"an integer from 1 to {_MAX_DIMENSION}", is_int(value, 1, _MAX_DIMENSION))
     return int(value)
 
 
 def _positive_float(data: Mapping[str, Any], name: str, default: float, where: str = "") -> float:
     value = data.get(name, default)
-    _require(where + name, value, "a positive number", _is_number(value, 0.0) and value > 0)
+    require(where + name, value, "a positive number", is_number(value, 0.0) and value > 0)
     return float(value)
 
 
@@ -315,14 +222,14 @@ def _flag(data: Mapping[str, Any], name: str, default: bool, where: str = "") ->
     value = data.get(name, default)
     if value is None:
         return default
-    _require(where + name, value, "true or false", isinstance(value, bool))
+    require(where + name, value, "true or false", isinstance(value, bool))
     return bool(value)
 
 
 def _token_id(data: Mapping[str, Any], name: str) -> int | None:
     value = data.get(name)
     if value is not None:
-        _require(name, value, "a token id", _is_int(value, 0))
+        require(name, value, "a token id", is_int(value, 0))
     return value
 
 
@@ -332,7 +239,7 @@ def _token_ids(data: Mapping[str, Any], name: str) -> tuple[int, ...]:
         return ()
     values = value if isinstance(value, list) else [value]
     for token_id in values:
-        _require(name, token_id, "a token id or a list of them", _is_int(token_id, 0))
+        require(name, token_id, "a token id or a list of them", is_int(token_id, 0))
     return tuple(values)
 
 

@@ -1,4 +1,4 @@
-"""From the engine's tokens to pieces of text: streaming decode, stop strings, timings."""
+"""Turn the engine's tokens into pieces of text: streaming decode, stop strings, timings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bitnet_tt.tokenizer import StreamDecoder, Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What a request took. Seconds are wall time; first token and prefill include waiting for a place in the batch.
+    """The tokens and the wall time of a request.
 
     Attributes:
         prompt_tokens: Tokens of the prompt.
-        reused_tokens: Those of them that were in the cache already.
-        generated_tokens: Tokens generated, the end-of-text token included.
-        first_token_seconds: From the request to its first token.
-        decode_seconds: From the first token to the last.
+        reused_tokens: Tokens of the prompt that were already in the cache.
+        generated_tokens: Generated tokens, the end-of-text token included.
+        first_token_seconds: Time from the request to its first token, including the wait for a place in the batch.
+        decode_seconds: Time from the first token to the last.
     """
 
     prompt_tokens: int
@@ -31,20 +31,20 @@ class Timings:
 
     @property
     def decode_tokens_per_second(self) -> float:
-        """Speed after the first token; 0 when there was no second."""
+        """Speed after the first token; 0 if there was no second one."""
         return (self.generated_tokens - 1) / self.decode_seconds if self.generated_tokens > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text as it is generated: whole characters, and nothing that may turn out to belong to a stop string.
+    """Some text as it is generated: only whole characters, and no text that may yet become part of a stop string.
 
     Attributes:
         text: The new text; may be empty.
-        token_ids: The tokens that came with it.
-        finish_reason: On the last piece `stop` or `length`; else None.
-        logprobs: One entry a token, if asked for.
-        timings: On the last piece.
+        token_ids: The tokens generated since the piece before.
+        finish_reason: `stop` or `length` on the last piece; None on the others.
+        logprobs: One entry for each token if the request asks for them; otherwise empty.
+        timings: The timings of the request on the last piece; None on the others.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Piece:
 
 
 def pieces(engine: Engine, request: Request, tokenizer: Tokenizer) -> Iterator[Piece]:
-    """Text of a request as it comes; the last piece, and only it, has a finish reason."""
+    """Run a request and yield its text as it is generated. Only the last piece has a finish reason."""
     decoder = StreamDecoder(tokenizer, continues=True)
     stop = StopStrings(request.config.stop)
     outputs = engine.outputs(request)
@@ -83,7 +83,14 @@ def pieces(engine: Engine, request: Request, tokenizer: Tokenizer) -> Iterator[P
 
 
 class StopStrings:
-    """Cuts a stream of text at the first stop string, holding back what may be the beginning of one."""
+    """Ends a stream of text at the first stop string. It holds text back that may be the beginning of one.
+
+    Args:
+        strings: The stop strings, none of them empty.
+
+    Attributes:
+        found: Whether a stop string has come.
+    """
 
     def __init__(self, strings: Sequence[str]) -> None:
         self._strings = tuple(strings)
@@ -91,21 +98,21 @@ class StopStrings:
         self.found = False
 
     def push(self, text: str) -> str:
-        """Text that is certain to come before any stop string."""
+        """Add text to the stream; return the text that is certain to lie before any stop string."""
         self._held += text
-        cuts = [cut for cut in (self._held.find(string) for string in self._strings) if cut >= 0]
-        if cuts:
+        starts = [start for start in (self._held.find(string) for string in self._strings) if start >= 0]
+        if starts:
             self.found = True
-            return self._held[: min(cuts)]
+            return self._held[: min(starts)]
         keep = max((self._overlap(string) for string in self._strings), default=0)
         return self._release(len(self._held) - keep)
 
     def flush(self) -> str:
-        """The rest, when the text has ended without a stop string."""
+        """Return the text held back, when the stream has ended without a stop string."""
         return self._release(len(self._held))
 
     def _overlap(self, string: str) -> int:
-        """Length of the longest beginning of a stop string that the held text ends with."""
+        """Return the length of the longest beginning of a stop string that the held text ends with."""
         longest = min(len(string) - 1, len(self._held))
         return next((size for size in range(longest, 0, -1) if self._held.endswith(string[:size])), 0)
 
@@ -115,7 +122,7 @@ class StopStrings:
 
 
 def _timings(request: Request) -> Timings:
-    ended_at = request.finished_at or time.perf_counter()  # a stop string ends the text before the engine knows
+    ended_at = request.finished_at or time.perf_counter()  # a stop string ends the text before the engine does
     return Timings(
         prompt_tokens=len(request.prompt),
         reused_tokens=request.reused,

@@ -1,4 +1,4 @@
-"""BitNetModel: the one class users meet. Text in, text out; everything it does is done by the rooms behind it."""
+"""BitNetModel, the public class: text goes in, text comes out. It is thin over the other packages."""
 
 from __future__ import annotations
 
@@ -27,20 +27,32 @@ type Messages = Sequence[Mapping[str, str]]
 
 
 class BitNetModel:
-    """A BitNet b1.58 model ready to generate. Make one with `BitNetModel.from_pretrained`.
+    """A BitNet b1.58 model on a device, ready to generate. Make one with `BitNetModel.from_pretrained`.
+
+    Every method may be called from any thread; all of them share the engine's batches. `close` frees the device and its
+    memory, and so does the end of `with BitNetModel.from_pretrained(...) as model`.
 
     Attributes:
-        checkpoint: The files it came from.
-        config: Its shape.
-        tokenizer: Text to token ids and back.
-        backend: The device it runs on.
+        checkpoint: The files of the model.
+        config: The shape of the model.
+        tokenizer: Converts text to token ids and back.
+        options: The device and its settings.
+        backend: The device with the weights on it.
         engine: Continues prompts in batches; `generate` and `stream` are thin over it.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, backend: Backend, engine: Engine) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: Tokenizer,
+        options: BackendOptions,
+        backend: Backend,
+        engine: Engine,
+    ) -> None:
         self.checkpoint = checkpoint
         self.config: ModelConfig = checkpoint.config
         self.tokenizer = tokenizer
+        self.options = options
         self.backend = backend
         self.engine = engine
         self._eos_token_ids = frozenset(self.config.eos_token_ids) | frozenset(tokenizer.eos_token_ids)
@@ -65,22 +77,25 @@ class BitNetModel:
 
         Args:
             model: `demo` (the model in this package), a local folder, a `.gguf` file, or a Hugging Face hub id.
-            device: `auto`, `cpu` or `tt` (a Tenstorrent card).
+            device: `cpu`, `tt` (a Tenstorrent card), or `auto`: the CPU.
             revision: Branch, tag or commit of a hub id.
-            context_length: Most tokens of one text, prompt included; by default, and at most, the model's own limit.
-            max_batch_size: Most prompts computed at once; further ones wait.
-            threads: Threads of the CPU backend; by default one for each physical core there is for us.
-            isa: Force an instruction set of the CPU backend, for tests; results are the same in all.
-            precision: Of a Tenstorrent card: `fast`, or `exact` for float32 throughout. The CPU is always exact.
-            cache_dir: Folder of the hub cache, in place of the hub library's default.
+            context_length: Maximum number of tokens of one text, prompt included. None means the model's own limit,
+                which is also the maximum.
+            max_batch_size: Maximum number of prompts that are computed together; further ones wait.
+            threads: CPU only: maximum number of threads. None means one for each physical core that this process may
+                use.
+            isa: CPU only: the instruction set to use, for tests; results have the same bits in all. None means the
+                fastest.
+            precision: Tenstorrent card only: `fast`, or `exact` for float32 throughout. The CPU is always exact.
+            cache_dir: Folder of the hub cache. None means the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
-            progress: Called with (done, total) while weights are read and checked.
+            progress: Called with (done, total) bytes while weights are read and checked.
 
         Raises:
             CheckpointError: The model is not found, damaged, or of a kind this package does not know.
-            ConfigError: A setting, or a field of config.json, that cannot be used.
+            ConfigError: A setting, or a field of config.json, cannot be used.
             DeviceError: The device is missing or has too little memory.
-            TokenizerError: There is no tokenizer with the model, or it is unreadable.
+            TokenizerError: The model has no tokenizer, or it cannot be read.
         """
         path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         checkpoint = Checkpoint.open(path)
@@ -91,21 +106,22 @@ class BitNetModel:
         if max_batch_size < 1:
             raise ConfigError(f"max_batch_size must be at least 1, not {max_batch_size}")
         tokenizer = load_tokenizer(path)
-        backend = create_backend(
-            checkpoint.config,
-            checkpoint.load_weights(progress),
-            BackendOptions(device, threads, isa, precision),
-            context_length=context_length,
-        )
-        engine = Engine(
-            backend,
-            vocab_size=checkpoint.config.vocab_size,
-            context_length=context_length,
-            max_batch_size=max_batch_size,
-        )
-        return cls(checkpoint, tokenizer, backend, engine)
+        options = BackendOptions(device, threads, isa, precision)
+        weights = checkpoint.load_weights(progress)
+        backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
+        try:
+            engine = Engine(
+                backend,
+                vocab_size=checkpoint.config.vocab_size,
+                context_length=context_length,
+                max_batch_size=max_batch_size,
+            )
+        except BaseException:
+            backend.close()
+            raise
+        return cls(checkpoint, tokenizer, options, backend, engine)
 
-    # A str is a Sequence[str] too: the first overload that fits counts.
+    # A str is a Sequence[str] too, so two overloads fit it; type checkers take the first one.
     @overload
     def generate(  # type: ignore[overload-overlap]
         self, prompt: str, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
@@ -133,17 +149,17 @@ class BitNetModel:
         """Continue a prompt, or each of a list of prompts.
 
         Args:
-            prompt: A text or its token ids, or a list of texts or of lists of token ids. Ids are used as they are;
-                texts get the model's begin-of-text token. Each prompt of a list is continued as it would be alone.
-            config: How to pick tokens and when to stop; None for the defaults.
-            **options: Fields of `GenerationConfig` that replace those of `config`.
+            prompt: A text or its token ids, or a list of texts or of lists of token ids. Ids are used as they are; a
+                text gets the model's begin-of-text token. Each prompt of a list gives the text that it gives alone.
+            config: How to pick tokens and when to stop. None means the defaults of `GenerationConfig`.
+            **options: Fields of `GenerationConfig`; they replace those of `config`.
 
         Returns:
-            The new text; a list for a list.
+            The new text; for a list of prompts, a list of texts.
 
         Raises:
-            ConfigError: An unknown option or one out of range.
-            RequestError: A prompt that is empty, too long, or has unknown ids.
+            ConfigError: An option is unknown or out of range.
+            RequestError: A prompt is empty, too long, or has ids outside the vocabulary.
             DeviceError: The model is closed.
         """
         settings = (config or GenerationConfig()).with_options(**options)
@@ -164,7 +180,7 @@ class BitNetModel:
     ) -> Iterator[Piece]:
         """Continue a prompt and yield the text as it is generated.
 
-        Arguments and errors are those of `generate`. Closing the iterator stops the generation.
+        Arguments and errors are those of `generate` for one prompt. Closing the iterator stops the generation.
         """
         settings = (config or GenerationConfig()).with_options(**options)
         return self._pieces(self._encode(prompt), settings)
@@ -172,33 +188,39 @@ class BitNetModel:
     def chat(
         self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
     ) -> str:
-        """Answer a conversation, using the model's own chat template.
+        """Answer a conversation, formatted by the model's own chat template.
 
         Args:
             messages: `{"role": "system" | "user" | "assistant", "content": text}`, oldest first.
-            config: How to pick tokens and when to stop; None for the defaults.
-            **options: Fields of `GenerationConfig` that replace those of `config`.
+            config: How to pick tokens and when to stop. None means the defaults of `GenerationConfig`.
+            **options: Fields of `GenerationConfig`; they replace those of `config`.
 
         Returns:
             The assistant's next message.
 
         Raises:
-            TokenizerError: The model has no chat template, or it refuses these messages.
+            TokenizerError: The model has no chat template, or the template refuses these messages.
+            ConfigError, RequestError, DeviceError: As in `generate`.
         """
         return _text(self.stream_chat(messages, config, **options))
 
     def stream_chat(
         self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
     ) -> Iterator[Piece]:
-        """Answer a conversation as `chat` does, and yield the answer as it is generated."""
+        """Answer a conversation as `chat` does, and yield the text as it is generated."""
         settings = (config or GenerationConfig()).with_options(**options)
         return self._pieces(self.tokenizer.apply_chat_template(messages), settings)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Logits of every position: row t scores the token after `token_ids[:t + 1]`.
+        """Return the logits of every position: row t scores each token as the one after `token_ids[:t + 1]`.
 
         Returns:
             float32 [len(token_ids), vocab].
+
+        Raises:
+            RequestError: There are no ids, too many, or some outside the vocabulary; or running requests hold the
+                blocks of the KV cache that they need.
+            DeviceError: The model is closed.
         """
         result = np.empty((len(token_ids), self.config.vocab_size), np.float32)
         for start, chunk in self.engine.score(token_ids):
@@ -206,10 +228,12 @@ class BitNetModel:
         return result
 
     def perplexity(self, text: str) -> float:
-        """Perplexity of a text: exp of the mean negative log-likelihood of its tokens, the first one given.
+        """Return the perplexity of a text: exp of the mean negative log-likelihood of its tokens after the first.
 
         Raises:
-            RequestError: The text is shorter than two tokens or longer than the context.
+            RequestError: The text is shorter than two tokens or longer than the context; or running requests hold the
+                blocks of the KV cache that it needs.
+            DeviceError: The model is closed.
         """
         token_ids = np.asarray(self.tokenizer.encode(text))
         if len(token_ids) < 2:
@@ -226,13 +250,13 @@ class BitNetModel:
         """Write the model as a Hugging Face folder of packed weights, with its tokenizer.
 
         Raises:
-            CheckpointError: The folder exists already or cannot be written.
+            CheckpointError: The folder already exists or cannot be written.
         """
         convert(self.checkpoint.path, Path(folder), to="packed")
 
     def close(self) -> None:
-        """Free the device and its memory. The model cannot be used afterwards; closing it twice is fine."""
-        self.backend.close()
+        """Free the device and its memory. Later calls raise DeviceError, except `close` itself."""
+        self.engine.close()
 
     def __enter__(self) -> Self:
         """Return the model itself: `with BitNetModel.from_pretrained(...) as model`."""
@@ -253,7 +277,7 @@ class BitNetModel:
 
 
 def _is_one_prompt(prompt: object) -> bool:
-    """A text, or token ids; an empty list is an empty list of prompts."""
+    """Return whether this is a text or token ids, not a list of prompts. An empty list is a list of no prompts."""
     if isinstance(prompt, str):
         return True
     if not isinstance(prompt, Sequence | np.ndarray):

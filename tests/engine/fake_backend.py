@@ -1,4 +1,4 @@
-"""A backend whose next token is a checksum of the whole text, read back through the block tables."""
+"""A backend whose next token is a checksum of the whole text, which it reads back through the block tables."""
 
 from __future__ import annotations
 
@@ -13,30 +13,59 @@ VOCAB_SIZE = 97
 
 
 def next_token(tokens: list[int]) -> int:
-    """What the fake model says after these tokens."""
+    """Return the token that the fake model picks after these tokens."""
     checksum = 7
     for token in tokens:
         checksum = (checksum * 31 + token + 1) % 1_000_003
     return checksum % VOCAB_SIZE
 
 
-def passing(logits: NDArray[np.float32], limit: LogitFilter) -> Candidates:
+def passing(logits: NDArray[np.float32], logit_filter: LogitFilter) -> Candidates:
     """Return the logits that pass a filter, and no others."""
-    if limit.passes_all:
+    if logit_filter.passes_all:
         return Candidates(logits)
-    order = np.argsort(-logits, kind="stable")[: limit.count]
-    token_ids = np.sort(order[logits[order] >= logits.max() - limit.margin])
-    rest = 0.0
-    if limit.mass_temperature > 0:
+    order = np.argsort(-logits, kind="stable")[: logit_filter.count]
+    token_ids = np.sort(order[logits[order] >= logits.max() - logit_filter.margin])
+    dropped_mass = 0.0
+    if logit_filter.mass_temperature > 0:
         others = np.delete(logits, token_ids).astype(np.float64)
-        rest = float(np.exp((others - logits.max()) / limit.mass_temperature).sum())
-    return Candidates(logits[token_ids], token_ids, rest, lambda: logits)
+        dropped_mass = float(np.exp((others - logits.max()) / logit_filter.mass_temperature).sum())
+    return Candidates(logits[token_ids], token_ids, dropped_mass, lambda: logits)
 
 
 class FakeBackend:
     """Keeps token ids in its cache blocks, so that any mistake in paging or positions changes the text."""
 
     description = "fake"
+
+    def __init__(self) -> None:
+        self.closings = 0
+        self.batches: list[Batch] = []
+        self.filters: list[list[LogitFilter]] = []
+        self.last_logits = np.empty((0, 0), np.float32)
+
+    def allocate(self, num_blocks: int, block_size: int) -> None:
+        self.cache = np.full((num_blocks, block_size), -1)
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        self.batches.append(batch)
+        self.last_logits.fill(np.nan)  # logits are valid until the next call only
+        block_size = self.cache.shape[1]
+        logits = {}
+        for row, position in enumerate(batch.positions):
+            table = batch.block_tables[row]
+            for index in range(batch.starts[row], batch.starts[row + 1]):
+                at = int(position + index - batch.starts[row])
+                self.cache[table[at // block_size], at % block_size] = batch.token_ids[index]
+                text = [int(self.cache[table[p // block_size], p % block_size]) for p in range(at + 1)]
+                logits[index] = np.eye(VOCAB_SIZE, dtype=np.float32)[next_token(text)]
+        rows = [logits[int(row)] for row in batch.logit_rows]
+        self.last_logits = np.stack(rows) if rows else np.empty((0, 0), np.float32)
+        return self.last_logits
+
+    def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
+        self.filters.append(list(filters))
+        return [passing(row, one) for row, one in zip(self.forward(batch), filters, strict=True)]
 
     def stats(self) -> BackendStats:
         return BackendStats()
@@ -48,29 +77,4 @@ class FakeBackend:
         return []
 
     def close(self) -> None:
-        self.closed = True
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.batches: list[Batch] = []
-        self.filters: list[list[LogitFilter]] = []
-
-    def allocate(self, num_blocks: int, block_size: int) -> None:
-        self.cache = np.full((num_blocks, block_size), -1)
-
-    def forward(self, batch: Batch) -> NDArray[np.float32]:
-        self.batches.append(batch)
-        block_size = self.cache.shape[1]
-        logits = {}
-        for row, position in enumerate(batch.positions):
-            table = batch.block_tables[row]
-            for index in range(batch.starts[row], batch.starts[row + 1]):
-                at = int(position + index - batch.starts[row])
-                self.cache[table[at // block_size], at % block_size] = batch.token_ids[index]
-                text = [int(self.cache[table[p // block_size], p % block_size]) for p in range(at + 1)]
-                logits[index] = np.eye(VOCAB_SIZE, dtype=np.float32)[next_token(text)]
-        return np.stack([logits[int(row)] for row in batch.logit_rows]) if len(batch.logit_rows) else np.empty((0, 0))
-
-    def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
-        self.filters.append(list(filters))
-        return [passing(row, limit) for row, limit in zip(self.forward(batch), filters, strict=True)]
+        self.closings += 1

@@ -1,6 +1,11 @@
+"""The tokens of a request depend on its prompt and settings only, not on batches, chunks, preemption or threads. Blocks
+and requests never leak, and a closed engine says so.
+"""
+
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +14,7 @@ from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine import BLOCK_SIZE, Engine
+from bitnet_tt.engine import BLOCK_SIZE, Engine, EngineStats
 from bitnet_tt.errors import DeviceError, RequestError
 from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, next_token
 
@@ -34,6 +39,12 @@ def run(engine: Engine, prompts: list[list[int]], max_new_tokens: int | None = 2
     return [[output.token_id for output in engine.outputs(request)] for request in requests]
 
 
+def check_idle(engine: Engine) -> None:
+    """No request is left, and no block is held."""
+    stats = engine.stats()
+    assert stats == EngineStats(blocks=stats.blocks, free_blocks=stats.blocks, running=0, waiting=0)
+
+
 @settings(max_examples=40)
 @given(
     prompts=st.lists(st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=1, max_size=150), min_size=1, max_size=9),
@@ -52,10 +63,10 @@ def test_preemption_gives_blocks_back_and_changes_nothing() -> None:
     engine = make_engine(num_blocks=8)
     prompts = [[i] * (BLOCK_SIZE + 5) for i in range(4)]
     assert run(engine, prompts, 100) == [expected(prompt, 100) for prompt in prompts]
-    assert engine._pool.available == 8
+    assert engine.stats() == EngineStats(blocks=8, free_blocks=8, running=0, waiting=0)
 
 
-def test_an_equal_beginning_is_computed_once() -> None:
+def test_the_same_beginning_is_computed_once() -> None:
     engine = make_engine()
     prompt = [i % VOCAB_SIZE for i in range(3 * BLOCK_SIZE + 5)]
     first = run(engine, [prompt])
@@ -88,7 +99,7 @@ def test_end_ids_stop_and_can_be_ignored() -> None:
     assert list(engine.outputs(engine.request([5], stopping)))[-1].finish_reason == "stop"
 
 
-def test_the_context_is_filled_and_never_passed() -> None:
+def test_a_text_fills_the_context_and_no_more() -> None:
     engine = make_engine(context_length=50)
     assert len(run(engine, [[1] * 45], max_new_tokens=None)[0]) == 5
 
@@ -97,16 +108,18 @@ def test_closing_early_frees_the_blocks() -> None:
     engine = make_engine()
     outputs = engine.outputs(engine.request([1] * 100, GenerationConfig()))
     next(outputs)
-    free = engine._pool.available
+    running = engine.stats()
+    assert running.running == 1
+    assert running.free_blocks < running.blocks
     outputs.close()
-    assert free < engine._pool.available == engine._pool.num_blocks
-    assert not engine._scheduler.has_work
+    check_idle(engine)
 
 
-def test_an_unstarted_request_does_no_work() -> None:
+def test_a_request_that_nobody_iterates_does_no_work() -> None:
     engine = make_engine()
     engine.outputs(engine.request([1], GenerationConfig()))
-    assert not engine._scheduler.has_work
+    check_idle(engine)
+    assert not engine.step()
 
 
 def test_threads_share_the_engine() -> None:
@@ -133,7 +146,7 @@ class SmallBackend(FakeBackend):
 
 def test_a_small_device_gets_a_smaller_cache_but_never_less_than_a_text() -> None:
     engine = Engine(SmallBackend(), vocab_size=VOCAB_SIZE, context_length=256, max_batch_size=4)
-    assert engine._pool.num_blocks == 16
+    assert engine.stats().blocks == 16
     prompts = [[i] * 200 for i in range(4)]
     assert run(engine, prompts) == [expected(prompt, 20) for prompt in prompts]
     for too_much in ({"context_length": 1024}, {"context_length": 256, "num_blocks": 30}):
@@ -141,24 +154,112 @@ def test_a_small_device_gets_a_smaller_cache_but_never_less_than_a_text() -> Non
             Engine(SmallBackend(), vocab_size=VOCAB_SIZE, **too_much)
 
 
-def test_score_gives_every_position() -> None:
+def test_score_returns_every_position() -> None:
     engine = make_engine()
     text = [i % VOCAB_SIZE for i in range(120)]
     picked = [int(token) for _, chunk in engine.score(text) for token in np.argmax(chunk, axis=-1)]
     assert picked == [next_token(text[: i + 1]) for i in range(120)]
-    assert engine._pool.available == engine._pool.num_blocks
+    check_idle(engine)
+
+
+def test_another_thread_steps_between_two_chunks_of_a_score() -> None:
+    engine = make_engine()
+    text = [i % VOCAB_SIZE for i in range(120)]
+    chunks = engine.score(text)
+    first = next(chunks)
+    before = first[1].copy()
+    results: list[list[int]] = []
+    thread = threading.Thread(target=lambda: results.append(run(engine, [[5]])[0]), daemon=True)
+    thread.start()
+    thread.join(timeout=30)
+    assert results == [expected([5], 20)]
+    assert np.array_equal(first[1], before)
+    picked = [int(token) for _, chunk in [first, *chunks] for token in np.argmax(chunk, axis=-1)]
+    assert picked == [next_token(text[: i + 1]) for i in range(120)]
+    check_idle(engine)
+
+
+def test_a_request_waits_for_the_blocks_of_a_score() -> None:
+    engine = make_engine(num_blocks=8)
+    chunks = engine.score([1] * 256)
+    next(chunks)
+    assert engine.stats().free_blocks == 0
+    results: list[list[int]] = []
+    thread = threading.Thread(target=lambda: results.append(run(engine, [[5]])[0]), daemon=True)
+    thread.start()
+    while not engine.stats().waiting:
+        time.sleep(0.001)
+    assert results == []
+    chunks.close()
+    thread.join(timeout=30)
+    assert results == [expected([5], 20)]
+    check_idle(engine)
+
+
+def test_a_score_without_blocks_is_refused() -> None:
+    engine = make_engine(num_blocks=8)
+    outputs = engine.outputs(engine.request([1] * 100, GenerationConfig()))
+    next(outputs)
+    with pytest.raises(RequestError, match="in use by other requests"):
+        next(engine.score([1] * 200))
+    outputs.close()
+    check_idle(engine)
+
+
+def test_close_closes_the_backend_and_later_calls_say_so() -> None:
+    engine = make_engine()
+    outputs = engine.outputs(engine.request([5], GenerationConfig()))
+    chunks = engine.score([1] * 100)
+    unsubmitted = engine.request([5], GenerationConfig())
+    next(outputs)
+    next(chunks)
+    engine.close()
+    engine.close()
+    assert engine.backend.closings == 1
+    for later in (
+        lambda: next(outputs),
+        lambda: next(chunks),
+        lambda: next(engine.score([1])),
+        lambda: engine.request([5], GenerationConfig()),
+        lambda: engine.submit(unsubmitted),
+        engine.step,
+    ):
+        with pytest.raises(DeviceError, match="closed; load it again"):
+            later()
+    check_idle(engine)
+
+
+def test_close_ends_a_thread_that_waits_for_blocks() -> None:
+    engine = make_engine(num_blocks=8)
+    chunks = engine.score([1] * 256)
+    next(chunks)
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            run(engine, [[5]])
+        except DeviceError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while not engine.stats().waiting:
+        time.sleep(0.001)
+    engine.close()
+    thread.join(timeout=30)
+    assert len(errors) == 1
 
 
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [([], "empty"), ([1] * 256, "256 tokens"), ([VOCAB_SIZE], "97"), ([3, -1], "-1")],
 )
-def test_prompts_the_model_cannot_take(prompt: list[int], message: str) -> None:
+def test_prompts_that_the_model_cannot_take_are_refused(prompt: list[int], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         make_engine().request(prompt, GenerationConfig())
 
 
-def test_logprobs_come_when_asked_for() -> None:
+def test_log_probabilities_are_reported_on_request() -> None:
     engine = make_engine()
     (output,) = engine.outputs(engine.request([4], GenerationConfig(max_new_tokens=1, logprobs=3)))
     assert output.logprob is not None
@@ -167,7 +268,7 @@ def test_logprobs_come_when_asked_for() -> None:
     assert output.logprob.logprob == pytest.approx(np.log(np.e / (np.e + VOCAB_SIZE - 1)))
 
 
-def test_each_row_is_cut_as_its_request_allows() -> None:
+def test_each_row_has_the_filter_of_its_request() -> None:
     engine = make_engine()
     settings = [{}, {"temperature": 1.0, "top_k": 5}, {"logprobs": 0}]
     requests = [engine.request([1], GenerationConfig(**option, max_new_tokens=1)) for option in settings]

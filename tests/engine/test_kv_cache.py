@@ -1,5 +1,8 @@
+"""A shared block holds the tokens that were asked for, and the contents that are free longest are forgotten first."""
+
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +14,7 @@ SIZE = 2
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 1), min_size=2, max_size=8)), max_size=40))
 def test_shared_blocks_always_hold_the_tokens_asked_for(operations: list[tuple[bool, list[int]]]) -> None:
-    """Contents are tracked beside the pool: whatever is shared must be what was written."""
+    """The test tracks the contents itself: a shared block must hold what was written to it."""
     pool = BlockPool(num_blocks=8, block_size=SIZE)
     written: dict[int, list[int]] = {}
     held: list[list[int]] = []
@@ -20,9 +23,11 @@ def test_shared_blocks_always_hold_the_tokens_asked_for(operations: list[tuple[b
         assert [written[block] for block in table] == [tokens[: (i + 1) * SIZE] for i in range(len(table))]
         shared = len(table)
         while len(table) < len(tokens) // SIZE:
-            block = pool.take()
-            if block is None:
+            if not pool.available:
+                with pytest.raises(IndexError):
+                    pool.take()
                 break
+            block = pool.take()
             table.append(block)
             written[block] = tokens[: len(table) * SIZE]
         pool.remember(tokens, table, shared * SIZE, len(table) * SIZE)
@@ -34,11 +39,10 @@ def test_shared_blocks_always_hold_the_tokens_asked_for(operations: list[tuple[b
     assert pool.available == 8
 
 
-def test_the_longest_idle_content_is_forgotten_first() -> None:
+def test_the_content_that_is_free_longest_is_forgotten_first() -> None:
     pool = BlockPool(num_blocks=2, block_size=SIZE)
     for tokens in ([1, 1], [2, 2]):
         block = pool.take()
-        assert block is not None
         pool.remember(tokens, [block], 0, SIZE)
         pool.release([block])
     pool.take()

@@ -1,4 +1,4 @@
-"""The seam between engine and device: a backend takes a batch of tokens and returns logits. It does nothing else."""
+"""The interface between engine and device: a backend takes a batch of tokens and returns logits, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Batch:
         starts: [sequences + 1], strictly rising from 0 to tokens.
         positions: [sequences], the position of each sequence's first new token.
         block_tables: [sequences, blocks], padded with -1.
-        logit_rows: [rows], strictly rising: the indices into `token_ids` whose logits are computed.
+        logit_rows: [rows], strictly rising: indices into `token_ids` of the tokens whose logits are computed.
     """
 
     token_ids: NDArray[np.int32]
@@ -36,7 +36,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class LogitFilter:
-    """Says which logits of a row the sampler can use: those that pass both limits. Without limits it is the whole row.
+    """Says which logits of a row the sampler can use: those that pass both limits. Without limits, all of them.
 
     Attributes:
         count: Pass only the `count` largest logits, at least 1; of equal logits the lowest token ids. None passes all.
@@ -78,13 +78,13 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class BackendStats:
-    """What a backend knows of its memory and its last step. None where it cannot tell.
+    """The memory of a backend, and figures of its last step. A field is None if the backend cannot tell.
 
     Attributes:
         weight_bytes: Bytes of the weights in the form in which they are multiplied, embedding and lm_head included.
         file_bytes: The part of `weight_bytes` that stays in its file; single rows are read from there.
         screen_bytes: The 6-bit copy of the lm_head that rules out logits; 0 until a step uses it.
-        kv_cache_bytes: The key/value cache once it is full.
+        kv_cache_bytes: The KV cache once it is full.
         head_bytes_read: Bytes of weights that the lm_head of the last step read.
         logits_computed: How many logits the last step computed from the lm_head's own weights, over all its rows.
     """
@@ -99,14 +99,14 @@ class BackendStats:
 
 @dataclass(frozen=True, slots=True)
 class PhaseTime:
-    """Time that one kind of phase took since `start_profile`, such as every layer's `attend`.
+    """The time that one kind of phase took since `start_profile`, such as the `attend` of every layer.
 
     Attributes:
         name: The kind.
         calls: How many phases of it ran.
         seconds: Their time, each from its start to the start of the next phase.
-        waiting: The part of `seconds` that a thread waited; the mean over the threads.
-        bytes_read: Weights, keys and values that the phases had to read from memory.
+        waiting: The part of `seconds` that a thread waited for others; the mean over the threads.
+        bytes_read: Bytes of weights, keys and values that the phases had to read from memory.
     """
 
     name: str
@@ -120,7 +120,9 @@ class Backend(Protocol):
     """A device with a model's weights on it. The constructor loads the weights.
 
     The logits of a row depend only on the tokens of its sequence. They do not depend on the rest of the batch, or on
-    how the prompt was split over steps.
+    how the prompt was split into steps.
+
+    Not thread-safe: only one thread at a time may call it. The engine does so under its lock.
     """
 
     @property
@@ -138,9 +140,9 @@ class Backend(Protocol):
         """Write the batch's keys and values to the cache; return logits [rows, vocab], valid until the next call."""
 
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
-        """Run a step as `forward` does, but return of each row only the logits that its filter may pass.
+        """Run a step as `forward` does, but return only the logits of each row that pass its filter.
 
-        A backend that finds them without computing or moving the whole row saves most of the lm_head's work.
+        A backend that finds them without the whole row saves most of the time of the lm_head.
 
         Args:
             batch: The step.

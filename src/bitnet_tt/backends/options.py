@@ -1,4 +1,4 @@
-"""What a user may ask of a backend: one dataclass, from the command line and `from_pretrained` down to the device."""
+"""The options of a backend: one dataclass, from the command line and `from_pretrained` down to the device."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ class BackendOptions:
 
     Attributes:
         device: `cpu`, `tt` (a Tenstorrent card), or `auto`: the CPU, the one device that every machine has.
-        threads: CPU only: most threads of a step. None for one for each physical core that this process may use.
-        isa: CPU only: the instruction set to use; results are the same bits in all. None for the fastest.
+        threads: CPU only: the maximum number of threads of a step. None means one for each physical core that this
+            process may use.
+        isa: CPU only: the instruction set to use; results have the same bits in all. None means the fastest.
         precision: Tenstorrent card only: `exact` computes in float32 throughout; `fast` attends in bfloat16 and has an
             8-bit lm_head. The CPU is always exact.
     """
@@ -25,3 +26,8 @@ class BackendOptions:
     threads: int | None = None
     isa: str | None = None
     precision: Precision = "fast"
+
+    @property
+    def resolved_device(self) -> Literal["cpu", "tt"]:
+        """The device that `device` means on this machine."""
+        return "cpu" if self.device == "auto" else self.device

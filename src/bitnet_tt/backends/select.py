@@ -1,10 +1,11 @@
-"""Create the backend that a device name means."""
+"""Create the backend of a device."""
 
 from __future__ import annotations
 
 import importlib.util
 
 from bitnet_tt.backends.base import Backend
+from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.backends.options import BackendOptions
 from bitnet_tt.backends.tt.environment import silence_ttnn
 from bitnet_tt.config import ModelConfig
@@ -18,33 +19,31 @@ def create_backend(
     """Load a model onto a device.
 
     Args:
-        config: The model's shape.
-        weights: Its weights.
+        config: The shape of the model.
+        weights: The weights of the model.
         options: The device and its settings.
-        context_length: Most positions of one sequence.
+        context_length: Maximum number of positions of one sequence.
 
     Raises:
         DeviceError: The device is unknown, missing or cannot be used; the message says how to get it.
     """
-    # Each backend is imported only when it is used: ttnn is optional, and takes seconds to import.
-    if options.device in ("auto", "cpu"):
-        from bitnet_tt.backends.cpu.backend import CPUBackend
-
+    if options.resolved_device == "cpu":
         return CPUBackend(config, weights, context_length=context_length, threads=options.threads, isa=options.isa)
-    if options.device == "tt":
-        require_ttnn()
+    if options.resolved_device == "tt":
+        _require_ttnn()
         silence_ttnn()
+        # Imported here because it imports ttnn, which is optional and takes seconds to import.
         from bitnet_tt.backends.tt.backend import TTBackend
 
         return TTBackend(config, weights, context_length=context_length, precision=options.precision)
     raise DeviceError(f"unknown device {options.device!r}; known devices: auto, cpu, tt")
 
 
-def require_ttnn() -> None:
+def _require_ttnn() -> None:
     """Check that the Python package ttnn is installed, without importing it.
 
     Raises:
-        DeviceError: It is not; the message says how to install it.
+        DeviceError: It is not installed; the message says how to install it.
     """
     if importlib.util.find_spec("ttnn") is None:
         raise DeviceError(

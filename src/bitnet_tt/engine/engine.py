@@ -1,16 +1,18 @@
-"""The engine: requests in, tokens out, one batch a step through the backend."""
+"""The engine: requests go in, tokens come out, and each step runs one batch on the backend."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Backend, Batch, Candidates
+from bitnet_tt.backends.base import Backend, Candidates
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.engine.batch import Chunk, build_batch
 from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.request import FinishReason, Request, TokenOutput
 from bitnet_tt.engine.scheduler import Scheduler
@@ -18,22 +20,44 @@ from bitnet_tt.errors import DeviceError, RequestError
 from bitnet_tt.sampling import log_probabilities, logit_filter, sample
 
 BLOCK_SIZE = 32
+"""Positions of one block of the KV cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """The load of an engine at one moment.
+
+    Attributes:
+        blocks: Blocks of the KV cache, `BLOCK_SIZE` positions each.
+        free_blocks: Blocks that no request holds. They may still have contents that a later prompt can reuse.
+        running: Requests that are in the batch.
+        waiting: Requests that wait for a place in the batch.
+    """
+
+    blocks: int
+    free_blocks: int
+    running: int
+    waiting: int
 
 
 class Engine:
-    """Continues many prompts at once. Safe to use from several threads: whoever wants a token drives the next step.
+    """Continues many prompts at once.
+
+    Threads: every method may be called from any thread. One lock guards all state, and each step holds it. There is no
+    thread of the engine's own: a thread that wants a token of its request computes the next step, for all requests.
+    The lock is never held while `outputs` or `score` yields.
 
     Args:
-        backend: The model on its device.
-        vocab_size: Ids the model knows.
-        context_length: Most tokens of one text, prompt included.
-        max_batch_size: Most requests computed at once; more wait.
-        max_batch_tokens: Most tokens of one step; longer prompts are computed in several.
-        num_blocks: Blocks of the KV cache, `BLOCK_SIZE` positions each; by default as many as all requests of a batch
-            can need, or fewer if the device has less memory: they then wait for each other.
+        backend: The model on its device. The engine owns it: `close` closes it.
+        vocab_size: Token ids are below this.
+        context_length: Maximum number of tokens of one text, prompt included.
+        max_batch_size: Maximum number of requests in a batch; further ones wait.
+        max_batch_tokens: Maximum number of tokens of one step; a longer prompt takes several steps.
+        num_blocks: Blocks of the KV cache, `BLOCK_SIZE` positions each. By default enough for `max_batch_size` texts of
+            `context_length` tokens, or fewer if the device has less memory: requests then wait for blocks.
 
     Raises:
-        DeviceError: A cache of one text, or of the blocks asked for, does not fit the device.
+        DeviceError: The device has no memory for the cache of one text, or for `num_blocks` blocks.
     """
 
     def __init__(
@@ -49,32 +73,53 @@ class Engine:
         self.backend = backend
         self.vocab_size = vocab_size
         self.context_length = context_length
-        blocks_per_request = -(-context_length // BLOCK_SIZE)
-        most = blocks_per_request * max_batch_size if num_blocks is None else num_blocks
-        least = blocks_per_request if num_blocks is None else most
-        self._pool = BlockPool(_allocate(backend, max(most, blocks_per_request), least), BLOCK_SIZE)
+        min_blocks = -(-context_length // BLOCK_SIZE)
+        if num_blocks is None:
+            blocks = _allocate(backend, max_blocks=min_blocks * max(max_batch_size, 1), min_blocks=min_blocks)
+        else:
+            blocks = max(num_blocks, min_blocks)
+            backend.allocate(blocks, BLOCK_SIZE)
+        self._pool = BlockPool(blocks, BLOCK_SIZE)
         self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens)
-        self._lock = threading.RLock()
+        self._closed = False
+        # Reentrant. Threads wait on it for blocks that `score` holds.
+        self._lock = threading.Condition()
 
     def request(self, prompt: Sequence[int], config: GenerationConfig, eos_token_ids: Iterable[int] = ()) -> Request:
-        """Make a request of a prompt, for `submit` or `outputs`.
+        """Make a request, for `submit` or `outputs`. It is not queued yet.
+
+        Args:
+            prompt: Token ids.
+            config: How to pick tokens and when to stop.
+            eos_token_ids: The model's own end-of-text ids; `config` may ignore them.
 
         Raises:
-            RequestError: The prompt is empty, leaves no room in the context, or has ids outside the vocabulary.
+            DeviceError: The engine is closed.
+            RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary.
         """
-        self._check(prompt, room=1)
+        self._check_open()
+        self._check_tokens(prompt, new_tokens=1)
         eos = () if config.ignore_eos else eos_token_ids
         return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids))
 
     def submit(self, request: Request) -> None:
-        """Queue a request, so that it is computed along with whichever is being driven; once is enough."""
+        """Queue a request, so that every step also computes it. A second call does nothing.
+
+        Raises:
+            DeviceError: The engine is closed.
+        """
         with self._lock:
+            self._check_open()
             if not request.submitted_at:
                 request.submitted_at = time.perf_counter()
                 self._scheduler.waiting.append(request)
 
     def outputs(self, request: Request) -> Generator[TokenOutput]:
-        """A request's tokens as they come. Closing the generator early cancels the request."""
+        """Submit a request and yield its tokens as they are sampled. Closing the generator early cancels the request.
+
+        Raises:
+            DeviceError: The engine is closed before the request has ended.
+        """
         self.submit(request)
         try:
             while True:
@@ -83,56 +128,97 @@ class Engine:
                 if request.finish_reason is not None:
                     return
                 with self._lock:
-                    if not request.outputs and request.finish_reason is None:
-                        self.step()
+                    # Another thread's step may have sampled a token while this one waited for the lock.
+                    if not request.outputs and request.finish_reason is None and not self.step():
+                        self._lock.wait()  # `score` holds the blocks that every request waits for
         finally:
             self.cancel(request)
 
     def cancel(self, request: Request) -> None:
-        """End a request early; one that has ended already is left as it is."""
+        """End a request early. If it has ended already, nothing changes."""
         with self._lock:
             if request.finish_reason is None:
                 self._finish(request, "cancelled")
 
-    def step(self) -> None:
-        """Compute one batch and sample a token for each request whose turn it is."""
-        with self._lock:
-            step = self._scheduler.next_step()
-            if not step:
-                return
-            sampled = [(request, count) for request, count in step if count == request.pending]
-            rows = self.backend.candidates(_batch(step), [logit_filter(request.config) for request, _ in sampled])
-            for request, count in step:
-                self._pool.remember(request.tokens, request.block_table, request.computed, request.computed + count)
-                request.computed += count
-            for (request, _), row in zip(sampled, rows, strict=True):
-                self._append_token(request, row)
+    def step(self) -> bool:
+        """Compute one batch, and sample a token for each request that has no more pending tokens.
 
-    def score(self, token_ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Logits of every position of a text, chunk by chunk.
-
-        Yields:
-            The position of the chunk's first token, and logits float32 [tokens, vocab], valid until the next chunk.
+        Returns:
+            Whether there was anything to compute. If not, there is no request, or `score` holds too many blocks.
 
         Raises:
-            RequestError: As for `submit`; or running requests hold the blocks it needs.
+            DeviceError: The engine is closed.
         """
-        self._check(token_ids, room=0)
-        request = Request(token_ids, GenerationConfig())
         with self._lock:
-            table = [self._pool.take() for _ in range(self._pool.blocks_for(len(token_ids)))]
-            request.block_table = [block for block in table if block is not None]
-            try:
-                if len(request.block_table) < len(table):
-                    raise RequestError("the KV cache is in use by other requests; score the text when they are done")
-                while request.pending:
-                    count = min(request.pending, self._scheduler.max_batch_tokens)
-                    yield request.computed, self.backend.forward(_batch([(request, count)], every_row=True))
-                    request.computed += count
-            finally:
+            self._check_open()
+            step = self._scheduler.next_step()
+            if not step:
+                return False
+            sampled = [chunk.request for chunk in step if chunk.is_last]
+            rows = self.backend.candidates(build_batch(step), [logit_filter(request.config) for request in sampled])
+            for request, size in step:
+                self._pool.remember(request.tokens, request.block_table, request.computed, request.computed + size)
+                request.computed += size
+            for request, row in zip(sampled, rows, strict=True):
+                self._append_token(request, row)
+            return True
+
+    def score(self, token_ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Compute the logits of every position of a text, chunk by chunk.
+
+        Other threads may step the engine between two chunks. The iterator holds the blocks of its text until it ends or
+        is closed, and a request that needs these blocks waits. So close the iterator before the same thread drives a
+        request to its end.
+
+        Yields:
+            The position of the chunk's first token, and logits float32 [tokens, vocab]. The array is the caller's.
+
+        Raises:
+            DeviceError: The engine is closed.
+            RequestError: The text is empty, longer than the context, or has ids outside the vocabulary; or running
+                requests hold the blocks that it needs.
+        """
+        self._check_tokens(token_ids, new_tokens=0)
+        request = Request(token_ids, GenerationConfig())
+        try:
+            while request.pending:
+                with self._lock:
+                    self._check_open()
+                    if not request.block_table:
+                        request.block_table = self._take_blocks(len(token_ids))
+                    chunk = Chunk(request, min(request.pending, self._scheduler.max_batch_tokens))
+                    # A copy: another thread's step may overwrite the backend's buffer while the caller reads the chunk.
+                    logits = self.backend.forward(build_batch([chunk], every_row=True)).copy()
+                yield request.computed, logits
+                request.computed += chunk.size
+        finally:
+            with self._lock:
                 self._pool.release(request.block_table)
+                self._lock.notify_all()
+
+    def stats(self) -> EngineStats:
+        """Return how many blocks and requests there are now."""
+        with self._lock:
+            return EngineStats(
+                blocks=self._pool.num_blocks,
+                free_blocks=self._pool.available,
+                running=len(self._scheduler.running),
+                waiting=len(self._scheduler.waiting),
+            )
+
+    def close(self) -> None:
+        """Wait for the current step, then close the backend. A second call does nothing.
+
+        Requests that have not ended get no more tokens: `outputs` raises DeviceError.
+        """
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self.backend.close()
+                self._lock.notify_all()
 
     def _append_token(self, request: Request, row: Candidates) -> None:
+        """Sample the next token of a request, and finish the request if the token ends it."""
         config = request.config
         token_id = sample(row, config, request.tokens, request.stream)
         logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
@@ -152,11 +238,23 @@ class Engine:
         request.finish_reason = reason
         request.finished_at = time.perf_counter()
         self._scheduler.finish(request)
+        self._lock.notify_all()
 
-    def _check(self, token_ids: Sequence[int], room: int) -> None:
+    def _take_blocks(self, tokens: int) -> list[int]:
+        """Take the blocks of a text that no request runs."""
+        count = self._pool.blocks_for(tokens)
+        if count > self._pool.available:
+            raise RequestError("the KV cache is in use by other requests; score the text when they are done")
+        return [self._pool.take() for _ in range(count)]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DeviceError("this model is closed; load it again")
+
+    def _check_tokens(self, token_ids: Sequence[int], new_tokens: int) -> None:
         if len(token_ids) == 0:
             raise RequestError("the prompt is empty; give it at least one token")
-        if len(token_ids) + room > self.context_length:
+        if len(token_ids) + new_tokens > self.context_length:
             raise RequestError(
                 f"the prompt has {len(token_ids)} tokens, but the context holds {self.context_length}, the answer "
                 "included; shorten the prompt, or raise context_length as far as the model's limit allows"
@@ -169,36 +267,14 @@ class Engine:
             )
 
 
-def _allocate(backend: Backend, most: int, least: int) -> int:
-    """Allocate a cache of at most `most` blocks, by halves down to `least` until it fits; return how many there are."""
-    blocks = most
+def _allocate(backend: Backend, max_blocks: int, min_blocks: int) -> int:
+    """Allocate a cache of `max_blocks` blocks; halve that, down to `min_blocks`, until it fits. Return its blocks."""
+    blocks = max_blocks
     while True:
         try:
             backend.allocate(blocks, BLOCK_SIZE)
             return blocks
         except DeviceError:
-            if blocks <= least:
+            if blocks <= min_blocks:
                 raise
-            blocks = max(blocks // 2, least)
-
-
-def _batch(step: Sequence[tuple[Request, int]], every_row: bool = False) -> Batch:
-    """Lay a step out; logits are wanted of each request's last pending token, or of every row."""
-    counts = [count for _, count in step]
-    ends = np.cumsum(counts)
-    tables = np.full((len(step), max(len(request.block_table) for request, _ in step)), -1, dtype=np.int32)
-    for row, (request, _) in enumerate(step):
-        tables[row, : len(request.block_table)] = request.block_table
-    rows = [end - 1 for end, (request, count) in zip(ends, step, strict=True) if count == request.pending]
-    return Batch(
-        token_ids=np.concatenate(
-            [
-                np.asarray(request.tokens[request.computed : request.computed + count], np.int32)
-                for request, count in step
-            ]
-        ),
-        starts=np.concatenate([[0], ends]).astype(np.int32),
-        positions=np.asarray([request.computed for request, _ in step], np.int32),
-        block_tables=tables,
-        logit_rows=np.arange(ends[-1], dtype=np.int32) if every_row else np.asarray(rows, np.int32),
-    )
+            blocks = max(blocks // 2, min_blocks)

@@ -1,4 +1,7 @@
-"""Blocks of the paged KV cache: who holds which, and which can be used again for a shared beginning."""
+"""The blocks of the paged KV cache: who holds them, and which of them a prompt with the same beginning can reuse.
+
+A block is only a number here; the keys and values lie in the backend.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +11,69 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 type _Prefix = tuple[int, tuple[int, ...]]
-"""What a full block holds: the content id of the block before it (0 for none) and its own tokens."""
+"""The contents of a full block: the content id of the block before it (0 for none), and its own tokens."""
 
 
 @dataclass(slots=True)
 class _Block:
+    """One block.
+
+    Attributes:
+        holders: How many block tables it is in.
+        content: The id of its contents; 0 while it is not full.
+        prefix: The key under which a prompt finds it; None if it cannot be found.
+    """
+
     holders: int = 0
     content: int = 0
     prefix: _Prefix | None = None
 
 
 class BlockPool:
-    """Hands out cache blocks and remembers full ones by their tokens: equal beginnings of prompts are computed once.
+    """Gives out cache blocks, and finds full blocks by their tokens: an equal beginning of prompts is computed once.
 
-    Every content gets an id that is never used again, and names the content before it by that id. A block nobody holds
-    keeps its content until it has been idle longest and a new one is needed.
+    Each content has an id that is never used again, and names the content before it by that id. So a block is found
+    only after the same tokens from the very beginning. A block that nobody holds keeps its content until it is the one
+    that has been free longest and a new block is needed.
+
+    Not thread-safe: the engine calls it under its lock.
+
+    Args:
+        num_blocks: Blocks in the cache.
+        block_size: Positions of a block.
     """
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self.block_size = block_size
         self._blocks = [_Block() for _ in range(num_blocks)]
-        self._idle = OrderedDict.fromkeys(range(num_blocks))
+        # The blocks that nobody holds, longest free first.
+        self._free = OrderedDict.fromkeys(range(num_blocks))
         self._known: dict[_Prefix, int] = {}
         self._content_ids = itertools.count(1)
 
     @property
     def num_blocks(self) -> int:
-        """Blocks in all."""
+        """Number of blocks in the cache."""
         return len(self._blocks)
 
     @property
     def available(self) -> int:
-        """Blocks nobody holds."""
-        return len(self._idle)
+        """Number of blocks that nobody holds."""
+        return len(self._free)
 
     def blocks_for(self, tokens: int) -> int:
-        """Blocks that hold this many tokens."""
+        """Return the number of blocks that hold this many tokens."""
         return -(-tokens // self.block_size)
 
-    def take(self) -> int | None:
-        """A block of unknown content, or None when all are held."""
-        if not self._idle:
-            return None
-        index, _ = self._idle.popitem(last=False)
+    def take(self) -> int:
+        """Return a block for new contents, held once. Its earlier contents are forgotten.
+
+        Raises:
+            IndexError: All blocks are held. Check `available` first.
+        """
+        if not self._free:
+            raise IndexError("all blocks of the KV cache are held")
+        index, _ = self._free.popitem(last=False)
         block = self._blocks[index]
         if block.prefix is not None:
             del self._known[block.prefix]
@@ -58,15 +81,15 @@ class BlockPool:
         return index
 
     def release(self, table: Sequence[int]) -> None:
-        """Give blocks back. The last is the first to be used anew, so that prefixes are forgotten from their end."""
+        """Give the blocks of a table back. The last block is reused first, so a prefix is forgotten from its end."""
         for index in reversed(table):
             block = self._blocks[index]
             block.holders -= 1
             if block.holders == 0:
-                self._idle[index] = None
+                self._free[index] = None
 
     def share_prefix(self, tokens: Sequence[int]) -> list[int]:
-        """Hold the blocks whose contents are the beginning of these tokens, as far as they are known."""
+        """Hold and return the blocks of the longest cached beginning of these tokens, in order; maybe none."""
         table: list[int] = []
         parent = 0
         for start in range(0, len(tokens) - self.block_size + 1, self.block_size):
@@ -74,13 +97,20 @@ class BlockPool:
             if index is None:
                 break
             self._blocks[index].holders += 1
-            self._idle.pop(index, None)
+            self._free.pop(index, None)
             table.append(index)
             parent = self._blocks[index].content
         return table
 
     def remember(self, tokens: Sequence[int], table: Sequence[int], before: int, after: int) -> None:
-        """Make the blocks of `table` known that were filled by computing positions `before` to `after` of `tokens`."""
+        """Let later prompts find the blocks that have just been filled.
+
+        Args:
+            tokens: The tokens of the text, from its beginning.
+            table: The block table of the text.
+            before: How many positions were computed before the step.
+            after: How many are computed now.
+        """
         for position in range(before // self.block_size, after // self.block_size):
             block = self._blocks[table[position]]
             parent = self._blocks[table[position - 1]].content if position else 0

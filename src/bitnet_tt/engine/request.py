@@ -1,4 +1,4 @@
-"""A request on its way through the engine, and the tokens that come out of it."""
+"""A request: a prompt that the engine continues, and the tokens that come out."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ class TokenOutput:
     """One generated token.
 
     Attributes:
-        token_id: The token; an end-of-text token comes too, as the last.
-        finish_reason: Why the request ends with this token: `stop` (an end-of-text or stop id), `length`; else None.
-        logprob: Its log-probability and the alternatives', if asked for.
+        token_id: The token. An end-of-text token is reported too, as the last one.
+        finish_reason: Why the request ends with this token: `stop` (an end-of-text or stop id) or `length`. None if it
+            does not end.
+        logprob: Its log-probability and those of the most probable tokens; None unless the request asks for them.
     """
 
     token_id: int
@@ -30,21 +31,25 @@ class TokenOutput:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A prompt being continued. The engine alone changes it; callers take tokens from `outputs`.
+    """A prompt that is being continued.
+
+    Only the engine changes a request, under its lock. Any thread may read it; `Engine.outputs` takes the tokens from
+    `outputs`, in one thread for each request. Times are in seconds of `time.perf_counter`, 0 until they are known.
 
     Attributes:
         prompt: Token ids.
-        config: How to generate.
+        config: How to pick tokens and when to stop.
         eos_token_ids: The ids that end this text.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
-        block_table: The cache blocks it holds.
-        reused: Prompt tokens that were found in the cache.
-        finish_reason: Set once it has ended.
-        outputs: Tokens not yet taken by the caller.
-        submitted_at: When it was queued, in seconds of `time.perf_counter`; 0 before. Likewise the two that follow.
+        block_table: The cache blocks that it holds.
+        reused: How many tokens of the prompt were found in the cache.
+        finish_reason: Why it ended; None until then.
+        outputs: Tokens that the caller has not taken yet.
+        submitted_at: When it was queued.
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
+        stream: Its random numbers.
     """
 
     prompt: Sequence[int]
@@ -62,16 +67,16 @@ class Request:
     stream: RandomStream = field(init=False)
 
     def __post_init__(self) -> None:
-        """Start the text and its random stream."""
+        """Begin the text with the prompt, and seed the random numbers."""
         self.tokens = list(self.prompt)
         self.stream = RandomStream(self.config.seed)
 
     @property
     def pending(self) -> int:
-        """Tokens still to be computed before the next can be sampled."""
+        """Number of tokens to compute before the next token can be sampled."""
         return len(self.tokens) - self.computed
 
     @property
     def generated(self) -> int:
-        """Tokens generated so far."""
+        """Number of tokens generated so far."""
         return len(self.tokens) - len(self.prompt)

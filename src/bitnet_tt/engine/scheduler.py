@@ -1,17 +1,26 @@
-"""Which tokens of which requests the next step computes: continuous batching with chunked prefill."""
+"""The scheduler: which tokens of which requests the next step computes (continuous batching with chunked prefill)."""
 
 from __future__ import annotations
 
 from collections import deque
 
+from bitnet_tt.engine.batch import Chunk
 from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.request import Request
 
 
 class Scheduler:
-    """Keeps waiting and running requests, and shares a step's tokens and the cache's blocks among them.
+    """Keeps the waiting and running requests, and divides the tokens of a step and the blocks of the cache among them.
 
-    When blocks run out, the newest request gives its own back and waits to be computed anew, which changes no result.
+    If blocks run out, the newest running request gives its blocks back and waits. Its tokens are computed again later,
+    which changes no result.
+
+    Not thread-safe: the engine calls it under its lock.
+
+    Args:
+        pool: The blocks of the cache.
+        max_batch_size: Maximum number of running requests.
+        max_batch_tokens: Maximum number of tokens of a step.
     """
 
     def __init__(self, pool: BlockPool, max_batch_size: int, max_batch_tokens: int) -> None:
@@ -21,19 +30,14 @@ class Scheduler:
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
 
-    @property
-    def has_work(self) -> bool:
-        """Whether any request is unfinished."""
-        return bool(self.waiting or self.running)
-
-    def next_step(self) -> list[tuple[Request, int]]:
-        """Requests to compute now, each with how many of its pending tokens; their blocks are held."""
-        step: list[tuple[Request, int]] = []
+    def next_step(self) -> list[Chunk]:
+        """Return the chunks to compute now, and give their requests the blocks that this takes."""
+        step: list[Chunk] = []
         budget = self.max_batch_tokens
-        # Requests that only want one token go first, so that a long prompt never stalls the others.
+        # Requests that need only one token go first, so that a long prompt never stalls the others.
         for request in sorted(self.running, key=lambda request: request.pending > 1):
-            if budget and request in self.running:
-                budget -= self._plan(request, budget, step)
+            if budget and request in self.running:  # a request of this very step may have preempted it
+                budget -= self._add_chunk(request, budget, step)
         while self.waiting and budget and len(self.running) < self.max_batch_size:
             request = self.waiting[0]
             self._reuse_prefix(request)
@@ -41,7 +45,7 @@ class Scheduler:
                 self._drop_blocks(request)
                 break
             self.running.append(self.waiting.popleft())
-            budget -= self._plan(request, budget, step)
+            budget -= self._add_chunk(request, budget, step)
         return step
 
     def finish(self, request: Request) -> None:
@@ -52,32 +56,33 @@ class Scheduler:
             self.waiting.remove(request)
         self._release(request)
 
-    def _plan(self, request: Request, budget: int, step: list[tuple[Request, int]]) -> int:
-        """Add a running request to the step, taking blocks from the newest requests if need be; return its tokens."""
+    def _add_chunk(self, request: Request, budget: int, step: list[Chunk]) -> int:
+        """Add at most `budget` tokens of a running request to the step, and return how many it adds.
+
+        The newest running requests lose their blocks if there are too few. That may be the request itself: then 0.
+        """
         count = min(request.pending, budget)
         while self._missing_blocks(request, count) > self.pool.available:
             newest = self.running[-1]
             self._preempt(newest, step)
             if newest is request:
                 return 0
-        for _ in range(self._missing_blocks(request, count)):
-            block = self.pool.take()
-            assert block is not None
-            request.block_table.append(block)
-        step.append((request, count))
+        request.block_table += [self.pool.take() for _ in range(self._missing_blocks(request, count))]
+        step.append(Chunk(request, count))
         return count
 
     def _missing_blocks(self, request: Request, count: int) -> int:
+        """Return how many more blocks a request needs to compute `count` more tokens."""
         return max(0, self.pool.blocks_for(request.computed + count) - len(request.block_table))
 
-    def _preempt(self, request: Request, step: list[tuple[Request, int]]) -> None:
+    def _preempt(self, request: Request, step: list[Chunk]) -> None:
         self.running.remove(request)
         self.waiting.appendleft(request)
         self._drop_blocks(request)
-        step[:] = [entry for entry in step if entry[0] is not request]
+        step[:] = [chunk for chunk in step if chunk.request is not request]
 
     def _reuse_prefix(self, request: Request) -> None:
-        """Start from the cached blocks of an equal beginning; at least one token is left to compute."""
+        """Start from the cached blocks of an equal beginning. At least one token is left to compute, for its logits."""
         request.block_table = self.pool.share_prefix(request.tokens[:-1])
         request.computed = len(request.block_table) * self.pool.block_size
         if not request.generated:

@@ -1,4 +1,4 @@
-"""What "equal" means for the logits of a whole model, and whether two sets of logits are."""
+"""Compare the logits of a whole model with reference logits, and say how close they must be."""
 
 from __future__ import annotations
 
@@ -7,13 +7,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_CORRELATION = 0.9995
-MIN_FAST_CORRELATION = 0.999
-"""What is promised of a Tenstorrent card at precision `fast`, which attends in bfloat16."""
-
-MAX_MEAN_KL = 5e-3
 CLEAR_MARGIN = 0.1
-"""A top-1 must agree where the reference's first leads its second by more than this share of the logits' deviation."""
+"""A row's first choice is clear if its largest logit leads the second by more than this share of the standard deviation
+of all reference logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """The limits that an agreement with reference logits must keep.
+
+    Attributes:
+        correlation: Minimum Pearson correlation over all logits.
+        mean_kl: Maximum mean KL divergence, in nats.
+        clear_top1: Minimum share of equal first choices among the rows whose first choice is clear.
+    """
+
+    correlation: float
+    mean_kl: float
+    clear_top1: float
+
+    def met_by(self, agreement: Agreement) -> dict[str, bool]:
+        """Return for each field whether an agreement keeps its limit."""
+        return {
+            "correlation": agreement.correlation >= self.correlation,
+            "mean_kl": agreement.mean_kl <= self.mean_kl,
+            "clear_top1": agreement.clear_top1 >= self.clear_top1,
+        }
+
+
+CONTRACT = Bars(correlation=0.9995, mean_kl=5e-3, clear_top1=1.0)
+"""The promise of the numerics contract (docs/numerics.md), for the CPU and for a Tenstorrent card at `exact`."""
+
+FAST = Bars(correlation=0.999, mean_kl=5e-3, clear_top1=1.0)
+"""The promise of a Tenstorrent card at precision `fast`, which attends in bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +50,7 @@ class Agreement:
         correlation: Pearson correlation over all logits.
         mean_kl: Mean over positions of KL(reference || logits), in nats.
         top1: Share of positions with the same most probable token.
-        clear_top1: The same among positions with a clear margin.
+        clear_top1: The same share among the positions whose first choice is clear, see `CLEAR_MARGIN`.
     """
 
     correlation: float
@@ -32,10 +58,9 @@ class Agreement:
     top1: float
     clear_top1: float
 
-    @property
-    def equal(self) -> bool:
-        """Whether all three bars are met."""
-        return self.correlation >= MIN_CORRELATION and self.mean_kl <= MAX_MEAN_KL and self.clear_top1 == 1.0
+    def meets(self, bars: Bars) -> bool:
+        """Return whether all limits of `bars` are kept."""
+        return all(bars.met_by(self).values())
 
 
 def compare_logits(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> Agreement:

@@ -1,5 +1,8 @@
-"""From logits to the next token."""
+"""Turn logits into the next token."""
 
-from bitnet_tt.sampling.sampler import RandomStream, TokenLogprob, log_probabilities, logit_filter, sample
+from bitnet_tt.sampling.filters import logit_filter
+from bitnet_tt.sampling.logprobs import TokenLogprob, log_probabilities
+from bitnet_tt.sampling.random import RandomStream
+from bitnet_tt.sampling.sampler import sample
 
 __all__ = ["RandomStream", "TokenLogprob", "log_probabilities", "logit_filter", "sample"]

@@ -58,7 +58,7 @@ class Workload:
                 pass
 
     @contextmanager
-    def decoding(self, batch: int) -> Iterator[Callable[[], None]]:
+    def decoding(self, batch: int) -> Iterator[Callable[[], object]]:
         """Bring `batch` sequences to their first generated token, or a few tokens further, and yield a step.
 
         Each call of the step appends one token to each sequence.

@@ -1,0 +1,69 @@
+"""Top-k, top-p, min-p and the repetition penalty keep the tokens they promise, and the LogitFilter of the settings
+passes all logits that this takes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.config import GenerationConfig
+from bitnet_tt.sampling.filters import kept_tokens, logit_filter, most_probable, penalize_repetition
+from tests.sampling.rows import logit_rows, probabilities
+
+
+@given(logit_rows, st.integers(1, 70))
+def test_top_k_keeps_the_k_largest(logits: np.ndarray, k: int) -> None:
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, top_k=k))
+    assert kept.tolist() == np.argsort(-logits, kind="stable")[:k].tolist()
+
+
+@given(logit_rows, st.floats(0.01, 0.99))
+def test_top_p_keeps_the_smallest_set_that_reaches_p(logits: np.ndarray, top_p: float) -> None:
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, top_p=top_p))
+    share = probabilities(logits, 1.0)[kept]
+    assert share.sum() >= top_p - 1e-9
+    assert share.sum() - share[-1] <= top_p + 1e-9
+    assert kept.tolist() == np.argsort(-logits, kind="stable")[: len(kept)].tolist()
+
+
+def test_top_p_looks_past_its_first_guess() -> None:
+    logits = np.zeros(5000, np.float32)
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, top_p=0.5))
+    assert len(kept) == 2500
+
+
+@given(logit_rows, st.floats(0.01, 1.0))
+def test_min_p_keeps_what_is_probable_enough(logits: np.ndarray, min_p: float) -> None:
+    kept, _ = kept_tokens(logits, GenerationConfig(temperature=1.0, min_p=min_p))
+    share = probabilities(logits, 1.0)
+    inside = np.zeros(len(logits), bool)
+    inside[kept] = True
+    assert np.all(share[inside] >= min_p * share.max() - 1e-9)
+    assert np.all(share[~inside] <= min_p * share.max() + 1e-9)
+
+
+@given(logit_rows, st.integers(1, 60))
+def test_most_probable_orders_ties_by_index(logits: np.ndarray, count: int) -> None:
+    rounded = np.round(logits)
+    assert most_probable(rounded, count).tolist() == np.argsort(-rounded, kind="stable")[:count].tolist()
+
+
+def test_the_filter_passes_no_more_than_needed() -> None:
+    assert logit_filter(GenerationConfig()) == LogitFilter(count=1)
+    assert logit_filter(GenerationConfig(temperature=1.0, top_k=40, top_p=0.9)) == LogitFilter(count=40)
+    assert logit_filter(GenerationConfig(temperature=1.0, min_p=0.1)).margin == pytest.approx(-math.log(0.1), abs=0.02)
+    assert logit_filter(GenerationConfig(temperature=0.6, top_p=0.9)) == LogitFilter(margin=9.6, mass_temperature=0.6)
+    for needs_all in ({"repetition_penalty": 1.1}, {"logprobs": 3}, {"temperature": 1.0}):
+        assert logit_filter(GenerationConfig(**needs_all)).passes_all
+
+
+def test_repetition_penalty_pushes_seen_tokens_down() -> None:
+    logits = np.array([2.0, -2.0, 3.0], np.float32)
+    assert penalize_repetition(logits, 2.0, [0, 1, 0]).tolist() == [1.0, -4.0, 3.0]
+    assert logits.tolist() == [2.0, -2.0, 3.0]
