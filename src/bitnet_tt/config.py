@@ -189,6 +189,11 @@ class ModelConfig:
         }
 
     @property
+    def ternary_weights(self) -> int:
+        """The number of ternary weights of the model: those of all linears of all layers."""
+        return self.num_hidden_layers * sum(rows * columns for rows, columns in self.linear_shapes.values())
+
+    @property
     def norm_sizes(self) -> dict[str, int]:
         """Size of each norm of a layer, by its field of `LayerWeights`; only the norms that the architecture has."""
         sizes = {"input_layernorm": self.hidden_size, "post_attention_layernorm": self.hidden_size}

@@ -11,7 +11,7 @@ import pytest
 from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, run_benchmark
 from bitnet_tt.bench.measure import roofs
 from bitnet_tt.bench.measure.runs import Run, run
-from bitnet_tt.bench.report.shares import operations_per_token, ternary_weights
+from bitnet_tt.bench.report.shares import operations_per_token
 from bitnet_tt.bench.synthetic import synthetic_checkpoint
 from bitnet_tt.engine import BLOCK_SIZE
 from tests.bench.small import CONFIG, SHAPE
@@ -50,7 +50,7 @@ def test_rates_are_positive_and_ordered(result: BenchmarkResult) -> None:
     speeds = (*result.prefill, *result.decode, *result.busy.prefill, *result.busy.decode)
     assert all(0 < speed.least <= speed.tokens_per_s <= speed.greatest for speed in speeds)
     assert 0 < result.load_s < result.first_token_s
-    assert result.memory.peak_rss_bytes > result.memory.weight_bytes > ternary_weights(CONFIG) // 4
+    assert result.memory.peak_rss_bytes > result.memory.weight_bytes > CONFIG.ternary_weights // 4
 
 
 def test_shares_follow_from_the_bytes_that_the_backend_counts(result: BenchmarkResult) -> None:

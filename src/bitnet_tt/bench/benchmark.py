@@ -12,7 +12,7 @@ from bitnet_tt.bench.measure import roofs
 from bitnet_tt.bench.measure.runs import Run, Settings, run
 from bitnet_tt.bench.report.published import published_figures
 from bitnet_tt.bench.report.results import BenchmarkResult, Busy, Roof, Speed
-from bitnet_tt.bench.report.shares import operations_per_token, ternary_weights, with_shares
+from bitnet_tt.bench.report.shares import operations_per_token, with_shares
 from bitnet_tt.checkpoint import Checkpoint
 
 
@@ -45,7 +45,7 @@ def run_benchmark(
         prompt_length=settings.prompt_length,
         context=settings.context,
         new_tokens=settings.new_tokens,
-        ternary_bytes=ternary_weights(config) // 4,
+        ternary_bytes=config.ternary_weights // 4,
         operations_per_token=operations_per_token(config),
         load_s=last.load_s,
         first_token_s=last.first_token_s,

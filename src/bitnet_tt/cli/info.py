@@ -58,7 +58,7 @@ def size_of_parts(config: ModelConfig) -> dict[str, Any]:
     """Return the number of parameters of each part, its bytes in memory, and its bytes in FP16."""
     shapes = config.linear_shapes
     layers = config.num_hidden_layers
-    ternary = layers * sum(rows * columns for rows, columns in shapes.values())
+    ternary = config.ternary_weights
     norms = sum(config.norm_sizes.values())
     if config.quantization.use_rms_norm:
         norms += sum(columns for _, columns in shapes.values())

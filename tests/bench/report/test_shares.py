@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bitnet_tt.bench.report.results import Roof, Speed, Spread
-from bitnet_tt.bench.report.shares import operations_per_token, ternary_weights, with_shares
+from bitnet_tt.bench.report.shares import operations_per_token, with_shares
 from bitnet_tt.bench.synthetic import synthetic_config
 
 ROOF = Roof(1, Spread(10.0, 9.0, 12.0), Spread(500.0, 400.0, 600.0))
 
 
 def test_2b4t_has_the_ternary_weights_of_its_model_card() -> None:
-    assert ternary_weights(synthetic_config("2b4t")) == 2_084_044_800
+    assert synthetic_config("2b4t").ternary_weights == 2_084_044_800
     assert operations_per_token(synthetic_config("2b4t")) == 4_168_089_600
 
 

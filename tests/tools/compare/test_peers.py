@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from bitnet_tt.bench import Settings
-from bitnet_tt.bench.report.shares import ternary_weights
 from bitnet_tt.bench.synthetic import synthetic_checkpoint
 from bitnet_tt.errors import BenchmarkError
 from tests.bench.small import CONFIG, ROOF, SHAPE
@@ -94,7 +93,7 @@ def test_times_become_speeds_with_the_bytes_of_a_step(tmp_path: Path, monkeypatc
     assert result.prefill.tokens_per_s == 250
     assert (result.prefill.least, result.prefill.greatest) == (200, 300)
     assert [speed.tokens_per_s for speed in result.decode] == [12, 8]
-    ternary = ternary_weights(CONFIG) // 256 * 66
+    ternary = CONFIG.ternary_weights // 256 * 66
     norms = (2 * (3 * 256 + 512) + 256) * 4
     assert result.weight_bytes == ternary + norms + 64 * 256 * 2
     cache = 2 * 2 * 2 * 64 * 2 * 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from bitnet_tt.bench.report.results import Roof, Speed
@@ -11,14 +10,9 @@ from bitnet_tt.config import ModelConfig
 _GIGA = 1e9
 
 
-def ternary_weights(config: ModelConfig) -> int:
-    """Return the number of ternary weights of a model."""
-    return config.num_hidden_layers * sum(math.prod(shape) for shape in config.linear_shapes.values())
-
-
 def operations_per_token(config: ModelConfig) -> int:
     """Return the int8 operations of the ternary products; a multiplication and its addition are two."""
-    return 2 * ternary_weights(config)
+    return 2 * config.ternary_weights
 
 
 def with_shares(speed: Speed, roof: Roof, *, bytes_per_step: int | None = None, operations: int | None = None) -> Speed:

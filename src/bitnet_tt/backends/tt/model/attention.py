@@ -18,7 +18,7 @@ from bitnet_tt.backends.tt.ops.paging import gather_blocks
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import KEY_CHUNK, Plan
-from bitnet_tt.backends.tt.planning.products import subblock_width
+from bitnet_tt.backends.tt.planning.products import SLICE_TERMS, subblock_width
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.weights import LayerWeights
 
@@ -130,7 +130,7 @@ def attend_fast(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Tenso
 #
 #   left  = max|left| / 63 * (a0 + a1 + a2),        ai = an integer from -64 to 64, times 128 ** -i
 #   right = max|right| / 31 * (b0 + b1 + b2 + b3),  bj = an integer from -31 to 31, times 32 ** -j
-#   left @ right = max|left| * max|right| / (63 * 31) * sum of (ai @ bj) over the pairs (i, j) in _TERMS
+#   left @ right = max|left| * max|right| / (63 * 31) * sum of (ai @ bj) over the pairs (i, j) in SLICE_TERMS
 #
 # max|left| is taken over each row of the left factor, max|right| over each column of the right one. The sum over the
 # pairs is one matrix product: the slices ai stand side by side, the slices bj one below the other.
@@ -155,11 +155,6 @@ class _Slicing:
 _LEFT = _Slicing(63, 128, 3)
 _RIGHT = _Slicing(31, 32, 4)
 _UNIT = 1 / (_LEFT.limit * _RIGHT.limit)
-_TERMS = ((1, 3), (2, 1), (1, 2), (0, 3), (2, 0), (1, 1), (0, 2), (1, 0), (0, 1), (0, 0))
-"""The pairs (left slice, right slice) that are multiplied, smallest terms first.
-
-The pairs (2, 2) and (2, 3) are missing: their terms are smaller than the last bits of the slices themselves.
-"""
 
 _ALONG_ROWS: dict[str, Any] = {"dim": -1, "keepdim": True}
 """Arguments of a reduction over the last axis, which stays with size 1."""
@@ -189,8 +184,8 @@ def attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Te
     # factor, a longer context means more rows, not longer ones.
     largest_k, slices_k = _slices(k, _LEFT)
     largest_q, slices_q = _slices(q, _RIGHT)
-    right = ttnn.transpose(_concat([slices_q[j] for _, j in _TERMS], -1), -2, -1)
-    products = _sliced_product(_concat([slices_k[i] for i, _ in _TERMS], -1), right, plan)
+    right = ttnn.transpose(_concat([slices_q[j] for _, j in SLICE_TERMS], -1), -2, -1)
+    products = _sliced_product(_concat([slices_k[i] for i, _ in SLICE_TERMS], -1), right, plan)
     scores = ttnn.transpose(ttnn.mul(products, largest_k), -2, -1)
     scores = ttnn.mul(scores, largest_q, activations=[_times(_UNIT * plan.config.head_dim**-0.5)])
 
@@ -203,8 +198,8 @@ def attend_exactly(q: ttnn.Tensor, k: ttnn.Tensor, v: ttnn.Tensor, mask: ttnn.Te
     # tokens. Instead each row of v, which is one token, has its own scale. It multiplies the token's probability.
     largest_v, slices_v = _slices(v, _RIGHT)
     largest_p, slices_p = _slices(ttnn.mul(exponentials, ttnn.transpose(largest_v, -2, -1)), _LEFT)
-    right = _concat([slices_v[j] for _, j in _TERMS], -2)
-    products = _sliced_product(_concat([slices_p[i] for i, _ in _TERMS], -1), right, plan)
+    right = _concat([slices_v[j] for _, j in SLICE_TERMS], -2)
+    products = _sliced_product(_concat([slices_p[i] for i, _ in SLICE_TERMS], -1), right, plan)
     scale = ttnn.mul(largest_p, total, input_tensor_b_activations=[_RECIPROCAL])
     return ttnn.reshape(ttnn.mul(products, scale, activations=[_times(_UNIT)]), shape, q.shape)
 
@@ -242,7 +237,7 @@ def _sliced_product(left: ttnn.Tensor, right: ttnn.Tensor, plan: Plan) -> ttnn.T
         compute_kernel_config=EXACT_INTEGERS,
         program_config=ttnn.MatmulMultiCoreReuseProgramConfig(
             compute_with_storage_grid_size=ttnn.CoreCoord(plan.grid.x, plan.grid.y),
-            in0_block_w=math.gcd(left.shape[-1] // len(_TERMS), KEY_CHUNK) // TILE,
+            in0_block_w=math.gcd(left.shape[-1] // len(SLICE_TERMS), KEY_CHUNK) // TILE,
             out_subblock_h=1,
             out_subblock_w=subblock_width(width),
             per_core_M=1,

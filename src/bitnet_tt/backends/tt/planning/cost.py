@@ -14,7 +14,7 @@ from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, T
 from bitnet_tt.backends.tt.planning.launches import decode_launches
 from bitnet_tt.backends.tt.planning.memory import kv_cache_bytes, weight_bytes
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
-from bitnet_tt.backends.tt.planning.products import Product
+from bitnet_tt.backends.tt.planning.products import SLICE_TERMS, Product
 
 PEAK_BANDWIDTH = 512e9
 """DRAM bandwidth of a p150 in bytes a second. Source: Tenstorrent's data sheet."""
@@ -30,7 +30,7 @@ Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal, and the clock f
 
 # Passes of the matrix engine for one product. A ternary product takes one (LoFi).
 _LM_HEAD_PASSES = 4  # HiFi4
-_ATTENTION_PASSES: dict[Precision, int] = {"exact": 10, "fast": 4}  # ten products of slices, see model/attention; HiFi4
+_ATTENTION_PASSES: dict[Precision, int] = {"exact": len(SLICE_TERMS), "fast": 4}  # fast: HiFi4
 
 _TERNARY = "ternary weights"
 
