@@ -316,7 +316,7 @@ void translate(const std::exception_ptr& exception, void*) {
 }  // namespace
 }  // namespace bitnet
 
-void bind_checks(nb::module_& m);  // check_bindings.cpp
+void bind_checks(nb::module_& m);  // checks.cpp
 
 NB_MODULE(_native, m) {
     using namespace bitnet;
