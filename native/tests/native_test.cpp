@@ -267,47 +267,47 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     }
 }
 
-// One thread that had too many to keep makes the row a whole one, however few pass what another thread found.
+// A collector that overflowed stays overflowed after a merge, even if few of all candidates pass in the end.
 void test_overflow() {
-    Greatest few, many;
-    for (Greatest* greatest : {&few, &many}) greatest->start({0, 1.0f, 1.0f});
-    for (std::size_t i = 0; i <= Head::kMost; ++i) many.add({0.0f, static_cast<std::int32_t>(i)});
+    CandidateCollector few, many;
+    for (CandidateCollector* collector : {&few, &many}) collector->start({0, 1.0f, 1.0f});
+    for (std::size_t i = 0; i <= kMaxCandidates; ++i) many.add({0.0f, static_cast<std::int32_t>(i)});
     few.add({10.0f, 9999});
     few.merge(many);
-    few.rest();
-    expect(many.overflown() && few.overflown(), "an overflow is not forgotten");
+    few.dropped_mass();
+    expect(many.overflowed() && few.overflowed(), "an overflow is not forgotten");
 }
 
-// What does not make it among so many counts as left, whether or not it did for a while.
-void test_rest_of_a_count() {
-    Greatest greatest;
-    greatest.start({2, std::numeric_limits<float>::infinity(), 1.0f});
+// The dropped mass counts each logit that does not pass, also one that was among the candidates for a while.
+void test_dropped_mass_of_a_count() {
+    CandidateCollector collector;
+    collector.start({2, std::numeric_limits<float>::infinity(), 1.0f});
     double expected = 0.0;
     for (std::int32_t i = 0; i < 6; ++i) {
-        greatest.add({static_cast<float>(i % 3), i});
+        collector.add({static_cast<float>(i % 3), i});
         if (i != 2 && i != 5) expected += std::exp(i % 3 - 2.0);
     }
-    expect(std::fabs(greatest.rest() - expected) < 1e-6, "the rest of a count");
+    expect(std::fabs(collector.dropped_mass() - expected) < 1e-6, "the dropped mass of a count");
 }
 
-// What passes a cut, with the bits it has in the whole row.
-void test_greatest(bool llama) {
+// The candidates are the logits that pass the filter, with the bits that they have in the whole row.
+void test_candidates(bool llama) {
     const RandomModel random(llama);
     const Model& model = random.model;
     const std::size_t vocab = model.shape.vocab;
     const std::int32_t ids[] = {5, 17, 3}, starts[] = {0, 1, 3}, positions[] = {0, 0}, blocks[] = {0, 1},
                        rows[] = {0, 2};
     const Batch batch{ids, 3, starts, positions, 2, blocks, 1, rows, 2};
-    const Cut cuts[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
+    const LogitFilter filters[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
     for (const Kernels* kernels : available_kernels())
         for (std::size_t threads : {1, 2, 3}) {
             Decoder decoder(model, *kernels, threads, 0);
             decoder.allocate(2, 8);
-            std::vector<float> whole(2 * vocab), found(2 * Head::kMost), again(2 * vocab), rests(2);
-            std::vector<std::int32_t> found_ids(2 * Head::kMost), counts(2);
+            std::vector<float> whole(2 * vocab), found(2 * kMaxCandidates), again(2 * vocab), masses(2);
+            std::vector<std::int32_t> found_ids(2 * kMaxCandidates), counts(2);
             decoder.forward(batch, whole.data());
-            decoder.forward_greatest(batch, cuts, {found_ids.data(), found.data(), counts.data(), rests.data()});
-            const std::string what = std::string(kernels->name) + " greatest";
+            decoder.forward_candidates(batch, filters, {found_ids.data(), found.data(), counts.data(), masses.data()});
+            const std::string what = std::string(kernels->name) + " candidates";
             for (std::size_t row = 0; row < 2; ++row) {
                 std::vector<float> sorted(whole.begin() + row * vocab, whole.begin() + (row + 1) * vocab);
                 std::sort(sorted.begin(), sorted.end(), std::greater<>());
@@ -315,15 +315,15 @@ void test_greatest(bool llama) {
                 std::vector<std::int32_t> expected;
                 for (std::size_t id = 0; id < vocab; ++id)
                     if (whole[row * vocab + id] >= least) expected.push_back(static_cast<std::int32_t>(id));
-                const auto* first = found_ids.data() + row * Head::kMost;
+                const auto* first = found_ids.data() + row * kMaxCandidates;
                 expect(std::vector<std::int32_t>(first, first + counts[row]) == expected, what + " ids");
                 for (std::int32_t i = 0; i < counts[row]; ++i)
-                    expect(found[row * Head::kMost + i] == whole[row * vocab + first[i]], what + " logits");
-                double rest = 0.0;
+                    expect(found[row * kMaxCandidates + i] == whole[row * vocab + first[i]], what + " logits");
+                double mass = 0.0;
                 for (std::size_t id = 0; id < vocab; ++id)
                     if (whole[row * vocab + id] < least)
-                        rest += std::exp((double{whole[row * vocab + id]} - double{sorted[0]}) / 0.5);
-                if (row == 1) expect(rests[row] >= rest && rests[row] < 100.0 * rest, what + " rest");
+                        mass += std::exp((double{whole[row * vocab + id]} - double{sorted[0]}) / 0.5);
+                if (row == 1) expect(masses[row] >= mass && masses[row] < 100.0 * mass, what + " dropped mass");
                 decoder.head().logits(row, 1, again.data() + row * vocab);
             }
             expect(identical(again, whole), what + ": whole rows afterwards");
@@ -341,20 +341,20 @@ void test_steps(bool llama) {
                    std::string(kernels->name) + " steps of " + std::to_string(kSteps[i]));
 }
 
-// Once the buffers have grown, a step allocates nothing: two sequences a step, whole rows and cuts by turns.
+// Once the buffers have grown, a step allocates nothing. Two sequences a step; whole rows and candidates in turn.
 void test_allocations() {
     const RandomModel random(false);
-    const Cut cuts[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
+    const LogitFilter filters[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
     const std::int32_t starts[] = {0, 1, 2}, blocks[] = {0, 1, 2, 3}, rows[] = {0, 1}, ids[] = {5, 7};
     Decoder decoder(random.model, *available_kernels()[0], 2, 0);
     decoder.allocate(4, 16);
-    std::vector<float> whole(2 * random.model.shape.vocab), found(2 * Head::kMost), rests(2);
-    std::vector<std::int32_t> found_ids(2 * Head::kMost), counts(2);
+    std::vector<float> whole(2 * random.model.shape.vocab), found(2 * kMaxCandidates), masses(2);
+    std::vector<std::int32_t> found_ids(2 * kMaxCandidates), counts(2);
     const auto step = [&](std::int32_t position) {
         const std::int32_t positions[] = {position, position};
         const Batch batch{ids, 2, starts, positions, 2, blocks, 2, rows, 2};
         decoder.forward(batch, whole.data());
-        decoder.forward_greatest(batch, cuts, {found_ids.data(), found.data(), counts.data(), rests.data()});
+        decoder.forward_candidates(batch, filters, {found_ids.data(), found.data(), counts.data(), masses.data()});
     };
     for (std::int32_t position = 0; position < 16; ++position) step(position);
     const std::size_t before = allocations.load();
@@ -377,8 +377,8 @@ int main() {
     test_cache();
     test_allocations();
     test_overflow();
-    test_rest_of_a_count();
-    for (bool llama : {false, true}) test_greatest(llama);
+    test_dropped_mass_of_a_count();
+    for (bool llama : {false, true}) test_candidates(llama);
     std::string names;
     for (const Kernels* kernels : available_kernels()) names += std::string(" ") + kernels->name;
     if (failures == 0) std::printf("ok digest %016llx%s\n", static_cast<unsigned long long>(digest), names.c_str());

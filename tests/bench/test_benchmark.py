@@ -83,7 +83,7 @@ def test_a_small_head_is_computed_whole(result: BenchmarkResult) -> None:
 
 
 def test_a_screened_head_computes_some_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
     model = synthetic_checkpoint(SHAPE.replace("vocab=64", "vocab=4096"), tmp_path)
     prompt, *steps = run(model, replace(SETTINGS, busy=0), 1).profiles
     assert prompt.head_rows_rescored is None

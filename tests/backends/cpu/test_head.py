@@ -31,8 +31,8 @@ FILTERS = [
 
 @pytest.fixture(autouse=True)
 def every_head_is_screened(monkeypatch):
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)
 
 
 def backend_with(head: np.ndarray, **options) -> CPUBackend:
@@ -84,7 +84,7 @@ def test_any_number_of_rows(isa):
 
 
 def test_a_head_of_more_columns_than_sums_can_hold_is_computed_whole(monkeypatch):
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._MOST_SCREENED_COLUMNS", CONFIG.hidden_size - 1)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.MAX_SCREENED_COLUMNS", CONFIG.hidden_size - 1)
     (row,) = check(backend_with(gaussian()), [LogitFilter(count=1)])
     assert row.token_ids is None
 

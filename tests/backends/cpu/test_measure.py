@@ -14,7 +14,7 @@ STEPS = 5
 @pytest.fixture(scope="module", params=[1, 2])
 def backend(request):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)  # all threads take part
+        patch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)  # all threads take part
         backend = CPUBackend(BITNET, random_model(BITNET), threads=request.param)
     backend.allocate(8, 16)
     return backend

@@ -18,7 +18,7 @@ PROMPTS = {name: np.random.default_rng(3).integers(0, config.vocab_size, 40) for
 def all_threads_take_part():
     """However little there is to do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+        patch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)
         yield
 
 

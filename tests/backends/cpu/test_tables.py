@@ -35,8 +35,8 @@ def checkpoint(folder: Path) -> Checkpoint:
 
 @pytest.fixture(autouse=True)
 def every_head_is_screened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)
 
 
 def steps(checkpoint: Checkpoint, weights: ModelWeights, threads: int) -> list[np.ndarray]:
