@@ -1,6 +1,7 @@
-// Checks every kernel table this processor can run against the scalar one, bit for bit, and whole steps of a random
-// model across tables, thread counts and chunkings. Prints a digest of all results: it must be the same on every
-// architecture, which the tests verify with an emulator (tests/backends/cpu/test_native.py).
+// The native test program. It promises: every kernel table that this processor can run gives the bits of the scalar
+// table; steps of random models give the same bits for every table, number of threads and chunking; steps allocate
+// nothing. It prints a digest of the scalar results, which must be the same on every architecture;
+// tests/backends/cpu/test_native.py compares it under an emulator.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -23,7 +24,8 @@ namespace {
 
 using namespace bitnet;
 
-// Counted in all ways by which native code allocates: the linker sends calls of aligned_alloc here.
+// Counts allocations. Native code allocates by operator new and by aligned_alloc; the linker's option --wrap sends
+// calls of aligned_alloc to __wrap_aligned_alloc.
 std::atomic<std::size_t> allocations{0};
 
 }  // namespace
@@ -36,7 +38,7 @@ void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) {
 }
 }
 
-// Not inlined, or the compiler warns of free() for what came from new.
+// Not inlined: otherwise the compiler sees free() called on memory from new, and warns.
 [[gnu::noinline]] void* operator new(std::size_t size) {
     ++allocations;
     void* p = std::malloc(size);
@@ -51,7 +53,7 @@ namespace {
 int failures = 0;
 std::uint64_t digest = 14695981039346656037u;
 
-// Only the scalar table's results, which every architecture has.
+// Adds results to the digest (FNV-1a), but only those of the scalar table, which every architecture has.
 void note(const Kernels& kernels, const std::vector<float>& values) {
     if (&kernels != scalar_kernels()) return;
     for (float value : values) {
@@ -71,7 +73,7 @@ bool identical(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), 4 * a.size()) == 0;
 }
 
-// The dense form of a matrix where there is one.
+// The dense form of a stored matrix, if the kernels have one, packed in two halves at an odd address.
 struct DenseCopy {
     DenseCopy(const Kernels& kernels, const TernaryMatrix& stored) : weight(stored) {
         if (kernels.pack_dense == nullptr) return;
@@ -87,6 +89,7 @@ struct DenseCopy {
     std::vector<std::uint8_t> bytes;
 };
 
+// The products equal a plain sum over codes, in both forms. There are 4 * quarter outputs.
 void test_linear(std::size_t quarter, std::size_t in, std::size_t tokens) {
     const std::string sizes = std::to_string(quarter) + " x " + std::to_string(in) + " x " + std::to_string(tokens);
     Random random;
@@ -131,6 +134,7 @@ void test_linear(std::size_t quarter, std::size_t in, std::size_t tokens) {
     }
 }
 
+// Norm, bfloat16, RoPE and logits of vectors of n floats are the same bits for all tables.
 void test_floats(std::size_t n) {
     std::vector<std::vector<float>> results;
     for (const Kernels* kernels : available_kernels()) {
@@ -150,9 +154,11 @@ void test_floats(std::size_t n) {
     }
 }
 
-// More than one internal chunk of the decoder.
+// More than one chunk of the decoder, which is 256 tokens.
 constexpr std::size_t kTokens = 260;
 
+// Returns logits of all kTokens tokens of a random text, computed `step` tokens at a time with cache blocks in mixed
+// order.
 std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t threads, std::size_t step) {
     constexpr std::size_t kBlock = 8;
     Random random;
@@ -174,7 +180,8 @@ std::vector<float> run(const Model& model, const Kernels& kernels, std::size_t t
     return logits;
 }
 
-// Every position of every head has a place of its own, and blocks that follow one another are one stretch, for a while.
+// Every position of every head has its own place in the cache, and the places of neighbouring blocks are mostly
+// adjacent.
 void test_cache() {
     Shape shape{};
     shape.layers = 2;
@@ -183,7 +190,7 @@ void test_cache() {
     constexpr std::size_t kBlocks = 70, kBlock = 8;
     KVCache cache(shape, kBlocks, kBlock);
     std::set<const float*> places;
-    std::size_t joined = 0;
+    std::size_t adjacent = 0;
     for (std::size_t layer = 0; layer < shape.layers; ++layer)
         for (std::size_t head = 0; head < shape.kv_heads; ++head)
             for (float* base : {cache.keys(layer, head), cache.values(layer, head)})
@@ -192,14 +199,14 @@ void test_cache() {
                     for (std::size_t slot = 0; slot < kBlock; ++slot)
                         for (std::size_t i = 0; i < shape.head_stride(); ++i)
                             places.insert(base + cache.offset(table, slot) + i);
-                    joined += cache.offset(table, kBlock) - cache.offset(table, 0) == kBlock * shape.head_stride();
+                    adjacent += cache.offset(table, kBlock) - cache.offset(table, 0) == kBlock * shape.head_stride();
                 }
     const std::size_t heads = shape.layers * shape.kv_heads * 2;
-    expect(places.size() == heads * kBlocks * kBlock * shape.head_stride(), "places of the cache are apart");
-    expect(joined >= heads * kBlocks * 9 / 10, "blocks of the cache follow one another");
+    expect(places.size() == heads * kBlocks * kBlock * shape.head_stride(), "places of the cache are distinct");
+    expect(adjacent >= heads * kBlocks * 9 / 10, "blocks of the cache are adjacent");
 }
 
-// Bounds of the head's screen are bounds, and near enough to be of use; nearer with the fine values.
+// The screen's bounds are upper bounds, close enough to be useful, and closer if the rows are quantised twice.
 void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     Random random;
     const std::vector<std::uint8_t> table = random.bfloat16(vocab * in);
@@ -207,8 +214,8 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
         const std::string what =
             std::string(kernels->name) + " screen of " + std::to_string(vocab) + " for " + std::to_string(tokens);
         Rows rows(random, *kernels, tokens, in);
-        const Rows fine(rows.left(), *kernels, tokens, in);
-        const std::vector<float> fine_left = fine.left();
+        const Rows fine(rows.residual(), *kernels, tokens, in);
+        const std::vector<float> fine_residual = fine.residual();
         std::vector<float> logits(tokens * vocab);
         kernels->logits(table.data() + 1, in, vocab, rows.x.data(), in, tokens, logits.data(), vocab);
         std::vector<ScreenQuery> coarse_queries, fine_queries;
@@ -227,7 +234,7 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
                               0.0f,
                               0.0f};
             coarse_queries.push_back(query);
-            query.rounding = static_cast<float>(norm(fine_left) + 1e-5 * whole);
+            query.rounding = static_cast<float>(norm(fine_residual) + 1e-5 * whole);
             fine_queries.push_back(query);
         }
         rows.append(fine);
@@ -256,8 +263,8 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
                     ++seen;
                     const float excess = close[t].upper[i] - logits[t * vocab + static_cast<std::size_t>(id)];
                     // |w| and |x| are about sqrt(in / 3) and 3 times that; half a step of 6 bits is 1 / 63.
-                    const float most = 2.0f * static_cast<float>(in + 16) / 63.0f;
-                    expect(excess >= 0.0f && excess < most, what + ": a bound");
+                    const float largest = 2.0f * static_cast<float>(in + 16) / 63.0f;
+                    expect(excess >= 0.0f && excess < largest, what + ": a bound");
                     expect(coarse[t].upper[i] > close[t].upper[i], what + ": fine values bound more closely");
                     for (const ScreenBounds& bounds : {coarse[t], close[t]})
                         expect((bounds.reached & bounds.likely) >> i & 1, what + ": all reaches the threshold");
@@ -311,17 +318,17 @@ void test_candidates(bool llama) {
             for (std::size_t row = 0; row < 2; ++row) {
                 std::vector<float> sorted(whole.begin() + row * vocab, whole.begin() + (row + 1) * vocab);
                 std::sort(sorted.begin(), sorted.end(), std::greater<>());
-                const float least = row == 0 ? sorted[2] : sorted[0] - 2.0f;
+                const float threshold = row == 0 ? sorted[2] : sorted[0] - 2.0f;
                 std::vector<std::int32_t> expected;
                 for (std::size_t id = 0; id < vocab; ++id)
-                    if (whole[row * vocab + id] >= least) expected.push_back(static_cast<std::int32_t>(id));
+                    if (whole[row * vocab + id] >= threshold) expected.push_back(static_cast<std::int32_t>(id));
                 const auto* first = found_ids.data() + row * kMaxCandidates;
                 expect(std::vector<std::int32_t>(first, first + counts[row]) == expected, what + " ids");
                 for (std::int32_t i = 0; i < counts[row]; ++i)
                     expect(found[row * kMaxCandidates + i] == whole[row * vocab + first[i]], what + " logits");
                 double mass = 0.0;
                 for (std::size_t id = 0; id < vocab; ++id)
-                    if (whole[row * vocab + id] < least)
+                    if (whole[row * vocab + id] < threshold)
                         mass += std::exp((double{whole[row * vocab + id]} - double{sorted[0]}) / 0.5);
                 if (row == 1) expect(masses[row] >= mass && masses[row] < 100.0 * mass, what + " dropped mass");
                 decoder.head().logits(row, 1, again.data() + row * vocab);
@@ -330,6 +337,7 @@ void test_candidates(bool llama) {
         }
 }
 
+// Steps give the same bits for every table, number of threads and number of tokens a step.
 void test_steps(bool llama) {
     const RandomModel random(llama);
     const std::vector<float> expected = run(random.model, *scalar_kernels(), 1, kTokens);
