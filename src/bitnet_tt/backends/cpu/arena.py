@@ -2,7 +2,7 @@
 
 Memory is read about a tenth faster from huge pages, because the processor looks up fewer addresses. Where several
 threads share the memory, its bandwidth is the limit: weights in the dense form, 5 bits for three, are then read faster
-than stored ones, which take 6. One thread loses as much time to decoding the dense form as it saves
+than stored ones, which take 6. One thread gains nothing: looking up the dense form's values takes as long as it saves
 (docs/decisions/0001).
 """
 
