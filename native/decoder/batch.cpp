@@ -13,11 +13,13 @@ namespace {
 
 std::string number(std::int64_t n) { return std::to_string(n); }
 
+// Checks sequence i: its tokens, its length, and the block of each of its positions.
 void check_sequence(const Batch& batch, std::size_t i, const Model& model, const KVCache& cache) {
     const std::int64_t begin = batch.starts[i], end = batch.starts[i + 1];
     if (begin >= end || end > static_cast<std::int64_t>(batch.tokens))
         fail("starts must rise from 0 to the number of tokens");
     if (batch.positions[i] < 0) fail("position of sequence " + number(i) + " is negative");
+    // Its length after this step, in tokens. The sum is 64 bits wide: the position may be close to 2^31.
     const std::size_t length = static_cast<std::size_t>(batch.positions[i] + (end - begin));
     if (length > model.context)
         throw RequestError("the text would be " + number(length) + " tokens long; the context holds " +
@@ -42,6 +44,7 @@ void check(const Batch& batch, const Model& model, const KVCache& cache) {
                                number(model.shape.vocab));
     if (batch.starts[0] != 0 || batch.starts[batch.sequences] != static_cast<std::int64_t>(batch.tokens))
         fail("starts must rise from 0 to the number of tokens");
+    // check_sequence proves that `starts` rises, so the two ends checked above bound all of it.
     for (std::size_t i = 0; i < batch.sequences; ++i) check_sequence(batch, i, model, cache);
     for (std::size_t r = 0; r < batch.rows; ++r) {
         const std::int32_t row = batch.logit_rows[r];

@@ -1,8 +1,8 @@
-// The output head: normed hidden states in, logits out, whole rows or the greatest of them.
+// The lm_head: normed hidden states go in, logits come out. Either whole rows, or only the logits that pass a filter.
 //
-// The greatest are found without reading most of the weights: a screen in low bits gives each logit a bound, and only
-// those whose bound reaches what was found so far are computed, in bfloat16 and in the same order of sums as a whole
-// row.
+// Logits that pass a filter are found without reading most of the weights. A screen, which is a 6-bit copy of the
+// weights, gives an upper bound for each logit. Only logits whose bound reaches the current threshold are computed from
+// the bfloat16 weights, with the same order of sums as in a whole row, so they have the same bits.
 #pragma once
 
 #include <atomic>
@@ -12,145 +12,121 @@
 #include <vector>
 
 #include "decoder/model.hpp"
+#include "head/candidates.hpp"
 #include "head/screen.hpp"
 #include "runtime/profile.hpp"
 #include "runtime/threads.hpp"
 
 namespace bitnet {
 
-// Which logits of a row are wanted; see bitnet_tt.backends.base.Cut.
-struct Cut {
-    std::size_t count;  // 0 for all
-    float margin;       // infinite for all
-    float temperature;  // above 0 if the rest is to be summed up
-};
-
-struct Found {
-    float logit;
-    std::int32_t id;
-    // Of equal logits the lowest id comes first.
-    bool before(const Found& other) const { return logit != other.logit ? logit > other.logit : id < other.id; }
-};
-
-// Collects logits that pass a cut, as far as is known by then, and sums up the rest.
-class Greatest {
-  public:
-    void start(Cut cut);
-    void add(Found found);
-    // Counts a logit that is at most so great among those that do not pass.
-    void leave(float bound);
-    // Counts a sum of exp((logit - best) / temperature) among them.
-    void leave(double sum, float best);
-    void merge(const Greatest& other);
-    // Logits below it do not pass.
-    float threshold() const;
-    // More pass than are kept.
-    bool overflown() const { return overflown_; }
-    const std::vector<Found>& found() const { return found_; }
-    // At most the sum of exp((logit - greatest) / temperature) over all that were left.
-    double rest();
-
-  private:
-    void keep_passing();
-
-    Cut cut_{};
-    float best_ = 0.0f;
-    bool overflown_ = false;
-    std::vector<Found> found_;             // with a count a heap, the last of them first
-    double rest_ = 0.0, reference_ = 0.0;  // the sum of exp((logit - reference) / temperature)
-};
-
+// Owns the screen and all scratch memory. It refers to the model, the kernels, the threads and the profile, which must
+// outlive it. One thread calls it at a time.
 class Head {
   public:
-    // Most logits of a row that are kept; a row of which more pass its cut is computed as a whole.
-    static constexpr std::size_t kMost = 4096;
-
+    // A call uses one thread for each `thread_work` bytes of weights that it reads, or the equivalent in
+    // multiplications.
     Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::size_t thread_work, Profile& profile);
 
-    // Room for the normed hidden states [rows, hidden] of the next step.
+    // Begins a step: returns where its normed hidden states [rows, hidden] are to be written before the next call.
     float* start(std::size_t rows);
 
     std::size_t rows() const { return rows_; }
 
-    // Logits [count, vocab] of rows from `first` on.
+    // Computes whole rows: logits [count, vocab] of the step's rows first, first + 1, ...
     void logits(std::size_t first, std::size_t count, float* out);
 
-    // What passes the cuts.
-    struct Passed {
-        std::int32_t* ids;     // [rows, kMost], rising
-        float* logits;         // [rows, kMost]
-        std::int32_t* counts;  // [rows]: how many, -1 where it takes the whole row to know
-        float* rests;          // [rows]: at least the sum of exp((logit - greatest) / temperature) over all others
+    // Where `candidates` writes. The arrays belong to the caller.
+    struct CandidateRows {
+        std::int32_t* ids;      // [rows, kMaxCandidates], rising
+        float* logits;          // [rows, kMaxCandidates]
+        std::int32_t* counts;   // [rows]: how many candidates the row has; -1 if the whole row must be computed
+        float* dropped_masses;  // [rows]: not less than the sum of exp((logit - largest) / mass_temperature) over all
+                                // dropped logits
     };
-    // Throws DeviceError if there is no memory for the screen, which the first call makes.
-    void greatest(const Cut* cuts, const Passed& passed);
+    // Finds the logits of each row of the step that pass its filter; `filters` is [rows]. The first call makes the
+    // screen. Throws DeviceError if there is no memory for it.
+    void candidates(const LogitFilter* filters, const CandidateRows& out);
 
-    // Bytes of weights that `greatest` has read for the last step.
+    // Bytes of the screen and of bfloat16 weights that the last call of `candidates` read.
     std::size_t bytes_read() const;
 
-    // Whether the table came to lie in memory, at least in part, if it is in a file.
-    bool touched() const { return touched_; }
+    // Whether the weights were read through their mapping, so that pages of the file stay in memory.
+    bool table_in_memory() const { return table_in_memory_; }
 
-    // Memory of the screen; 0 before the first call of `greatest`.
+    // Bytes of the screen; 0 before the first call of `candidates`.
     std::size_t screen_bytes() const { return screened_ ? Screen::bytes(shape_.vocab, shape_.hidden) : 0; }
 
-    // Logits computed from the weights themselves since `start`; of a row that is computed as a whole, all.
+    // How many logits were computed from the bfloat16 weights since `start`. A whole row counts with all its logits.
     std::size_t computed() const { return computed_; }
 
   private:
     enum class Task { logits, pack, screen };
-    static constexpr std::size_t kTogether = 4;  // logits are computed
-    static constexpr std::size_t kBuffered = Screen::kLanes;
-    static constexpr std::size_t kRead = 1024;      // rows of a step that each thread reads from the file
-    static constexpr std::size_t kDeferred = 4096;  // a row's logits at most that are computed later, if at all
-    // For so many rows the screen takes as long to read as to multiply, also with twice the values.
-    static constexpr std::size_t kFewRows = 3;
-    struct Waiting {
-        std::int32_t ids[kTogether];
+
+    // Logits of one row that a kernel computes together.
+    static constexpr std::size_t kLogitsPerCall = 4;
+    // Rows of the table that a thread reads from the file at once.
+    static constexpr std::size_t kFileRows = Screen::kLanes;
+    // The largest number of rows that each thread reads from the file one by one in a step. Their time does not matter.
+    // A step that needs more touches the mapping: then the table is better kept in memory.
+    static constexpr std::size_t kMaxFileReads = 1024;
+    // The largest number of logits of a row that a thread defers.
+    static constexpr std::size_t kMaxDeferred = 4096;
+    // Up to this many rows are quantised twice, which makes the bounds tighter. Then the screen still takes as long to
+    // read as to multiply.
+    static constexpr std::size_t kMaxFineRows = 3;
+
+    // Logits that will be computed when there are kLogitsPerCall of them. Their weights are being prefetched.
+    struct Pending {
+        std::int32_t ids[kLogitsPerCall];
         std::size_t count = 0;
     };
+    // A logit whose upper bound reached the threshold, but whose estimate did not.
     struct Deferred {
-        float upper;  // bound of the logit
+        float upper;
         std::int32_t id;
     };
+    // State and scratch of one thread; the vectors have an element for each row of the step.
     struct alignas(64) Worker {
-        std::vector<Greatest> rows;
-        std::vector<Waiting> waiting;
+        std::vector<CandidateCollector> collectors;
+        std::vector<Pending> pending;
         std::vector<std::vector<Deferred>> deferred;
         std::vector<ScreenBounds> bounds;
-        Buffer<ScreenSums> sums;
-        Buffer<std::uint8_t> weights;  // kBuffered rows of the table, if it is in a file
         std::vector<ScreenQuery> queries;
-        std::size_t rescored = 0;
-        bool touched = false;  // the table
+        Buffer<ScreenSums> sums;
+        Buffer<std::uint8_t> weights;  // kFileRows rows of the table, if it is in a file
+        std::size_t rescored = 0;      // logits computed in this step
+        bool touched_table = false;
     };
-    struct alignas(64) Threshold {
-        std::atomic<float> value, best;
+    // What all threads have found of a row so far. Each value only rises.
+    struct alignas(64) Progress {
+        std::atomic<float> threshold, largest;
     };
 
-    // What the threads do.
+    // ThreadTeam calls these two: see there.
     friend ThreadTeam;
     std::size_t begin(std::size_t thread, std::size_t phase);
     void run(std::size_t thread, std::size_t phase, std::size_t item);
 
     void share_out(Task task, std::size_t total, std::size_t grain, std::size_t cost);
-    bool few_rows() const { return rows_ <= kFewRows; }
-    void whole_rows(Worker& worker, Range range);
+    void compute_whole_rows(Worker& worker, Range ids);
+    void grow_file_buffers();
+    void make_screen();
+
+    // The search for candidates; screen_search.cpp.
+    bool prepare_search(const LogitFilter* filters);
+    void grow_search(std::size_t rows);
+    bool fine() const { return rows_ <= kMaxFineRows; }
     void quantize_row(std::size_t row);
-    double quantize(std::size_t index, const float* x, float* left);
+    double quantize(std::size_t index, const float* x, float* residual);
     void screen_block(Worker& worker, std::size_t block);
-    void rescore(Worker& worker, std::size_t row, std::size_t block);
-    void settle(Worker& worker, std::size_t row);
-    void wait(Worker& worker, std::size_t row, std::int32_t id);
-    void flush(Worker& worker, std::size_t row);
-    // Whether a row of the table is read from its file: of so many a step that it takes no time to speak of. More than
-    // that, and the table might as well be in memory.
-    bool reads(const Worker& worker) const { return model_.head.in_file() && worker.rescored < kRead; }
-    void fetch(const Worker& worker, std::int32_t id) const;
+    void sort_reached(Worker& worker, std::size_t row, std::size_t block);
+    void compute_deferred(Worker& worker, std::size_t row);
+    void add_pending(Worker& worker, std::size_t row, std::int32_t id);
+    void compute_pending(Worker& worker, std::size_t row);
+    bool reads_file(const Worker& worker) const { return model_.head.in_file() && worker.rescored < kMaxFileReads; }
+    void prefetch(const Worker& worker, std::int32_t id) const;
     void compute(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count);
-    void grow_buffers();
-    void grow_rows();
-    void collect(std::size_t row, const Passed& passed);
+    void write_candidates(std::size_t row, const CandidateRows& out);
 
     const Model& model_;
     const Shape& shape_ = model_.shape;
@@ -159,31 +135,34 @@ class Head {
     ThreadTeam& team_;
     Profile& profile_;
 
+    // The current step.
     std::size_t rows_ = 0, computed_ = 0;
-    Buffer<float> normed_;
-    Screen screen_;
-    bool screened_ = false;
-    bool touched_ = false, whole_before_ = false;
-    std::atomic<bool> finite_{true};
+    std::size_t screen_bytes_read_ = 0;
+    Buffer<float> normed_;  // [rows, hidden]
 
-    // The task at hand.
+    Screen screen_;
+    bool screened_ = false;           // screen_ is packed
+    std::atomic<bool> finite_{true};  // all weights are
+    bool table_in_memory_ = false;
+    bool computed_whole_rows_ = false;  // in an earlier call
+
+    // The current task. Written before the threads start, read by all of them.
     Task task_{};
     std::size_t total_ = 0, grain_ = 1, items_ = 0;
-    std::size_t first_ = 0, count_ = 0;
+    std::size_t first_ = 0, count_ = 0;  // rows of Task::logits
     float* out_ = nullptr;
 
-    // The rows at hand as the screen takes them.
+    // The current search. Quantised rows are [rows], or [2 * rows] if fine(): then row rows_ + r is the quantised
+    // residual of row r, which is what quantisation lost of it.
     std::vector<Worker> workers_;
-    std::unique_ptr<Threshold[]> thresholds_;
+    std::unique_ptr<Progress[]> progress_;
     std::size_t row_capacity_ = 0;
     std::vector<ScreenQuery> queries_;
-    std::vector<Found> passed_;
-    // In 8 bits, and after all rows, if they are few, what that leaves of them.
-    Buffer<std::int8_t> values_;
+    std::vector<Candidate> sorted_;
+    Buffer<std::int8_t> values_;  // [rows or 2 * rows, hidden rounded up to 64]
     Buffer<float> scales_;
     Buffer<std::int32_t> sums_;
-    Buffer<float> left_;
-    std::size_t screened_bytes_ = 0;
+    Buffer<float> residual_;  // [hidden]: of one row
 };
 
 }  // namespace bitnet

@@ -20,12 +20,14 @@ std::size_t Screen::bytes(std::size_t vocab, std::size_t in) {
 bool Screen::pack(const Kernels& kernels, const Bfloat16Table& table, std::size_t block, std::uint8_t* buffer) {
     std::vector<std::uint8_t> codes(4 * round_up(in_, 64));
     const std::size_t size = table.row_bytes();
+    // Where the block's rows of each field begin in the table, or in the buffer if they are read from the file.
     const std::uint8_t* fields[4];
     for (std::size_t field = 0; field < 4; ++field) {
         const std::size_t first = field * quarter_ + block * kBlockRows;
         const std::size_t count = first < vocab_ ? std::min(rows(block), vocab_ - first) : 0;
         fields[field] = count > 0 ? table.read(first, count, buffer + field * kBlockRows * size) : nullptr;
     }
+    // Pack byte row by byte row: one row of each field, or none at the end of the table.
     bool finite = true;
     for (std::size_t row = 0; row < rows(block); ++row) {
         const std::uint8_t* weights[4];
@@ -35,6 +37,7 @@ bool Screen::pack(const Kernels& kernels, const Bfloat16Table& table, std::size_
         kernels.screen_pack(weights, in_, codes.data(), bytes(block) + row * row_bytes(in_), packed);
         for (std::size_t field = 0; field < 4; ++field) {
             finite = finite && std::isfinite(packed[field].norm) && std::isfinite(packed[field].error);
+            // [half steps, errors, norms][field][byte row]
             float* target = bounds(block) + field * kBlockRows + row;
             target[0] = packed[field].half_step;
             target[kLanes] = packed[field].error;

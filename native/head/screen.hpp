@@ -1,4 +1,4 @@
-// A copy of the output head in low bits that says which logits can be among the greatest, see kernels/screen.hpp.
+// The screen: a copy of the lm_head in 6 bits a weight. From it, kernels bound every logit; see kernels/screen.hpp.
 #pragma once
 
 #include <array>
@@ -11,36 +11,47 @@
 
 namespace bitnet {
 
-// Laid out in the order in which it is read: by blocks of 16 byte rows. Rows that a block of the table lacks have zero
-// codes, norms and errors.
+// Owns its memory. The table [vocab, in] is divided into four fields of `quarter` rows: rows 0..quarter, quarter..2 *
+// quarter, and so on. Byte row r packs row r of each field. 16 byte rows are a block, which has 64 logits. Blocks lie
+// in the order in which they are read, in two arrays:
+//
+//     bytes   [block][byte row][row_bytes]
+//     bounds  [block][half steps, errors, norms][field][byte row], float32
+//
+// Where a field has no such row, because vocab is not a multiple of 64, codes, norms and errors are zeros.
+//
+// Threads may pack different blocks at the same time. Once all are packed, any thread may read any block.
 class Screen {
   public:
     static constexpr std::size_t kBlockRows = 16;
     static constexpr std::size_t kLanes = 4 * kBlockRows;  // logits of a block
 
     Screen() = default;
-    // Throws DeviceError where there is no memory. All blocks must be packed before they are used.
+    // Reserves the memory; `pack` fills it. Throws DeviceError if there is not enough.
     Screen(std::size_t vocab, std::size_t in);
 
-    // Bytes a table of this shape takes.
+    // Bytes of the screen of a table of this shape.
     static std::size_t bytes(std::size_t vocab, std::size_t in);
 
     std::size_t blocks() const { return (quarter_ + kBlockRows - 1) / kBlockRows; }
-    // Packs a block of the table, [vocab, in]. `buffer` takes kLanes rows of it. False if it has weights that are not
-    // finite.
+    // Packs a block of the table. `buffer` is scratch for kLanes rows of the table if it is in a file, else it may be
+    // null. Returns false if some weights are not finite: then the screen cannot bound logits.
     bool pack(const Kernels& kernels, const Bfloat16Table& table, std::size_t block, std::uint8_t* buffer);
     ScreenBlock block(std::size_t index) const;
-    // The table's row that is row `row` of field `field` of a block, or -1.
+    // Returns which row of the table is byte row `row`, field `field` of a block, or -1 if there is none. It is the
+    // token id of the logit.
     std::int32_t id(std::size_t block, std::size_t field, std::size_t row) const {
         const std::size_t byte_row = block * kBlockRows + row, id = field * quarter_ + byte_row;
         return row < rows(block) && id < vocab_ ? static_cast<std::int32_t>(id) : -1;
     }
 
   private:
+    // A byte row has three bytes for each column; columns are padded to whole vectors of 64 bytes.
     static std::size_t row_bytes(std::size_t in) { return 3 * round_up(in, 64); }
+    // Byte rows of a block: fewer in the last one.
     std::size_t rows(std::size_t block) const {
-        const std::size_t left = quarter_ - block * kBlockRows;
-        return left < kBlockRows ? left : kBlockRows;
+        const std::size_t remaining = quarter_ - block * kBlockRows;
+        return remaining < kBlockRows ? remaining : kBlockRows;
     }
     std::uint8_t* bytes(std::size_t block) const {
         return static_cast<std::uint8_t*>(bytes_.data()) + block * kBlockRows * row_bytes(in_);

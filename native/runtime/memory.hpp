@@ -1,4 +1,4 @@
-// Memory for activations and the key/value cache.
+// Memory for activations, the KV cache and the screen of the lm_head.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,8 @@ namespace bitnet {
 
 inline std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Zeros at a 64-byte boundary. Elements are not preserved when it grows.
+// An array of zeros that begins at a 64-byte boundary: a cache line, and a whole vector of any instruction set. It owns
+// its memory. When it grows, all elements become zero.
 template <typename T>
 class Buffer {
   public:
@@ -24,6 +25,7 @@ class Buffer {
     }
     ~Buffer() { std::free(data_); }
 
+    // Makes room for at least `size` elements; never shrinks. Throws std::bad_alloc.
     void grow(std::size_t size) {
         if (size <= size_) return;
         std::free(data_);
@@ -43,11 +45,12 @@ class Buffer {
     std::size_t size_ = 0;
 };
 
-// Address space whose pages come into being, as zeros, when they are first touched.
+// Address space that it owns. The system adds a page of zeros when the page is first touched; until then it costs no
+// memory.
 class LazyMemory {
   public:
     LazyMemory() = default;
-    // Throws DeviceError, which says what it was for.
+    // Asks for huge pages. Throws DeviceError if the system refuses; `purpose` is named in its message.
     LazyMemory(std::size_t bytes, const char* purpose);
     LazyMemory(LazyMemory&& other) noexcept { *this = std::move(other); }
     LazyMemory& operator=(LazyMemory&& other) noexcept {

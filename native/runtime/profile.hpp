@@ -1,4 +1,4 @@
-// Where a decoder's time goes, phase by phase. While it is off, no clock is read.
+// Where the time of a decoder's steps goes, phase by phase. While it is off, no clock is read.
 #pragma once
 
 #include <chrono>
@@ -8,33 +8,37 @@
 
 namespace bitnet {
 
+// The sum over all phases of one kind, such as every layer's `attend`.
 struct PhaseTime {
     using Duration = std::chrono::nanoseconds;
     std::uint64_t calls = 0;
-    Duration wall{};          // from the phase's beginning to the next one's
-    Duration work{};          // on the phase's items, summed over the threads
-    Duration available{};     // wall times the threads of the step
-    std::uint64_t bytes = 0;  // of weights and cache that had to be read
+    Duration wall{};          // each phase from its begin to the begin of the next one
+    Duration work{};          // inside work items, summed over the threads
+    Duration available{};     // wall time multiplied by the step's threads
+    std::uint64_t bytes = 0;  // of weights and KV cache that the phases had to read
 };
 
+// One thread at a time calls start, stop, open and close, while no thread is in a work item. Every thread makes a Work
+// of its own.
 class Profile {
   public:
     using Clock = std::chrono::steady_clock;
 
+    // `kinds` is the number of kinds of phases; `threads` the largest number of threads of a step.
     Profile(std::size_t kinds, std::size_t threads) : phases_(kinds), workers_(threads) {}
 
     bool on() const { return on_; }
-    // Forgets what was measured.
+    // Begins measuring and forgets all earlier times.
     void start();
-    // The phases by kind, since the start.
+    // Ends measuring; returns the times since `start`, one for each kind.
     std::vector<PhaseTime> stop();
 
-    // A phase of this kind begins. Called, as close, by one thread while no other works.
+    // A phase of this kind begins on so many threads.
     void open(std::size_t kind, std::size_t threads);
-    // It ends, having read so many bytes.
+    // The open phase ends; it read so many bytes.
     void close(std::size_t bytes);
 
-    // While it lives, its thread works on the phase at hand.
+    // While it lives, its thread is in a work item of the open phase.
     class Work {
       public:
         Work(Profile& profile, std::size_t thread) : profile_(profile.on_ ? &profile : nullptr), thread_(thread) {
@@ -54,12 +58,12 @@ class Profile {
 
   private:
     struct alignas(64) Worker {
-        PhaseTime::Duration time{};  // on the phase at hand
+        PhaseTime::Duration time{};  // in work items of the open phase
     };
     bool on_ = false;
     std::vector<PhaseTime> phases_;
     std::vector<Worker> workers_;
-    // The phase at hand.
+    // The open phase.
     std::size_t kind_ = 0, threads_ = 0;
     Clock::time_point begin_;
 };

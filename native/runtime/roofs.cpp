@@ -15,13 +15,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Runs body(pass, item) for every item, each on a thread of its own. Pass 0 prepares and is not counted.
+// Runs body(pass, item) for every item on as many threads, `passes` + 1 times. Pass 0 prepares and is not timed.
 template <typename Body>
 class Passes {
   public:
     Passes(std::size_t items, std::size_t passes, Body body) : items_(items), passes_(passes), body_(std::move(body)) {}
 
-    // Seconds of each pass.
+    // Returns the seconds of each timed pass.
     std::vector<double> run() {
         ThreadTeam team(items_);
         team.run(*this, passes_ + 1, items_);
@@ -49,8 +49,9 @@ std::vector<double> rates(double work, std::vector<double> seconds) {
     return seconds;
 }
 
-// In order, four cache lines at a time. The processor's own prefetching serves one stream best: asking for lines ahead
-// of time was slower.
+// Reads memory in order, four cache lines (16 pairs of words) a round, into four independent sums. The hardware
+// prefetcher follows one such stream well; prefetch instructions made it slower. Returns a value that depends on every
+// word.
 std::uint64_t read(const std::uint64_t* begin, const std::uint64_t* end) {
     typedef std::uint64_t Pair __attribute__((vector_size(16)));
     Pair sums[4] = {};
@@ -62,24 +63,28 @@ std::uint64_t read(const std::uint64_t* begin, const std::uint64_t* end) {
     return total[0] ^ total[1];
 }
 
-std::atomic<std::uint64_t> sink;  // lest a compiler sees that nobody wants the results
+// Receives all results: a compiler must not remove a computation whose result is used.
+std::atomic<std::uint64_t> sink;
 
 }  // namespace
 
 std::vector<double> measure_read_bandwidth(std::size_t threads, std::size_t bytes, std::size_t passes) {
     const std::size_t share = round_up(bytes / threads, std::size_t{2} << 20);
     const LazyMemory memory(share * threads, "a buffer to measure bandwidth with");
+    // The begin of a thread's part, in words.
     const auto part = [&](std::size_t item) {
         return static_cast<std::uint64_t*>(memory.data()) + item * share / sizeof(std::uint64_t);
     };
     Passes reads(threads, passes, [&](std::size_t pass, std::size_t item) {
-        if (pass == 0) __builtin_memset(part(item), 1, share);  // by many threads, for machines of many memories
+        if (pass == 0)
+            __builtin_memset(part(item), 1, share);  // by its reader: each memory node then holds its own part
         sink += read(part(item), part(item + 1));
     });
     return rates(static_cast<double>(share * threads), reads.run());
 }
 
 std::vector<double> measure_int8_peak(const Kernels& kernels, std::size_t threads, double seconds, std::size_t passes) {
+    // Double the rounds until one thread takes about `seconds` for them.
     std::size_t rounds = 1;
     const auto time_of_rounds = [&] {
         const Clock::time_point begin = Clock::now();

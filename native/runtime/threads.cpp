@@ -16,9 +16,11 @@ namespace bitnet {
 
 namespace {
 
-// Longer than the next phase of a step usually takes to come, shorter than a scheduler's time slice.
+// How long a thread spins before it sleeps: longer than the usual pause between two phases of a step, shorter than a
+// time slice of the scheduler.
 constexpr std::chrono::microseconds kSpin{50};
 
+// Tells the processor that this thread spins, so that the other thread of the core gets its resources.
 inline void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -29,6 +31,7 @@ inline void pause() {
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t), "futexes are 32-bit words");
 
+// A futex is a 32-bit word on which threads of this process sleep until another thread wakes them.
 void futex(const std::atomic<std::uint32_t>& word, int operation, std::uint32_t value) {
     syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
 }
@@ -41,7 +44,8 @@ Range part(std::size_t total, std::size_t grain, std::size_t index, std::size_t 
 }
 
 void Signal::raise() {
-    // Both sides are sequentially consistent: either we see a sleeper, or it sees the new value and does not sleep.
+    // Here and in wait_past all operations are sequentially consistent. So either this thread sees the sleeper and
+    // wakes it, or the sleeper sees the new value and does not sleep.
     value_.fetch_add(1);
     if (sleepers_.load() > 0) futex(value_, FUTEX_WAKE, INT_MAX);
 }
@@ -49,6 +53,7 @@ void Signal::raise() {
 void Signal::wait_past(std::uint32_t old) const {
     const auto deadline = std::chrono::steady_clock::now() + kSpin;
     do {
+        // Reading the clock takes longer than a pause: look at it only now and then.
         for (int i = 0; i < 64; ++i) {
             if (value() != old) return;
             pause();
@@ -75,9 +80,10 @@ ThreadTeam::~ThreadTeam() {
     if (getpid() == owner_) stop();
 }
 
+// Also called by the constructor when the system refuses a thread: it joins those that were started.
 void ThreadTeam::stop() {
-    leave_.store(true);
-    started_.raise();
+    stopping_.store(true);
+    job_started_.raise();
     for (std::thread& thread : *threads_) thread.join();
     delete threads_;
 }
@@ -85,6 +91,7 @@ void ThreadTeam::stop() {
 void ThreadTeam::start(const Job& job, std::size_t threads) {
     if (getpid() != owner_)
         throw DeviceError("this process was forked after the model was loaded; load the model in the child process");
+    // Without other threads there is nothing to claim or to signal.
     if (threads == 1) {
         for (std::size_t phase = 0; phase < job.phases; ++phase) {
             const std::size_t items = job.begin(job.context, 0, phase);
@@ -96,28 +103,33 @@ void ThreadTeam::start(const Job& job, std::size_t threads) {
     active_.store(threads);
     finished_.store(false);
     open_phase(0, 0);
-    started_.raise();
+    job_started_.raise();
     take_part(0);
 }
 
+// The life of every thread but the caller's.
 void ThreadTeam::wait_for_jobs(std::size_t thread) {
     std::uint32_t seen = 0;
     while (true) {
-        started_.wait_past(seen);
-        seen = started_.value();
-        if (leave_.load()) return;
+        job_started_.wait_past(seen);
+        seen = job_started_.value();
+        if (stopping_.load()) return;
         if (thread < active_.load()) take_part(thread);
     }
 }
 
+// Does work items until the job is finished.
 void ThreadTeam::take_part(std::size_t thread) {
     while (true) {
-        const std::uint32_t seen = moved_.value();  // before looking for items, or the news of more could be missed
+        // Read the signal before looking for work items: a phase that opens in between then ends the wait at once.
+        const std::uint32_t seen = phase_changed_.value();
         if (finished_.load()) return;
-        if (!do_item(thread)) moved_.wait_past(seen);
+        if (!do_item(thread)) phase_changed_.wait_past(seen);
     }
 }
 
+// Claims one work item and does it. Returns false if the phase has none left to claim. The thread that finishes the
+// last work item of a phase opens the next one.
 bool ThreadTeam::do_item(std::size_t thread) {
     std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
     do {
@@ -129,17 +141,18 @@ bool ThreadTeam::do_item(std::size_t thread) {
     return true;
 }
 
+// Opens the first phase from `phase` on that has work items, or finishes the job if there is none.
 void ThreadTeam::open_phase(std::size_t thread, std::size_t phase) {
     std::size_t items = 0;
     while (phase < job_.phases && (items = job_.begin(job_.context, thread, phase)) == 0) ++phase;
     phase_ = phase;
     items_ = items;
     unfinished_.store(items, std::memory_order_relaxed);
-    // Once items can be claimed, the others may finish this job and begin another: job_ is not to be read after that.
+    // Read job_ now: as soon as items can be claimed, the other threads may finish this job and begin another one.
     const bool last = phase == job_.phases;
     ticket_.store(++opened_ << 32 | items, std::memory_order_release);
     if (last) finished_.store(true);
-    moved_.raise();
+    phase_changed_.raise();
 }
 
 }  // namespace bitnet

@@ -1,4 +1,4 @@
-// A fixed team of threads that works off phases of independent items.
+// A fixed team of threads that computes phases of independent work items.
 #pragma once
 
 #include <sys/types.h>
@@ -11,31 +11,35 @@
 
 namespace bitnet {
 
-// Part `index` of `count` nearly equal parts of 0..total; all boundaries are multiples of `grain`.
+// begin..end, end exclusive.
 struct Range {
     std::size_t begin, end;
 };
+// Returns part `index` of `count` nearly equal parts of 0..total. All boundaries but the last are multiples of `grain`.
 Range part(std::size_t total, std::size_t grain, std::size_t index, std::size_t count);
 
-// A number that threads wait on. They spin for a moment, then sleep in the kernel, so that a machine with other work to
-// do keeps its speed. std::atomic::wait would serve, but needs g++ 11 and spins as it pleases.
+// A number that threads wait on. They spin for a moment, then sleep in the kernel, so that other work on the machine
+// keeps its speed. std::atomic::wait would do the same, but it needs g++ 11 and its spin time cannot be set. Any thread
+// may call any function.
 class Signal {
   public:
     std::uint32_t value() const { return value_.load(std::memory_order_acquire); }
-    void raise();                             // adds one and wakes all waiting threads
-    void wait_past(std::uint32_t old) const;  // returns once the value differs from `old`
+    // Adds one and wakes all waiting threads.
+    void raise();
+    // Returns once the value differs from `old`.
+    void wait_past(std::uint32_t old) const;
 
   private:
     std::atomic<std::uint32_t> value_{0};
     mutable std::atomic<std::uint32_t> sleepers_{0};
 };
 
-// Work is a sequence of phases, each of some items that any thread may do in any order; a phase begins when all items
-// of the one before are done. Threads claim items one by one, so that one the system keeps from running is waited for
-// only if it holds an item, and the others do the rest.
+// A job is a sequence of phases. Each phase has work items that any thread may do in any order; a phase begins when all
+// work items of the previous one are done. Threads claim work items one by one. So a thread that the system does not
+// run is waited for only if it holds a work item; the other threads do the rest.
 class ThreadTeam {
   public:
-    // Starts count - 1 threads; the caller of run is the other one. Throws DeviceError where the system refuses.
+    // Starts count - 1 threads; the caller of `run` is the other one. Throws DeviceError if the system refuses.
     explicit ThreadTeam(std::size_t count);
     ~ThreadTeam();
     ThreadTeam(const ThreadTeam&) = delete;
@@ -43,10 +47,12 @@ class ThreadTeam {
 
     std::size_t size() const { return count_; }
 
-    // Does all phases of `work` on up to `threads` threads, the caller being thread 0. Before each phase one thread
-    // calls work.begin(thread, phase), while no other does anything, for the number of its items, which may be 0; then
-    // work.run(thread, phase, item) is called for each. Neither may throw. Throws DeviceError in a forked child, which
-    // has none of the threads.
+    // Does all phases of `work` on up to `threads` threads, and returns when they are done. The caller is thread 0. One
+    // thread at a time may call it. Throws DeviceError in a forked child process, because the threads are not in it.
+    //
+    // Before each phase one thread calls work.begin(thread, phase), while no other thread does anything. It returns the
+    // number of work items, which may be 0. Then work.run(thread, phase, item) is called for each of them. What `begin`
+    // writes, every `run` of the phase may read. Neither may throw.
     template <typename Work>
     void run(Work& work, std::size_t phases, std::size_t threads) {
         start({[](void* context, std::size_t thread, std::size_t phase) {
@@ -74,20 +80,20 @@ class ThreadTeam {
     void stop();
 
     const std::size_t count_;
-    const pid_t owner_;
-    // Written while no item is claimed or left to claim.
+    const pid_t owner_;  // the process that started the threads
+    // Written only while no work item is claimed or left to claim.
     Job job_{};
     std::size_t phase_ = 0, items_ = 0;
-    std::uint64_t opened_ = 0;  // phases so far
+    std::uint64_t opened_ = 0;  // phases opened since the team exists
     std::atomic<std::size_t> active_{0};
-    std::atomic<bool> finished_{true}, leave_{false};
-    alignas(64) Signal started_;  // a job has
-    alignas(64) Signal moved_;    // to another phase, or the end
-    // The items left to claim in the lower half; in the upper one a number of the phase, lest a thread that was away
-    // takes a new phase for the one it saw.
+    std::atomic<bool> finished_{true}, stopping_{false};
+    alignas(64) Signal job_started_;
+    alignas(64) Signal phase_changed_;  // to the next phase, or to the end of the job
+    // The lower half counts the work items left to claim. The upper half numbers the phase: a thread that was
+    // interrupted while it claimed must not take an item of a later phase for one of the phase that it saw.
     alignas(64) std::atomic<std::uint64_t> ticket_{0};
-    alignas(64) std::atomic<std::size_t> unfinished_{0};
-    std::vector<std::thread>* threads_;  // leaked in a forked child, where there is nothing to join
+    alignas(64) std::atomic<std::size_t> unfinished_{0};  // work items of the phase that are not done
+    std::vector<std::thread>* threads_;  // not freed in a forked child process, which has no threads to join
 };
 
 }  // namespace bitnet

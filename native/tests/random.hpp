@@ -11,27 +11,30 @@
 
 namespace bitnet {
 
-// The same numbers everywhere, as <random>'s distributions are not.
+// A linear congruential generator. It gives the same numbers everywhere; the distributions of <random> do not.
 class Random {
   public:
     std::uint32_t bits() {
         state_ = state_ * 6364136223846793005u + 1442695040888963407u;
         return static_cast<std::uint32_t>(state_ >> 33);
     }
+    // Returns a number from -1 to 1.
     float number() { return static_cast<float>(bits() % 20001) / 10000.0f - 1.0f; }
     std::vector<float> floats(std::size_t n, float scale = 1.0f, float offset = 0.0f) {
         std::vector<float> values(n);
         for (float& value : values) value = scale * number() + offset;
         return values;
     }
+    // Bytes of four ternary codes each, uniformly 0, 1 or 2.
     std::vector<std::uint8_t> codes(std::size_t n) {
         std::vector<std::uint8_t> bytes(n);
         for (std::uint8_t& byte : bytes)
             byte = static_cast<std::uint8_t>(bits() % 3 | bits() % 3 << 2 | bits() % 3 << 4 | bits() % 3 << 6);
         return bytes;
     }
+    // n bfloat16 numbers that begin at byte 1, an odd address: kernels must take any alignment.
     std::vector<std::uint8_t> bfloat16(std::size_t n) {
-        std::vector<std::uint8_t> bytes(2 * n + 1);  // used from byte 1 on: at odd addresses
+        std::vector<std::uint8_t> bytes(2 * n + 1);
         for (std::size_t i = 0; i < n; ++i) {
             const float value = number();
             std::memcpy(&bytes[2 * i + 1], reinterpret_cast<const char*>(&value) + 2, 2);
@@ -43,7 +46,7 @@ class Random {
     std::uint64_t state_ = 1;
 };
 
-// Quantised random activations; all tables must agree on them.
+// Random activations and their quantised form, which is the same for all kernel tables.
 struct Rows {
     Rows(Random& random, const Kernels& kernels, std::size_t tokens, std::size_t in)
         : Rows(random.floats(tokens * in, 3.0f), kernels, tokens, in) {}
@@ -52,14 +55,15 @@ struct Rows {
         for (std::size_t t = 0; t < tokens; ++t)
             kernels.quantize(x.data() + t * in, in, values.data() + t * stride, &scales[t], &sums[t]);
     }
-    // What the values leave of x.
-    std::vector<float> left() const {
+    // x minus its quantised form.
+    std::vector<float> residual() const {
         const std::size_t in = x.size() / scales.size();
         std::vector<float> numbers(x);
         for (std::size_t i = 0; i < x.size(); ++i)
             numbers[i] -= (1.0f / scales[i / in]) * values[i / in * stride + i % in];
         return numbers;
     }
+    // Adds the rows of `more` to the quantised rows.
     void append(const Rows& more) {
         values.insert(values.end(), more.values.begin(), more.values.end());
         scales.insert(scales.end(), more.scales.begin(), more.scales.end());
@@ -73,7 +77,8 @@ struct Rows {
     std::vector<std::int32_t> sums;
 };
 
-// A model whose every array belongs to it.
+// A random model that owns its arrays. `llama` gives it SiLU, as many KV heads as heads, and norms before each linear;
+// otherwise it has squared ReLU, groups of four heads, and sub-norms, as BitNet b1.58 has.
 struct RandomModel {
     explicit RandomModel(bool llama) {
         Random random;
@@ -107,6 +112,7 @@ struct RandomModel {
                                     linear(shape.intermediate, shape.hidden), linear(shape.intermediate, shape.hidden),
                                     linear(shape.hidden, shape.intermediate)});
     }
+    // Stores an array and returns its address.
     template <typename T>
     static const T* keep(std::vector<std::vector<T>>& arrays, std::vector<T> array) {
         arrays.push_back(std::move(array));

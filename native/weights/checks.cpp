@@ -10,9 +10,10 @@ namespace bitnet {
 
 namespace {
 
-// To start a thread takes as long as to look at about so many bytes.
+// Starting a thread takes about as long as checking this many bytes.
 constexpr std::size_t kThreadBytes = std::size_t{256} << 10;
 
+// The low bit of every 2-bit code; the low pair of every nibble; the low nibble of every byte.
 constexpr std::uint64_t kCodes = 0x5555555555555555, kPairs = 0x3333333333333333, kNibbles = 0x0f0f0f0f0f0f0f0f;
 
 std::uint64_t load_word(const std::uint8_t* bytes) {
@@ -21,20 +22,23 @@ std::uint64_t load_word(const std::uint8_t* bytes) {
     return word;
 }
 
-// How many of four codes in a byte are marked by their low bit, in each byte.
+// For each byte of the word: how many of its four codes have their low bit set in `marks`.
 std::uint64_t count_in_bytes(std::uint64_t marks) {
     const std::uint64_t pairs = (marks & kPairs) + (marks >> 2 & kPairs);
     return (pairs + (pairs >> 4)) & kNibbles;
 }
 
+// The sum of the word's eight bytes. The multiplication adds the four 16-bit sums into the top 16 bits.
 std::uint64_t sum_of_bytes(std::uint64_t bytes) {
     constexpr std::uint64_t kHalves = 0x00ff00ff00ff00ff;
     return ((bytes & kHalves) + (bytes >> 8 & kHalves)) * 0x0001000100010001 >> 48;
 }
 
-// Zeros and pluses of whole groups of words; what a byte of a sum counts stays below 256.
+// Counts are kept in bytes for a group of words, which a compiler turns into vectors. A byte gains at most 4 in a
+// round, so after 255 / 4 rounds its count must be added up elsewhere.
 constexpr std::size_t kGroupWords = 8, kGroupBytes = 8 * kGroupWords, kRounds = 255 / 4;
 
+// A code is T + 1 in two bits: its low bit is set for 0, its high bit for +1, both for the invalid code 3.
 CodeCounts count_part(const std::uint8_t* packed, std::size_t bytes) {
     std::uint64_t invalid = 0, zero = 0, plus = 0;
     const auto count = [&](const std::uint8_t* groups, std::size_t rounds) {
@@ -54,28 +58,30 @@ CodeCounts count_part(const std::uint8_t* packed, std::size_t bytes) {
             plus += sum_of_bytes(pluses[i]);
         }
     };
+    // Whole groups, then the last bytes padded with zeros, which are codes of -1: the sums do not count those.
     const std::size_t whole = bytes / kGroupBytes;
     for (std::size_t group = 0; group < whole; group += kRounds)
         count(packed + group * kGroupBytes, std::min(whole - group, kRounds));
-    std::uint8_t rest[kGroupBytes] = {};
-    std::copy(packed + whole * kGroupBytes, packed + bytes, rest);
-    count(rest, 1);
+    std::uint8_t last[kGroupBytes] = {};
+    std::copy(packed + whole * kGroupBytes, packed + bytes, last);
+    count(last, 1);
     return {invalid != 0, 4 * bytes - zero - plus, zero, plus};
 }
 
-// The exponent's bits of NaN and infinity are all ones: inverted they are 0, which alone leaves a value's top bit clear
-// when 0x7fff is added.
+// Checks four values in a word at once. Only NaN and infinity have an exponent of all ones. Inverted and masked, only
+// their exponents are 0, and only 0 leaves the top bit of a value clear when 0x7fff is added.
 bool finite_part(const std::uint8_t* bits, std::size_t count) {
-    constexpr std::uint64_t kExponents = 0x7f807f807f807f80, kMost = 0x7fff7fff7fff7fff, kTops = 0x8000800080008000;
+    constexpr std::uint64_t kExponents = 0x7f807f807f807f80, kLargest = 0x7fff7fff7fff7fff, kTops = 0x8000800080008000;
     std::uint64_t finite = kTops;
     const std::size_t whole = count / 4;
-    for (std::size_t i = 0; i < whole; ++i) finite &= (~load_word(bits + 8 * i) & kExponents) + kMost;
-    std::uint8_t rest[8] = {};
-    std::copy(bits + 8 * whole, bits + 2 * count, rest);
-    finite &= (~load_word(rest) & kExponents) + kMost;
+    for (std::size_t i = 0; i < whole; ++i) finite &= (~load_word(bits + 8 * i) & kExponents) + kLargest;
+    std::uint8_t last[8] = {};
+    std::copy(bits + 8 * whole, bits + 2 * count, last);
+    finite &= (~load_word(last) & kExponents) + kLargest;
     return finite == kTops;
 }
 
+// Work for a ThreadTeam: one phase with `count` work items.
 template <typename Body>
 struct Parts {
     std::size_t total, count;
@@ -87,7 +93,7 @@ struct Parts {
     }
 };
 
-// Calls body(part, begin, end) for nearly equal parts of 0..total, each on a thread.
+// Calls body(part, begin, end) for `threads` nearly equal parts of 0..total, on as many threads.
 template <typename Body>
 void in_parts(std::size_t total, std::size_t threads, Body body) {
     Parts<Body> parts{total, threads, body};

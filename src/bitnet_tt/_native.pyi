@@ -1,4 +1,9 @@
-"""The native module, built from native/ by CMake. Arrays are C-contiguous."""
+"""The native module, built from native/ by CMake; native/python/ binds it.
+
+Arrays are C-contiguous. `isa` is one of `available_isas()`, or empty for the fastest. Wrong shapes raise ValueError,
+wrong dtypes TypeError. A Linear, Table, Layer or Decoder keeps its arrays alive. A Decoder must not be used by two
+threads at once; everything else may be called from any thread.
+"""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -6,7 +11,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_CANDIDATES: int
+MAX_CANDIDATES: int
+"""The largest number of candidates of a row that `Decoder.forward_candidates` returns."""
 
 class HiddenAct(Enum):
     relu2 = 0
@@ -35,11 +41,24 @@ class Linear:
         input_norm: NDArray[np.float32] | None,
         dense: tuple[int, int] | None = None,
     ) -> None:
-        """`packed` is as in `weights.TernaryMatrix`, or the dense form of a matrix of the shape `dense`."""
+        """A ternary matrix.
+
+        Args:
+            packed: Its bytes: as in `weights.TernaryMatrix`, or in the dense form if `dense` is given.
+            scale: The weight scale.
+            input_norm: float32 [in]: the gain of a norm before the quantiser, or None.
+            dense: The shape [out, in] of a matrix in the dense form.
+        """
 
 class Table:
     def __init__(self, bytes: NDArray[np.uint8], file: int = -1, offset: int = 0) -> None:
-        """Rows of bfloat16, [rows, 2 * columns]; those of a mapped file are read from it: its descriptor, and where."""
+        """A bfloat16 table.
+
+        Args:
+            bytes: [rows, 2 * columns].
+            file: The descriptor of the mapped file that has the table, or -1. Single rows are then read from the file.
+            offset: Bytes from the start of the file to the table.
+        """
 
 class Layer:
     def __init__(
@@ -73,7 +92,13 @@ class Decoder:
         thread_work: int,
         isa: str,
     ) -> None: ...
-    def allocate(self, num_blocks: int, block_size: int) -> None: ...
+    def allocate(self, num_blocks: int, block_size: int) -> None:
+        """Reserve a KV cache; an earlier one is freed.
+
+        Raises:
+            DeviceError: There is not enough memory.
+        """
+
     def forward(
         self,
         token_ids: NDArray[np.int32],
@@ -82,38 +107,86 @@ class Decoder:
         block_tables: NDArray[np.int32],
         logit_rows: NDArray[np.int32],
         logits: NDArray[np.float32],
-    ) -> None: ...
-    def forward_greatest(
+    ) -> None:
+        """Run a step of a `backends.base.Batch`; write logits [rows, vocab].
+
+        Raises:
+            RequestError: The model cannot take the tokens.
+            DeviceError: This process was forked after the decoder was made.
+        """
+
+    def forward_candidates(
         self,
         token_ids: NDArray[np.int32],
         starts: NDArray[np.int32],
         positions: NDArray[np.int32],
         block_tables: NDArray[np.int32],
         logit_rows: NDArray[np.int32],
-        cut_counts: NDArray[np.int32],
-        cut_margins: NDArray[np.float32],
-        cut_temperatures: NDArray[np.float32],
+        filter_counts: NDArray[np.int32],
+        filter_margins: NDArray[np.float32],
+        mass_temperatures: NDArray[np.float32],
         ids: NDArray[np.int32],
         logits: NDArray[np.float32],
         counts: NDArray[np.int32],
-        rests: NDArray[np.float32],
-    ) -> None: ...
-    def whole_row(self, row: int, logits: NDArray[np.float32]) -> None: ...
+        dropped_masses: NDArray[np.float32],
+    ) -> None:
+        """Run a step as `forward` does, but write only the logits that pass a filter.
+
+        Args:
+            token_ids: As the next four, of a `backends.base.Batch`.
+            starts: See there.
+            positions: See there.
+            block_tables: See there.
+            logit_rows: See there.
+            filter_counts: [rows], 0 to MAX_CANDIDATES; 0 means no limit.
+            filter_margins: [rows]; infinite means no limit.
+            mass_temperatures: [rows]; 0 means that no dropped mass is wanted.
+            ids: Written, [rows, MAX_CANDIDATES]: each row's candidates, rising.
+            logits: Written, [rows, MAX_CANDIDATES].
+            counts: Written, [rows]: how many candidates a row has, or -1 if the whole row must be computed.
+            dropped_masses: Written, [rows]; see `backends.base.Candidates.dropped_mass`.
+
+        Raises:
+            RequestError: The model cannot take the tokens.
+            DeviceError: There is no memory for the screen, or this process was forked after the decoder was made.
+        """
+
+    def whole_row(self, row: int, logits: NDArray[np.float32]) -> None:
+        """Compute all logits [1, vocab] of a row of the last step."""
+
     @property
-    def head_bytes_read(self) -> int: ...
+    def head_bytes_read(self) -> int:
+        """Bytes of the screen and of weights that the last `forward_candidates` read for the lm_head."""
+
     @property
-    def weight_bytes(self) -> int: ...
+    def weight_bytes(self) -> int:
+        """Bytes of all weights; tied tables count once."""
+
     @property
-    def file_bytes(self) -> int: ...
+    def file_bytes(self) -> int:
+        """The part of `weight_bytes` that stays in its file."""
+
     @property
-    def screen_bytes(self) -> int: ...
+    def screen_bytes(self) -> int:
+        """Bytes of the screen; 0 before the first `forward_candidates`."""
+
     @property
-    def kv_cache_bytes(self) -> int: ...
+    def kv_cache_bytes(self) -> int:
+        """Bytes of the KV cache once it is full."""
+
     @property
-    def logits_computed(self) -> int: ...
-    def start_profile(self) -> None: ...
+    def kv_bytes_per_position(self) -> int:
+        """Bytes of one position in a KV cache, over all layers."""
+
+    @property
+    def logits_computed(self) -> int:
+        """How many logits the last step computed from the lm_head's weights."""
+
+    def start_profile(self) -> None:
+        """Forget all times and start measuring."""
+
     def stop_profile(self) -> list[tuple[str, int, float, float, int]]:
-        """Rows of name, calls, seconds, seconds of waiting (the mean of the threads) and bytes read."""
+        """Stop measuring; return rows of name, calls, seconds, seconds that a thread waited (mean), and bytes read."""
 
     @property
     def threads(self) -> int: ...
@@ -121,31 +194,46 @@ class Decoder:
     def isa(self) -> str: ...
 
 def packs_dense(isa: str) -> bool:
-    """Whether an instruction set, empty for the fastest, multiplies with dense weights: 5 bits for three of them."""
+    """Whether an instruction set can multiply by weights in the dense form, which holds three of them in 5 bits."""
 
 def dense_shape(out_features: int, in_features: int) -> tuple[int, int]:
-    """Shape of the bytes of dense weights."""
+    """Return the shape of the bytes of a matrix in the dense form."""
 
 def pack_dense(packed: NDArray[np.uint8], dense: NDArray[np.uint8], isa: str) -> None:
-    """Write weights packed as in `weights.TernaryMatrix` to `dense`, of `dense_shape`, in their dense form."""
+    """Convert weights packed as in `weights.TernaryMatrix` to the dense form; `dense` is written, of `dense_shape`."""
 
-def available_isas() -> list[str]: ...
+def available_isas() -> list[str]:
+    """Return the instruction sets that this processor can run, fastest first; `scalar` is always the last."""
+
 def measure_read_bandwidth(threads: int, bytes: int, passes: int = 5) -> list[float]:
-    """Bytes a second of each pass over `bytes` of memory, which should be well beyond the caches.
+    """Return the bytes a second of each pass over `bytes` of memory, which should be much larger than the caches.
 
-    Each of the threads reads one stretch of it in order, prefetching; huge pages are asked for.
+    Each thread reads one contiguous part in order. The memory is in huge pages if the system has them.
+
+    Raises:
+        DeviceError: There is not enough memory.
     """
 
 def measure_int8_peak(threads: int, isa: str, seconds: float = 0.2, passes: int = 5) -> list[float]:
-    """Operations a second of each pass of about `seconds`; a multiplication and its addition are two.
+    """Return the int8 operations a second of each pass of about `seconds`; a multiply-add counts as two."""
 
-    `isa` is one of `available_isas()`, or empty for the fastest.
+def quantize(x: NDArray[np.float32], isa: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Quantise rows x [tokens, in] as docs/numerics.md says.
+
+    Returns:
+        Values [tokens, in rounded up to a multiple of 64], padded with zeros, and scales [tokens].
     """
 
-def quantize(x: NDArray[np.float32], isa: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]: ...
-def bit_linear(linear: Linear, x: NDArray[np.float32], isa: str) -> NDArray[np.float32]: ...
+def bit_linear(linear: Linear, x: NDArray[np.float32], isa: str) -> NDArray[np.float32]:
+    """Quantise rows x [tokens, in] and multiply them by `linear` without its input norm; return [tokens, out]."""
+
 def count_codes(packed: NDArray[np.uint8], threads: int) -> tuple[int, int, int, int]:
-    """How often the code 3 (at least 1 if ever), -1, 0 and +1 occur in bytes [n] of four codes each."""
+    """Count the codes in bytes [n] of four 2-bit codes each.
+
+    Returns:
+        How often the invalid code 3 occurs (0 if never, at least 1 otherwise), then -1, 0 and +1. The last three mean
+        nothing if the first is not 0.
+    """
 
 def all_finite(bfloat16: NDArray[np.uint8], threads: int) -> bool:
     """Whether no bfloat16 value, given as bytes [2 * n], is NaN or infinite."""

@@ -71,7 +71,7 @@ def test_all_rows_of_a_small_lm_head_are_computed(result: BenchmarkResult) -> No
 
 
 def test_a_screened_lm_head_computes_some_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
     model = synthetic_checkpoint(SHAPE.replace("vocab=64", "vocab=4096"), tmp_path)
     prompt, *steps = run(model, replace(SETTINGS, busy=0), 1).profiles
     assert prompt.head_rows_rescored is None

@@ -1,4 +1,4 @@
-"""Small models of random ternary weights, and a way to run them."""
+"""Small models with random ternary weights, and helpers that run them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.config import ModelConfig, QuantizationConfig
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
 
-# Sizes that are no multiples of anything convenient.
+# No size is a multiple of a vector or of a block of the kernels.
 BITNET = ModelConfig(
     model_type="bitnet",
     vocab_size=311,
@@ -55,12 +55,13 @@ CONFIGS = {"bitnet": BITNET, "llama": LLAMA, "online": ONLINE}
 
 
 def random_ternary(rng: np.random.Generator, out_features: int, in_features: int) -> np.ndarray:
-    """Packed codes of uniformly random -1, 0, +1."""
+    """Return packed codes of uniformly random -1, 0, +1: uint8 [out / 4, in]."""
     codes = rng.integers(0, 3, (4, out_features // 4, in_features), dtype=np.uint8)
     return codes[0] | codes[1] << 2 | codes[2] << 4 | codes[3] << 6
 
 
 def random_model(config: ModelConfig, seed: int = 0) -> ModelWeights:
+    """Return random weights for this config; equal seeds give equal weights."""
     rng = np.random.default_rng(seed)
 
     def gain(size: int) -> np.ndarray:
@@ -90,7 +91,7 @@ def random_model(config: ModelConfig, seed: int = 0) -> ModelWeights:
 def batch_of(
     parts: Sequence[tuple[Sequence[int], int, Sequence[int]]], logit_rows: Sequence[int] | None = None
 ) -> Batch:
-    """A batch of (new token ids, position of the first, block table); logits of every token unless said otherwise."""
+    """Return a batch of (new token ids, position of the first, block table); None means logits of all tokens."""
     tokens = [token for ids, _, _ in parts for token in ids]
     width = max(len(table) for _, _, table in parts)
     return Batch(
@@ -103,7 +104,7 @@ def batch_of(
 
 
 def logits_of(backend: CPUBackend, token_ids: Sequence[int], block_size: int = 16) -> np.ndarray:
-    """Logits of a whole prompt in one step, in a cache of its own."""
+    """Return logits of a whole prompt, computed in one step with a new cache."""
     blocks = -(-len(token_ids) // block_size)
     backend.allocate(blocks, block_size)
     return backend.forward(batch_of([(token_ids, 0, range(blocks))])).copy()

@@ -1,3 +1,5 @@
+"""Ternary weights are copied to huge pages only where that is possible and worth it, and every copy is exact."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +23,11 @@ DENSE = [isa for isa in available_isas() if _native.packs_dense(isa)]
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
-    """A model whose ternary weights lie in a mapped file, and a machine with huge pages for ones so small."""
+    """Return a model whose ternary weights lie in a mapped file; arenas take matrices of any size."""
     setting = tmp_path / "enabled"
     setting.write_text("always [madvise] never\n")
-    monkeypatch.setattr(arena, "_SETTING", setting)
-    monkeypatch.setattr(arena, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(arena, "HUGE_PAGE_SETTING", setting)
+    monkeypatch.setattr(arena, "MIN_ARENA_BYTES", 1)
     return Checkpoint.open(small.write_folder(tmp_path / "model"))
 
 
@@ -43,7 +45,7 @@ def place(weights: ModelWeights, *, threads: int = 1, isa: str = "") -> list[Pla
     return [arena.place(layer.linear(name)) for layer, arena in layers for name in LINEAR_NAMES]
 
 
-def stay(weights: ModelWeights) -> bool:
+def all_stay(weights: ModelWeights) -> bool:
     return all(placed.packed is matrix.packed for placed, matrix in zip(place(weights), matrices(weights), strict=True))
 
 
@@ -56,11 +58,11 @@ def test_mapped_matrices_are_copied(mapped: ModelWeights) -> None:
         assert np.array_equal(copy.packed, original.packed)
 
 
-def test_copies_begin_at_a_huge_page(mapped: ModelWeights) -> None:
+def test_arena_begins_at_a_huge_page(mapped: ModelWeights) -> None:
     assert place(mapped)[0].packed.ctypes.data % (2 << 20) == 0
 
 
-def test_matrices_in_memory_are_left_where_they_are(mapped: ModelWeights) -> None:
+def test_matrices_in_memory_stay_there(mapped: ModelWeights) -> None:
     layer = mapped.layers[0]
     converted = replace(layer, q_proj=replace(layer.q_proj, packed=layer.q_proj.packed.copy()))
     first, second, *_ = place(replace(mapped, layers=(converted, *mapped.layers[1:])))
@@ -82,12 +84,12 @@ def test_matrices_become_dense_for_several_threads(mapped: ModelWeights, isa: st
         np.testing.assert_array_equal(*products)
 
 
-def test_other_instruction_sets_take_them_as_stored(mapped: ModelWeights) -> None:
+def test_instruction_sets_without_dense_form_take_stored_weights(mapped: ModelWeights) -> None:
     assert all(placed.dense is None for placed in place(mapped, threads=2, isa="scalar"))
 
 
 @pytest.mark.parametrize("isa", DENSE)
-def test_logits_are_the_same(checkpoint: Checkpoint, isa: str) -> None:
+def test_logits_of_stored_and_dense_weights_are_equal(checkpoint: Checkpoint, isa: str) -> None:
     logits = []
     for threads in (1, 2):
         backend = CPUBackend(checkpoint.config, checkpoint.load_weights(), threads=threads, isa=isa)
@@ -103,7 +105,7 @@ def test_dense_weights_take_five_sixths_of_the_memory() -> None:
 
 
 @pytest.mark.parametrize("isa", DENSE)
-def test_what_cannot_be_dense_is_refused(isa: str) -> None:
+def test_wrong_dense_weights_are_refused(isa: str) -> None:
     packed = np.zeros((1, 64), np.uint8)
     dense = np.zeros(_native.dense_shape(4, 64), np.uint8)
     linear = _native.Linear(dense, 1.0, None, (4, 64))
@@ -120,25 +122,27 @@ def test_what_cannot_be_dense_is_refused(isa: str) -> None:
 
 
 def test_nothing_is_copied_without_huge_pages(mapped: ModelWeights) -> None:
-    arena._SETTING.write_text("always madvise [never]\n")
-    assert stay(mapped)
-    arena._SETTING.unlink()
-    assert stay(mapped)
+    arena.HUGE_PAGE_SETTING.write_text("always madvise [never]\n")
+    assert all_stay(mapped)
+    arena.HUGE_PAGE_SETTING.unlink()
+    assert all_stay(mapped)
 
 
-def test_nothing_is_copied_where_it_takes_half_of_the_memory(
+def test_nothing_is_copied_if_it_takes_more_than_half_of_the_memory(
     mapped: ModelWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = sum(matrix.packed.size for matrix in matrices(mapped))
     monkeypatch.setattr(arena, "memory_limit", lambda: 2 * size - 1)
-    assert stay(mapped)
+    assert all_stay(mapped)
     monkeypatch.setattr(arena, "memory_limit", lambda: 2 * size)
-    assert not stay(mapped)
+    assert not all_stay(mapped)
 
 
-def test_nothing_is_copied_where_memory_is_refused(mapped: ModelWeights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_copied_if_the_system_refuses_the_memory(
+    mapped: ModelWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(arena.mmap, "mmap", refuse)
-    assert stay(mapped)
+    assert all_stay(mapped)

@@ -1,4 +1,4 @@
-"""The screened output head: what passes a cut is what the whole row has, to the bit, whatever the weights look like."""
+"""The screened lm_head finds every logit that passes a filter, with the bits of the whole row, for any weights."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ FILTERS = [
 
 @pytest.fixture(autouse=True)
 def every_head_is_screened(monkeypatch):
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)
 
 
 def backend_with(head: np.ndarray, **options) -> CPUBackend:
@@ -43,10 +43,10 @@ def backend_with(head: np.ndarray, **options) -> CPUBackend:
 
 
 def check(backend: CPUBackend, filters: list[LogitFilter]) -> list[Candidates]:
-    """One row for each cut against the same rows as a whole."""
+    """Compare the candidates of each filter, one row for each, with the same rows as a whole."""
     batch = batch_of([(PROMPT, 0, range(8))], range(len(PROMPT) - len(filters), len(PROMPT)))
     whole = backend.forward(batch).copy()
-    backend.candidates(batch, filters)  # the first step does without
+    backend.candidates(batch, filters)  # the first step computes whole rows
     rows = backend.candidates(batch, filters)
     for logits, row, limit in zip(whole, rows, filters, strict=True):
         token_ids = np.arange(len(logits)) if row.token_ids is None else row.token_ids
@@ -68,7 +68,7 @@ def gaussian(seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("isa", available_isas())
 @pytest.mark.parametrize("threads", [1, 3])
-def test_instruction_sets_and_threads(isa, threads):
+def test_candidates_are_equal_for_all_instruction_sets_and_threads(isa, threads):
     backend = backend_with(gaussian(), isa=isa, threads=threads)
     for _ in range(2):
         rows = check(backend, FILTERS)
@@ -77,36 +77,36 @@ def test_instruction_sets_and_threads(isa, threads):
 
 
 @pytest.mark.parametrize("isa", available_isas())
-def test_any_number_of_rows(isa):
+def test_candidates_are_right_for_any_number_of_rows(isa):
     backend = backend_with(gaussian(), isa=isa)
     for rows in range(1, 11):
         check(backend, [FILTERS[row % len(FILTERS)] for row in range(rows)])
 
 
-def test_a_head_of_more_columns_than_sums_can_hold_is_computed_whole(monkeypatch):
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._MOST_SCREENED_COLUMNS", CONFIG.hidden_size - 1)
+def test_a_head_with_too_many_columns_is_computed_whole(monkeypatch):
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.MAX_SCREENED_COLUMNS", CONFIG.hidden_size - 1)
     (row,) = check(backend_with(gaussian()), [LogitFilter(count=1)])
     assert row.token_ids is None
 
 
 def test_most_of_the_head_is_not_read():
     rng = np.random.default_rng(1)
-    # Logits as of a trained model: a few tokens stand out.
+    # A few tokens stand out, as in a trained model.
     head = gaussian() + np.outer(rng.exponential(1.0, CONFIG.vocab_size) > 5, np.ones(CONFIG.hidden_size)) * 0.3
     backend = backend_with(head)
     check(backend, [LogitFilter(count=1)])
     assert 0 < backend.stats().head_bytes_read < head.size * 2 / 2
 
 
-def test_a_step_that_wants_every_logit_reads_the_whole_screen():
+def test_a_filter_that_passes_every_logit_reads_screen_and_weights():
     backend = backend_with(gaussian())
     assert backend.stats().screen_bytes == 0
     check(backend, [LogitFilter(margin=1e6)])
     assert backend.stats().head_bytes_read == backend.stats().screen_bytes + CONFIG.vocab_size * 2 * CONFIG.hidden_size
 
 
-def test_more_logits_may_be_the_greatest_than_can_be_set_aside(monkeypatch):
-    """Rows so alike that no bound rules any out, but one in a while is the greatest so far."""
+def test_more_logits_than_can_be_deferred(monkeypatch):
+    """Rows are so similar that no bound rules any out, but now and then one is the largest so far."""
     config = replace(CONFIG, vocab_size=9001)
     monkeypatch.setattr(f"{__name__}.CONFIG", config)
     backend = backend_with(gaussian()[:1] + 1e-3 * gaussian())
@@ -115,19 +115,17 @@ def test_more_logits_may_be_the_greatest_than_can_be_set_aside(monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_computed_logits_are_counted(threads):
+def test_stats_count_computed_logits(threads):
     backend = backend_with(gaussian(), threads=threads)
     batch = batch_of([(PROMPT, 0, range(8))], [3, 7])
     backend.forward(batch)
     assert backend.stats().logits_computed == 2 * CONFIG.vocab_size
     filters = [LogitFilter(count=9), LogitFilter(margin=0.1)]
-    backend.candidates(batch, filters)  # the first step does without
+    backend.candidates(batch, filters)  # the first step computes whole rows
     rows = backend.candidates(batch, filters)
     computed = backend.stats().logits_computed
     assert sum(len(row.logits) for row in rows) <= computed < 2 * CONFIG.vocab_size
-    assert (
-        backend.stats().head_bytes_read == backend.stats().screen_bytes + computed * 2 * CONFIG.hidden_size
-    )  # what else was read
+    assert backend.stats().head_bytes_read == backend.stats().screen_bytes + computed * 2 * CONFIG.hidden_size
     rows[0].whole_row()
     assert backend.stats().logits_computed == computed + CONFIG.vocab_size
 
@@ -140,7 +138,7 @@ def test_computed_logits_are_counted(threads):
     scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e4]),
     filters=st.lists(st.sampled_from(FILTERS), min_size=1, max_size=9),
 )
-def test_any_weights(seed, outliers, zero_rows, scale, filters):
+def test_candidates_are_right_for_any_weights(seed, outliers, zero_rows, scale, filters):
     rng = np.random.default_rng(seed)
     head = gaussian(seed) * rng.lognormal(0, 1, (CONFIG.vocab_size, 1))
     head[rng.random(head.shape) < 0.01] *= outliers
@@ -171,6 +169,6 @@ def test_a_head_that_is_not_finite_is_computed_whole():
         assert row.token_ids is None
 
 
-def test_uncut_rows_are_whole():
+def test_a_filter_that_passes_all_gives_whole_rows():
     rows = check(backend_with(gaussian()), [LogitFilter(count=1), LogitFilter()])
     assert [row.token_ids for row in rows] == [None, None]

@@ -1,4 +1,4 @@
-"""What the backend refuses, and how it treats memory that is not its own."""
+"""CPUBackend refuses wrong arguments with clear errors, and uses weights where they are, at any alignment."""
 
 import os
 import threading
@@ -69,7 +69,7 @@ def test_request_errors(backend, batch, message):
         (changed(token_ids=[], starts=[0], positions=[], block_tables=np.zeros((0, 1)), logit_rows=[]), "no tokens"),
     ],
 )
-def test_batches_that_make_no_sense(backend, batch, message):
+def test_wrong_batches(backend, batch, message):
     with pytest.raises(ValueError, match=message):
         backend.forward(batch)
     assert logits_of(backend, PROMPT).shape == (5, 311)
@@ -107,6 +107,7 @@ def test_untouched_cache_costs_nothing(weights):
 
 
 def resident_bytes() -> int:
+    """Return the bytes of this process that are in memory."""
     with open("/proc/self/statm") as statm:  # noqa: PTH123
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -159,7 +160,7 @@ def test_wrong_number_of_layers(weights):
 
 
 def unaligned(array: np.ndarray) -> np.ndarray:
-    """A read-only copy at an odd address, as safetensors files have them."""
+    """Return a read-only copy at an odd address, as in safetensors files."""
     memory = np.zeros(array.nbytes + 1, np.uint8)
     memory[1:] = np.ascontiguousarray(array).view(np.uint8).ravel()
     copy = memory[1:].view(array.dtype).reshape(array.shape)
@@ -198,14 +199,14 @@ def test_weights_stay_alive_and_uncopied():
     assert not logits_of(backend, PROMPT).any()
 
 
-def test_logits_buffer_is_reused_but_safe(backend):
+def test_logits_buffer_is_reused_but_old_results_stay_readable(backend):
     first = backend.forward(batch_of([(PROMPT, 0, range(4))], [4]))
     kept = first.copy()
     many = backend.forward(batch_of([(PROMPT, 0, range(4))]))
     np.testing.assert_array_equal(many[4:], kept)
     again = backend.forward(batch_of([(PROMPT, 0, range(4))], [4]))
     assert np.shares_memory(again, many)
-    assert first.shape == (1, 311)  # still readable, whatever it holds
+    assert first.shape == (1, 311)  # still readable, but its contents may have changed
 
 
 def test_one_step_at_a_time(weights):
@@ -242,10 +243,10 @@ def test_forked_child_can_make_its_own(weights, backend):
 
 
 def in_child(action) -> str:
-    """The name of the exception that `action` raises in a forked process, or none."""
+    """Run `action` in a forked process; return the name of the exception that it raises, or `none`."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forking beside other threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of a fork while other threads run
         child = os.fork()
     if child == 0:
         try:
@@ -263,5 +264,5 @@ def in_child(action) -> str:
 
 
 def test_batch_protocol():
-    """Guards the helper: the fields the native call takes are the protocol's."""
+    """`changed` above knows every field of a batch."""
     assert set(Batch.__slots__) == {"token_ids", "starts", "positions", "block_tables", "logit_rows"}

@@ -1,4 +1,4 @@
-"""The profile accounts for a step's time, and the machine's roofs are measured on any instruction set."""
+"""The profile accounts for a step's time and bytes; bandwidth and int8 peak are measured for any instruction set."""
 
 import time
 
@@ -14,7 +14,7 @@ STEPS = 5
 @pytest.fixture(scope="module", params=[1, 2])
 def backend(request):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)  # all threads take part
+        patch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)  # all threads take part
         backend = CPUBackend(BITNET, random_model(BITNET), threads=request.param)
     backend.allocate(8, 16)
     return backend
@@ -44,7 +44,7 @@ def test_profile_adds_up(backend):
     assert phases["head"].bytes_read == STEPS * 2 * BITNET.vocab_size * hidden
 
 
-def test_profile_is_of_the_steps_between(backend):
+def test_profile_counts_only_the_steps_between_start_and_stop(backend):
     steps(backend)
     backend.start_profile()
     assert not any(phase.calls or phase.seconds for phase in backend.stop_profile())
@@ -69,7 +69,7 @@ def test_read_bandwidth():
     assert min(rates) > 1e7
 
 
-def test_roofs_refuse_nonsense():
+def test_measurements_refuse_zero_threads():
     with pytest.raises(ValueError, match="at least 1"):
         _native.measure_read_bandwidth(0, 1 << 20)
     with pytest.raises(ValueError, match="at least 1"):

@@ -20,7 +20,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_prompt(name, seed):
+def test_prompt_agrees(name, seed):
     config = SHAPES[name]
     weights = random_model(config, seed)
     prompt = np.random.default_rng(seed).integers(0, config.vocab_size, 50)
@@ -28,7 +28,7 @@ def test_prompt(name, seed):
     assert agreement.meets(CONTRACT), agreement
 
 
-def test_decode():
+def test_decoding_token_by_token_agrees():
     weights = random_model(BITNET)
     prompt = np.random.default_rng(4).integers(0, BITNET.vocab_size, 24)
     backend, cache = CPUBackend(BITNET, weights, threads=2), KVCache()

@@ -1,4 +1,4 @@
-"""Logits are the same to the last bit whatever the instruction set, threads, batch, chunks and cache blocks."""
+"""Logits have the same bits for every instruction set, number of threads, batch, prompt chunk and cache block size."""
 
 import itertools
 
@@ -16,9 +16,9 @@ PROMPTS = {name: np.random.default_rng(3).integers(0, config.vocab_size, 40) for
 
 @pytest.fixture(scope="module", autouse=True)
 def all_threads_take_part():
-    """However little there is to do."""
+    """All threads take part in each step, even with little work."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+        patch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)
         yield
 
 
@@ -74,7 +74,7 @@ def test_token_by_token(name, backend, expected):
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=12), place=st.integers(0, 12), seed=st.integers(0, 999)
 )
 def test_neighbours_in_the_batch(name, backend, expected, lengths, place, seed):
-    """Part of the prompt is in the cache, the rest comes among other sequences."""
+    """The first part of the prompt is in the cache; the other part is in a batch with other sequences."""
     rng = np.random.default_rng(seed)
     others = [rng.integers(0, CONFIGS[name].vocab_size, length) for length in lengths]
     backend.allocate(5 + 4 * len(others), BLOCK)
@@ -105,7 +105,7 @@ def test_prompt_longer_than_an_internal_chunk(name, backend):
         np.testing.assert_array_equal(logits, whole[begin:end])
 
 
-def test_rows_are_the_ones_asked_for(name, backend, expected):
+def test_logit_rows_select_the_rows(name, backend, expected):
     backend.allocate(5, BLOCK)
     logits = backend.forward(batch_of([(PROMPTS[name], 0, range(5))], [0, 7, 39]))
     np.testing.assert_array_equal(logits, expected[[0, 7, 39]])

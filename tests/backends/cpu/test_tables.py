@@ -1,4 +1,4 @@
-"""Embedding and lm_head in a mapped file: rows are read from it, and the table does not come to lie in memory."""
+"""Embedding and lm_head stay in their mapped file: rows are read from there and have the bits of a table in memory."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +35,12 @@ def checkpoint(folder: Path) -> Checkpoint:
 
 @pytest.fixture(autouse=True)
 def every_head_is_screened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._SMALL_HEAD", 0)
-    monkeypatch.setattr("bitnet_tt.backends.cpu.backend._THREAD_WORK", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.THREAD_WORK", 0)
 
 
 def steps(checkpoint: Checkpoint, weights: ModelWeights, threads: int) -> list[np.ndarray]:
-    """Logits of a first step, which takes whole rows, of two that do not, and of one that does again."""
+    """Return logits of a step that computes whole rows, of two that find candidates, and of `forward`."""
     backend = CPUBackend(checkpoint.config, weights, threads=threads)
     backend.allocate(2, 16)
     batch = batch_of([(list(range(0, VOCAB, VOCAB // 20)), 0, range(2))], [3, 7])
@@ -50,7 +50,7 @@ def steps(checkpoint: Checkpoint, weights: ModelWeights, threads: int) -> list[n
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_rows_of_a_file_are_those_in_memory(checkpoint: Checkpoint, threads: int) -> None:
+def test_rows_from_the_file_equal_rows_in_memory(checkpoint: Checkpoint, threads: int) -> None:
     mapped = checkpoint.load_weights()
     copy = mapped.lm_head.copy()
     expected = steps(checkpoint, replace(mapped, embed_tokens=copy, lm_head=copy), threads)
@@ -67,12 +67,16 @@ def test_the_table_stays_in_its_file(checkpoint: Checkpoint, folder: Path) -> No
     assert backend.stats().screen_bytes > 0
     assert backend.stats().file_bytes == TABLE_BYTES < backend.stats().weight_bytes
     assert resident_bytes(folder / "model.safetensors") < TABLE_BYTES / 4
-    backend.candidates(batch, [LogitFilter(), LogitFilter()])  # whole rows, twice: now it is worth it
+    backend.candidates(
+        batch, [LogitFilter(), LogitFilter()]
+    )  # whole rows for the second time: now the table is kept in memory
     assert resident_bytes(folder / "model.safetensors") >= TABLE_BYTES
     assert backend.stats().file_bytes == 0
 
 
-def test_a_file_that_cannot_be_read_serves_from_memory(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_is_used_through_its_mapping(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = checkpoint.load_weights()
     expected = steps(checkpoint, weights, 1)
     region = region_of(weights.lm_head)

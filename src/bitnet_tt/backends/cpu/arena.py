@@ -1,7 +1,8 @@
-"""Ternary weights in huge pages, and denser where that is faster.
+"""Copies of ternary weights in huge pages, in the dense form where that is faster.
 
-Memory is read about a tenth faster where the processor looks up fewer pages. Where several threads share it, it is the
-limit, and weights in 5 bits for three are read faster than in 6; one thread takes as long to look them up as that saves
+Memory is read about a tenth faster from huge pages, because the processor looks up fewer addresses. Where several
+threads share the memory, its bandwidth is the limit: weights in the dense form, 5 bits for three, are then read faster
+than stored ones, which take 6. One thread gains nothing: looking up the dense form's values takes as long as it saves
 (docs/decisions/0001).
 """
 
@@ -22,21 +23,23 @@ from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import LayerWeights, TernaryMatrix
 
-_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-_PAGE_BYTES = 2 << 20
-_ALIGNMENT = 64
+# The kernel's setting; it says `[never]` if there are no huge pages.
+HUGE_PAGE_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-# Less than this stays in the processor's caches, or is soon read anyway.
-_LEAST_BYTES = 64 << 20
+# Matrices of fewer bytes in total stay where they are: they fit in the processor's caches, or are read quickly anyway.
+MIN_ARENA_BYTES = 64 << 20
+
+_PAGE_BYTES = 2 << 20
+_ALIGNMENT = 64  # bytes: a cache line
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a ternary matrix lies.
+    """A ternary matrix in the place and form in which native code reads it.
 
     Attributes:
-        packed: Its bytes: as in `TernaryMatrix`, or dense.
-        dense: The shape [out, in] of a dense matrix, else None.
+        packed: uint8: the bytes of `TernaryMatrix.packed`, or of the dense form, see `_native.dense_shape`.
+        dense: The shape [out, in] of a matrix in the dense form, else None.
     """
 
     packed: NDArray[np.uint8]
@@ -44,15 +47,24 @@ class Placed:
 
 
 class LayerArena:
-    """Memory for the ternary matrices of one layer; or none, and they serve from where they are."""
+    """A memory block for the ternary matrices of one layer. Without memory, matrices stay where they are."""
 
     def __init__(self, memory: NDArray[np.uint8] | None = None, dense_isa: str | None = None) -> None:
-        """Take matrices as stored, or with `dense_isa` in the dense form of that instruction set."""
+        """Copy matrices to `memory`.
+
+        Args:
+            memory: Bytes [n], enough for the layer's matrices. None leaves them where they are.
+            dense_isa: Convert them to the dense form by this instruction set (empty for the fastest). None copies them
+                as stored.
+        """
         self._memory = memory
         self._dense_isa = dense_isa
 
     def place(self, matrix: TernaryMatrix) -> Placed:
-        """Copy a matrix, and give its pages back if they are of a mapped file; or leave it where it is."""
+        """Copy a matrix to the arena and release its pages of a mapped file, or return it where it is.
+
+        A stored matrix that is in memory already stays there.
+        """
         packed = matrix.packed
         if self._memory is None or not _moves(packed, dense=self._dense_isa is not None):
             return Placed(packed)
@@ -76,20 +88,23 @@ class LayerArena:
 
 
 def allocate_arenas(layers: Sequence[LayerWeights], *, threads: int, isa: str) -> list[LayerArena]:
-    """Huge pages for each layer's ternary matrices.
+    """Allocate huge pages for the ternary matrices of each layer.
 
-    There are none where the system has none or refuses them, or where they would take half of the memory there is.
-    A matrix that lies in memory already stays there, unless it becomes dense.
+    The arenas have no memory if the system has no huge pages or refuses the memory, if the matrices have fewer than
+    `MIN_ARENA_BYTES` in total, or if they would take more than half of the memory that this process may use.
 
     Args:
         layers: The layers' weights; their matrices are uint8 with two dimensions.
-        threads: How many will read them.
+        threads: How many threads will read the matrices. With more than one, they take the dense form if `isa` has it.
         isa: The instruction set, empty for the fastest.
+
+    Returns:
+        One arena for each layer.
     """
     dense = threads > 1 and _native.packs_dense(isa)
-    sizes = [sum(_room(layer.linear(name), dense=dense) for name in LINEAR_NAMES) for layer in layers]
+    sizes = [sum(_arena_bytes(layer.linear(name), dense=dense) for name in LINEAR_NAMES) for layer in layers]
     total = sum(sizes)
-    if not _LEAST_BYTES <= total <= memory_limit() // 2 or not _available():
+    if not MIN_ARENA_BYTES <= total <= memory_limit() // 2 or not _has_huge_pages():
         return [LayerArena() for _ in layers]
     try:
         memory = _allocate(total)
@@ -99,9 +114,9 @@ def allocate_arenas(layers: Sequence[LayerWeights], *, threads: int, isa: str) -
     return [LayerArena(part, isa if dense else None) for part in parts]
 
 
-def _available() -> bool:
+def _has_huge_pages() -> bool:
     try:
-        return "[never]" not in _SETTING.read_text()
+        return "[never]" not in HUGE_PAGE_SETTING.read_text()
     except OSError:
         return False
 
@@ -110,10 +125,11 @@ def _allocate(size: int) -> NDArray[np.uint8]:
     pages = mmap.mmap(-1, size + _PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages.madvise(mmap.MADV_HUGEPAGE)
     memory = np.frombuffer(pages, np.uint8)
+    # The mapping has one page more than needed: begin at the first address that is a multiple of a page.
     return memory[-memory.ctypes.data % _PAGE_BYTES :][:size]
 
 
-def _room(matrix: TernaryMatrix, *, dense: bool) -> int:
+def _arena_bytes(matrix: TernaryMatrix, *, dense: bool) -> int:
     if not _moves(matrix.packed, dense=dense):
         return 0
     shape = _native.dense_shape(matrix.out_features, matrix.in_features) if dense else matrix.packed.shape

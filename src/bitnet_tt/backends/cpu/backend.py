@@ -1,4 +1,4 @@
-"""CPUBackend: checks what comes from outside, then hands it to the native decoder."""
+"""CPUBackend: checks its arguments and runs the native decoder."""
 
 from __future__ import annotations
 
@@ -19,37 +19,49 @@ from bitnet_tt.errors import CheckpointError, DeviceError
 from bitnet_tt.rope import rope_tables
 from bitnet_tt.weights import ModelWeights
 
-# A buffer for more rows of logits than this is given back when a later step needs few.
+type _Ints = NDArray[np.int32]
+type _Floats = NDArray[np.float32]
+
+# A step runs on one thread for each of this many bytes of weights a layer. For many tokens, the equivalent in
+# multiplications counts. With less work, waking another thread takes longer than the thread saves.
+THREAD_WORK = 512 << 10
+
+# The lm_head is screened only if it has more bytes than this. A smaller one stays in the processor's caches: computing
+# all of it is as fast as screening it.
+SMALL_HEAD_BYTES = 4 << 20
+
+# The lm_head is screened only up to this many columns. The screen's integer sums then fit in an int32.
+MAX_SCREENED_COLUMNS = 1 << 17
+
+# A buffer for more rows of logits than this is freed when a later step needs few.
 _KEPT_LOGIT_ROWS = 64
 
-# Bytes of weights a layer, at least, for each thread that takes part in a step; for many tokens the equivalent in
-# multiplications. With less to do, telling the other threads takes longer than they save.
-_THREAD_WORK = 512 << 10
+# The first step computes whole rows: making the screen takes longer than one step saves, and the first token comes
+# sooner.
+_WHOLE_STEPS_AT_FIRST = 1
 
-# Sums of products of the screen's codes stay within an int32 up to so many columns.
-_MOST_SCREENED_COLUMNS = 1 << 17
-
-# An lm_head of at most so many bytes stays in the processor's caches; to compute all of it is as fast as to screen it.
-_SMALL_HEAD = 4 << 20
-
-# The first step does without the screen, which takes longer to make than it saves: a first token comes sooner.
-_UNSCREENED_AT_FIRST = 1
-
-# After a row whose cut let too many logits pass, so many steps compute whole rows: the next ones will be no different.
-_UNSCREENED_STEPS = 16
+# After a row with more candidates than native code keeps, this many steps compute whole rows: the next rows are
+# probably like it.
+_WHOLE_STEPS_AFTER_OVERFLOW = 16
 
 
 def available_isas() -> list[str]:
-    """Names of the instruction sets this processor can run, fastest first; `scalar` is always among them."""
+    """Return the instruction sets that this processor can run, fastest first. The last one is always `scalar`."""
     return _native.available_isas()
 
 
 class CPUBackend:
-    """The numerics contract on the CPU. Logits do not depend on `threads`, `isa`, or anything else in a batch.
+    """Runs a model on the CPU by the numerics contract: logits do not depend on `threads`, `isa`, or the other rows.
 
-    Ternary weights are copied to huge pages, see `arena`; all others are used where they lie, and kept alive. A
-    process forked after the backend was made must make its own. One step runs at a time, on a fixed team of threads and
-    without the GIL.
+    Ternary weights are copied to huge pages where that is faster, see `arena`. All other weights are used where they
+    are; the backend keeps them alive.
+
+    Threads: any thread may call any method, but only one at a time. A call raises DeviceError while another thread is
+    in a method, because a second step would overwrite the logits of the first. `description`, `threads` and `isa` may
+    be read at any time. Steps run on a fixed team of threads, without the GIL. A process that was forked after the
+    backend was made cannot use it; it must make its own.
+
+    After `close`, every method and property but `close` raises DeviceError.
     """
 
     def __init__(
@@ -65,15 +77,16 @@ class CPUBackend:
 
         Args:
             config: The model's shape.
-            weights: Its weights.
-            threads: How many threads at most; a step with little to do runs on fewer. None for as many as there are
-                physical cores available to this process.
-            isa: One of `available_isas()`; None for the fastest.
-            context_length: Longest sequence; None for what the model was made for.
+            weights: The model's weights.
+            threads: The largest number of threads; a step with little work runs on fewer. None means one for each
+                physical core that this process may use.
+            isa: One of `available_isas()`. None means the fastest.
+            context_length: The longest sequence, in tokens. None means `config.max_position_embeddings`.
 
         Raises:
             CheckpointError: An array has the wrong dtype or shape; the message names it.
-            DeviceError: An instruction set this processor does not have, or threads the system refuses.
+            DeviceError: `threads` is below 1, the processor lacks the instruction set, or the system refuses the
+                threads.
         """
         if threads is None:
             threads = physical_cores()
@@ -96,6 +109,7 @@ class CPUBackend:
             act=_native.HiddenAct.relu2 if config.hidden_act == "relu2" else _native.HiddenAct.silu,
         )
         self._config = config
+        self._lock = threading.Lock()
         self._decoder: _native.Decoder | None = _native.Decoder(
             shape=shape,
             embedding=load_table("embed_tokens", weights.embed_tokens, config),
@@ -105,163 +119,198 @@ class CPUBackend:
             cos=cos,
             sin=sin,
             threads=threads,
-            thread_work=_THREAD_WORK,
+            thread_work=THREAD_WORK,
             isa=isa or "",
         )
-        self._logits = np.empty((0, config.vocab_size), dtype=np.float32)
         self._screens = (
-            config.vocab_size * config.hidden_size * 2 > _SMALL_HEAD and config.hidden_size <= _MOST_SCREENED_COLUMNS
+            config.vocab_size * config.hidden_size * 2 > SMALL_HEAD_BYTES and config.hidden_size <= MAX_SCREENED_COLUMNS
         )
-        self._unscreened = _UNSCREENED_AT_FIRST
-        self._ids = np.empty((0, _native.MOST_CANDIDATES), np.int32)
-        self._found = np.empty((0, _native.MOST_CANDIDATES), np.float32)
-        self._lock = threading.Lock()
+        self._whole_steps = _WHOLE_STEPS_AT_FIRST  # how many of the next steps compute whole rows
+        self._free_buffers()
+
+    def _free_buffers(self) -> None:
+        """Drop the buffers for results; a step makes them again."""
+        self._logits = np.empty((0, self._config.vocab_size), np.float32)
+        self._candidate_logits = np.empty((0, _native.MAX_CANDIDATES), np.float32)
+        self._candidate_ids = np.empty((0, _native.MAX_CANDIDATES), np.int32)
 
     @property
     def description(self) -> str:
-        """Such as `cpu (avx512_vnni, 8 threads)`."""
+        """Return a short text for people, such as `cpu (avx512_vnni, 8 threads)`."""
         return f"cpu ({self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''})"
 
     @property
     def threads(self) -> int:
-        """How many threads a step runs on at most."""
+        """Return the largest number of threads that a step runs on."""
         return self._opened().threads
 
     @property
     def isa(self) -> str:
-        """The instruction set in use, one of `available_isas()`."""
+        """Return the instruction set in use, one of `available_isas()`."""
         return self._opened().isa
 
     def stats(self) -> BackendStats:
         """Return memory use, and figures of the last step; see `BackendStats`."""
-        decoder = self._opened()
-        return BackendStats(
-            weight_bytes=decoder.weight_bytes,
-            file_bytes=decoder.file_bytes,
-            screen_bytes=decoder.screen_bytes,
-            kv_cache_bytes=decoder.kv_cache_bytes,
-            head_bytes_read=decoder.head_bytes_read,
-            logits_computed=decoder.logits_computed,
-        )
+        with self._exclusive() as decoder:
+            return BackendStats(
+                weight_bytes=decoder.weight_bytes,
+                file_bytes=decoder.file_bytes,
+                screen_bytes=decoder.screen_bytes,
+                kv_cache_bytes=decoder.kv_cache_bytes,
+                head_bytes_read=decoder.head_bytes_read,
+                logits_computed=decoder.logits_computed,
+            )
 
     def close(self) -> None:
-        """Stop the threads and free the memory; the backend cannot be used afterwards."""
-        with self._exclusive():
-            self._decoder = None
-            self._logits = np.empty((0, self._config.vocab_size), dtype=np.float32)
-
-    def allocate(self, num_blocks: int, block_size: int) -> None:
-        """Make room for a KV cache; pages of it cost memory once they are used. See `Backend.allocate`."""
-        if num_blocks < 1 or block_size < 1:
-            raise ValueError(f"num_blocks ({num_blocks}) and block_size ({block_size}) must be at least 1")
-        config = self._config
-        head_stride = -(-config.head_dim // 16) * 16  # the native layout pads heads to whole vectors
-        per_position = config.num_hidden_layers * 2 * config.num_key_value_heads * head_stride * 4
-        size, limit = num_blocks * block_size * per_position, memory_limit()
-        if size > limit:
-            raise DeviceError(
-                f"a key/value cache of {num_blocks * block_size} positions takes {size / 2**30:.1f} GiB; "
-                f"this process may have {limit / 2**30:.1f} GiB: ask for a smaller context or batch"
-            )
-        with self._exclusive():
-            self._opened().allocate(num_blocks, block_size)
-
-    def forward(self, batch: Batch) -> NDArray[np.float32]:
-        """One step; see `Backend.forward`.
+        """Stop the threads and free the memory. Closing it again does nothing.
 
         Raises:
-            RequestError: A token id outside the vocabulary, or a sequence longer than the context.
-            ValueError: Anything else in the batch that makes no sense.
-            DeviceError: Another thread is in `forward`, or this process was forked after the backend was made.
+            DeviceError: Another thread is in a method.
         """
-        rows = len(batch.logit_rows)
-        with self._exclusive():
-            capacity = len(self._logits)
-            if rows > capacity or (rows <= _KEPT_LOGIT_ROWS < capacity):
-                self._logits = np.empty((max(rows, 1), self._config.vocab_size), dtype=np.float32)
-            logits = self._logits[:rows]
-            self._opened().forward(
-                batch.token_ids, batch.starts, batch.positions, batch.block_tables, batch.logit_rows, logits
-            )
+        with self._locked():
+            self._decoder = None
+            self._free_buffers()
+
+    def allocate(self, num_blocks: int, block_size: int) -> None:
+        """Reserve a KV cache, see `Backend.allocate`. Its pages take memory when they are first written.
+
+        Raises:
+            ValueError: `num_blocks` or `block_size` is below 1.
+            DeviceError: This process may not have that much memory.
+        """
+        with self._exclusive() as decoder:
+            if num_blocks < 1 or block_size < 1:
+                raise ValueError(f"num_blocks ({num_blocks}) and block_size ({block_size}) must be at least 1")
+            positions = num_blocks * block_size
+            size, limit = positions * decoder.kv_bytes_per_position, memory_limit()
+            if size > limit:
+                raise DeviceError(
+                    f"a key/value cache of {positions} positions takes {size / 2**30:.1f} GiB; "
+                    f"this process may have {limit / 2**30:.1f} GiB: ask for a smaller context or batch"
+                )
+            decoder.allocate(num_blocks, block_size)
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        """Run one step; see `Backend.forward`.
+
+        Returns:
+            Logits, float32 [rows, vocab], valid until the next call.
+
+        Raises:
+            RequestError: A token id is outside the vocabulary, or a sequence is longer than the context.
+            ValueError: The batch is wrong in another way; the message says how.
+            TypeError: An array of the batch is not int32 or not C-contiguous.
+            DeviceError: Another thread is in a method, or this process was forked after the backend was made.
+        """
+        with self._exclusive() as decoder:
+            return self._forward(decoder, batch)
+
+    def _forward(self, decoder: _native.Decoder, batch: Batch) -> NDArray[np.float32]:
+        rows, capacity = len(batch.logit_rows), len(self._logits)
+        if rows > capacity or (rows <= _KEPT_LOGIT_ROWS < capacity):
+            self._logits = np.empty((max(rows, 1), self._config.vocab_size), np.float32)
+        logits = self._logits[:rows]
+        decoder.forward(*_arrays(batch), logits)
         return logits
 
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
-        """One step; see `Backend.candidates` and `forward`.
+        """Run one step; see `Backend.candidates`. Raises the errors of `forward`.
 
-        Which logits pass their filters is proven by a copy of the lm_head in 6 bits that bounds each of them, see
-        native/head.hpp; the second call makes it.
+        A 6-bit copy of the lm_head, the screen, gives an upper bound for each logit; only logits that may pass are
+        computed. See native/head/head.hpp. The second step makes the screen.
         """
-        rows, most = len(filters), _native.MOST_CANDIDATES
-        self._unscreened -= rows > 0
-        wait = not self._screens or self._unscreened >= 0
-        if wait or not rows or any(limit.passes_all or (limit.count or 0) > most for limit in filters):
-            return [Candidates(row) for row in self.forward(batch)]
-        counts = np.array([limit.count or 0 for limit in filters], np.int32)
-        margins = np.nextafter(np.array([limit.margin for limit in filters], np.float32), np.float32(np.inf))
-        temperatures = np.array([limit.mass_temperature for limit in filters], np.float32)
-        with self._exclusive():
-            if rows > len(self._found):
-                self._ids = np.empty((rows, most), np.int32)
-                self._found = np.empty((rows, most), np.float32)
-            passed, rests = np.empty(rows, np.int32), np.empty(rows, np.float32)
-            self._opened().forward_greatest(
-                batch.token_ids,
-                batch.starts,
-                batch.positions,
-                batch.block_tables,
-                batch.logit_rows,
-                counts,
-                margins,
-                temperatures,
-                self._ids[:rows],
-                self._found[:rows],
-                passed,
-                rests,
-            )
-            self._unscreened = _UNSCREENED_STEPS if (passed < 0).any() else 0
-            return [
-                Candidates(self._whole_row(row))
-                if count < 0
-                else Candidates(
-                    self._found[row, :count],
-                    self._ids[row, :count].astype(np.int64),
-                    rest,
-                    partial(self._load_row, row),
-                )
-                for row, (count, rest) in enumerate(zip(passed.tolist(), rests.tolist(), strict=True))
-            ]
+        with self._exclusive() as decoder:
+            if filters:
+                self._whole_steps -= 1
+            if not filters or not self._screens or self._whole_steps >= 0 or any(map(_needs_whole_row, filters)):
+                return [Candidates(row) for row in self._forward(decoder, batch)]
+            return self._screened(decoder, batch, filters)
 
-    def _load_row(self, row: int) -> NDArray[np.float32]:
-        """Compute all logits of a row of the last step, for `Candidates.whole_row`."""
-        with self._exclusive():
-            return self._whole_row(row)
+    def _screened(self, decoder: _native.Decoder, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
+        rows = len(filters)
+        if rows > len(self._candidate_logits):
+            self._candidate_logits = np.empty((rows, _native.MAX_CANDIDATES), np.float32)
+            self._candidate_ids = np.empty((rows, _native.MAX_CANDIDATES), np.int32)
+        counts, dropped_masses = np.empty(rows, np.int32), np.empty(rows, np.float32)
+        decoder.forward_candidates(
+            *_arrays(batch),
+            *_filter_arrays(filters),
+            self._candidate_ids[:rows],
+            self._candidate_logits[:rows],
+            counts,
+            dropped_masses,
+        )
+        self._whole_steps = _WHOLE_STEPS_AFTER_OVERFLOW if (counts < 0).any() else 0
+        return [
+            Candidates(self._compute_row(decoder, row))
+            if count < 0
+            else Candidates(
+                self._candidate_logits[row, :count],
+                self._candidate_ids[row, :count].astype(np.int64),
+                dropped_mass,
+                partial(self._whole_row, row),
+            )
+            for row, (count, dropped_mass) in enumerate(zip(counts.tolist(), dropped_masses.tolist(), strict=True))
+        ]
 
     def _whole_row(self, row: int) -> NDArray[np.float32]:
-        whole = np.empty(self._config.vocab_size, np.float32)
-        self._opened().whole_row(row, whole[None])
-        return whole
+        """Compute all logits of a row of the last step, for `Candidates.whole_row`."""
+        with self._exclusive() as decoder:
+            return self._compute_row(decoder, row)
+
+    def _compute_row(self, decoder: _native.Decoder, row: int) -> NDArray[np.float32]:
+        logits = np.empty(self._config.vocab_size, np.float32)
+        decoder.whole_row(row, logits[None])
+        return logits
 
     def start_profile(self) -> None:
-        """Measure from now on where the time of each step goes; without this no clock is read."""
-        with self._exclusive():
-            self._opened().start_profile()
+        """Measure from now on where the time of each step goes. Without this, no clock is read."""
+        with self._exclusive() as decoder:
+            decoder.start_profile()
 
     def stop_profile(self) -> list[PhaseTime]:
-        """Stop measuring; what was measured since `start_profile`, in the order of a step."""
-        with self._exclusive():
-            return [PhaseTime(*row) for row in self._opened().stop_profile()]
+        """Stop measuring; return the times since `start_profile`, in the order of a step."""
+        with self._exclusive() as decoder:
+            return [PhaseTime(*row) for row in decoder.stop_profile()]
 
     def _opened(self) -> _native.Decoder:
-        if self._decoder is None:
+        decoder = self._decoder
+        if decoder is None:
             raise DeviceError("this CPU backend is closed; load the model again")
-        return self._decoder
+        return decoder
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        # A second caller is an error rather than made to wait: its step would overwrite the logits of the first one's.
+    def _exclusive(self) -> Iterator[_native.Decoder]:
+        """Give the decoder to one thread at a time."""
+        with self._locked():
+            yield self._opened()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        # A second thread gets an error instead of waiting: its step would overwrite the logits of the first one.
         if not self._lock.acquire(blocking=False):
             raise DeviceError("the CPU backend is running a step in another thread; use one engine for all requests")
         try:
             yield
         finally:
             self._lock.release()
+
+
+def _arrays(batch: Batch) -> tuple[_Ints, _Ints, _Ints, _Ints, _Ints]:
+    """Return the arrays of a batch in the order in which native code takes them."""
+    return batch.token_ids, batch.starts, batch.positions, batch.block_tables, batch.logit_rows
+
+
+def _needs_whole_row(limit: LogitFilter) -> bool:
+    return limit.passes_all or (limit.count or 0) > _native.MAX_CANDIDATES
+
+
+def _filter_arrays(
+    filters: Sequence[LogitFilter],
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return counts, margins and mass temperatures, each [rows]; see `_native.Decoder.forward_candidates`."""
+    counts = np.array([limit.count or 0 for limit in filters], np.int32)
+    # The next larger float32, because the conversion may round a margin down.
+    margins = np.nextafter(np.array([limit.margin for limit in filters], np.float32), np.float32(np.inf))
+    temperatures = np.array([limit.mass_temperature for limit in filters], np.float32)
+    return counts, margins, temperatures

@@ -1,4 +1,4 @@
-"""ModelWeights as the native decoder takes them: checked, and ternary matrices put where they are read from."""
+"""Checks ModelWeights, puts ternary matrices in arenas, and makes the objects that the native decoder takes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from bitnet_tt.errors import CheckpointError
 from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import LayerWeights, TernaryMatrix
 
-# Sums of products of codes in the top bits of a byte stay within an int32 up to here.
+# The kernels' sums fit in an int32 up to this many columns. Some kernels multiply codes where they are, in the top bits
+# of a byte, which makes the sums larger.
 _MAX_IN_FEATURES = 1 << 20
 
 
 def load_table(name: str, table: NDArray[np.uint16], config: ModelConfig) -> _native.Table:
-    """A bfloat16 [vocab, hidden] table, where it lies.
+    """Return a bfloat16 table [vocab, hidden] for native code, not copied.
 
     Raises:
-        CheckpointError: It has the wrong dtype or shape, or lies with gaps.
+        CheckpointError: The table has the wrong dtype or shape, or is not C-contiguous.
     """
     _check(name, table, np.uint16, (config.vocab_size, config.hidden_size))
     region = region_of(table)
@@ -34,22 +35,26 @@ def load_table(name: str, table: NDArray[np.uint16], config: ModelConfig) -> _na
 
 
 def load_norm(name: str, gain: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """A gain float32 [size], aligned."""
+    """Return a norm's gain, float32 [size], copied only if it is not aligned.
+
+    Raises:
+        CheckpointError: The gain has the wrong dtype or shape, or is not C-contiguous.
+    """
     _check(name, gain, np.float32, (size,))
     return np.require(gain, requirements=["C", "A"])
 
 
 def load_layers(layers: Sequence[LayerWeights], config: ModelConfig, *, threads: int, isa: str) -> list[_native.Layer]:
-    """The decoder layers; their arrays stay alive with them.
+    """Return the decoder layers for native code. They keep their arrays alive.
 
     Args:
-        layers: Their weights.
+        layers: The weights of each layer.
         config: The model's shape.
-        threads: How many load, and how many will run the model.
-        isa: The instruction set that will, empty for the fastest.
+        threads: How many threads load the layers now and run the model later.
+        isa: The instruction set that runs the model, empty for the fastest.
 
     Raises:
-        CheckpointError: An array has the wrong dtype or shape, or lies with gaps.
+        CheckpointError: An array has the wrong dtype or shape, or is not C-contiguous.
     """
     for index, layer in enumerate(layers):
         _check_matrices(index, layer, config)

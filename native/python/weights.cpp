@@ -1,0 +1,84 @@
+// Binds the weights of a model: Linear, Layer, Table.
+#include "python/weights.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+
+#include <string>
+
+namespace bitnet {
+
+namespace {
+
+const float* data_or_null(const std::optional<FloatVector>& array) { return array ? array->data() : nullptr; }
+
+PyLayer make_layer(const FloatVector& input_layernorm, const FloatVector& post_attention_layernorm,
+                   const std::optional<FloatVector>& attn_sub_norm, const std::optional<FloatVector>& ffn_sub_norm,
+                   const PyLinear& q, const PyLinear& k, const PyLinear& v, const PyLinear& o, const PyLinear& gate,
+                   const PyLinear& up, const PyLinear& down) {
+    PyLayer result{{input_layernorm, post_attention_layernorm}, {q, k, v, o, gate, up, down}, {}};
+    for (const auto& norm : {attn_sub_norm, ffn_sub_norm})
+        if (norm) result.norms.push_back(*norm);
+    Layer& layer = result.layer;
+    layer.input_layernorm = input_layernorm.data();
+    layer.post_attention_layernorm = post_attention_layernorm.data();
+    layer.attn_sub_norm = data_or_null(attn_sub_norm);
+    layer.ffn_sub_norm = data_or_null(ffn_sub_norm);
+    for (std::size_t i = 0; i < kLinears.size(); ++i) layer.*kLinears[i].member = result.linears[i].linear;
+    return result;
+}
+
+}  // namespace
+
+PyLinear::PyLinear(ByteMatrix packed, float scale, std::optional<FloatVector> input_norm,
+                   std::optional<std::pair<std::size_t, std::size_t>> dense)
+    : packed(std::move(packed)), input_norm(std::move(input_norm)) {
+    const std::size_t rows = this->packed.shape(0), bytes = this->packed.shape(1);
+    linear.weight = {this->packed.data(), 4 * rows, bytes, scale, TernaryForm::stored};
+    if (dense) linear.weight = {this->packed.data(), dense->first, dense->second, scale, TernaryForm::dense};
+    require(rows == byte_rows(linear.weight) && bytes == row_bytes(linear.weight),
+            "packed does not have the shape that dense weights take");
+    linear.input_norm = data_or_null(this->input_norm);
+    require(linear.input_norm == nullptr || this->input_norm->shape(0) == linear.weight.in,
+            "input_norm and packed have different columns");
+}
+
+PyTable::PyTable(ByteMatrix bytes, int file, std::uint64_t offset)
+    : bytes(std::move(bytes)), table{this->bytes.data(), this->bytes.shape(1) / 2, file, offset} {}
+
+void check_form(const Kernels& kernels, const TernaryMatrix& weight) {
+    require(weight.form == TernaryForm::stored || kernels.pack_dense != nullptr,
+            "the instruction set has no dense form");
+}
+
+void check_layer(const PyLayer& py, const Shape& shape) {
+    const Layer& layer = py.layer;
+    for (const LinearField& field : kLinears) {
+        const TernaryMatrix& weight = (layer.*field.member).weight;
+        const bool fits = weight.out == (shape.*field.out_features)() && weight.in == (shape.*field.in_features)();
+        require(fits, (std::string("a layer's ") + field.name + " does not have the model's shape").c_str());
+    }
+    require(layer.gate.weight.form == layer.up.weight.form, "gate_proj and up_proj are not of the same form");
+    std::size_t next = 2;
+    bool fits = py.norms[0].shape(0) == shape.hidden && py.norms[1].shape(0) == shape.hidden;
+    if (layer.attn_sub_norm != nullptr) fits = py.norms[next++].shape(0) == shape.query_features() && fits;
+    if (layer.ffn_sub_norm != nullptr) fits = py.norms[next].shape(0) == shape.intermediate && fits;
+    require(fits, "a layer's norms do not have the model's shapes");
+}
+
+void bind_weights(nb::module_& m) {
+    nb::class_<PyLinear>(m, "Linear")
+        .def(nb::init<ByteMatrix, float, std::optional<FloatVector>,
+                      std::optional<std::pair<std::size_t, std::size_t>>>(),
+             "packed"_a, "scale"_a, "input_norm"_a.none(), "dense"_a.none() = nb::none());
+
+    nb::class_<PyTable>(m, "Table")
+        .def(nb::init<ByteMatrix, int, std::uint64_t>(), "bytes"_a, "file"_a = -1, "offset"_a = 0);
+
+    nb::class_<PyLayer>(m, "Layer")
+        .def(nb::new_(&make_layer), nb::kw_only(), "input_layernorm"_a, "post_attention_layernorm"_a,
+             "attn_sub_norm"_a.none() = nb::none(), "ffn_sub_norm"_a.none() = nb::none(), "q_proj"_a, "k_proj"_a,
+             "v_proj"_a, "o_proj"_a, "gate_proj"_a, "up_proj"_a, "down_proj"_a);
+}
+
+}  // namespace bitnet

@@ -1,0 +1,43 @@
+// Weights as Python hands them over: each struct holds the arrays that its native counterpart points into.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "decoder/model.hpp"
+#include "python/arrays.hpp"
+
+namespace bitnet {
+
+struct PyLinear {
+    // `packed` is in the stored form, or in the dense form of a matrix of the shape `dense`, [out, in].
+    PyLinear(ByteMatrix packed, float scale, std::optional<FloatVector> input_norm,
+             std::optional<std::pair<std::size_t, std::size_t>> dense);
+
+    ByteMatrix packed;
+    std::optional<FloatVector> input_norm;
+    Linear linear;
+};
+
+struct PyLayer {
+    std::vector<FloatVector> norms;  // input_layernorm, post_attention_layernorm, then the sub-norms that exist
+    std::vector<PyLinear> linears;   // in the order of kLinears
+    Layer layer;
+};
+
+struct PyTable {
+    // Rows of bfloat16. `file` is the descriptor of the mapped file that they lie in at `offset`, or -1.
+    PyTable(ByteMatrix bytes, int file, std::uint64_t offset);
+
+    ByteMatrix bytes;
+    Bfloat16Table table;
+};
+
+// Raise ValueError. Python has reported a user's mistakes before; these checks only keep native code within its arrays.
+void check_layer(const PyLayer& layer, const Shape& shape);
+void check_form(const Kernels& kernels, const TernaryMatrix& weight);
+
+}  // namespace bitnet
