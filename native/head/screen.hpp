@@ -23,7 +23,6 @@ namespace bitnet {
 // Threads may pack different blocks at the same time. Once all are packed, any thread may read any block.
 class Screen {
   public:
-    static constexpr std::size_t kBlockRows = 16;
     static constexpr std::size_t kLanes = 4 * kBlockRows;  // logits of a block
 
     Screen() = default;

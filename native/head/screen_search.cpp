@@ -100,7 +100,7 @@ void Head::quantize_row(std::size_t row) {
     const double norm = std::sqrt(squares), sums = (static_cast<double>(hidden) / 16 + 72) * 0x1p-24;
     queries_[row] = {1.0f / scales_[row],
                      fine() ? 1.0f / scales_[fine_row] : 0.0f,
-                     round_bound_up(norm),
+                     round_bound_up(norm + residual),
                      round_bound_up(residual + sums * norm),
                      -kInfinity,
                      0.0f,
@@ -134,7 +134,7 @@ void Head::sort_reached(Worker& worker, std::size_t row, std::size_t block) {
     // One round for each set bit, lowest first.
     for (std::uint64_t bits = bounds.reached; bits != 0; bits &= bits - 1) {
         const std::size_t lane = static_cast<std::size_t>(__builtin_ctzll(bits));
-        const std::int32_t id = screen_.id(block, lane / Screen::kBlockRows, lane % Screen::kBlockRows);
+        const std::int32_t id = screen_.id(block, lane / kBlockRows, lane % kBlockRows);
         if (id < 0) continue;
         if ((bounds.likely >> lane & 1) != 0) {
             add_pending(worker, row, id);

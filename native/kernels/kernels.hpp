@@ -141,7 +141,7 @@ using ScreenSums = std::int32_t[4][kBlockRows];
 // x ~ unit * values + fine_unit * fine values.
 struct ScreenQuery {
     float unit, fine_unit;
-    float norm;       // an upper bound of |x|
+    float norm;       // an upper bound of |x'|, the norm of the quantised form
     float rounding;   // an upper bound of |x - its quantised form|, with the rounding errors of float32 sums added
     float threshold;  // smaller logits are dropped
     // For dropped_mass: 1 / temperature, or 0 if it is not wanted, and the logit that exponentials are relative to.

@@ -10,8 +10,8 @@
 //     |w.x - w'.x'|  <=  |w - w'| * |x'|  +  |w| * |x - x'|
 //                        error * norm        norm * rounding      (of the ScreenRow * of the ScreenQuery)
 //
-// The query's norm is that of x; |x'| can exceed it by a part of |x - x'|. `rounding` also includes what float32 sums
-// can lose. If what x' leaves of x is quantised once more (the fine values), |x - x'| nearly vanishes.
+// `norm` is |x| + |x - x'|, which bounds |x'|. `rounding` also includes what float32 sums can lose. If what x' leaves
+// of x is quantised once more (the fine values), |x - x'| nearly vanishes.
 //
 // Four rows share a byte row of three bytes a column, a, b and c. Their low six bits are the codes of rows 0, 1 and 2,
 // their top two bits the code of row 3:

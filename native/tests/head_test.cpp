@@ -69,7 +69,7 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
             bound(2 * tokens, fine_queries, -1e30f, close);
             for (std::size_t t = 0; t < tokens; ++t)
                 for (std::size_t i = 0; i < Screen::kLanes; ++i) {
-                    const std::int32_t id = screen.id(block, i / Screen::kBlockRows, i % Screen::kBlockRows);
+                    const std::int32_t id = screen.id(block, i / kBlockRows, i % kBlockRows);
                     if (id < 0) continue;
                     ++seen;
                     const float excess = close[t].upper[i] - logits[t * vocab + static_cast<std::size_t>(id)];
