@@ -23,6 +23,8 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model import attention
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.ops.causal_mask.op import causal_mask
+from bitnet_tt.backends.tt.ops.gather_blocks.op import gather_blocks
 from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     PAGE,
     IntegerProduct,
@@ -33,7 +35,7 @@ from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     normalize,
     normalize_heads,
 )
-from bitnet_tt.backends.tt.ops.paging import causal_mask, gather_blocks, scatter_rows
+from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.grid import TILE

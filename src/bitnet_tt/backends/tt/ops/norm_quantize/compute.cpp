@@ -18,7 +18,7 @@
 #include "api/compute/reconfig_data_format.h"
 #include "api/compute/reg_api.h"
 #include "api/compute/tile_move_copy.h"
-#include "../common/rows.hpp"
+#include "../common/tile.hpp"
 
 #ifdef TRISC_MATH
 #include "sfpu/ckernel_sfpu_rounding_ops.h"

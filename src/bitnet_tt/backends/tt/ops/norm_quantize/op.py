@@ -19,7 +19,7 @@ from bitnet_tt.backends.tt.planning.grid import TILE
 
 PAGE = TILE * TILE
 _FIRST, _SECOND, _GAIN, _SCALES, _ROW, _STATS, _RESULT, _SUM, _LARGEST, _PLACES = 0, 1, 2, 3, 4, 5, 16, 17, 18, 19
-"""Circular buffers, as in rows.hpp."""
+"""Circular buffers, as in tile.hpp."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "api/dataflow/dataflow_api.h"
-#include "../common/row_moves.hpp"
+#include "../common/rows.hpp"
 
 // A row of heads to L1.
 template <uint32_t element, typename Accessor>

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "api/dataflow/dataflow_api.h"
-#include "../common/row_moves.hpp"
+#include "../common/rows.hpp"
 
 void kernel_main() {
     constexpr uint32_t cores = get_compile_time_arg_val(0);

@@ -12,7 +12,7 @@
 #include "api/compute/pack.h"
 #include "api/compute/reg_api.h"
 #include "api/compute/tile_move_copy.h"
-#include "../common/rows.hpp"
+#include "../common/tile.hpp"
 
 #ifdef TRISC_MATH
 namespace {

@@ -16,7 +16,7 @@ from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.rope import rope_tables
 
 _FIRST, _SECOND, _SCALES, _FACTOR, _COSINES, _SINES, _RESULT, _PLACES = 0, 1, 2, 3, 6, 7, 16, 19
-"""Circular buffers, as in rows.hpp."""
+"""Circular buffers, as in tile.hpp."""
 
 
 @dataclass(frozen=True, slots=True)

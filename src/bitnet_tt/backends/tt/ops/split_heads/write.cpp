@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "api/dataflow/dataflow_api.h"
-#include "../common/row_moves.hpp"
+#include "../common/rows.hpp"
 
 constexpr uint32_t SKIP = 0xFFFFFFFF;
 

@@ -1,0 +1,1 @@
+"""Copy the blocks of a paged cache that attention reads into one tensor."""
