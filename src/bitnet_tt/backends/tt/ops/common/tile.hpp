@@ -1,24 +1,33 @@
-// What the kernels that take rows apart agree on.
+// A tile: 32 x 32 elements of a matrix, stored as four faces of 16 x 16 elements, upper left, upper right, lower left,
+// lower right. A face is stored row by row. So a row of a tile is two runs of 16 elements: its left half and its right
+// half, which lie one face apart.
 #pragma once
 
 #include <stdint.h>
 
-namespace rows {
+namespace tile {
 
-constexpr uint32_t TILE = 32, FACE = 16, PAGE = 1024, VECTOR = 32;
+constexpr uint32_t SIDE = 32, FACE = 16, ELEMENTS = SIDE * SIDE;
 
-// Circular buffers. A row is some pages of each.
-constexpr uint32_t FIRST = 0, SECOND = 1, GAIN = 2, SCALES = 3, ROW = 4, STATS = 5, COSINES = 6, SINES = 7;
-constexpr uint32_t RESULT = 16, SUM = 17, LARGEST = 18, PLACES = 19;
+template <uint32_t element_bytes>
+constexpr uint32_t BYTES = ELEMENTS * element_bytes;
 
-// Of a row in a tile: bytes of its half in a face, from there to its other half, and where it begins.
-template <uint32_t element>
-constexpr uint32_t FACE_ROW = FACE * element;
-template <uint32_t element>
-constexpr uint32_t NEXT_FACE = FACE * FACE * element;
-template <uint32_t element>
-constexpr uint32_t offset(uint32_t row) {
-    return (row % TILE / FACE * 2 * FACE + row % FACE) * FACE_ROW<element>;
+// Half a row of a tile.
+template <uint32_t element_bytes>
+constexpr uint32_t HALF_ROW_BYTES = FACE * element_bytes;
+
+// The distance from the left half of a row to its right half.
+template <uint32_t element_bytes>
+constexpr uint32_t RIGHT_HALF = FACE * FACE * element_bytes;
+
+// The byte of a tile where the left half of a row begins. `row` may count the rows of a whole matrix.
+template <uint32_t element_bytes>
+constexpr uint32_t row_offset(uint32_t row) {
+    return (row % SIDE / FACE * 2 * FACE + row % FACE) * HALF_ROW_BYTES<element_bytes>;
 }
 
-}  // namespace rows
+// The row and the column of the element that is stored at `index`.
+constexpr uint32_t row_of(uint32_t index) { return index / (2 * FACE * FACE) * FACE + index / FACE % FACE; }
+constexpr uint32_t column_of(uint32_t index) { return index / (FACE * FACE) % 2 * FACE + index % FACE; }
+
+}  // namespace tile

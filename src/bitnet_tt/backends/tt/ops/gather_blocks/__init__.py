@@ -1,1 +1,1 @@
-"""Copy the blocks of a paged cache that attention reads into one tensor."""
+"""Copy the blocks of the paged KV cache that attention reads into two tensors."""

@@ -1,11 +1,13 @@
-"""What rows go through between two products, as one program: residual or gate, RMSNorm, absmax quantisation.
+"""Make the input of a matrix product from the output of the one before: residual or gate, RMSNorm, quantisation.
 
-Kernels of our own in float32, a core a row. Composed of stock operations the same takes ten programs or more; the stock
-fused norm rounds to about ten bits, after which the quantiser differs from the reference's in many integers.
+It is one program of our own in float32, and a core takes whole rows. Composed of stock operations it would be ten
+programs or more. The stock fused norm rounds to about ten bits; the quantiser then differs from the reference in many
+integers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +16,23 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
-from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float32_compute, launch
+from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.planning.grid import TILE
 
 PAGE = TILE * TILE
-_FIRST, _SECOND, _GAIN, _SCALES, _ROW, _STATS, _RESULT, _SUM, _LARGEST, _PLACES = 0, 1, 2, 3, 4, 5, 16, 17, 18, 19
-"""Circular buffers, as in tile.hpp."""
+"""Elements of a row in one page of a circular buffer: the compute kernel takes a page for a tile."""
+
+_FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class IntegerProduct:
-    """What the matrix engine made of quantised rows, its scales not yet applied.
+    """The product of quantised rows and ternary weights, before any scale is applied.
 
     Attributes:
         sums: float32 [1, 1, rows, out of all matrices], exact integers.
-        largest: float32 [1, 1, rows, 1], max|x| of each row that was quantised; None if the scales are applied.
-        scales: What else each matrix's outputs are to be multiplied by.
+        largest: float32 [1, 1, rows, 1], max|x| of each row that was quantised. None if it is applied already.
+        scales: The factor of each matrix's outputs.
     """
 
     sums: ttnn.Tensor
@@ -39,10 +42,10 @@ class IntegerProduct:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """Rows as integers.
+    """Quantised rows.
 
     Attributes:
-        integers: From -127 to 127 as bfloat16, which holds them exactly, [1, 1, rows, features].
+        integers: [1, 1, rows, features], from -127 to 127, as bfloat16, which holds them exactly.
         largest: float32 [1, 1, rows, 1], max|x| of each row, at least 1e-5.
     """
 
@@ -51,16 +54,16 @@ class Quantized:
 
 
 type Rows = Quantized | ttnn.Tensor
-"""Input of linears: quantised, or float32 where they quantise themselves."""
+"""The input of linears: quantised, or float32 if the linears quantise it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """An RMSNorm.
+    """An RMSNorm on the card.
 
     Attributes:
-        gain: float32 [1, n], row-major, zeros beyond the features; n a multiple of 1024.
-        eps: What is added to the mean square.
+        gain: float32 [1, n], row-major, zeros beyond the features. n is a multiple of 1024.
+        eps: Added to the mean square.
     """
 
     gain: ttnn.Tensor
@@ -68,19 +71,19 @@ class Norm:
 
     @classmethod
     def load(cls, card: Card, gain: NDArray[np.float32] | None, eps: float) -> Norm | None:
-        """Put its gain on the card; no gain, no norm."""
+        """Put the gain on the card. Return None if the model has no such norm."""
         if gain is None:
             return None
         return cls(padded_row(card, gain), eps)
 
 
 def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) -> Rows:
-    """Norm rows, if there is a norm.
+    """Normalise rows.
 
     Args:
         x: float32 [1, 1, rows, features].
-        norm: The norm.
-        dtype: float32 or bfloat16; None to quantise, as all functions here.
+        norm: The norm, or None to leave the rows as they are.
+        dtype: float32 or bfloat16 for the result, or None to quantise it. All functions of this file take it so.
     """
     return _run(x, norm, dtype).rows
 
@@ -88,42 +91,45 @@ def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) ->
 def normalize_heads(
     heads: ttnn.Tensor, like: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None, *, group: int, tokens: int
 ) -> Rows:
-    """Norm what attention made of rows.
+    """Join the heads that attention returns to rows, and normalise these.
 
     Args:
-        heads: float32 or bfloat16 [sequences, kv_heads, group * tokens, head_dim], see `heads.split_heads`.
-        like: The result has as many rows as this, [1, 1, rows, any], and lies where it lies. Rows beyond
+        heads: float32 or bfloat16 [sequences, kv_heads, group * tokens, head_dim], as `split_heads` returns q.
+        like: [1, 1, rows, any]. The result has as many rows and the same memory config. Its rows beyond
             sequences * tokens have no meaning.
-        norm: Over all heads of a row.
+        norm: The norm over all heads of a row, or None.
         dtype: See `normalize`.
-        group: Query heads that share a key/value head.
-        tokens: Of each sequence.
+        group: Query heads that share a KV head.
+        tokens: Tokens of each sequence.
     """
     return _run(heads, norm, dtype, heads=_Heads(like, group, tokens)).rows
 
 
 def add(h: ttnn.Tensor, product: IntegerProduct) -> ttnn.Tensor:
     """Add a product to the residual stream h, float32 [1, 1, rows, hidden]."""
-    return _run(h, None, ttnn.float32, source=_ADD, product=product).sum
+    return _run(h, None, ttnn.float32, product=product).sum
 
 
 def add_and_normalize(
     h: ttnn.Tensor, product: IntegerProduct, norm: Norm | None, dtype: ttnn.DataType | None
 ) -> tuple[ttnn.Tensor, Rows]:
-    """As `add`; return that, and it normed."""
-    made = _run(h, norm, dtype, source=_ADD, product=product)
+    """Add a product to the residual stream; return the sum, and the sum normalised."""
+    made = _run(h, norm, dtype, product=product)
     return made.sum, made.rows
 
 
 def gate_and_normalize(
     product: IntegerProduct, activation: str, norm: Norm | None, dtype: ttnn.DataType | None
 ) -> Rows:
-    """From a product with gate and up side by side to the input of down."""
-    return _run(product.sums, norm, dtype, source=_GATES[activation], product=product).rows
+    """Normalise activation(gate) * up, the input of down.
 
-
-_PLAIN, _ADD = 0, 1
-_GATES = {"relu2": 2, "silu": 3}
+    Args:
+        product: Gate and up side by side.
+        activation: `relu2` or `silu`.
+        norm: The norm, or None.
+        dtype: See `normalize`.
+    """
+    return _run(product.sums, norm, dtype, product=product, activation=activation).rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ class _Heads:
 @dataclass(frozen=True, slots=True)
 class _Made:
     rows: Rows
-    sum: ttnn.Tensor
+    sum: ttnn.Tensor | None
 
 
 def _run(
@@ -144,60 +150,77 @@ def _run(
     norm: Norm | None,
     dtype: ttnn.DataType | None,
     *,
-    source: int = _PLAIN,
     product: IntegerProduct | None = None,
+    activation: str | None = None,
     heads: _Heads | None = None,
 ) -> _Made:
-    """Make the results and launch the kernels. Where a kernel does not look at a tensor, some other stands for it."""
+    """Make the result tensors and launch the program.
+
+    The source of norm and quantiser is `first` alone, or first + product, or, with an activation,
+    activation(gate) * up, where gate and up are the halves of the product.
+    """
+    adds, gates = product is not None and activation is None, activation is not None
     like = first if heads is None else heads.like
     columns = first.shape[3] // TILE
-    width = columns // 2 if source > _ADD else columns if heads is None else columns * heads.group * first.shape[1]
-
-    def result_of(features: int, result_dtype: ttnn.DataType) -> ttnn.Tensor:
-        return ttnn.empty(
-            [1, 1, like.shape[2], features],
-            dtype=result_dtype,
-            layout=ttnn.TILE_LAYOUT,
-            device=like.device(),
-            memory_config=like.memory_config(),
-        )
-
-    result = result_of(width * TILE, dtype or ttnn.bfloat16)
-    total = result_of(width * TILE, ttnn.float32) if source == _ADD else result
-    largest = result_of(1, ttnn.float32) if dtype is None else result
-
+    if gates:
+        width = columns // 2
+    elif heads is not None:
+        width = columns * heads.group * first.shape[1]
+    else:
+        width = columns
     pages = -(-width * TILE // PAGE)
-    used = first.shape[2] if heads is None else first.shape[0] * heads.tokens
-    inverse_width, eps = _bits(1 / (width * TILE)), _bits(0.0 if norm is None else norm.eps)
-    kernels = [
-        _reader(first, norm, product, heads, width, pages, used),
-        Kernel(
+
+    result = _empty_rows(like, width * TILE, dtype or ttnn.bfloat16)
+    total = _empty_rows(like, width * TILE, ttnn.float32) if adds else None
+    largest = _empty_rows(like, 1, ttnn.float32) if dtype is None else None
+    rows = {"rows": first.shape[2] if heads is None else first.shape[0] * heads.tokens}
+    launch(
+        reader=_reader(first, norm, product, heads, width, pages, rows),
+        writer=Kernel(
             "norm_quantize/write.cpp",
-            tensors=[first if product is None else product.sums, result, total, largest],
-            counts=[used],
-            sizes=[
-                *(product is not None, columns, width if source > _ADD else 0),  # gate and up are one tensor
-                *(result.element_size(), source == _ADD, dtype is None, width, pages),
-            ],
-            config=ttnn.WriterConfigDescriptor(),
+            tensors={
+                "second": None if product is None else product.sums,
+                "result": result,
+                "sum": total,
+                "largest": largest,
+            },
+            constants={
+                "width": width,
+                "pages": pages,
+                "second_columns": columns,
+                "second_begin": width if gates else 0,  # gate and up are one tensor
+                "result_element_bytes": result.element_size(),
+            },
+            arguments=rows,
         ),
-        Kernel(
+        compute=Kernel(
             "norm_quantize/compute.cpp",
-            tensors=[],
-            counts=[used],
-            sizes=[source, norm is not None, dtype is None, pages, inverse_width, eps],
-            config=float32_compute((_FIRST, _SECOND, _GAIN, _SCALES, _ROW, _STATS)),
+            constants={
+                "adds": adds,
+                "gates": gates,
+                "silu": activation == "silu",
+                "normalizes": norm is not None,
+                "quantizes": dtype is None,
+                "pages": pages,
+                "inverse_width_bits": _bits(1 / (width * TILE)),
+                "eps_bits": _bits(0.0 if norm is None else norm.eps),
+            },
+            arguments=rows,
         ),
-    ]
-    row, one = Buffer(PAGE * 4, pages, ttnn.float32), Buffer(PAGE * 4, 1, ttnn.float32)
-    out = Buffer(PAGE * result.element_size(), pages, result.dtype)
-    buffers = {_FIRST: row, _GAIN: row, _STATS: one, _RESULT: out, _LARGEST: one}
-    if heads is not None:
-        buffers[_PLACES] = Buffer(width * TILE * 4)
-    if product is not None:
-        buffers |= {_SECOND: row, _SCALES: one, _ROW: row, _SUM: row}
-    launch(kernels, buffers, [result, total, largest])
-    return _Made(Quantized(result, largest) if dtype is None else result, total)
+        buffers=_buffers(result, pages, combines=product is not None, raw_heads=width * TILE if heads else 0),
+    )
+    return _Made(result if largest is None else Quantized(result, largest), total)
+
+
+def _empty_rows(like: ttnn.Tensor, features: int, dtype: ttnn.DataType) -> ttnn.Tensor:
+    """Allocate [1, 1, rows, features] in tiles, with the rows and the memory config of another tensor."""
+    return ttnn.empty(
+        [1, 1, like.shape[2], features],
+        dtype=dtype,
+        layout=ttnn.TILE_LAYOUT,
+        device=like.device(),
+        memory_config=like.memory_config(),
+    )
 
 
 def _reader(
@@ -207,21 +230,51 @@ def _reader(
     heads: _Heads | None,
     width: int,
     pages: int,
-    used: int,
+    rows: Mapping[str, int],
 ) -> Kernel:
-    largest = None if product is None else product.largest
-    scales = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
-    group, tokens = (0, 0) if heads is None else (heads.group, heads.tokens)
+    first_scale, second_scale = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
     return Kernel(
         "norm_quantize/read.cpp",
-        tensors=[first, first if largest is None else largest, first if norm is None else norm.gain],
-        counts=[used, *(_bits(scale) for scale in scales), tokens],
-        sizes=[
-            *(product is not None, largest is not None, norm is not None, width, pages, first.shape[3] // TILE),
-            *(group, first.shape[1], first.element_size()),
-        ],
-        config=ttnn.ReaderConfigDescriptor(),
+        tensors={
+            "first": first,
+            "largest": None if product is None else product.largest,
+            "gain": None if norm is None else norm.gain,
+        },
+        constants={
+            "width": width,
+            "pages": pages,
+            "first_columns": first.shape[3] // TILE,
+            "first_element_bytes": first.element_size(),
+            "combines": product is not None,
+            "from_heads": heads is not None,
+            "kv_heads": first.shape[1],
+            "group": 0 if heads is None else heads.group,
+        },
+        arguments={
+            **rows,
+            "first_scale_bits": _bits(first_scale),
+            "second_scale_bits": _bits(second_scale),
+            "tokens": 0 if heads is None else heads.tokens,
+        },
     )
+
+
+def _buffers(result: ttnn.Tensor, pages: int, *, combines: bool, raw_heads: int) -> dict[str, Buffer | None]:
+    """Describe the circular buffers. `raw_heads` is the number of elements of a row that is read out of heads, or 0."""
+    row, tile = (Buffer(PAGE * _FLOAT32_BYTES, count, ttnn.float32) for count in (pages, 1))
+    return {
+        "first": row,
+        "second": row if combines else None,
+        "scales": tile if combines else None,
+        "gain": row,
+        "combined": row if combines else None,
+        "stats": tile,
+        "result": Buffer(PAGE * result.element_size(), pages, result.dtype),
+        "sum": row if combines else None,
+        "largest": tile,
+        # Reads of bfloat16 heads are twice as long as needed: the row and its neighbour.
+        "raw_heads": Buffer(raw_heads * _FLOAT32_BYTES) if raw_heads else None,
+    }
 
 
 def _bits(value: float) -> int:
