@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
-from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
 
 PAGE = TILE * TILE
 """Elements of a row in one page of a circular buffer: the compute kernel takes a page for a tile."""
-
-_FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +259,7 @@ def _reader(
 
 def _buffers(result: ttnn.Tensor, pages: int, *, combines: bool, raw_heads: int) -> dict[str, Buffer | None]:
     """Describe the circular buffers. `raw_heads` is the number of elements of a row that is read out of heads, or 0."""
-    row, tile = (Buffer(PAGE * _FLOAT32_BYTES, count, ttnn.float32) for count in (pages, 1))
+    row, tile = (Buffer(PAGE * FLOAT32_BYTES, count, ttnn.float32) for count in (pages, 1))
     return {
         "first": row,
         "second": row if combines else None,
@@ -273,7 +271,7 @@ def _buffers(result: ttnn.Tensor, pages: int, *, combines: bool, raw_heads: int)
         "sum": row if combines else None,
         "largest": tile,
         # Reads of bfloat16 heads are twice as long as needed: the row and its neighbour.
-        "raw_heads": Buffer(raw_heads * _FLOAT32_BYTES) if raw_heads else None,
+        "raw_heads": Buffer(raw_heads * FLOAT32_BYTES) if raw_heads else None,
     }
 
 

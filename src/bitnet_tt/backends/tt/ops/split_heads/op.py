@@ -10,7 +10,7 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.ops.norm_quantize.op import PAGE, IntegerProduct
-from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.groups import SKIP
 from bitnet_tt.backends.tt.step.inputs import Inputs
@@ -80,7 +80,7 @@ def split_heads(
         device=sums.device(),
         memory_config=sums.memory_config(),
     )
-    row = Buffer(PAGE * sums.element_size(), pages, ttnn.float32)
+    row = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32)
     launch(
         reader=Kernel(
             "split_heads/read.cpp",
@@ -118,11 +118,11 @@ def split_heads(
             "row": row,
             "swapped": row,
             "scales": row,
-            "factor": Buffer(PAGE * sums.element_size(), 1, ttnn.float32),
+            "factor": Buffer(PAGE * FLOAT32_BYTES, 1, ttnn.float32),
             "cosines": row,
             "sines": row,
             "result": Buffer(PAGE * q.element_size(), pages, q.dtype),
-            "slot": Buffer(TILE * inputs.slots.element_size()),
+            "slot": Buffer(TILE * UINT32_BYTES),
         },
     )
     return q
