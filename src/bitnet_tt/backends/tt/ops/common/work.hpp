@@ -1,5 +1,4 @@
-// How the cores of the grid share the work of a program. A kernel includes its dataflow or compute API before this
-// file.
+// How the cores of the grid share the work of a program.
 #pragma once
 
 #include <stdint.h>
