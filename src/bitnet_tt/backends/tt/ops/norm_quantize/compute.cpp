@@ -11,7 +11,7 @@
 #include "../common/arguments.hpp"
 #include "../common/work.hpp"
 #include "api/compute/reconfig_data_format.h"
-#include "vectors.hpp"
+#include "row_math.hpp"
 
 constexpr bool ADDS = CONSTANT("adds"), GATES = CONSTANT("gates"), SILU = CONSTANT("silu");
 constexpr bool NORMALIZES = CONSTANT("normalizes"), QUANTIZES = CONSTANT("quantizes");
@@ -24,7 +24,7 @@ constexpr uint32_t RESULT_BUFFER = BUFFER("result"), SUM_BUFFER = BUFFER("sum"),
 // The source of norm and quantiser: the combined operands, or the only operand there is.
 constexpr uint32_t SOURCE_BUFFER = COMBINES ? BUFFER("combined") : FIRST_BUFFER;
 
-// Tiles of Dest, as in vectors.hpp.
+// Tiles of Dest, as in row_math.hpp.
 constexpr uint32_t X_TILE = 0, Y_TILE = 1, STATS_TILE = 2;
 
 namespace {

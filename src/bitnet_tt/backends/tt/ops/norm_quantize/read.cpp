@@ -73,8 +73,9 @@ static inline void read_first(const Accessor& first, uint32_t row, uint32_t to) 
     }
 }
 
-// Fill the first three vectors of a page (see common/vectors.hpp: even and odd elements alternate): the row's factor,
-// the scale of the first operand and the scale of the second. Without `largest` the factor is 1.
+// Fill the first three vectors of a page: the row's factor, and the weight scales of the product's first and second
+// matrix. The vectors 0 and 1 are the even and the odd ones of the first 64 elements, vector 2 the even ones of the
+// next 64 (see common/vectors.hpp). Without `largest` the factor is 1.
 template <typename Accessor>
 static inline void fill_scales(const Accessor& largest, uint32_t row, uint32_t to) {
     uint32_t factor = rows::FLOAT_ONE;

@@ -62,7 +62,7 @@ void kernel_main() {
         if constexpr (HAS_TENSOR("largest")) {
             factor = rows::read_row_value(largest, row, factor_in_l1);
         }
-        // 64 equal elements: the first vector of the compute kernel has the factor in all lanes, see vectors.hpp.
+        // 64 equal elements fill all lanes of the first two vectors (common/vectors.hpp); compute.cpp uses the first.
         for (uint32_t index = 0; index < 64; ++index) {
             rows::words_at(factor_in_l1)[index] = factor;
         }

@@ -23,7 +23,8 @@ constexpr int X = 0, Y = 1 * vectors::PER_TILE, STATS = 2 * vectors::PER_TILE;
 // which spread_lines leaves its result.
 constexpr int LARGEST = STATS, INVERSE = STATS + 1, SCALE = STATS + 2, SPREAD = STATS + 4;
 
-// Vectors of STATS while the operands are combined: the row's own factor, and the weight scales of both operands.
+// Vectors of STATS while the operands are combined: the row's own factor, and the weight scales of the product's first
+// and second matrix.
 constexpr int FACTOR = STATS, FIRST_SCALE = STATS + 1, SECOND_SCALE = STATS + 2;
 
 constexpr float MIN_LARGEST = 1e-5f, QUANTIZER_MAX = 127.0f;
