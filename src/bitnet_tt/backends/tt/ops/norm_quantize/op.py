@@ -7,7 +7,6 @@ integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +82,7 @@ def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) ->
         norm: The norm, or None to leave the rows as they are.
         dtype: float32 or bfloat16 for the result, or None to quantise it. All functions of this file take it so.
     """
-    return _run(x, norm, dtype).rows
+    return _run(_Operands(x), norm, dtype).rows
 
 
 def normalize_heads(
@@ -100,20 +99,20 @@ def normalize_heads(
         group: Query heads that share a KV head.
         tokens: Tokens of each sequence.
     """
-    return _run(heads, norm, dtype, heads=_Heads(like, group, tokens)).rows
+    return _run(_Operands(heads, heads=_Heads(like, group, tokens)), norm, dtype).rows
 
 
 def add(h: ttnn.Tensor, product: IntegerProduct) -> ttnn.Tensor:
     """Add a product to the residual stream h, float32 [1, 1, rows, hidden]."""
-    return _run(h, None, ttnn.float32, product=product).sum
+    return _run(_Operands(h, product), None, ttnn.float32).sum
 
 
 def add_and_normalize(
     h: ttnn.Tensor, product: IntegerProduct, norm: Norm | None, dtype: ttnn.DataType | None
 ) -> tuple[ttnn.Tensor, Rows]:
     """Add a product to the residual stream; return the sum, and the sum normalised."""
-    made = _run(h, norm, dtype, product=product)
-    return made.sum, made.rows
+    results = _run(_Operands(h, product), norm, dtype)
+    return results.sum, results.rows
 
 
 def gate_and_normalize(
@@ -127,87 +126,90 @@ def gate_and_normalize(
         norm: The norm, or None.
         dtype: See `normalize`.
     """
-    return _run(product.sums, norm, dtype, product=product, activation=activation).rows
+    return _run(_Operands(product.sums, product, activation), norm, dtype).rows
 
 
 @dataclass(frozen=True, slots=True)
 class _Heads:
+    """The arguments of `normalize_heads` that say how heads make up a row."""
+
     like: ttnn.Tensor
     group: int
     tokens: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    rows: Rows
-    sum: ttnn.Tensor | None
+class _Operands:
+    """The tensors that the source of norm and quantiser is made from.
 
-
-def _run(
-    first: ttnn.Tensor,
-    norm: Norm | None,
-    dtype: ttnn.DataType | None,
-    *,
-    product: IntegerProduct | None = None,
-    activation: str | None = None,
-    heads: _Heads | None = None,
-) -> _Made:
-    """Make the result tensors and launch the program.
-
-    The source of norm and quantiser is `first` alone, or first + product, or, with an activation,
-    activation(gate) * up, where gate and up are the halves of the product.
+    The source is `first` alone, or first + product, or, with an activation, activation(gate) * up. Gate and up are the
+    halves of the product, which is then `first` too.
     """
-    adds, gates = product is not None and activation is None, activation is not None
-    like = first if heads is None else heads.like
-    columns = first.shape[3] // TILE
-    if gates:
-        width = columns // 2
-    elif heads is not None:
-        width = columns * heads.group * first.shape[1]
-    else:
-        width = columns
-    pages = -(-width * TILE // PAGE)
 
-    result = _empty_rows(like, width * TILE, dtype or ttnn.bfloat16)
-    total = _empty_rows(like, width * TILE, ttnn.float32) if adds else None
-    largest = _empty_rows(like, 1, ttnn.float32) if dtype is None else None
-    rows = {"rows": first.shape[2] if heads is None else first.shape[0] * heads.tokens}
-    launch(
-        reader=_reader(first, norm, product, heads, width, pages, rows),
-        writer=Kernel(
-            "norm_quantize/write.cpp",
-            tensors={
-                "second": None if product is None else product.sums,
-                "result": result,
-                "sum": total,
-                "largest": largest,
-            },
-            constants={
-                "width": width,
-                "pages": pages,
-                "second_columns": columns,
-                "second_begin": width if gates else 0,  # gate and up are one tensor
-                "result_element_bytes": result.element_size(),
-            },
-            arguments=rows,
-        ),
-        compute=Kernel(
-            "norm_quantize/compute.cpp",
-            constants={
-                "adds": adds,
-                "gates": gates,
-                "silu": activation == "silu",
-                "normalizes": norm is not None,
-                "quantizes": dtype is None,
-                "pages": pages,
-                "inverse_width_bits": _bits(1 / (width * TILE)),
-                "eps_bits": _bits(0.0 if norm is None else norm.eps),
-            },
-            arguments=rows,
-        ),
-        buffers=_buffers(result, pages, combines=product is not None, raw_heads=width * TILE if heads else 0),
+    first: ttnn.Tensor
+    product: IntegerProduct | None = None
+    activation: str | None = None
+    heads: _Heads | None = None
+
+    @property
+    def like(self) -> ttnn.Tensor:
+        """A tensor with the rows and the memory config of the results."""
+        return self.first if self.heads is None else self.heads.like
+
+    @property
+    def first_columns(self) -> int:
+        """Tiles of a row of `first`."""
+        return int(self.first.shape[3] // TILE)
+
+    @property
+    def width(self) -> int:
+        """Tiles of a row of the source."""
+        if self.activation is not None:
+            return self.first_columns // 2
+        if self.heads is not None:
+            return int(self.first_columns * self.heads.group * self.first.shape[1])
+        return self.first_columns
+
+    @property
+    def pages(self) -> int:
+        """Pages of a row of the source."""
+        return -(-self.width * TILE // PAGE)
+
+    @property
+    def rows(self) -> int:
+        """Rows to compute."""
+        return int(self.first.shape[2] if self.heads is None else self.first.shape[0] * self.heads.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """The tensors that the program writes. `sum` is there if a product is added, `largest` if rows are quantised."""
+
+    result: ttnn.Tensor
+    sum: ttnn.Tensor | None
+    largest: ttnn.Tensor | None
+
+    @property
+    def rows(self) -> Rows:
+        """The result in the form that linears take."""
+        return self.result if self.largest is None else Quantized(self.result, self.largest)
+
+
+def _run(operands: _Operands, norm: Norm | None, dtype: ttnn.DataType | None) -> _Results:
+    """Allocate the results and launch the program."""
+    adds, features = operands.product is not None and operands.activation is None, operands.width * TILE
+    results = _Results(
+        _empty_rows(operands.like, features, dtype or ttnn.bfloat16),
+        _empty_rows(operands.like, features, ttnn.float32) if adds else None,
+        _empty_rows(operands.like, 1, ttnn.float32) if dtype is None else None,
     )
-    return _Made(result if largest is None else Quantized(result, largest), total)
+    launch(
+        reader=_reader(operands, norm),
+        writer=_writer(operands, results),
+        compute=_compute(operands, norm, results),
+        buffers=_buffers(operands, results.result),
+    )
+    return results
 
 
 def _empty_rows(like: ttnn.Tensor, features: int, dtype: ttnn.DataType) -> ttnn.Tensor:
@@ -221,15 +223,8 @@ def _empty_rows(like: ttnn.Tensor, features: int, dtype: ttnn.DataType) -> ttnn.
     )
 
 
-def _reader(
-    first: ttnn.Tensor,
-    norm: Norm | None,
-    product: IntegerProduct | None,
-    heads: _Heads | None,
-    width: int,
-    pages: int,
-    rows: Mapping[str, int],
-) -> Kernel:
+def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
+    first, product, heads = operands.first, operands.product, operands.heads
     first_scale, second_scale = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
     return Kernel(
         "norm_quantize/read.cpp",
@@ -239,9 +234,9 @@ def _reader(
             "gain": None if norm is None else norm.gain,
         },
         constants={
-            "width": width,
-            "pages": pages,
-            "first_columns": first.shape[3] // TILE,
+            "width": operands.width,
+            "pages": operands.pages,
+            "first_columns": operands.first_columns,
             "first_element_bytes": first.element_size(),
             "combines": product is not None,
             "from_heads": heads is not None,
@@ -249,7 +244,7 @@ def _reader(
             "group": 0 if heads is None else heads.group,
         },
         arguments={
-            **rows,
+            "rows": operands.rows,
             "first_scale_bits": _bits(first_scale),
             "second_scale_bits": _bits(second_scale),
             "tokens": 0 if heads is None else heads.tokens,
@@ -257,9 +252,46 @@ def _reader(
     )
 
 
-def _buffers(result: ttnn.Tensor, pages: int, *, combines: bool, raw_heads: int) -> dict[str, Buffer | None]:
-    """Describe the circular buffers. `raw_heads` is the number of elements of a row that is read out of heads, or 0."""
-    row, tile = (Buffer(PAGE * FLOAT32_BYTES, count, ttnn.float32) for count in (pages, 1))
+def _writer(operands: _Operands, results: _Results) -> Kernel:
+    return Kernel(
+        "norm_quantize/write.cpp",
+        tensors={
+            "second": None if operands.product is None else operands.product.sums,
+            "result": results.result,
+            "sum": results.sum,
+            "largest": results.largest,
+        },
+        constants={
+            "width": operands.width,
+            "pages": operands.pages,
+            "second_columns": operands.first_columns,
+            "second_begin": 0 if operands.activation is None else operands.width,  # up lies behind gate
+            "result_element_bytes": results.result.element_size(),
+        },
+        arguments={"rows": operands.rows},
+    )
+
+
+def _compute(operands: _Operands, norm: Norm | None, results: _Results) -> Kernel:
+    return Kernel(
+        "norm_quantize/compute.cpp",
+        constants={
+            "adds": results.sum is not None,
+            "gates": operands.activation is not None,
+            "silu": operands.activation == "silu",
+            "normalizes": norm is not None,
+            "quantizes": results.largest is not None,
+            "pages": operands.pages,
+            "inverse_width_bits": _bits(1 / (operands.width * TILE)),
+            "eps_bits": _bits(0.0 if norm is None else norm.eps),
+        },
+        arguments={"rows": operands.rows},
+    )
+
+
+def _buffers(operands: _Operands, result: ttnn.Tensor) -> dict[str, Buffer | None]:
+    pages, combines = operands.pages, operands.product is not None
+    row, tile = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32), Buffer(PAGE * FLOAT32_BYTES, 1, ttnn.float32)
     return {
         "first": row,
         "second": row if combines else None,
@@ -270,10 +302,11 @@ def _buffers(result: ttnn.Tensor, pages: int, *, combines: bool, raw_heads: int)
         "result": Buffer(PAGE * result.element_size(), pages, result.dtype),
         "sum": row if combines else None,
         "largest": tile,
-        # Reads of bfloat16 heads are twice as long as needed: the row and its neighbour.
-        "raw_heads": Buffer(raw_heads * FLOAT32_BYTES) if raw_heads else None,
+        # As long as a float32 row: reads of bfloat16 heads bring twice the bytes of the row.
+        "raw_heads": Buffer(operands.width * TILE * FLOAT32_BYTES) if operands.heads is not None else None,
     }
 
 
 def _bits(value: float) -> int:
+    """Return the bits of a float32."""
     return int(np.float32(value).view(np.uint32))
