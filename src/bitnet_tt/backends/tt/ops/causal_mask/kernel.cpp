@@ -59,14 +59,14 @@ void kernel_main() {
             largest = limit > largest ? limit : largest;
             limits[row] = limit;
         }
-        uint32_t tile = closed;
+        uint32_t source = closed;
         if (smallest >= last) {
-            tile = open;
+            source = open;
         } else if (largest >= first) {
-            tile = mixed;
+            source = mixed;
             make_mixed_tile(mixed, first, limits);
         }
-        noc_async_write(tile, mask.get_noc_addr(item), TILE_BYTES);
+        noc_async_write(source, mask.get_noc_addr(item), TILE_BYTES);
         noc_async_write_barrier();
     }
 }

@@ -74,9 +74,9 @@ void kernel_main() {
         const uint32_t row_in_l1 = get_write_ptr(ROW);
         rows::read<4>(product, row / tile::SIDE * WIDTH, WIDTH, tile::row_offset<4>(row), row_in_l1);
         const uint64_t cosine_row = cosines.get_noc_addr(position), sine_row = sines.get_noc_addr(position);
-        for (uint32_t tile = 0; tile < ROTATED; tile += HEAD) {
-            noc_async_read(cosine_row, get_write_ptr(COSINES) + tile * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
-            noc_async_read(sine_row, get_write_ptr(SINES) + tile * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
+        for (uint32_t head = 0; head < ROTATED; head += HEAD) {
+            noc_async_read(cosine_row, get_write_ptr(COSINES) + head * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
+            noc_async_read(sine_row, get_write_ptr(SINES) + head * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
         }
         noc_async_read_barrier();
         swap_halves(row_in_l1, get_write_ptr(SWAPPED));

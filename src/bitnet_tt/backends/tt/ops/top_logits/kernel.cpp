@@ -1,6 +1,7 @@
-// Find the largest logits of each row in every part of the vocabulary. Core i searches part i: logits [1, 1, 32, vocab]
-// of float32 tiles. It writes page i of the result: `count` candidates for each row, by falling logit, equal logits by
-// rising token id. A part with fewer logits than `count` ends with candidates of no token.
+// Find the largest logits of each row in every part of the vocabulary. The logits are float32 [1, 1, 32, vocab], tiled.
+//
+// Core i searches part i and writes page i of the result: `count` candidates for each row, by falling logit, and equal
+// logits by rising token id. A part with fewer logits than `count` ends with candidates of no token.
 //
 // A logit is inserted into the sorted candidates of its row. Few logits get that far: most are smaller than the
 // smallest candidate.
@@ -11,9 +12,9 @@
 #include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
 
-constexpr uint32_t PART_TILES = CONSTANT("part_tiles");    // tiles of a part of the vocabulary
-constexpr uint32_t BATCH_TILES = CONSTANT("batch_tiles");  // tiles read at once
-constexpr uint32_t HALF_ROW = tile::HALF_ROW_BYTES<4>, ROW_BYTES = 2 * HALF_ROW;
+constexpr uint32_t PART_TILES = CONSTANT("part_tiles");      // tiles of a part of the vocabulary
+constexpr uint32_t BATCH_TILES = CONSTANT("batch_tiles");    // tiles read at once
+constexpr uint32_t ROW_BYTES = 2 * tile::HALF_ROW_BYTES<4>;  // a row of one tile
 
 struct Candidate {
     uint32_t logit;  // its bits
@@ -33,10 +34,10 @@ static inline int32_t rank_of(uint32_t bits) {
 // Read `tiles` tiles of the first `row_count` rows to L1: row after row, BATCH_TILES * 32 elements apart.
 template <typename Accessor>
 static inline void read_batch(const Accessor& logits, uint32_t first, uint32_t tiles, uint32_t row_count, uint32_t to) {
-    for (uint32_t tile = 0; tile < tiles; ++tile) {
+    for (uint32_t index = 0; index < tiles; ++index) {
         for (uint32_t row = 0; row < row_count; ++row) {
-            const uint32_t target = to + (row * BATCH_TILES + tile) * ROW_BYTES;
-            rows::read<4>(logits, first + tile, 1, tile::row_offset<4>(row), target);
+            const uint32_t target = to + (row * BATCH_TILES + index) * ROW_BYTES;
+            rows::read<4>(logits, first + index, 1, tile::row_offset<4>(row), target);
         }
     }
     noc_async_read_barrier();
