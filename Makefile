@@ -3,7 +3,7 @@
 UV_VENV := .uv
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/bin/uv)
 RUN := $(UV) run --no-sync
-CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 2>/dev/null)
+CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 'src/*.cpp' 'src/*.hpp' 2>/dev/null)
 
 .PHONY: demo test lint format bench docs install clean
 

@@ -1,4 +1,4 @@
-"""What is promised of numbers, wherever they come from: a simulator or a card."""
+"""The promises for numbers, on a simulator or a card: logits, candidates and each of our own operations are right."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BARS: dict[Precision, Bars] = {"exact": CONTRACT, "fast": FAST}
 
 
 class Numbers:
-    """The tests, for `test_simulator.py` and `test_card.py` to run on what they have."""
+    """The tests. `test_simulator.py` runs them on a simulator, `test_card.py` on a card."""
 
     @pytest.mark.parametrize("name", golden.NAMES)
     def test_exact_logits_equal_transformers(self, name: str) -> None:
@@ -49,17 +49,17 @@ class Numbers:
     def test_no_row_depends_on_the_batch_or_on_cuts(self, precision: Precision) -> None:
         check_cuts("bitnet-packed", precision)
 
-    def test_the_device_finds_the_greatest_logits(self) -> None:
+    def test_the_device_finds_the_largest_logits(self) -> None:
         check_candidates()
 
     @pytest.mark.parametrize("width", [96, 2560])
-    def test_rows_are_summed_normed_and_quantized_as_they_should(self, width: int) -> None:
+    def test_rows_are_added_normalized_and_quantized(self, width: int) -> None:
         check_rows(width)
 
     def test_of_equal_logits_the_lowest_ids_come_first(self) -> None:
         check_ties()
 
-    def test_quantized_integers_equal_the_references(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_quantized_integers_equal_those_of_the_reference(self, monkeypatch: pytest.MonkeyPatch) -> None:
         checkpoint, expected = Checkpoint.open(golden.FOLDER / "bitnet-packed"), golden.expected("bitnet-packed")
         ids, weights = expected["input_ids"][0].tolist(), checkpoint.load_weights()
         parts = follow(checkpoint.config, weights, ids, decoded=2, precision="exact", monkeypatch=monkeypatch)
@@ -69,7 +69,7 @@ class Numbers:
 
 
 def check_golden(name: str, precision: Precision) -> None:
-    """Two prompts, all but the last token of each at once and that one as a decode step, against transformers."""
+    """Compare two prompts with transformers: all tokens but the last at once, the last token as a decode step."""
     checkpoint, expected = Checkpoint.open(golden.FOLDER / name), golden.expected(name)
     first, second = (ids.tolist() for ids in expected["input_ids"])
     with opened(checkpoint.config, checkpoint.load_weights(), precision) as backend:
@@ -82,7 +82,7 @@ def check_golden(name: str, precision: Precision) -> None:
 
 
 def check_text() -> None:
-    """Greedy, texts of several lengths together, over the end of a block."""
+    """Compare greedy texts with the CPU's: prompts of several lengths together, one of them across a block's end."""
     from bitnet_tt.backends.tt.backend import TTBackend
 
     prompts = ["Once upon a time", "The little fox", "One day, " * 10]
@@ -100,7 +100,7 @@ def check_text() -> None:
 
 
 def check_cuts(name: str, precision: Precision) -> None:
-    """Prompts whole, and cut before, at and after a block's end, alone and with others: equal to the bit."""
+    """Compare whole prompts with prompts cut before, at and after a block's end, in other batches: equal to the bit."""
     checkpoint, expected = Checkpoint.open(golden.FOLDER / name), golden.expected(name)
     first, second = (ids.tolist() for ids in expected["input_ids"])
     # One layer is enough to see a difference, and a simulator is slow.
@@ -119,7 +119,7 @@ def check_cuts(name: str, precision: Precision) -> None:
 
 
 def check_candidates() -> None:
-    """Rows of a prompt and of single tokens: the same logits as in whole rows, and the same tokens from them."""
+    """Compare the candidates of prompts and single tokens with whole rows: equal logits, and equal tokens sampled."""
     greedy, whole, top_p = (GenerationConfig(temperature=t, top_p=p) for t, p in ((0, 1), (1, 1), (0.7, 0.8)))
     top_k, min_p = GenerationConfig(temperature=1, top_k=6), GenerationConfig(temperature=0.5, min_p=0.2)
     checkpoint = Checkpoint.open(DEMO)
@@ -158,7 +158,7 @@ def check_candidates() -> None:
 
 
 def check_rows(width: int) -> None:
-    """What is between two products, from the same source: next to no integer differs, and none by more than one."""
+    """Compare the operations between two products with float64: very few integers differ, and those by one."""
     import ttnn
 
     from bitnet_tt.backends.tt.device.card import Card
@@ -204,14 +204,14 @@ def _rms_norm(x: NDArray[np.floating], gain: NDArray[np.float32]) -> NDArray[np.
 
 
 def device_array(tensor: object) -> NDArray[np.float32]:
-    """The only matrix of a tensor on the device."""
+    """Return the only matrix of a tensor on the device, as float32."""
     from tests.device.tensors import to_host
 
     return to_host(tensor)[0, 0]
 
 
 def check_ties() -> None:
-    """Few distinct logits, zeros of both signs, a row of minus infinities, a vocabulary that ends within a tile."""
+    """Search few distinct logits, zeros of both signs, minus infinities, and a vocabulary that ends within a tile."""
     import ttnn
 
     from bitnet_tt.backends.tt.device.card import Card
@@ -241,7 +241,7 @@ def check_ties() -> None:
 
 
 def _poison(backend: TTBackend) -> None:
-    """Leave NaN in memory that is free: padding rows are whatever was there before, and must not show."""
+    """Fill free memory with NaN. Padding rows contain whatever was there before; it must not change a result."""
     import ttnn
 
     device = backend.card.device

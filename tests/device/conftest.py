@@ -1,4 +1,4 @@
-"""ttnn logs every program it makes, unless told otherwise before it is imported."""
+"""Turn off the log of ttnn, which reports every program. ttnn reads the setting when it is imported."""
 
 import os
 

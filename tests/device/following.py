@@ -1,4 +1,4 @@
-"""How closely a model's steps on a device follow the NumPy reference: the logits, and every quantised integer."""
+"""Measure how closely a model on a device follows the NumPy reference: its logits, and every quantised activation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.device.paged import PagedFeeder, opened
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A prompt's rows, or those of decode steps.
+    """The agreement of some rows with the reference: the rows of a prompt, or of decode steps.
 
     Attributes:
-        logits: How they agree with the reference's.
-        first_product: Share of quantised activations that equal the reference's, before the first product.
-        first_layer: The same in the first layer. One that differs, by a last bit of a norm, moves all that its token
-            computes from then on.
-        every_layer: The same in all layers.
+        logits: Agreement of the logits.
+        first_product: Share of the quantised activations before the first product that equal the reference's.
+        first_layer: The same share for the whole first layer. One activation may differ because a norm differs in its
+            last bit. It then changes everything that its token computes afterwards.
+        every_layer: The same share for all layers.
     """
 
     logits: Agreement
@@ -43,11 +43,11 @@ def follow(
     precision: Precision,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Part]:
-    """Compute all but the last `decoded` tokens as a prompt and those one by one.
+    """Compute a text on the device: its last `decoded` tokens one by one, all before them as a prompt.
 
     Returns:
-        How `prompt`, `decode` and `all` of it compare. Decode steps are few, and one integer that differs at a token's
-        start moves the rest of it; so it is `all` whose shares say something.
+        The agreement of the rows of `prompt`, `decode` and `all`. Only the shares of `all` are meaningful: decode steps
+        are few, and one integer that differs early in a token changes the rest of that token.
     """
     from bitnet_tt.backends.tt.model.bitlinear import BitLinear
     from bitnet_tt.backends.tt.ops.norm_quantize.op import Quantized
@@ -69,7 +69,7 @@ def follow(
         for token in token_ids[prompt:]:
             feeder.feed({0: [token]})
     logits = np.stack(feeder.logits[0])
-    # A step quantises as often as the reference does; its rows beyond its tokens are padding.
+    # A step quantises as often as the reference does. The rows behind its tokens are padding.
     counts, per_step = [prompt] + [1] * decoded, len(theirs)
     assert len(ours) == per_step * len(counts)
     quantized = [
@@ -90,7 +90,7 @@ def follow(
 def reference_integers(
     config: ModelConfig, weights: ModelWeights, token_ids: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[NDArray[np.float32], list[NDArray[np.int8]]]:
-    """The reference's logits, and its quantised activations [tokens, features] before each product."""
+    """Return the reference's logits, and its quantised activations [tokens, features] before each product."""
     integers: list[NDArray[np.int8]] = []
     quantize = reference.decoder.quantize_activations
 

@@ -1,4 +1,4 @@
-"""Feeds sequences to a backend piece by piece, over a cache whose blocks are deliberately scattered."""
+"""Feed sequences to a backend piece by piece, over a cache in which the blocks of a sequence do not lie together."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CONTEXT = 128
 
 
 class PagedFeeder:
-    """Sequence i has blocks i, i + n, i + 2n, ... of a cache that is allocated anew.
+    """Allocates a cache and feeds n sequences to a backend. Sequence i has the blocks i, i + n, i + 2n, ...
 
     Attributes:
-        logits: Per sequence the rows so far, float32 [vocab] each.
+        logits: For each sequence the rows so far, float32 [vocab] each.
     """
 
     def __init__(self, backend: Backend, sequences: int, blocks_each: int) -> None:
@@ -36,7 +36,7 @@ class PagedFeeder:
         backend.allocate(sequences * blocks_each, BLOCK_SIZE)
 
     def feed(self, pieces: dict[int, Sequence[int]]) -> None:
-        """Compute the next tokens of some sequences in one batch, and keep the logits of every row."""
+        """Compute the next tokens of some sequences, by index, in one batch. Keep the logits of every row."""
         counts = [len(tokens) for tokens in pieces.values()]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         logits = self._backend.forward(
@@ -55,6 +55,7 @@ class PagedFeeder:
 
 @contextmanager
 def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> Iterator[TTBackend]:
+    """Open the device with a model on it, and close it at the end."""
     from bitnet_tt.backends.tt.backend import TTBackend
 
     backend = TTBackend(config, weights, context_length=CONTEXT, precision=precision)

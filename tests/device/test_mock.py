@@ -1,6 +1,6 @@
-"""ttnn's mock mode: every operation's checks, programs and allocations at real shapes, without a card or numbers.
+"""In ttnn's mock mode, all operations pass ttnn's checks at real shapes, and take the memory and launches we expect.
 
-Each group of checks is a process of its own, since a mistake may take the process down.
+Mock mode needs no card and computes no numbers. Each group of checks is a process of its own: a mistake may crash it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_operations_keep_their_contracts(mock: dict[str, str], name: str, precis
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_steps_of_whole_models(mock: dict[str, str], name: str, precision: Precision) -> None:
-    """DRAM and launches as planned, no new programs once a shape has been seen, and all figures as they were."""
+    """DRAM and launches are as planned, a shape makes new programs only once, and all figures are the golden ones."""
     facts = measure(mock, name, precision)
     print(json.dumps(facts))
     assert facts["dram_weights"] == facts["planned_weights"]
@@ -44,11 +44,11 @@ def test_steps_of_whole_models(mock: dict[str, str], name: str, precision: Preci
         assert step["launches"] == step["planned_launches"]
         assert step["more_programs_later"] == 0
         assert step["greedy_launches"] == step["launches"] + 1
-    changed = "figures changed; if they should: python -m tests.device.mock.figures"
+    changed = "figures changed; if this is intended, run python -m tests.device.mock.figures"
     assert figures(facts) == GOLDEN[name][precision], changed
 
 
-def test_linears_with_norms_of_their_own(mock: dict[str, str]) -> None:
+def test_linears_with_norms_of_their_own_take_more_launches(mock: dict[str, str]) -> None:
     config = config_of("llama-packed-divide")
     config = config | {"quantization_config": config["quantization_config"] | {"use_rms_norm": True}}
     facts = run(mock, "measure", json.dumps(config), "fast", "128")
@@ -59,7 +59,7 @@ def test_mistakes_are_refused(mock: dict[str, str]) -> None:
     assert run(mock, "mistakes", json.dumps(config_of("bitnet-packed"))) == []
 
 
-def test_a_second_start_reads_what_the_first_converted(mock: dict[str, str]) -> None:
+def test_a_second_start_reads_the_weights_that_the_first_converted(mock: dict[str, str]) -> None:
     config = config_of("bitnet-packed")
     facts = run(mock, "restart", json.dumps(config))
     assert facts["first"] == facts["second"] == facts["after_damage"]
@@ -69,7 +69,7 @@ def test_a_second_start_reads_what_the_first_converted(mock: dict[str, str]) -> 
     assert facts["unwritable"] == 4 * config["num_hidden_layers"] + 1
 
 
-def test_the_plan_is_for_the_device_that_is_here(mock: dict[str, str]) -> None:
+def test_the_plan_is_for_the_device_of_this_machine(mock: dict[str, str]) -> None:
     facts = json.loads(command(mock, "plan", "--json"))
     assert facts["grid"]["x"] * facts["grid"]["y"] == 110
     assert facts["grid_of"] == "what tt (blackhole, 110 cores) shows"

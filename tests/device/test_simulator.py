@@ -1,4 +1,7 @@
-"""Numbers on a simulator of the chip, kernels compiled and run: pytest -m simulator, with TT_METAL_SIMULATOR set."""
+"""On a bit-exact simulator of the chip, with kernels compiled and run, logits agree with transformers (`Numbers`).
+
+Run it with pytest -m simulator and TT_METAL_SIMULATOR set.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from tests.device.agreement import Numbers
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 pytestmark = [
     pytest.mark.simulator,
-    pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR names no simulator"),
+    pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR is not set"),
 ]
 
 
 class TestSimulator(Numbers):
-    """See `Numbers`."""
+    """The tests of `Numbers`, on a simulator."""

@@ -1,4 +1,7 @@
-"""The demo model and a layer of 2B4T on a simulator: pytest -m simulator, with TT_METAL_SIMULATOR set."""
+"""On a simulator of the chip, the demo model and a layer of 2B4T follow the reference (`WholeModels`).
+
+Run it with pytest -m simulator and TT_METAL_SIMULATOR set.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from tests.device.whole_models import WholeModels
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 pytestmark = [
     pytest.mark.simulator,
-    pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR names no simulator"),
+    pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR is not set"),
 ]
 
 
 class TestSimulator(WholeModels):
-    """See `WholeModels`."""
+    """The tests of `WholeModels`, on a simulator."""

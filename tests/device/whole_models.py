@@ -1,4 +1,4 @@
-"""What is promised of real shapes, wherever the numbers come from: the demo model to its end, a layer of 2B4T."""
+"""The promises for real shapes, on a simulator or a card: the whole demo model and a layer of 2B4T agree with NumPy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXT = (
 
 
 class WholeModels:
-    """The tests, for `test_simulator_models.py` and `test_card.py` to run on what they have."""
+    """The tests. `test_simulator_models.py` runs them on a simulator, `test_card.py` on a card."""
 
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_the_demo_model_follows_the_reference(self, precision: Precision) -> None:
@@ -49,7 +49,7 @@ class WholeModels:
 
 
 def check_demo(precision: Precision) -> None:
-    """Three prompts, then decode steps of all three and of one, into a block's last position and the next block."""
+    """Three prompts, then decode steps of all three and of one, to a block's last position and into the next."""
     checkpoint = Checkpoint.open(DEMO)
     weights, ids = checkpoint.load_weights(), BitNetModel.from_pretrained("demo").tokenizer.encode(TEXT)
     sequences = [ids[:33], ids[10:16], ids[20:84]]
@@ -70,14 +70,15 @@ def check_demo(precision: Precision) -> None:
 
 
 def check_layer_of_2b4t(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights of a layer's real size under a small vocabulary: a prompt, and steps to a block's end and beyond.
+    """One layer of the real size, with random weights and a small vocabulary: a prompt, and steps across a block's end.
 
-    At this width some integer of nearly every token differs after the slightest change. So what is asked of the device
-    is held against the reference itself with the last bits of a norm changed.
+    At this width the slightest change makes some quantised integer of nearly every token differ. So the device is
+    compared with a second run of the reference, in which the last bits of a norm are changed: at most SLACK times as
+    many integers may differ on the device as in that run.
     """
     config = replace(synthetic_config("2b4t"), num_hidden_layers=1, vocab_size=1024)
     weights = synthetic_weights(config)
-    # With the embedding as its head and no training, such a model sees each token as its own successor, with certainty.
+    # An untrained model with tied embeddings predicts each token as its own successor, with certainty. So untie them.
     head = np.roll(bfloat16_to_float32(weights.embed_tokens), 1, axis=1) / 16
     weights = replace(weights, lm_head=float32_to_bfloat16(head))
     ids = np.random.default_rng(1).integers(0, config.vocab_size, 33).tolist()

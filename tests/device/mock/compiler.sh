@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for the kernel compiler in mock mode: it gives its version, and makes every output a copy of one object.
+# Replaces the kernel compiler in mock mode: it prints the expected version, and every output is a copy of kernel.elf.
 if [ "$1" = --version ]; then
     echo "riscv-tt-elf-g++ (tenstorrent/sfpi:7.89.0) 15.1.0"
     exit 0

@@ -1,9 +1,10 @@
-"""Runs every operation by itself at a model's shapes; prints what differs from its contract.
+"""Run every operation by itself at a model's shapes, and print where it breaks its contract.
 
 python -m tests.device.mock.contracts CONFIG_JSON PRECISION
 
-A result has the promised shape and dtype and lies where its input lies; a second call needs no new program; and a
-matrix product takes the L1 that the plan says.
+The contract: the result has the promised shape and dtype and lies in the same memory as the input; a second call needs
+no new program; our own kernels ask for exactly the names that the host gives; and a matrix product takes as much L1 as
+the plan says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import ttnn
 
@@ -23,6 +25,8 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model import attention
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.ops.causal_mask.op import causal_mask
+from bitnet_tt.backends.tt.ops.gather_blocks.op import gather_blocks
 from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     PAGE,
     IntegerProduct,
@@ -33,7 +37,7 @@ from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     normalize,
     normalize_heads,
 )
-from bitnet_tt.backends.tt.ops.paging import causal_mask, gather_blocks, scatter_rows
+from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.grid import TILE
@@ -41,6 +45,7 @@ from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
 from bitnet_tt.backends.tt.planning.products import Product
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
+from tests.device.mock.kernel_names import wrong_names
 from tests.device.mock.l1 import KIBIBYTE, l1_peak
 from tests.device.mock.model import empty_model
 
@@ -49,7 +54,7 @@ CONTEXT = 256
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """An operation, and what comes out of it."""
+    """A call of an operation, and the shape, dtype and memory that its result must have."""
 
     name: str
     run: Callable[[], Any]
@@ -62,7 +67,16 @@ def main(config_json: str, precision: Precision) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     card = Card()
     plan = Plan(config, card.grid, precision, CONTEXT)
-    broken = [fault for contract in _contracts(card, plan) for fault in _faults(contract, card)]
+    programs: list[Any] = []  # of our own kernels
+    launch = ttnn.generic_op
+
+    def recording_launch(tensors: Any, program: Any) -> Any:
+        programs.append(program)
+        return launch(tensors, program)
+
+    with mock.patch.object(ttnn, "generic_op", recording_launch):
+        broken = [fault for contract in _contracts(card, plan) for fault in _faults(contract, card)]
+    broken += sorted({fault for program in programs for fault in wrong_names(program)})
     broken += [fault for rows in (DECODE_ROWS, plan.prefill_rows) for fault in _wrong_plans(card, plan, rows)]
     card.close()
     print(json.dumps(broken))
@@ -90,7 +104,7 @@ def _contracts(card: Card, plan: Plan) -> Iterator[Contract]:
 
 
 def _row_contracts(card: Card, plan: Plan, rows: int, buffer: Any) -> Iterator[Contract]:
-    """What is done to rows of hidden states, which lie in L1 in a decode step and in DRAM in a prompt."""
+    """The operations on rows of hidden states. The rows lie in L1 in a decode step, and in DRAM in a prompt."""
     config, layer = plan.config, empty_model(plan.config).layers[0]
 
     def row(width: int) -> Any:
@@ -170,7 +184,7 @@ def _scattered(new: Any, slots: Any, cache: Any) -> Any:
 
 
 def _wrong_plans(card: Card, plan: Plan, rows: int) -> Iterator[str]:
-    """Products that take other L1 than planned; the head always has the same rows."""
+    """Describe the products that do not take the L1 of the plan. The lm_head always has the same number of rows."""
     head = [plan.lm_head()] if rows == DECODE_ROWS else []
     for product in (*plan.layer_products(rows), *head):
         taken = l1_peak(card.device, plan.grid, _product(card, plan, product))

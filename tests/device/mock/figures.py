@@ -1,4 +1,7 @@
-"""What steps take on a card, kept as golden figures: `python -m tests.device.mock.figures` writes them anew."""
+"""The golden figures: memory, programs and launches of steps on a card.
+
+If a change is meant to change them, regenerate them with `python -m tests.device.mock.figures`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ CONTEXTS = {"demo": 128, "bitnet-packed": 128, "llama-packed-divide": 128, "2b4t
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """The config of the demo model, a golden checkpoint or 2B4T."""
+    """Return the config of the demo model, a golden checkpoint or 2B4T."""
     if name == "2b4t":
         return BITNET_2B4T
     folder = ROOT / "src/bitnet_tt/assets/demo" if name == "demo" else golden.FOLDER / name
@@ -27,13 +30,13 @@ def config_of(name: str) -> dict[str, Any]:
 
 
 def measure(mock: dict[str, str], name: str, precision: Precision) -> dict[str, Any]:
-    """Facts of a model's steps, see `tests.device.mock.measure`."""
+    """Return the facts that `tests.device.mock.measure` prints for a model."""
     facts: dict[str, Any] = run(mock, "measure", json.dumps(config_of(name)), precision, str(CONTEXTS[name]))
     return facts
 
 
 def figures(facts: dict[str, Any]) -> dict[str, Any]:
-    """Those facts that are the same wherever they are measured, and not the plan's."""
+    """Return the facts that are the same on every machine, without those of the plan."""
     return {
         key: figures(value) if isinstance(value, dict) else value
         for key, value in facts.items()

@@ -1,4 +1,4 @@
-"""How much L1 a program or a step takes on a core, found from outside: ttnn's own graph leaves some buffers out."""
+"""Find how much L1 a program or a step takes on a core, from outside: ttnn's own graph leaves some buffers out."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KIBIBYTE = 1024
 
 
 def l1_peak(device: object, grid: Grid, run: Callable[[], object]) -> int:
-    """The most L1 that is taken on a core while something runs, in bytes, up to the next KiB.
+    """Return the largest amount of L1 that `run` takes on a core, in bytes, rounded up to a KiB.
 
-    ttnn refuses a program whose buffers would reach into tensors in L1. So a tensor as large on every core as can be
-    borne while `run` still runs is what it leaves free.
+    ttnn refuses a program whose buffers would overlap tensors in L1. So the search puts a tensor of growing size into
+    the L1 of every core. The largest tensor beside which `run` still works is the L1 that `run` leaves free.
     """
     spare, too_much = 0, grid.l1_bytes // KIBIBYTE
     while too_much - spare > 1:
@@ -25,7 +25,7 @@ def l1_peak(device: object, grid: Grid, run: Callable[[], object]) -> int:
 
 
 def _runs_beside(device: object, grid: Grid, kibibytes: int, run: Callable[[], object]) -> bool:
-    # A row is a page, and pages go round the cores.
+    # A row is a page, and ttnn deals the pages out to the cores in turn.
     block = ttnn.empty(
         [1, 1, grid.cores, kibibytes * KIBIBYTE // 4],
         dtype=ttnn.uint32,

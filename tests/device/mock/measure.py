@@ -1,4 +1,4 @@
-"""Runs steps of a model in mock mode and prints, as JSON, what the device would hold and launch.
+"""Run steps of a model in mock mode and print, as JSON, the memory, programs and launches that a card would need.
 
 python -m tests.device.mock.measure CONFIG_JSON PRECISION CONTEXT_LENGTH
 """
@@ -51,7 +51,7 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
 
 
 def _step(backend: TTBackend, batch: Batch) -> dict[str, Any]:
-    """A step of a new shape: the programs it makes, and what it takes once they are made."""
+    """Run a step of a new shape. Count the programs that it makes, then its launches and L1 once they are made."""
     device = backend.card.device
     whole, greedy = partial(backend.forward, batch), partial(_greedy, backend, batch)
     programs = device.num_program_cache_entries()
@@ -84,7 +84,7 @@ def _batch(sequences: int, tokens: int, position: int) -> Batch:
 
 
 def _launches(run: Callable[[], object]) -> int:
-    """Programs the device is told to run."""
+    """Count the programs that the device is told to run."""
     graph = ttnn._ttnn.graph  # the Python layer over it needs torch
     graph.begin_graph_capture(graph.RunMode.NORMAL)
     run()

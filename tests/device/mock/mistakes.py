@@ -1,4 +1,4 @@
-"""Makes, one by one, the mistakes that must be refused on the host; prints the names of those that were not."""
+"""Make mistakes that the host must refuse, one by one, and print the names of those that it accepted."""
 
 from __future__ import annotations
 

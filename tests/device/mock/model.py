@@ -1,4 +1,4 @@
-"""Models of a given shape with nothing in them, since in mock mode nothing is computed."""
+"""Models of a given shape with all weights zero: mock mode computes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix
 
 
 def empty_model(config: ModelConfig) -> ModelWeights:
-    """Weights of a model, all layers sharing their arrays."""
+    """Return the weights of a model. All layers share their arrays."""
     linear = partial(_zeros, config.quantization.use_rms_norm)
     layer = LayerWeights.of(
         {name: np.ones(size, np.float32) for name, size in config.norm_sizes.items()},

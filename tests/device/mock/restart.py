@@ -1,4 +1,4 @@
-"""Starts a model several times over one cache of converted weights; prints its files and how much was converted."""
+"""Start a model several times over one cache of converted weights. Print its files and how many were converted."""
 
 from __future__ import annotations
 

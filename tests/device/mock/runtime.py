@@ -1,6 +1,6 @@
 """A view of the installed ttnn whose kernel compiler is a stub, and the environment of ttnn's mock mode.
 
-In mock mode an operation does all of its work on the host (validation, program, allocation) and nothing runs: results
+In mock mode the host does all of its part of an operation (validation, program, allocation). Nothing runs, and results
 are zeros.
 """
 
@@ -21,7 +21,7 @@ ROOT = HERE.parents[2]
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Make the view under `root`; return the variables of a process in mock mode."""
+    """Make the view in the folder `root`. Return the environment variables of a process in mock mode."""
     spec = importlib.util.find_spec("ttnn")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -43,13 +43,13 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def run(mock: dict[str, str], module: str, *arguments: str, seconds: int = 300) -> Any:
-    """Run a module of this folder in mock mode, in a process of its own; return the JSON it prints in a line."""
+    """Run a module of this folder in mock mode, in a process of its own. Return the JSON value that it prints."""
     printed = _output(mock, ["-m", f"tests.device.mock.{module}", *arguments], seconds)
     return json.loads(next(line for line in printed.splitlines() if line.startswith(("{", "["))))
 
 
 def command(mock: dict[str, str], *arguments: str, seconds: int = 300) -> str:
-    """Run bitnet-tt in mock mode; return what it prints."""
+    """Run bitnet-tt in mock mode and return its output."""
     return _output(mock, ["-c", "from bitnet_tt.cli import main; main()", *arguments], seconds)
 
 
@@ -75,7 +75,7 @@ def _link(source: Path, target: Path, but: str) -> None:
 
 
 def empty_kernel() -> bytes:
-    """A 32-bit RISC-V program that returns at once, with the sections ttnn's loader asks for."""
+    """Return a 32-bit RISC-V ELF file that returns at once, with the sections that ttnn's loader reads."""
     text = struct.pack("<I", 0x00008067)  # ret
     relocations = struct.pack("<IIi", 0, 0, 0)
     symbols = bytes(16)

@@ -9,8 +9,8 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.attention import Attention, Step
 from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.ops.causal_mask.op import causal_mask
 from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, add, add_and_normalize, normalize
-from bitnet_tt.backends.tt.ops.paging import causal_mask
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import Plan

@@ -16,7 +16,7 @@ from bitnet_tt.backends.tt.device.fidelity import HIFI4
 from bitnet_tt.backends.tt.device.weights import lm_head_tiles
 from bitnet_tt.backends.tt.model.bitlinear import multiply
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
-from bitnet_tt.backends.tt.ops.paging import scatter_rows
+from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.candidates import read_candidates

@@ -1,1 +1,4 @@
-"""Our own device operations, one folder each: the host's `op.py` beside its kernels."""
+"""Our own device operations. Each has a folder with `op.py`, the host half, beside its kernels.
+
+`common/` has what they share: the launch of a program, and headers for kernels.
+"""

@@ -1,68 +1,72 @@
-// Makes an attention mask [sequences, 1, rows, length] of tiles: 0 up to a row's position, a great negative number
-// beyond. Each sequence has so many tokens; row r of its rows is of token r % tokens.
+// Make the attention mask [sequences, 1, rows, length] of a step, in tiles: 0 for columns up to a row's position, a
+// large negative number for columns beyond it. Row r of a sequence belongs to its token r % tokens.
 //
-// Common arguments: addresses of positions and mask; sequences; rows / 32 and length / 32, rounded up; tokens;
-// positions. Compile-time arguments: cores, cores in a row of the grid, bytes of an element, a word of the number,
-// accessors.
+// A work item is one tile of the mask. Most tiles are open (all 0) or closed (all masked): the core makes one of each
+// at the start and writes it again and again. Only a tile that some row's position falls into is made element by
+// element.
 #include <stdint.h>
 
+#include "../common/arguments.hpp"
+#include "../common/rows.hpp"
+#include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
 
-constexpr uint32_t TILE = 32, FACE = 16;
+constexpr uint32_t ELEMENT_BYTES = CONSTANT("element_bytes");
+constexpr uint32_t MASKED = CONSTANT("masked_word");  // the negative number: one float32 or two bfloat16
+constexpr uint32_t TILE_BYTES = tile::BYTES<ELEMENT_BYTES>;
+
+// Fill a tile whose first column is position `first`; `limits` has the position of each row.
+static inline void make_mixed_tile(uint32_t address, uint32_t first, const uint32_t* limits) {
+    for (uint32_t index = 0; index < tile::ELEMENTS; ++index) {
+        const bool masked = first + tile::column_of(index) > limits[tile::row_of(index)];
+        const uint32_t word = masked ? MASKED : 0;
+        if constexpr (ELEMENT_BYTES == 2) {
+            reinterpret_cast<volatile tt_l1_ptr uint16_t*>(address)[index] = word >> 16;
+        } else {
+            rows::words_at(address)[index] = word;
+        }
+    }
+}
 
 void kernel_main() {
-    constexpr uint32_t cores = get_compile_time_arg_val(0);
-    constexpr uint32_t grid_x = get_compile_time_arg_val(1);
-    constexpr uint32_t element = get_compile_time_arg_val(2);
-    constexpr uint32_t masked_word = get_compile_time_arg_val(3);
-    constexpr auto positions_args = TensorAccessorArgs<4>();
-    constexpr auto mask_args = TensorAccessorArgs<positions_args.next_compile_time_args_offset()>();
-    constexpr uint32_t tile_bytes = TILE * TILE * element;
-
-    const uint32_t sequences = get_common_arg_val<uint32_t>(2);
-    const uint32_t row_tiles = get_common_arg_val<uint32_t>(3);
-    const uint32_t columns = get_common_arg_val<uint32_t>(4);
-    const uint32_t tokens = get_common_arg_val<uint32_t>(5);
-    const uint32_t count = get_common_arg_val<uint32_t>(6);
-    const auto positions = TensorAccessor(positions_args, get_common_arg_val<uint32_t>(0), count * 4);
-    const auto mask = TensorAccessor(mask_args, get_common_arg_val<uint32_t>(1), tile_bytes);
-    const uint32_t open = get_write_ptr(0), closed = get_write_ptr(1), mixed = get_write_ptr(2);
-    for (uint32_t offset = 0; offset < tile_bytes; offset += 4) {
-        *reinterpret_cast<volatile tt_l1_ptr uint32_t*>(open + offset) = 0;
-        *reinterpret_cast<volatile tt_l1_ptr uint32_t*>(closed + offset) = masked_word;
+    const uint32_t sequences = ARGUMENT("sequences");
+    const uint32_t row_tiles = ARGUMENT("row_tiles");
+    const uint32_t columns = ARGUMENT("columns");  // length / 32
+    const uint32_t tokens = ARGUMENT("tokens");    // of each sequence
+    const uint32_t positions_bytes = ARGUMENT("positions") * 4;
+    const auto positions = TENSOR("positions", positions_bytes);
+    const auto mask = TENSOR("mask", TILE_BYTES);
+    const uint32_t open = get_write_ptr(BUFFER("open")), closed = get_write_ptr(BUFFER("closed"));
+    const uint32_t mixed = get_write_ptr(BUFFER("mixed"));
+    for (uint32_t word = 0; word < TILE_BYTES / 4; ++word) {
+        rows::words_at(open)[word] = 0;
+        rows::words_at(closed)[word] = MASKED;
     }
-    const uint32_t names = get_write_ptr(3);
-    const volatile tt_l1_ptr uint32_t* position_of = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(names);
-    noc_async_read(positions.get_noc_addr(0), names, count * 4);
+    const uint32_t positions_in_l1 = get_write_ptr(BUFFER("positions"));
+    const rows::Words position_of = rows::words_at(positions_in_l1);
+    noc_async_read(positions.get_noc_addr(0), positions_in_l1, positions_bytes);
     noc_async_read_barrier();
 
-    const uint32_t core = get_absolute_logical_y() * grid_x + get_absolute_logical_x();
-    for (uint32_t work = core; work < sequences * row_tiles * columns; work += cores) {
-        const uint32_t first = work % columns * TILE;
-        const uint32_t row_tile = work / columns % row_tiles;
-        const uint32_t sequence = work / columns / row_tiles;
-        uint32_t least = 0xFFFFFFFF, most = 0;
-        uint32_t limits[TILE];
-        for (uint32_t row = 0; row < TILE; ++row) {
-            limits[row] = position_of[sequence * tokens + (row_tile * TILE + row) % tokens];
-            least = limits[row] < least ? limits[row] : least;
-            most = limits[row] > most ? limits[row] : most;
+    for (const uint32_t item : work::Items(sequences * row_tiles * columns)) {
+        const uint32_t first = item % columns * tile::SIDE, last = first + tile::SIDE - 1;
+        const uint32_t row_tile = item / columns % row_tiles;
+        const uint32_t sequence = item / columns / row_tiles;
+        uint32_t smallest = 0xFFFFFFFF, largest = 0;
+        uint32_t limits[tile::SIDE];
+        for (uint32_t row = 0; row < tile::SIDE; ++row) {
+            const uint32_t limit = position_of[sequence * tokens + (row_tile * tile::SIDE + row) % tokens];
+            smallest = limit < smallest ? limit : smallest;
+            largest = limit > largest ? limit : largest;
+            limits[row] = limit;
         }
-        uint32_t tile = least >= first + TILE - 1 ? open : closed;
-        if (least < first + TILE - 1 && most >= first) {
-            tile = mixed;
-            for (uint32_t index = 0; index < TILE * TILE; ++index) {
-                const uint32_t row = index / (2 * FACE * FACE) * FACE + index / FACE % FACE;
-                const uint32_t column = index / (FACE * FACE) % 2 * FACE + index % FACE;
-                const uint32_t word = first + column > limits[row] ? masked_word : 0;
-                if constexpr (element == 2) {
-                    reinterpret_cast<volatile tt_l1_ptr uint16_t*>(mixed)[index] = word >> 16;
-                } else {
-                    reinterpret_cast<volatile tt_l1_ptr uint32_t*>(mixed)[index] = word;
-                }
-            }
+        uint32_t source = closed;
+        if (smallest >= last) {
+            source = open;
+        } else if (largest >= first) {
+            source = mixed;
+            make_mixed_tile(mixed, first, limits);
         }
-        noc_async_write(tile, mask.get_noc_addr(work), tile_bytes);
+        noc_async_write(source, mask.get_noc_addr(item), TILE_BYTES);
         noc_async_write_barrier();
     }
 }

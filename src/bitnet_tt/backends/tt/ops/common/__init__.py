@@ -1,1 +1,1 @@
-"""What several operations share: how a program is launched, and headers of kernels."""
+"""Parts that several operations share: the launch of a program, and headers of kernels."""

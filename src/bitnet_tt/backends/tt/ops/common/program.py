@@ -1,109 +1,142 @@
-"""Launching kernels of our own (`kernels/`)."""
+"""Launch a program made of kernels of our own.
+
+The host describes everything by name: tensors, constants, arguments and circular buffers. A kernel asks for the same
+names, with the macros of `arguments.hpp`. Where each of them lies is decided here and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ttnn
 
 _OPERATIONS = Path(__file__).parents[1]
-_BUFFERS = 64
-_ALIGNMENT = 64  # of what is read from DRAM, there and in L1
+_MAX_BUFFERS = 64
+_ALIGNMENT = 64
+"""Bytes. A read from DRAM begins at a multiple of it, both in DRAM and in L1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One of the kernels of a program; it runs on every core, each taking the pieces of work whose number falls to it.
+    """One kernel of a program. It runs on every core, and each core takes its share of the work (`work.hpp`).
 
     Attributes:
-        file: Its path below `ops/`.
-        tensors: Those it reads or writes.
-        counts: Common run-time arguments after the tensors' addresses.
-        sizes: Compile-time arguments after the grid's and before the tensors' accessors.
-        config: The processor it is for.
+        file: Path of the C++ source below `ops/`.
+        tensors: Tensors that the kernel reads or writes. A name may stand for None: the kernel then runs without this
+            tensor and sees that HAS_TENSOR is false.
+        constants: Numbers that are known when the kernel is compiled. Every other value makes another program.
+        arguments: Numbers of 32 bits that may change from one launch of a program to the next. All cores get the same.
     """
 
     file: str
-    tensors: Sequence[ttnn.Tensor]
-    counts: Sequence[int]
-    sizes: Sequence[int]
-    config: Any
+    tensors: Mapping[str, ttnn.Tensor | None] = field(default_factory=dict)
+    constants: Mapping[str, int] = field(default_factory=dict)
+    arguments: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A circular buffer on each core.
+    """A circular buffer, one on each core.
 
     Attributes:
-        page: Bytes of a page.
-        pages: How many.
-        dtype: What the compute kernel takes a page for: a tile of it.
+        page_bytes: Bytes of a page. Pages are padded to a multiple of 64 bytes.
+        pages: Number of pages.
+        dtype: The compute kernel takes a page for a tile of this dtype.
     """
 
-    page: int
+    page_bytes: int
     pages: int = 1
     dtype: ttnn.DataType = ttnn.uint32
 
 
-def launch(kernels: Sequence[Kernel], buffers: Mapping[int, Buffer], written: Sequence[ttnn.Tensor]) -> None:
+def launch(
+    *,
+    reader: Kernel,
+    writer: Kernel | None = None,
+    compute: Kernel | None = None,
+    buffers: Mapping[str, Buffer | None],
+) -> None:
     """Run a program on all cores.
 
     Args:
-        kernels: At most one for each processor of a core.
-        buffers: By number.
-        written: The tensors it writes.
+        reader: The kernel of the first data movement processor.
+        writer: The kernel of the second data movement processor.
+        compute: The kernel of the three compute processors: unpacker, vector or matrix unit, packer.
+        buffers: The circular buffers that the kernels share. A name may stand for None: kernels can name the buffer,
+            but this program does not use it and it takes no memory.
     """
-    grid = written[0].device().compute_with_storage_grid_size()
+    kernels = [(reader, ttnn.ReaderConfigDescriptor())]
+    if writer is not None:
+        kernels.append((writer, ttnn.WriterConfigDescriptor()))
+    if compute is not None:
+        kernels.append((compute, _compute_config(buffers)))
+    tensors = [tensor for kernel, _ in kernels for tensor in kernel.tensors.values() if tensor is not None]
+    grid = tensors[0].device().compute_with_storage_grid_size()
     cores = ttnn.CoreRangeSet([ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(grid.x - 1, grid.y - 1))])
+    shared = {"grid_columns": grid.x, "grid_cores": grid.x * grid.y}
+    shared |= {f"buffer_{name}": index for index, name in enumerate(buffers)}
     program = ttnn.ProgramDescriptor(
-        kernels=[
-            ttnn.KernelDescriptor(
-                kernel_source=str(_OPERATIONS / kernel.file),
-                core_ranges=cores,
-                compile_time_args=[
-                    grid.x * grid.y,
-                    grid.x,
-                    *kernel.sizes,
-                    *(
-                        size
-                        for tensor in kernel.tensors
-                        for size in ttnn.TensorAccessorArgs(tensor).get_compile_time_args()
-                    ),
-                ],
-                common_runtime_args=[*(tensor.buffer_address() for tensor in kernel.tensors), *kernel.counts],
-                config=kernel.config,
-            )
-            for kernel in kernels
-        ],
+        kernels=[_describe_kernel(kernel, config, cores, shared) for kernel, config in kernels],
         semaphores=[],
-        cbs=[_describe(index, buffer, cores) for index, buffer in buffers.items()],
+        cbs=[
+            _describe_buffer(index, buffer, cores)
+            for index, buffer in enumerate(buffers.values())
+            if buffer is not None
+        ],
     )
-    read = [tensor for kernel in kernels for tensor in kernel.tensors]
-    ttnn.generic_op([*read, *written], program)
+    ttnn.generic_op(tensors, program)
 
 
-def move(
-    file: str, tensors: Sequence[ttnn.Tensor], counts: Sequence[int], sizes: Sequence[int], buffers: Sequence[int]
-) -> None:
-    """Run a kernel that only moves bytes; it has buffers of so many bytes."""
-    kernel = Kernel(file, tensors, counts, sizes, ttnn.ReaderConfigDescriptor())
-    launch([kernel], {index: Buffer(size) for index, size in enumerate(buffers)}, tensors[-1:])
+def _compute_config(buffers: Mapping[str, Buffer | None]) -> ttnn.ComputeConfigDescriptor:
+    """Compute in float32: tiles of float32 buffers go to Dest whole.
 
-
-def float32_compute(buffers: Iterable[int]) -> ttnn.ComputeConfigDescriptor:
-    """Tiles of these buffers go to Dest whole, past the matrix engine's operands, which would cut them to 19 bits."""
-    modes = [ttnn.UnpackToDestMode.Default] * _BUFFERS
-    for index in buffers:
-        modes[index] = ttnn.UnpackToDestMode.UnpackToDestFp32
+    By default they pass the operand registers of the matrix engine, which hold 19 bits of each number.
+    """
+    modes = [ttnn.UnpackToDestMode.Default] * _MAX_BUFFERS
+    for index, buffer in enumerate(buffers.values()):
+        if buffer is not None and buffer.dtype == ttnn.float32:
+            modes[index] = ttnn.UnpackToDestMode.UnpackToDestFp32
     config = ttnn.ComputeConfigDescriptor(fp32_dest_acc_en=True)
     config.unpack_to_dest_mode = modes
     return config
 
 
-def _describe(index: int, buffer: Buffer, cores: ttnn.CoreRangeSet) -> ttnn.CBDescriptor:
-    page = -(-buffer.page // _ALIGNMENT) * _ALIGNMENT
-    layout = ttnn.CBFormatDescriptor(buffer_index=index, data_format=buffer.dtype, page_size=page)
-    return ttnn.CBDescriptor(total_size=page * buffer.pages, core_ranges=cores, format_descriptors=[layout])
+def _describe_kernel(
+    kernel: Kernel, config: Any, cores: ttnn.CoreRangeSet, shared: Mapping[str, int]
+) -> ttnn.KernelDescriptor:
+    """Lay out the positional arguments of a kernel, and tell it by name where each of them lies."""
+    names = dict(shared)
+    accessors: list[int] = []  # positional compile-time arguments: how each tensor's pages are spread over banks
+    arguments: list[int] = []  # common run-time arguments: first each tensor's address
+    present = [tensor for tensor in kernel.tensors.values() if tensor is not None]
+    for name, tensor in kernel.tensors.items():
+        names |= {
+            f"has_{name}": int(tensor is not None),
+            f"accessor_{name}": len(accessors),
+            f"address_{name}": len(arguments),
+        }
+        # The code that would use an absent tensor must compile too. It never runs, so any tensor will do.
+        stand_in = present[0] if tensor is None else tensor
+        accessors += ttnn.TensorAccessorArgs(stand_in).get_compile_time_args()
+        arguments.append(stand_in.buffer_address())
+    for name, value in kernel.arguments.items():
+        names[f"argument_{name}"] = len(arguments)
+        arguments.append(value)
+    names |= {f"constant_{name}": value for name, value in kernel.constants.items()}
+    return ttnn.KernelDescriptor(
+        kernel_source=str(_OPERATIONS / kernel.file),
+        core_ranges=cores,
+        compile_time_args=accessors,
+        named_compile_time_args=list(names.items()),
+        common_runtime_args=arguments,
+        config=config,
+    )
+
+
+def _describe_buffer(index: int, buffer: Buffer, cores: ttnn.CoreRangeSet) -> ttnn.CBDescriptor:
+    page_bytes = -(-buffer.page_bytes // _ALIGNMENT) * _ALIGNMENT
+    layout = ttnn.CBFormatDescriptor(buffer_index=index, data_format=buffer.dtype, page_size=page_bytes)
+    return ttnn.CBDescriptor(total_size=page_bytes * buffer.pages, core_ranges=cores, format_descriptors=[layout])

@@ -1,24 +1,73 @@
-// What the kernels that take rows apart agree on.
+// Move rows between tiled tensors and L1, where a row's elements lie one after another. For data movement kernels.
 #pragma once
 
 #include <stdint.h>
 
+#include "api/dataflow/dataflow_api.h"
+#include "tile.hpp"
+
 namespace rows {
 
-constexpr uint32_t TILE = 32, FACE = 16, PAGE = 1024, VECTOR = 32;
+// A row in a circular buffer is cut into pages of 1024 elements: the compute kernel takes a page for a tile.
+constexpr uint32_t PAGE = tile::ELEMENTS;
 
-// Circular buffers. A row is some pages of each.
-constexpr uint32_t FIRST = 0, SECOND = 1, GAIN = 2, SCALES = 3, ROW = 4, STATS = 5, COSINES = 6, SINES = 7;
-constexpr uint32_t RESULT = 16, SUM = 17, LARGEST = 18, PLACES = 19;
+constexpr uint32_t FLOAT_ONE = 0x3F800000;  // the bits of 1.0f
 
-// Of a row in a tile: bytes of its half in a face, from there to its other half, and where it begins.
-template <uint32_t element>
-constexpr uint32_t FACE_ROW = FACE * element;
-template <uint32_t element>
-constexpr uint32_t NEXT_FACE = FACE * FACE * element;
-template <uint32_t element>
-constexpr uint32_t offset(uint32_t row) {
-    return (row % TILE / FACE * 2 * FACE + row % FACE) * FACE_ROW<element>;
+// A read from DRAM begins and ends at a multiple of 64 bytes, which is half a row of float32 or uint32.
+constexpr uint32_t DRAM_READ = tile::HALF_ROW_BYTES<4>;
+
+using Words = volatile tt_l1_ptr uint32_t*;
+
+inline Words words_at(uint32_t address) { return reinterpret_cast<Words>(address); }
+
+// Start to read one row out of `tiles` neighbouring tiles, from page `first` on, to L1. The row begins at byte `offset`
+// of each tile.
+template <uint32_t element_bytes, typename Accessor>
+inline void read(const Accessor& tensor, uint32_t first, uint32_t tiles, uint32_t offset, uint32_t to) {
+    constexpr uint32_t half = tile::HALF_ROW_BYTES<element_bytes>;
+    for (uint32_t page = first; page < first + tiles; ++page) {
+        const uint64_t from = tensor.get_noc_addr(page, offset);
+        noc_async_read(from, to, half);
+        noc_async_read(from + tile::RIGHT_HALF<element_bytes>, to + half, half);
+        to += 2 * half;
+    }
+}
+
+// Start to write one row from L1 into `tiles` neighbouring tiles. Returns the address in L1 behind the row.
+template <uint32_t element_bytes, typename Accessor>
+inline uint32_t write(const Accessor& tensor, uint32_t first, uint32_t tiles, uint32_t offset, uint32_t from) {
+    constexpr uint32_t half = tile::HALF_ROW_BYTES<element_bytes>;
+    for (uint32_t page = first; page < first + tiles; ++page) {
+        const uint64_t to = tensor.get_noc_addr(page, offset);
+        noc_async_write(from, to, half);
+        noc_async_write(from + half, to + tile::RIGHT_HALF<element_bytes>, half);
+        from += 2 * half;
+    }
+    return from;
+}
+
+// Set the elements of a row in a circular buffer, from element `begin` to the end of the row's last page.
+inline void fill(uint32_t buffer, uint32_t begin, uint32_t pages, uint32_t word) {
+    const Words words = words_at(get_write_ptr(buffer));
+    for (uint32_t index = begin; index < pages * PAGE; ++index) {
+        words[index] = word;
+    }
+}
+
+// Read one element of a row-major uint32 tensor [1, n]. `scratch` is an L1 address with 64 free bytes.
+template <typename Accessor>
+inline uint32_t read_element(const Accessor& list, uint32_t index, uint32_t scratch) {
+    noc_async_read(list.get_noc_addr(0, index / tile::FACE * DRAM_READ), scratch, DRAM_READ);
+    noc_async_read_barrier();
+    return words_at(scratch)[index % tile::FACE];
+}
+
+// Read the bits of element (row, 0) of a tiled float32 tensor [1, 1, rows, 1]. `scratch` as above.
+template <typename Accessor>
+inline uint32_t read_row_value(const Accessor& column, uint32_t row, uint32_t scratch) {
+    noc_async_read(column.get_noc_addr(row / tile::SIDE, tile::row_offset<4>(row)), scratch, DRAM_READ);
+    noc_async_read_barrier();
+    return words_at(scratch)[0];
 }
 
 }  // namespace rows

@@ -1,7 +1,8 @@
-"""What rows go through between two products, as one program: residual or gate, RMSNorm, absmax quantisation.
+"""Make the input of a matrix product from the output of the one before: residual or gate, RMSNorm, quantisation.
 
-Kernels of our own in float32, a core a row. Composed of stock operations the same takes ten programs or more; the stock
-fused norm rounds to about ten bits, after which the quantiser differs from the reference's in many integers.
+It is one program of our own in float32, and a core takes whole rows. Composed of stock operations it would be ten
+programs or more. The stock fused norm rounds to about ten bits; the quantiser then differs from the reference in many
+integers.
 """
 
 from __future__ import annotations
@@ -14,22 +15,21 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
-from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float32_compute, launch
-from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
 
 PAGE = TILE * TILE
-_FIRST, _SECOND, _GAIN, _SCALES, _ROW, _STATS, _RESULT, _SUM, _LARGEST, _PLACES = 0, 1, 2, 3, 4, 5, 16, 17, 18, 19
-"""Circular buffers, as in rows.hpp."""
+"""Elements of a row in one page of a circular buffer: the compute kernel takes a page for a tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntegerProduct:
-    """What the matrix engine made of quantised rows, its scales not yet applied.
+    """The product of quantised rows and ternary weights, before any scale is applied.
 
     Attributes:
         sums: float32 [1, 1, rows, out of all matrices], exact integers.
-        largest: float32 [1, 1, rows, 1], max|x| of each row that was quantised; None if the scales are applied.
-        scales: What else each matrix's outputs are to be multiplied by.
+        largest: float32 [1, 1, rows, 1], max|x| of each row that was quantised. None if it is applied already.
+        scales: The factor of each matrix's outputs.
     """
 
     sums: ttnn.Tensor
@@ -39,10 +39,10 @@ class IntegerProduct:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """Rows as integers.
+    """Quantised rows.
 
     Attributes:
-        integers: From -127 to 127 as bfloat16, which holds them exactly, [1, 1, rows, features].
+        integers: [1, 1, rows, features], from -127 to 127, as bfloat16, which holds them exactly.
         largest: float32 [1, 1, rows, 1], max|x| of each row, at least 1e-5.
     """
 
@@ -51,16 +51,16 @@ class Quantized:
 
 
 type Rows = Quantized | ttnn.Tensor
-"""Input of linears: quantised, or float32 where they quantise themselves."""
+"""The input of linears: quantised, or float32 if the linears quantise it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """An RMSNorm.
+    """An RMSNorm on the card.
 
     Attributes:
-        gain: float32 [1, n], row-major, zeros beyond the features; n a multiple of 1024.
-        eps: What is added to the mean square.
+        gain: float32 [1, n], row-major, zeros beyond the features. n is a multiple of 1024.
+        eps: Added to the mean square.
     """
 
     gain: ttnn.Tensor
@@ -68,161 +68,245 @@ class Norm:
 
     @classmethod
     def load(cls, card: Card, gain: NDArray[np.float32] | None, eps: float) -> Norm | None:
-        """Put its gain on the card; no gain, no norm."""
+        """Put the gain on the card. Return None if the model has no such norm."""
         if gain is None:
             return None
         return cls(padded_row(card, gain), eps)
 
 
 def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) -> Rows:
-    """Norm rows, if there is a norm.
+    """Normalise rows.
 
     Args:
         x: float32 [1, 1, rows, features].
-        norm: The norm.
-        dtype: float32 or bfloat16; None to quantise, as all functions here.
+        norm: The norm, or None to leave the rows as they are.
+        dtype: float32 or bfloat16 for the result, or None to quantise it. All functions of this file take it so.
     """
-    return _run(x, norm, dtype).rows
+    return _run(_Operands(x), norm, dtype).rows
 
 
 def normalize_heads(
     heads: ttnn.Tensor, like: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None, *, group: int, tokens: int
 ) -> Rows:
-    """Norm what attention made of rows.
+    """Join the heads that attention returns to rows, and normalise these.
 
     Args:
-        heads: float32 or bfloat16 [sequences, kv_heads, group * tokens, head_dim], see `heads.split_heads`.
-        like: The result has as many rows as this, [1, 1, rows, any], and lies where it lies. Rows beyond
+        heads: float32 or bfloat16 [sequences, kv_heads, group * tokens, head_dim], as `split_heads` returns q.
+        like: [1, 1, rows, any]. The result has as many rows and the same memory config. Its rows beyond
             sequences * tokens have no meaning.
-        norm: Over all heads of a row.
+        norm: The norm over all heads of a row, or None.
         dtype: See `normalize`.
-        group: Query heads that share a key/value head.
-        tokens: Of each sequence.
+        group: Query heads that share a KV head.
+        tokens: Tokens of each sequence.
     """
-    return _run(heads, norm, dtype, heads=_Heads(like, group, tokens)).rows
+    return _run(_Operands(heads, heads=_Heads(like, group, tokens)), norm, dtype).rows
 
 
 def add(h: ttnn.Tensor, product: IntegerProduct) -> ttnn.Tensor:
     """Add a product to the residual stream h, float32 [1, 1, rows, hidden]."""
-    return _run(h, None, ttnn.float32, source=_ADD, product=product).sum
+    return _run(_Operands(h, product), None, ttnn.float32).sum
 
 
 def add_and_normalize(
     h: ttnn.Tensor, product: IntegerProduct, norm: Norm | None, dtype: ttnn.DataType | None
 ) -> tuple[ttnn.Tensor, Rows]:
-    """As `add`; return that, and it normed."""
-    made = _run(h, norm, dtype, source=_ADD, product=product)
-    return made.sum, made.rows
+    """Add a product to the residual stream; return the sum, and the sum normalised."""
+    results = _run(_Operands(h, product), norm, dtype)
+    return results.sum, results.rows
 
 
 def gate_and_normalize(
     product: IntegerProduct, activation: str, norm: Norm | None, dtype: ttnn.DataType | None
 ) -> Rows:
-    """From a product with gate and up side by side to the input of down."""
-    return _run(product.sums, norm, dtype, source=_GATES[activation], product=product).rows
+    """Normalise activation(gate) * up, the input of down.
 
-
-_PLAIN, _ADD = 0, 1
-_GATES = {"relu2": 2, "silu": 3}
+    Args:
+        product: Gate and up side by side.
+        activation: `relu2` or `silu`.
+        norm: The norm, or None.
+        dtype: See `normalize`.
+    """
+    return _run(_Operands(product.sums, product, activation), norm, dtype).rows
 
 
 @dataclass(frozen=True, slots=True)
 class _Heads:
+    """The arguments of `normalize_heads` that say how heads make up a row."""
+
     like: ttnn.Tensor
     group: int
     tokens: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    rows: Rows
-    sum: ttnn.Tensor
+class _Operands:
+    """The tensors that the source of norm and quantiser is made from.
+
+    The source is `first` alone, or first + product, or, with an activation, activation(gate) * up. Gate and up are the
+    halves of the product, which is then `first` too.
+    """
+
+    first: ttnn.Tensor
+    product: IntegerProduct | None = None
+    activation: str | None = None
+    heads: _Heads | None = None
+
+    @property
+    def like(self) -> ttnn.Tensor:
+        """A tensor with the rows and the memory config of the results."""
+        return self.first if self.heads is None else self.heads.like
+
+    @property
+    def first_columns(self) -> int:
+        """Tiles of a row of `first`."""
+        return int(self.first.shape[3] // TILE)
+
+    @property
+    def width(self) -> int:
+        """Tiles of a row of the source."""
+        if self.activation is not None:
+            return self.first_columns // 2
+        if self.heads is not None:
+            return int(self.first_columns * self.heads.group * self.first.shape[1])
+        return self.first_columns
+
+    @property
+    def pages(self) -> int:
+        """Pages of a row of the source."""
+        return -(-self.width * TILE // PAGE)
+
+    @property
+    def rows(self) -> int:
+        """Rows to compute."""
+        return int(self.first.shape[2] if self.heads is None else self.first.shape[0] * self.heads.tokens)
 
 
-def _run(
-    first: ttnn.Tensor,
-    norm: Norm | None,
-    dtype: ttnn.DataType | None,
-    *,
-    source: int = _PLAIN,
-    product: IntegerProduct | None = None,
-    heads: _Heads | None = None,
-) -> _Made:
-    """Make the results and launch the kernels. Where a kernel does not look at a tensor, some other stands for it."""
-    like = first if heads is None else heads.like
-    columns = first.shape[3] // TILE
-    width = columns // 2 if source > _ADD else columns if heads is None else columns * heads.group * first.shape[1]
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """The tensors that the program writes. `sum` is there if a product is added, `largest` if rows are quantised."""
 
-    def result_of(features: int, result_dtype: ttnn.DataType) -> ttnn.Tensor:
-        return ttnn.empty(
-            [1, 1, like.shape[2], features],
-            dtype=result_dtype,
-            layout=ttnn.TILE_LAYOUT,
-            device=like.device(),
-            memory_config=like.memory_config(),
-        )
+    result: ttnn.Tensor
+    sum: ttnn.Tensor | None
+    largest: ttnn.Tensor | None
 
-    result = result_of(width * TILE, dtype or ttnn.bfloat16)
-    total = result_of(width * TILE, ttnn.float32) if source == _ADD else result
-    largest = result_of(1, ttnn.float32) if dtype is None else result
-
-    pages = -(-width * TILE // PAGE)
-    used = first.shape[2] if heads is None else first.shape[0] * heads.tokens
-    inverse_width, eps = _bits(1 / (width * TILE)), _bits(0.0 if norm is None else norm.eps)
-    kernels = [
-        _reader(first, norm, product, heads, width, pages, used),
-        Kernel(
-            "norm_quantize/write.cpp",
-            tensors=[first if product is None else product.sums, result, total, largest],
-            counts=[used],
-            sizes=[
-                *(product is not None, columns, width if source > _ADD else 0),  # gate and up are one tensor
-                *(result.element_size(), source == _ADD, dtype is None, width, pages),
-            ],
-            config=ttnn.WriterConfigDescriptor(),
-        ),
-        Kernel(
-            "norm_quantize/compute.cpp",
-            tensors=[],
-            counts=[used],
-            sizes=[source, norm is not None, dtype is None, pages, inverse_width, eps],
-            config=float32_compute((_FIRST, _SECOND, _GAIN, _SCALES, _ROW, _STATS)),
-        ),
-    ]
-    row, one = Buffer(PAGE * 4, pages, ttnn.float32), Buffer(PAGE * 4, 1, ttnn.float32)
-    out = Buffer(PAGE * result.element_size(), pages, result.dtype)
-    buffers = {_FIRST: row, _GAIN: row, _STATS: one, _RESULT: out, _LARGEST: one}
-    if heads is not None:
-        buffers[_PLACES] = Buffer(width * TILE * 4)
-    if product is not None:
-        buffers |= {_SECOND: row, _SCALES: one, _ROW: row, _SUM: row}
-    launch(kernels, buffers, [result, total, largest])
-    return _Made(Quantized(result, largest) if dtype is None else result, total)
+    @property
+    def rows(self) -> Rows:
+        """The result in the form that linears take."""
+        return self.result if self.largest is None else Quantized(self.result, self.largest)
 
 
-def _reader(
-    first: ttnn.Tensor,
-    norm: Norm | None,
-    product: IntegerProduct | None,
-    heads: _Heads | None,
-    width: int,
-    pages: int,
-    used: int,
-) -> Kernel:
-    largest = None if product is None else product.largest
-    scales = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
-    group, tokens = (0, 0) if heads is None else (heads.group, heads.tokens)
-    return Kernel(
-        "norm_quantize/read.cpp",
-        tensors=[first, first if largest is None else largest, first if norm is None else norm.gain],
-        counts=[used, *(_bits(scale) for scale in scales), tokens],
-        sizes=[
-            *(product is not None, largest is not None, norm is not None, width, pages, first.shape[3] // TILE),
-            *(group, first.shape[1], first.element_size()),
-        ],
-        config=ttnn.ReaderConfigDescriptor(),
+def _run(operands: _Operands, norm: Norm | None, dtype: ttnn.DataType | None) -> _Results:
+    """Allocate the results and launch the program."""
+    adds, features = operands.product is not None and operands.activation is None, operands.width * TILE
+    results = _Results(
+        _empty_rows(operands.like, features, dtype or ttnn.bfloat16),
+        _empty_rows(operands.like, features, ttnn.float32) if adds else None,
+        _empty_rows(operands.like, 1, ttnn.float32) if dtype is None else None,
+    )
+    launch(
+        reader=_reader(operands, norm),
+        writer=_writer(operands, results),
+        compute=_compute(operands, norm, results),
+        buffers=_buffers(operands, results.result),
+    )
+    return results
+
+
+def _empty_rows(like: ttnn.Tensor, features: int, dtype: ttnn.DataType) -> ttnn.Tensor:
+    """Allocate [1, 1, rows, features] in tiles, with the rows and the memory config of another tensor."""
+    return ttnn.empty(
+        [1, 1, like.shape[2], features],
+        dtype=dtype,
+        layout=ttnn.TILE_LAYOUT,
+        device=like.device(),
+        memory_config=like.memory_config(),
     )
 
 
+def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
+    first, product, heads = operands.first, operands.product, operands.heads
+    first_scale, second_scale = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
+    return Kernel(
+        "norm_quantize/read.cpp",
+        tensors={
+            "first": first,
+            "largest": None if product is None else product.largest,
+            "gain": None if norm is None else norm.gain,
+        },
+        constants={
+            "width": operands.width,
+            "pages": operands.pages,
+            "first_columns": operands.first_columns,
+            "first_element_bytes": first.element_size(),
+            "combines": product is not None,
+            "from_heads": heads is not None,
+            "kv_heads": first.shape[1],
+            "group": 0 if heads is None else heads.group,
+        },
+        arguments={
+            "rows": operands.rows,
+            "first_scale_bits": _bits(first_scale),
+            "second_scale_bits": _bits(second_scale),
+            "tokens": 0 if heads is None else heads.tokens,
+        },
+    )
+
+
+def _writer(operands: _Operands, results: _Results) -> Kernel:
+    return Kernel(
+        "norm_quantize/write.cpp",
+        tensors={
+            "second": None if operands.product is None else operands.product.sums,
+            "result": results.result,
+            "sum": results.sum,
+            "largest": results.largest,
+        },
+        constants={
+            "width": operands.width,
+            "pages": operands.pages,
+            "second_columns": operands.first_columns,
+            "second_begin": 0 if operands.activation is None else operands.width,  # up lies behind gate
+            "result_element_bytes": results.result.element_size(),
+        },
+        arguments={"rows": operands.rows},
+    )
+
+
+def _compute(operands: _Operands, norm: Norm | None, results: _Results) -> Kernel:
+    return Kernel(
+        "norm_quantize/compute.cpp",
+        constants={
+            "adds": results.sum is not None,
+            "gates": operands.activation is not None,
+            "silu": operands.activation == "silu",
+            "normalizes": norm is not None,
+            "quantizes": results.largest is not None,
+            "pages": operands.pages,
+            "inverse_width_bits": _bits(1 / (operands.width * TILE)),
+            "eps_bits": _bits(0.0 if norm is None else norm.eps),
+        },
+        arguments={"rows": operands.rows},
+    )
+
+
+def _buffers(operands: _Operands, result: ttnn.Tensor) -> dict[str, Buffer | None]:
+    pages, combines = operands.pages, operands.product is not None
+    row, tile = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32), Buffer(PAGE * FLOAT32_BYTES, 1, ttnn.float32)
+    return {
+        "first": row,
+        "second": row if combines else None,
+        "scales": tile if combines else None,
+        "gain": row,
+        "combined": row if combines else None,
+        "stats": tile,
+        "result": Buffer(PAGE * result.element_size(), pages, result.dtype),
+        "sum": row if combines else None,
+        "largest": tile,
+        # As long as a float32 row: reads of bfloat16 heads bring twice the bytes of the row.
+        "raw_heads": Buffer(operands.width * TILE * FLOAT32_BYTES) if operands.heads is not None else None,
+    }
+
+
 def _bits(value: float) -> int:
+    """Return the bits of a float32."""
     return int(np.float32(value).view(np.uint32))

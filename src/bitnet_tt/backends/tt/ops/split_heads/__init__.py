@@ -1,1 +1,1 @@
-"""Scales and rotates q, k and v, and writes k and v to the cache, as one program."""
+"""Split the product of q, k and v into heads: scale and rotate them, and write k and v to the cache."""

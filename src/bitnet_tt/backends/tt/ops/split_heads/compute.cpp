@@ -1,32 +1,29 @@
-// Scales rows of a product of q, k and v and rotates their heads to their positions, on the vector unit in float32.
+// Scale a row of the product of q, k and v, and rotate its heads to the row's position (RoPE), on the vector unit.
 //
-// Common arguments: rows.
-// Compile-time arguments: cores, cores in a row of the grid, pages of a row.
+// Everything comes in pages of 1024 elements of the row: x, x with the halves of each head swapped, cosines and signed
+// sines. So the rotation is element by element: x * cosine + swapped * signed sine.
 #include <stdint.h>
 
-#include "api/compute/cb_api.h"
-#include "api/compute/common.h"
-#include "api/compute/compute_kernel_api.h"
-#include "api/compute/compute_kernel_hw_startup.h"
-#include "api/compute/eltwise_unary/rounding.h"
-#include "api/compute/pack.h"
-#include "api/compute/reg_api.h"
-#include "api/compute/tile_move_copy.h"
-#include "../common/rows.hpp"
+#include "../common/vectors.hpp"
+#include "../common/work.hpp"
+
+constexpr uint32_t ROW = BUFFER("row"), SWAPPED = BUFFER("swapped"), SCALES = BUFFER("scales");
+constexpr uint32_t FACTOR = BUFFER("factor"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
+constexpr uint32_t RESULT = BUFFER("result");
 
 #ifdef TRISC_MATH
 namespace {
 
 using namespace sfpi;
 
-// Tiles of Dest, by their first vector: the row, the same with halves of heads swapped, and what they are multiplied
-// by.
-constexpr int X = 0, OTHER = 32, A = 64, B = 96;
+// Tiles of Dest, by their first vector: the row, the row with swapped halves, and two factors.
+constexpr int X = 0, OTHER = 1 * vectors::PER_TILE, A = 2 * vectors::PER_TILE, B = 3 * vectors::PER_TILE;
 
+// Multiply x and other by the row's factor (the same in all lanes of B's first vector), then by the column scales in A.
 void scale() {
     vFloat factor = dst_reg[B];
 #pragma GCC unroll 32
-    for (int i = 0; i < 32; ++i) {
+    for (int i = 0; i < vectors::PER_TILE; ++i) {
         vFloat x = dst_reg[X + i] * factor;
         dst_reg[X + i] = x * dst_reg[A + i];
         vFloat other = dst_reg[OTHER + i] * factor;
@@ -34,9 +31,10 @@ void scale() {
     }
 }
 
+// A has the cosines, B the signed sines.
 void rotate() {
 #pragma GCC unroll 32
-    for (int i = 0; i < 32; ++i) {
+    for (int i = 0; i < vectors::PER_TILE; ++i) {
         vFloat x = dst_reg[X + i] * dst_reg[A + i];
         dst_reg[X + i] = dst_reg[OTHER + i] * dst_reg[B + i] + x;
     }
@@ -45,47 +43,51 @@ void rotate() {
 }  // namespace
 #endif
 
-void kernel_main() {
-    constexpr uint32_t cores = get_compile_time_arg_val(0);
-    constexpr uint32_t grid_x = get_compile_time_arg_val(1);
-    constexpr uint32_t pages = get_compile_time_arg_val(2);
+namespace {
 
-    const uint32_t count = get_common_arg_val<uint32_t>(0);
-    const uint32_t core = get_absolute_logical_y() * grid_x + get_absolute_logical_x();
-    if (core >= count) {
+ALWI void make_page(uint32_t page) {
+    constexpr uint32_t x = 0, other = 1, a = 2, b = 3;  // tiles of Dest
+    tile_regs_acquire();
+    copy_tile(ROW, page, x);
+    copy_tile(SWAPPED, page, other);
+    copy_tile(SCALES, page, a);
+    copy_tile(FACTOR, 0, b);
+    ON_VECTORS(scale);
+    copy_tile(COSINES, page, a);
+    copy_tile(SINES, page, b);
+    ON_VECTORS(rotate);
+    tile_regs_commit();
+    tile_regs_wait();
+    pack_tile(x, RESULT);
+    tile_regs_release();
+}
+
+}  // namespace
+
+void kernel_main() {
+    constexpr uint32_t pages = CONSTANT("pages");  // of a row
+
+    const work::Items items(ARGUMENT("rows"));
+    if (items.empty()) {
         return;
     }
-    compute_kernel_hw_startup(rows::FIRST, rows::RESULT);
-    copy_init(rows::FIRST);  // all buffers that are loaded are alike
-    rounding_op_tile_init();
-    cb_wait_front(rows::GAIN, pages);
-    for (uint32_t row = core; row < count; row += cores) {
-        cb_wait_front(rows::SCALES, 1);
-        cb_wait_front(rows::FIRST, pages);
-        cb_wait_front(rows::SECOND, pages);
-        cb_wait_front(rows::COSINES, pages);
-        cb_wait_front(rows::SINES, pages);
-        cb_reserve_back(rows::RESULT, pages);
+    vectors::start(ROW, RESULT);
+    cb_wait_front(SCALES, pages);  // stay for all rows
+    for ([[maybe_unused]] const uint32_t row : items) {
+        cb_wait_front(FACTOR, 1);
+        cb_wait_front(ROW, pages);
+        cb_wait_front(SWAPPED, pages);
+        cb_wait_front(COSINES, pages);
+        cb_wait_front(SINES, pages);
+        cb_reserve_back(RESULT, pages);
         for (uint32_t page = 0; page < pages; ++page) {
-            tile_regs_acquire();
-            copy_tile(rows::FIRST, page, 0);
-            copy_tile(rows::SECOND, page, 1);
-            copy_tile(rows::GAIN, page, 2);
-            copy_tile(rows::SCALES, 0, 3);
-            MATH((_llk_math_eltwise_unary_sfpu_params_(scale, 0, VectorMode::RC_custom)));
-            copy_tile(rows::COSINES, page, 2);
-            copy_tile(rows::SINES, page, 3);
-            MATH((_llk_math_eltwise_unary_sfpu_params_(rotate, 0, VectorMode::RC_custom)));
-            tile_regs_commit();
-            tile_regs_wait();
-            pack_tile(0, rows::RESULT);
-            tile_regs_release();
+            make_page(page);
         }
-        cb_push_back(rows::RESULT, pages);
-        cb_pop_front(rows::SCALES, 1);
-        cb_pop_front(rows::FIRST, pages);
-        cb_pop_front(rows::SECOND, pages);
-        cb_pop_front(rows::COSINES, pages);
-        cb_pop_front(rows::SINES, pages);
+        cb_push_back(RESULT, pages);
+        cb_pop_front(FACTOR, 1);
+        cb_pop_front(ROW, pages);
+        cb_pop_front(SWAPPED, pages);
+        cb_pop_front(COSINES, pages);
+        cb_pop_front(SINES, pages);
     }
 }

@@ -1,4 +1,4 @@
-"""From the product of q, k and v to heads: scaled, rotated, q laid out for attention, k and v in their cache slots."""
+"""Split the product of q, k and v into heads: scale and rotate them, and write k and v to the cache."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float32_compute, launch
+from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.ops.norm_quantize.op import PAGE, IntegerProduct
-from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.plan import Plan
+from bitnet_tt.backends.tt.step.groups import SKIP
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.rope import rope_tables
-
-_FIRST, _SECOND, _SCALES, _FACTOR, _COSINES, _SINES, _RESULT, _PLACES = 0, 1, 2, 3, 6, 7, 16, 19
-"""Circular buffers, as in rows.hpp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Angles:
-    """Cosines and sines of every position, float32 [context, head_dim], row-major, halves alike.
+    """The rotary tables of every position, float32 [context, head_dim], row-major.
+
+    The half-split form of RoPE is x * cosines + swapped * signed_sines, where swapped is x with the halves of its
+    head_dim elements exchanged.
 
     Attributes:
-        cosines: Of the half-split form.
-        signed_sines: Likewise, the first half negated.
+        cosines: The cosines of head_dim / 2 angles, twice.
+        signed_sines: The sines of the same angles, twice, the first half negated.
     """
 
     cosines: ttnn.Tensor
@@ -33,7 +34,7 @@ class Angles:
 
     @classmethod
     def load(cls, card: Card, plan: Plan) -> Angles:
-        """Put them on the card."""
+        """Compute the tables up to the plan's context length and put them on the card."""
         cos, sin = rope_tables(plan.config, plan.context_length)
         return cls(
             card.rows(np.concatenate([cos, cos], axis=1), ttnn.float32),
@@ -52,21 +53,21 @@ def split_heads(
     sequences: int,
     tokens: int,
 ) -> ttnn.Tensor:
-    """Write k and v to the cache.
+    """Scale q, k and v, rotate q and k to their positions, write k and v to their cache slots, and return q.
 
     Args:
-        product: Of the first sequences * tokens rows with q, k and v side by side.
-        scales: float32 [1, n], row-major, of each of its columns; n a multiple of 1024.
-        angles: Of all positions.
-        inputs: The rows' positions and slots.
+        product: q, k and v side by side. Its first sequences * tokens rows are used.
+        scales: float32 [1, n], row-major: the factor of each column of the product. n is a multiple of 1024.
+        angles: The rotary tables.
+        inputs: The positions and slots of the rows.
         caches: Keys and values, float32 or bfloat16 [blocks, kv_heads, 32, head_dim], tiled.
-        plan: The shapes.
-        sequences: How many.
-        tokens: Rows of each.
+        plan: The model's shape.
+        sequences: Number of sequences.
+        tokens: Rows of each sequence.
 
     Returns:
-        q [sequences, kv_heads, R, head_dim] of the cache's dtype, tiled: query heads that share a key/value head are
-        rows of one matrix, so that its keys are read once. R = query heads of it * tokens.
+        q [sequences, kv_heads, R, head_dim] of the cache's dtype, tiled. R is the number of query heads that share a
+        KV head, times tokens: these are rows of one matrix, so attention reads their keys once.
     """
     config, sums, rows = plan.config, product.sums, sequences * tokens
     keys, values = caches
@@ -79,34 +80,49 @@ def split_heads(
         device=sums.device(),
         memory_config=sums.memory_config(),
     )
-    read = Kernel(
-        "split_heads/read.cpp",
-        tensors=[
-            sums,
-            sums if product.largest is None else product.largest,
-            scales,
-            angles.cosines,
-            angles.signed_sines,
-            inputs.positions,
-        ],
-        counts=[rows],
-        sizes=[product.largest is not None, width, pages, width - config.kv_features // TILE, columns],
-        config=ttnn.ReaderConfigDescriptor(),
+    row = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32)
+    launch(
+        reader=Kernel(
+            "split_heads/read.cpp",
+            tensors={
+                "product": sums,
+                "largest": product.largest,
+                "scales": scales,
+                "cosines": angles.cosines,
+                "sines": angles.signed_sines,
+                "positions": inputs.positions,
+            },
+            constants={
+                "width": width,
+                "pages": pages,
+                "rotated": width - config.kv_features // TILE,
+                "columns": columns,
+            },
+            arguments={"rows": rows},
+        ),
+        writer=Kernel(
+            "split_heads/write.cpp",
+            tensors={"slots": inputs.slots, "q": q, "keys": keys, "values": values},
+            constants={
+                "element_bytes": q.element_size(),
+                "kv_heads": config.num_key_value_heads,
+                "group": config.queries_per_kv_head,
+                "columns": columns,
+                "pages": pages,
+                "skip": SKIP,
+            },
+            arguments={"rows": rows, "tokens": tokens},
+        ),
+        compute=Kernel("split_heads/compute.cpp", constants={"pages": pages}, arguments={"rows": rows}),
+        buffers={
+            "row": row,
+            "swapped": row,
+            "scales": row,
+            "factor": Buffer(PAGE * FLOAT32_BYTES, 1, ttnn.float32),
+            "cosines": row,
+            "sines": row,
+            "result": Buffer(PAGE * q.element_size(), pages, q.dtype),
+            "slot": Buffer(TILE * UINT32_BYTES),
+        },
     )
-    write = Kernel(
-        "split_heads/write.cpp",
-        tensors=[q, keys, values, inputs.slots],
-        counts=[rows, tokens],
-        sizes=[q.element_size(), config.num_key_value_heads, config.queries_per_kv_head, columns, pages],
-        config=ttnn.WriterConfigDescriptor(),
-    )
-    sources = (_FIRST, _SECOND, _SCALES, _COSINES, _SINES)
-    compute = Kernel("split_heads/compute.cpp", [], [rows], [pages], float32_compute((*sources, _FACTOR)))
-    buffers = dict.fromkeys(sources, Buffer(PAGE * 4, pages, ttnn.float32))
-    buffers |= {
-        _FACTOR: Buffer(PAGE * 4, 1, ttnn.float32),
-        _RESULT: Buffer(PAGE * q.element_size(), pages, q.dtype),
-        _PLACES: Buffer(TILE * 4),
-    }
-    launch([read, write, compute], buffers, [q, keys, values])
     return q

@@ -1,91 +1,89 @@
-// Reads rows of a product of q, k and v for heads_compute.cpp: a core takes a row, and gets it as pages of 1024
-// consecutive elements, with the cosines and signed sines of its position in step, and once more with the halves of
-// each head swapped.
-//
-// Common arguments: addresses of product, largest, scales, cosines, signed sines and positions; rows.
-// Compile-time arguments: cores, cores in a row of the grid, whether the product is scaled by largest, width / 32,
-// pages of a row, columns of q and k / 32, head_dim / 32, accessors.
+// Read rows of the product of q, k and v for compute.cpp. A work item is one row. The core gets it as pages of 1024
+// consecutive elements: the row, the row with the halves of each head swapped, and the cosines and signed sines of its
+// position, element by element.
 #include <stdint.h>
 
+#include "../common/arguments.hpp"
+#include "../common/rows.hpp"
+#include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
-#include "../common/row_moves.hpp"
+
+constexpr uint32_t ROW = BUFFER("row"), SWAPPED = BUFFER("swapped"), SCALES = BUFFER("scales");
+constexpr uint32_t FACTOR = BUFFER("factor"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
+
+constexpr uint32_t PAGES = CONSTANT("pages");                     // of a row
+constexpr uint32_t WIDTH = CONSTANT("width");                     // tiles of a row
+constexpr uint32_t ROTATED = CONSTANT("rotated");                 // tiles of q and k, which come first
+constexpr uint32_t HEAD = CONSTANT("columns"), HALF = HEAD / 2;   // tiles of a head, and of its half
+constexpr uint32_t TILE_ROW_BYTES = 2 * tile::HALF_ROW_BYTES<4>;  // a row of one tile
+
+// Copy the rotated heads of a row within L1, the halves of each head swapped.
+static inline void swap_halves(uint32_t from, uint32_t to) {
+    for (uint32_t half = 0; half < ROTATED; half += HALF) {
+        const uint32_t other = half % HEAD == 0 ? half + HALF : half - HALF;
+        noc_async_read(get_noc_addr(from + half * TILE_ROW_BYTES), to + other * TILE_ROW_BYTES, HALF * TILE_ROW_BYTES);
+    }
+    noc_async_read_barrier();
+}
+
+// The parts of the buffers that are the same for all rows. v is not rotated: its cosines are 1, its sines 0, and its
+// swapped halves only have to be finite. Beyond the row's end all is 0. Each buffer holds one row, so every row
+// overwrites the same elements and the rest stays.
+static inline void fill_constant_parts() {
+    rows::fill(ROW, WIDTH * tile::SIDE, PAGES, 0);
+    rows::fill(SWAPPED, ROTATED * tile::SIDE, PAGES, 0);
+    rows::fill(COSINES, ROTATED * tile::SIDE, PAGES, rows::FLOAT_ONE);
+    rows::fill(SINES, ROTATED * tile::SIDE, PAGES, 0);
+}
 
 void kernel_main() {
-    constexpr uint32_t cores = get_compile_time_arg_val(0);
-    constexpr uint32_t grid_x = get_compile_time_arg_val(1);
-    constexpr bool scaled = get_compile_time_arg_val(2);
-    constexpr uint32_t width = get_compile_time_arg_val(3);
-    constexpr uint32_t pages = get_compile_time_arg_val(4);
-    constexpr uint32_t rotated = get_compile_time_arg_val(5);
-    constexpr uint32_t head = get_compile_time_arg_val(6);
-    constexpr auto product_args = TensorAccessorArgs<7>();
-    constexpr auto largest_args = TensorAccessorArgs<product_args.next_compile_time_args_offset()>();
-    constexpr auto scales_args = TensorAccessorArgs<largest_args.next_compile_time_args_offset()>();
-    constexpr auto cos_args = TensorAccessorArgs<scales_args.next_compile_time_args_offset()>();
-    constexpr auto sin_args = TensorAccessorArgs<cos_args.next_compile_time_args_offset()>();
-    constexpr auto positions_args = TensorAccessorArgs<sin_args.next_compile_time_args_offset()>();
-    constexpr uint32_t tile_bytes = rows::TILE * rows::TILE * 4, column = rows::TILE * 4;
+    const auto product = TENSOR("product", tile::BYTES<4>);
+    const auto largest = TENSOR("largest", tile::BYTES<4>);
+    const auto scales = TENSOR("scales", PAGES * rows::PAGE * 4);
+    const auto cosines = TENSOR("cosines", HEAD * TILE_ROW_BYTES);
+    const auto sines = TENSOR("sines", HEAD * TILE_ROW_BYTES);
+    const auto positions = TENSOR("positions", rows::DRAM_READ);
 
-    const auto product = TensorAccessor(product_args, get_common_arg_val<uint32_t>(0), tile_bytes);
-    const auto largest = TensorAccessor(largest_args, get_common_arg_val<uint32_t>(1), tile_bytes);
-    const auto scales = TensorAccessor(scales_args, get_common_arg_val<uint32_t>(2), pages * rows::PAGE * 4);
-    const auto cosines = TensorAccessor(cos_args, get_common_arg_val<uint32_t>(3), head * column);
-    const auto sines = TensorAccessor(sin_args, get_common_arg_val<uint32_t>(4), head * column);
-    const auto positions = TensorAccessor(positions_args, get_common_arg_val<uint32_t>(5), rows::FACE_ROW<4>);
-    const uint32_t count = get_common_arg_val<uint32_t>(6);
-
-    const uint32_t core = get_absolute_logical_y() * grid_x + get_absolute_logical_x();
-    if (core >= count) {
+    const work::Items items(ARGUMENT("rows"));
+    if (items.empty()) {
         return;
     }
-    // v is not rotated: its cosines are 1, its sines 0, its other half whatever is finite. All stay from row to row.
-    rows::fill(rows::FIRST, width * rows::TILE, pages, 0);
-    rows::fill(rows::SECOND, rotated * rows::TILE, pages, 0);
-    rows::fill(rows::COSINES, rotated * rows::TILE, pages, 0x3F800000);
-    rows::fill(rows::SINES, rotated * rows::TILE, pages, 0);
-    cb_reserve_back(rows::GAIN, pages);
-    noc_async_read(scales.get_noc_addr(0), get_write_ptr(rows::GAIN), pages * rows::PAGE * 4);
+    fill_constant_parts();
+    cb_reserve_back(SCALES, PAGES);
+    noc_async_read(scales.get_noc_addr(0), get_write_ptr(SCALES), PAGES * rows::PAGE * 4);
     noc_async_read_barrier();
-    cb_push_back(rows::GAIN, pages);
+    cb_push_back(SCALES, PAGES);
 
-    for (uint32_t row = core; row < count; row += cores) {
-        cb_reserve_back(rows::SCALES, 1);
-        const uint32_t factors = get_write_ptr(rows::SCALES);
-        const auto words = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(factors);
-        noc_async_read(positions.get_noc_addr(0, row / rows::FACE * rows::FACE_ROW<4>), factors, rows::FACE_ROW<4>);
-        noc_async_read_barrier();
-        const uint32_t position = words[row % rows::FACE];
-        uint32_t factor = 0x3F800000;
-        if constexpr (scaled) {
-            noc_async_read(largest.get_noc_addr(row / rows::TILE, rows::offset<4>(row)), factors, rows::FACE_ROW<4>);
-            noc_async_read_barrier();
-            factor = words[0];
+    for (const uint32_t row : items) {
+        cb_reserve_back(FACTOR, 1);
+        const uint32_t factor_in_l1 = get_write_ptr(FACTOR);
+        const uint32_t position = rows::read_element(positions, row, factor_in_l1);
+        uint32_t factor = rows::FLOAT_ONE;
+        if constexpr (HAS_TENSOR("largest")) {
+            factor = rows::read_row_value(largest, row, factor_in_l1);
         }
-        for (uint32_t index = 0; index < 2 * rows::VECTOR; ++index) {
-            words[index] = factor;
+        // 64 equal elements fill all lanes of the first two vectors (common/vectors.hpp); compute.cpp uses the first.
+        for (uint32_t index = 0; index < 64; ++index) {
+            rows::words_at(factor_in_l1)[index] = factor;
         }
 
-        cb_reserve_back(rows::FIRST, pages);
-        cb_reserve_back(rows::SECOND, pages);
-        cb_reserve_back(rows::COSINES, pages);
-        cb_reserve_back(rows::SINES, pages);
-        const uint32_t first = get_write_ptr(rows::FIRST), second = get_write_ptr(rows::SECOND);
-        rows::read<4>(product, row / rows::TILE * width, width, rows::offset<4>(row), first);
-        const uint64_t cos_row = cosines.get_noc_addr(position), sin_row = sines.get_noc_addr(position);
-        for (uint32_t tile = 0; tile < rotated; tile += head) {
-            noc_async_read(cos_row, get_write_ptr(rows::COSINES) + tile * column, head * column);
-            noc_async_read(sin_row, get_write_ptr(rows::SINES) + tile * column, head * column);
+        cb_reserve_back(ROW, PAGES);
+        cb_reserve_back(SWAPPED, PAGES);
+        cb_reserve_back(COSINES, PAGES);
+        cb_reserve_back(SINES, PAGES);
+        const uint32_t row_in_l1 = get_write_ptr(ROW);
+        rows::read<4>(product, row / tile::SIDE * WIDTH, WIDTH, tile::row_offset<4>(row), row_in_l1);
+        const uint64_t cosine_row = cosines.get_noc_addr(position), sine_row = sines.get_noc_addr(position);
+        for (uint32_t head = 0; head < ROTATED; head += HEAD) {
+            noc_async_read(cosine_row, get_write_ptr(COSINES) + head * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
+            noc_async_read(sine_row, get_write_ptr(SINES) + head * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
         }
         noc_async_read_barrier();
-        for (uint32_t half = 0; half < rotated; half += head / 2) {
-            const uint32_t other = half % head == 0 ? half + head / 2 : half - head / 2;
-            noc_async_read(get_noc_addr(first + half * column), second + other * column, head / 2 * column);
-        }
-        noc_async_read_barrier();
-        cb_push_back(rows::SCALES, 1);
-        cb_push_back(rows::FIRST, pages);
-        cb_push_back(rows::SECOND, pages);
-        cb_push_back(rows::COSINES, pages);
-        cb_push_back(rows::SINES, pages);
+        swap_halves(row_in_l1, get_write_ptr(SWAPPED));
+        cb_push_back(FACTOR, 1);
+        cb_push_back(ROW, PAGES);
+        cb_push_back(SWAPPED, PAGES);
+        cb_push_back(COSINES, PAGES);
+        cb_push_back(SINES, PAGES);
     }
 }

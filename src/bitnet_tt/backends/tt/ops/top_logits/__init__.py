@@ -1,1 +1,1 @@
-"""The greatest logits of each part of the vocabulary."""
+"""Find the largest logits of each part of the vocabulary."""

@@ -1,91 +1,105 @@
-// The greatest logits of each row, found separately in every core's part of the vocabulary: logits [1, 1, 32, vocab] of
-// float32 tiles. Page i of the result has part i's: for each row its `count` greatest as pairs of bits and token id, by
-// falling logit, of equal ones the lowest ids; a part with fewer ends with ids of 0xFFFFFFFF.
+// Find the largest logits of each row in every part of the vocabulary. The logits are float32 [1, 1, 32, vocab], tiled.
 //
-// Common arguments: addresses of logits and result; rows; count; vocab.
-// Compile-time arguments: cores, cores in a row of the grid, tiles of a part, tiles read at once, bytes of a page,
-// accessors.
+// Core i searches part i and writes page i of the result: `count` candidates for each row, by falling logit, and equal
+// logits by rising token id. A part with fewer logits than `count` ends with candidates of no token.
+//
+// A logit is inserted into the sorted candidates of its row. Few logits get that far: most are smaller than the
+// smallest candidate.
 #include <stdint.h>
 
+#include "../common/arguments.hpp"
+#include "../common/rows.hpp"
+#include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
 
-constexpr uint32_t TILE = 32, FACE = 16, NONE = 0xFFFFFFFF;
-constexpr uint32_t FACE_ROW = FACE * 4, TILE_BYTES = TILE * TILE * 4;
+constexpr uint32_t PART_TILES = CONSTANT("part_tiles");      // tiles of a part of the vocabulary
+constexpr uint32_t BATCH_TILES = CONSTANT("batch_tiles");    // tiles read at once
+constexpr uint32_t ROW_BYTES = 2 * tile::HALF_ROW_BYTES<4>;  // a row of one tile
 
-struct Entry {
-    uint32_t bits;
+struct Candidate {
+    uint32_t logit;  // its bits
     uint32_t token_id;
 };
 
-// Floats as integers of the same order; both zeros are equal.
+using Candidates = volatile tt_l1_ptr Candidate*;
+
+static inline Candidates candidates_at(uint32_t address) { return reinterpret_cast<Candidates>(address); }
+
+// Map the bits of a float to an integer of the same order. Both zeros are equal.
 static inline int32_t rank_of(uint32_t bits) {
     const int32_t value = static_cast<int32_t>(bits);
     return value >= 0 ? value : static_cast<int32_t>(0x80000000 - bits);
 }
 
+// Read `tiles` tiles of the first `row_count` rows to L1: row after row, BATCH_TILES * 32 elements apart.
+template <typename Accessor>
+static inline void read_batch(const Accessor& logits, uint32_t first, uint32_t tiles, uint32_t row_count, uint32_t to) {
+    for (uint32_t index = 0; index < tiles; ++index) {
+        for (uint32_t row = 0; row < row_count; ++row) {
+            const uint32_t target = to + (row * BATCH_TILES + index) * ROW_BYTES;
+            rows::read<4>(logits, first + index, 1, tile::row_offset<4>(row), target);
+        }
+    }
+    noc_async_read_barrier();
+}
+
+// The candidates of one row, sorted, at most `count`.
+struct Largest {
+    uint32_t found = 0;
+    int32_t smallest = 0;  // the rank of the last candidate
+
+    void offer(Candidates candidates, uint32_t count, uint32_t logit, uint32_t token_id) {
+        const int32_t rank = rank_of(logit);
+        // Token ids rise, so an equal logit that comes later loses.
+        if (found == count && rank <= smallest) {
+            return;
+        }
+        uint32_t place = found < count ? found++ : count - 1;
+        for (; place > 0 && rank_of(candidates[place - 1].logit) < rank; --place) {
+            candidates[place].logit = candidates[place - 1].logit;
+            candidates[place].token_id = candidates[place - 1].token_id;
+        }
+        candidates[place].logit = logit;
+        candidates[place].token_id = token_id;
+        smallest = rank_of(candidates[found - 1].logit);
+    }
+};
+
 void kernel_main() {
-    constexpr uint32_t grid_x = get_compile_time_arg_val(1);
-    constexpr uint32_t part = get_compile_time_arg_val(2);
-    constexpr uint32_t batch = get_compile_time_arg_val(3);
-    constexpr uint32_t page = get_compile_time_arg_val(4);
-    constexpr auto logits_args = TensorAccessorArgs<5>();
-    constexpr auto result_args = TensorAccessorArgs<logits_args.next_compile_time_args_offset()>();
+    constexpr uint32_t page_bytes = CONSTANT("page_bytes");
 
-    const uint32_t rows = get_common_arg_val<uint32_t>(2);
-    const uint32_t count = get_common_arg_val<uint32_t>(3);
-    const uint32_t vocab = get_common_arg_val<uint32_t>(4);
-    const auto logits = TensorAccessor(logits_args, get_common_arg_val<uint32_t>(0), TILE_BYTES);
-    const auto result = TensorAccessor(result_args, get_common_arg_val<uint32_t>(1), page);
-    const uint32_t pieces = get_write_ptr(0), answer = get_write_ptr(1);
+    const uint32_t row_count = ARGUMENT("rows"), count = ARGUMENT("count"), vocab_size = ARGUMENT("vocab_size");
+    const auto logits = TENSOR("logits", tile::BYTES<4>);
+    const auto result = TENSOR("result", page_bytes);
+    const uint32_t batch = get_write_ptr(BUFFER("batch")), page = get_write_ptr(BUFFER("page"));
 
-    const uint32_t core = get_absolute_logical_y() * grid_x + get_absolute_logical_x();
-    const uint32_t tiles = (vocab + TILE - 1) / TILE, first = core * part;
+    const uint32_t core = work::core();
+    const uint32_t tiles = (vocab_size + tile::SIDE - 1) / tile::SIDE, first = core * PART_TILES;
     if (first >= tiles) {
         return;
     }
-    const uint32_t end = first + part < tiles ? first + part : tiles;
-    uint32_t found[TILE];
-    int32_t least[TILE];
-    for (uint32_t row = 0; row < rows; ++row) {
-        found[row] = 0;
-    }
-    for (uint32_t begin = first; begin < end; begin += batch) {
-        const uint32_t here = begin + batch < end ? batch : end - begin;
-        for (uint32_t tile = 0; tile < here; ++tile) {
-            for (uint32_t row = 0; row < rows; ++row) {
-                const uint32_t from = (row / FACE * 2 * FACE + row % FACE) * FACE_ROW;
-                const uint32_t to = pieces + (row * batch + tile) * 2 * FACE_ROW;
-                noc_async_read(logits.get_noc_addr(begin + tile, from), to, FACE_ROW);
-                noc_async_read(logits.get_noc_addr(begin + tile, from + FACE * FACE_ROW), to + FACE_ROW, FACE_ROW);
-            }
-        }
-        noc_async_read_barrier();
-        const uint32_t past = (begin + here) * TILE < vocab ? here * TILE : vocab - begin * TILE;
-        for (uint32_t row = 0; row < rows; ++row) {
-            const auto values = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(pieces + row * batch * 2 * FACE_ROW);
-            const auto entries = reinterpret_cast<volatile tt_l1_ptr Entry*>(answer + row * count * sizeof(Entry));
-            for (uint32_t column = 0; column < past; ++column) {
-                const uint32_t bits = values[column];
-                const int32_t rank = rank_of(bits);
-                if (found[row] == count && rank <= least[row]) {
-                    continue;
-                }
-                uint32_t place = found[row] < count ? found[row]++ : count - 1;
-                for (; place > 0 && rank_of(entries[place - 1].bits) < rank; --place) {
-                    entries[place].bits = entries[place - 1].bits;
-                    entries[place].token_id = entries[place - 1].token_id;
-                }
-                entries[place].bits = bits;
-                entries[place].token_id = begin * TILE + column;
-                least[row] = rank_of(entries[found[row] - 1].bits);
+    const uint32_t end = first + PART_TILES < tiles ? first + PART_TILES : tiles;
+    Largest largest[tile::SIDE];
+    for (uint32_t begin = first; begin < end; begin += BATCH_TILES) {
+        const uint32_t batch_tiles = begin + BATCH_TILES < end ? BATCH_TILES : end - begin;
+        read_batch(logits, begin, batch_tiles, row_count, batch);
+        const uint32_t first_id = begin * tile::SIDE;
+        // The last tile of the vocabulary may be wider than the vocabulary.
+        const uint32_t columns =
+            first_id + batch_tiles * tile::SIDE < vocab_size ? batch_tiles * tile::SIDE : vocab_size - first_id;
+        for (uint32_t row = 0; row < row_count; ++row) {
+            const auto values = rows::words_at(batch + row * BATCH_TILES * ROW_BYTES);
+            const Candidates candidates = candidates_at(page + row * count * sizeof(Candidate));
+            for (uint32_t column = 0; column < columns; ++column) {
+                largest[row].offer(candidates, count, values[column], first_id + column);
             }
         }
     }
-    for (uint32_t row = 0; row < rows; ++row) {
-        for (uint32_t place = found[row]; place < count; ++place) {
-            reinterpret_cast<volatile tt_l1_ptr Entry*>(answer)[row * count + place].token_id = NONE;
+    for (uint32_t row = 0; row < row_count; ++row) {
+        for (uint32_t place = largest[row].found; place < count; ++place) {
+            candidates_at(page)[row * count + place].token_id = CONSTANT("no_token");
         }
     }
-    noc_async_write(answer, result.get_noc_addr(core), page);
+    noc_async_write(page, result.get_noc_addr(core), page_bytes);
     noc_async_write_barrier();
 }

@@ -1,43 +1,53 @@
-"""The greatest logits of a row, found on the device by a kernel of our own: exact, the lowest of equal token ids first.
+"""Find the largest logits of each part of the vocabulary on the device, exactly: of equal logits, the lowest ids first.
 
-The stock operations need bfloat16, or another layout, or promise no order among equals.
+The stock operations need bfloat16 or another layout, or promise no order among equal logits.
 """
 
 from __future__ import annotations
 
 import ttnn
 
-from bitnet_tt.backends.tt.ops.common.program import move
+from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import Plan
+from bitnet_tt.backends.tt.step.candidates import NO_TOKEN
 
-_READ_BYTES = 1 << 16  # of L1, for what a core reads at once
+_BATCH_BYTES = 1 << 16
+"""L1 for the logits that a core reads at once."""
 
 
 def top_logits(logits: ttnn.Tensor, rows: int, count: int, plan: Plan) -> ttnn.Tensor:
-    """Find the greatest logits of some rows in each part of the vocabulary.
+    """Find the largest logits of the first rows in each part of the vocabulary.
 
     Args:
         logits: float32 [1, 1, 32, vocab], tiled.
-        rows: Only of the first so many rows.
-        count: How many in each part.
-        plan: What the parts are.
+        rows: Only the first `rows` rows are searched.
+        count: Logits to find in each part.
+        plan: The parts of the vocabulary.
 
     Returns:
-        uint32 [parts, rows * count * 2], row-major: pairs of a logit's bits and its token id.
+        uint32 [parts, rows * count * 2], row-major: pairs (bits of a logit, token id). A part with fewer logits than
+        `count` ends with pairs whose token id is `NO_TOKEN`.
     """
-    parts, tiles = plan.vocabulary_parts
+    parts, part_tiles = plan.vocabulary_parts
     result = ttnn.empty(
         [parts, rows * count * 2], dtype=ttnn.uint32, layout=ttnn.ROW_MAJOR_LAYOUT, device=logits.device()
     )
     row_bytes = TILE * logits.element_size()
-    batch = min(tiles, _READ_BYTES // (rows * row_bytes))
-    page = rows * count * 2 * result.element_size()
-    move(
-        "top_logits/kernel.cpp",
-        tensors=[logits, result],
-        counts=[rows, count, plan.config.vocab_size],
-        sizes=[tiles, batch, page],
-        buffers=[rows * batch * row_bytes, page],
+    batch_tiles = min(part_tiles, _BATCH_BYTES // (rows * row_bytes))
+    page_bytes = rows * count * 2 * result.element_size()
+    launch(
+        reader=Kernel(
+            "top_logits/kernel.cpp",
+            tensors={"logits": logits, "result": result},
+            constants={
+                "part_tiles": part_tiles,
+                "batch_tiles": batch_tiles,
+                "page_bytes": page_bytes,
+                "no_token": NO_TOKEN,
+            },
+            arguments={"rows": rows, "count": count, "vocab_size": plan.config.vocab_size},
+        ),
+        buffers={"batch": Buffer(rows * batch_tiles * row_bytes), "page": Buffer(page_bytes)},
     )
     return result

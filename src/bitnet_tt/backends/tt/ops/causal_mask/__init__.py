@@ -1,0 +1,1 @@
+"""The causal attention mask of a step."""

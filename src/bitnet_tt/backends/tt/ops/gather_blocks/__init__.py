@@ -1,0 +1,1 @@
+"""Copy the blocks of the paged KV cache that attention reads into two tensors."""

@@ -1,0 +1,1 @@
+"""Write rows of a tiled tensor into slots of a paged cache."""
