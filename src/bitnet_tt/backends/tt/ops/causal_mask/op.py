@@ -33,7 +33,7 @@ def causal_mask(
     tile = Buffer(TILE * TILE * mask.element_size())
     launch(
         reader=Kernel(
-            "causal_mask/kernel.cpp",
+            "causal_mask/causal_mask.cpp",
             tensors={"positions": positions, "mask": mask},
             constants={"element_bytes": mask.element_size(), "masked_word": _masked_word(mask.element_size())},
             arguments={

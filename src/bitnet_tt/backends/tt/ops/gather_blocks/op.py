@@ -33,7 +33,7 @@ def gather_blocks(
     )
     launch(
         reader=Kernel(
-            "gather_blocks/kernel.cpp",
+            "gather_blocks/gather_blocks.cpp",
             tensors={
                 "keys": caches[0],
                 "values": caches[1],

@@ -227,7 +227,7 @@ def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
     first, product, heads = operands.first, operands.product, operands.heads
     first_scale, second_scale = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
     return Kernel(
-        "norm_quantize/read.cpp",
+        "norm_quantize/norm_quantize_read.cpp",
         tensors={
             "first": first,
             "largest": None if product is None else product.largest,
@@ -254,7 +254,7 @@ def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
 
 def _writer(operands: _Operands, results: _Results) -> Kernel:
     return Kernel(
-        "norm_quantize/write.cpp",
+        "norm_quantize/norm_quantize_write.cpp",
         tensors={
             "second": None if operands.product is None else operands.product.sums,
             "result": results.result,
@@ -274,7 +274,7 @@ def _writer(operands: _Operands, results: _Results) -> Kernel:
 
 def _compute(operands: _Operands, norm: Norm | None, results: _Results) -> Kernel:
     return Kernel(
-        "norm_quantize/compute.cpp",
+        "norm_quantize/norm_quantize_compute.cpp",
         constants={
             "adds": results.sum is not None,
             "gates": operands.activation is not None,

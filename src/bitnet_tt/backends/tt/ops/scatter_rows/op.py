@@ -24,7 +24,7 @@ def scatter_rows(source: ttnn.Tensor, slots: ttnn.Tensor, cache: ttnn.Tensor) ->
     element_bytes = source.element_size()
     launch(
         reader=Kernel(
-            "scatter_rows/kernel.cpp",
+            "scatter_rows/scatter_rows.cpp",
             tensors={"source": source, "slots": slots, "cache": cache},
             constants={
                 "heads": heads,

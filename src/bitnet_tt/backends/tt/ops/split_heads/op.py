@@ -83,7 +83,7 @@ def split_heads(
     row = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32)
     launch(
         reader=Kernel(
-            "split_heads/read.cpp",
+            "split_heads/split_heads_read.cpp",
             tensors={
                 "product": sums,
                 "largest": product.largest,
@@ -101,7 +101,7 @@ def split_heads(
             arguments={"rows": rows},
         ),
         writer=Kernel(
-            "split_heads/write.cpp",
+            "split_heads/split_heads_write.cpp",
             tensors={"slots": inputs.slots, "q": q, "keys": keys, "values": values},
             constants={
                 "element_bytes": q.element_size(),
@@ -113,7 +113,7 @@ def split_heads(
             },
             arguments={"rows": rows, "tokens": tokens},
         ),
-        compute=Kernel("split_heads/compute.cpp", constants={"pages": pages}, arguments={"rows": rows}),
+        compute=Kernel("split_heads/split_heads_compute.cpp", constants={"pages": pages}, arguments={"rows": rows}),
         buffers={
             "row": row,
             "swapped": row,

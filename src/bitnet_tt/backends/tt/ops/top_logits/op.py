@@ -38,7 +38,7 @@ def top_logits(logits: ttnn.Tensor, rows: int, count: int, plan: Plan) -> ttnn.T
     page_bytes = rows * count * 2 * result.element_size()
     launch(
         reader=Kernel(
-            "top_logits/kernel.cpp",
+            "top_logits/top_logits.cpp",
             tensors={"logits": logits, "result": result},
             constants={
                 "part_tiles": part_tiles,

@@ -1,6 +1,6 @@
-// Read rows of the product of q, k and v for compute.cpp. A work item is one row. The core gets it as pages of 1024
-// consecutive elements: the row, the row with the halves of each head swapped, and the cosines and signed sines of its
-// position, element by element.
+// Read rows of the product of q, k and v for split_heads_compute.cpp. A work item is one row. The core gets it as pages
+// of 1024 consecutive elements: the row, the row with the halves of each head swapped, and the cosines and signed sines
+// of its position, element by element.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
@@ -62,7 +62,8 @@ void kernel_main() {
         if constexpr (HAS_TENSOR("largest")) {
             factor = rows::read_row_value(largest, row, factor_in_l1);
         }
-        // 64 equal elements fill all lanes of the first two vectors (common/vectors.hpp); compute.cpp uses the first.
+        // 64 equal elements fill all lanes of the first two vectors (common/vectors.hpp); split_heads_compute.cpp uses
+        // the first.
         for (uint32_t index = 0; index < 64; ++index) {
             rows::words_at(factor_in_l1)[index] = factor;
         }

@@ -1,8 +1,9 @@
-// Read the first operand of each row for compute.cpp, and what the operands are to be multiplied by. A work item is one
-// row: the core gets it as pages of 1024 consecutive elements, with zeros behind the last one.
+// Read the first operand of each row for norm_quantize_compute.cpp, and what the operands are to be multiplied by. A
+// work item is one row: the core gets it as pages of 1024 consecutive elements, with zeros behind the last one.
 //
 // The first operand is a tiled float32 tensor of rows, or the result of attention in the layout of heads.hpp, of
-// float32 or bfloat16. write.cpp reads the second operand, on the other data movement processor at the same time.
+// float32 or bfloat16. norm_quantize_write.cpp reads the second operand, on the other data movement processor at the
+// same time.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
