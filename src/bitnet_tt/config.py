@@ -172,7 +172,7 @@ class ModelConfig:
 
     @property
     def kv_features(self) -> int:
-        """Number of features of all key heads together, which is also that of all value heads."""
+        """Number of features of all key heads together. All value heads together have as many."""
         return self.num_key_value_heads * self.head_dim
 
     @property
