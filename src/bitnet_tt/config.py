@@ -1,4 +1,7 @@
-"""ModelConfig: the shape of a model, from config.json, with every default and every check."""
+"""ModelConfig: the shape of a model, from config.json, with every default and every check.
+
+`GenerationConfig` and `GenerationOptions` can be imported from here too.
+"""
 
 from __future__ import annotations
 
