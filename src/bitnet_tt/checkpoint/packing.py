@@ -4,7 +4,7 @@ Codes 0, 1 and 2 stand for -1, 0 and +1. In the canonical layout, that of the Hu
 `TernaryMatrix`, four codes share a byte: for a matrix [out, in], bits 2i..2i+1 of byte [r, c] hold the code of row
 i * out/4 + r, column c. Most GGUF models are I2_S, so I2_S converts directly to the canonical layout.
 
-GGUF files of llama.cpp's `llama` architecture also have another order of rows in q and k. Rotary positions turn pairs
+GGUF files of llama.cpp's `llama` architecture also order the rows of q and k differently. Rotary positions rotate pairs
 of features: feature i of a head with feature i + head_dim / 2. Hugging Face stores the rows of a head in order, so the
 two rows of a pair are head_dim / 2 apart. llama.cpp's `llama` stores them side by side. Its `bitnet` architectures keep
 the order of Hugging Face.
