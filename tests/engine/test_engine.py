@@ -4,6 +4,9 @@ and requests never leak, and a closed engine says so.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import random
 import threading
 import time
 from collections import deque
@@ -137,6 +140,48 @@ def test_threads_share_the_engine() -> None:
     for thread in threads:
         thread.join()
     assert results == {i: expected([i, i + 1], 50) for i in range(6)}
+
+
+def test_threads_that_finish_stop_cancel_and_score_leave_nothing_behind() -> None:
+    engine = make_engine(num_blocks=8)  # too few for all: requests wait, are preempted, and scores are refused
+    mistakes: list[str] = []
+
+    def generate(rng: random.Random) -> None:
+        prompt, count = rng.choices(range(VOCAB_SIZE), k=rng.randrange(1, 120)), rng.randrange(1, 40)
+        request = engine.request(prompt, GenerationConfig(max_new_tokens=count))
+        outputs = engine.outputs(request)
+        taken = rng.choice([0, count // 2, count])  # 0: cancelled before its first token
+        if not taken:
+            engine.submit(request)
+            engine.cancel(request)
+        tokens = [output.token_id for output in itertools.islice(outputs, taken)]
+        outputs.close()
+        if tokens != expected(prompt, taken):
+            mistakes.append(f"{len(tokens)} of {taken} tokens")
+
+    def score(rng: random.Random) -> None:
+        text = rng.choices(range(VOCAB_SIZE), k=rng.randrange(1, 256))
+        chunks = engine.score(text)
+        with contextlib.suppress(RequestError):
+            for start, chunk in itertools.islice(chunks, rng.randrange(1, 7)):
+                wanted = [next_token(text[: start + i + 1]) for i in range(len(chunk))]
+                if np.argmax(chunk, axis=-1).tolist() != wanted:
+                    mistakes.append(f"scores from {start} on")
+        chunks.close()
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(12):
+            (score if seed < 2 else generate)(rng)
+
+    threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert mistakes == []
+    check_idle(engine)
 
 
 def test_a_last_token_that_another_thread_samples_is_not_lost() -> None:
