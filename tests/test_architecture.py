@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -103,6 +104,14 @@ def third_party(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").partition(".")[0])
     return names
+
+
+def test_the_page_on_architecture_names_every_room() -> None:
+    page = (Path(__file__).parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w./]+)`", page, re.MULTILINE)
+    named = {row.partition("/")[0].removesuffix(".py") for row in rows}
+    files = {"environment", "backend"}  # of backends/tt; the page names them above its table
+    assert {*ROOMS, *TT_ROOMS} - files <= named
 
 
 def test_no_room_imports_a_room_above_it() -> None:

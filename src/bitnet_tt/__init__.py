@@ -1,4 +1,4 @@
-"""BitNet b1.58 language models on the CPU, exactly, and on Tenstorrent Blackhole."""
+"""Run BitNet b1.58 language models on the CPU, with exact products, and on Tenstorrent Blackhole cards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ModelConfig: the shape of a model, from config.json, with every default and every check."""
+"""ModelConfig: the shape of a model, from config.json, with every default and every check.
+
+`GenerationConfig` and `GenerationOptions` can be imported from here too.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +175,7 @@ class ModelConfig:
 
     @property
     def kv_features(self) -> int:
-        """Number of features of all key heads together, which is also that of all value heads."""
+        """Number of features of all key heads together. All value heads together have as many."""
         return self.num_key_value_heads * self.head_dim
 
     @property

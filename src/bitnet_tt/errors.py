@@ -22,7 +22,7 @@ class DeviceError(BitNetError):
 
 
 class RequestError(BitNetError, ValueError):
-    """A prompt cannot be computed: it is empty, too long, or has ids outside the vocabulary."""
+    """A prompt, text or chat cannot be computed; the message says why, such as ids outside the vocabulary."""
 
 
 class BenchmarkError(BitNetError):

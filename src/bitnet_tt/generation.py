@@ -41,7 +41,7 @@ class Piece:
 
     Attributes:
         text: The new text; may be empty.
-        token_ids: The tokens generated since the piece before.
+        token_ids: The tokens generated since the previous piece.
         finish_reason: `stop` or `length` on the last piece; None on the others.
         logprobs: One entry for each token if the request asks for them; otherwise empty.
         timings: The timings of the request on the last piece; None on the others.
@@ -83,13 +83,13 @@ def pieces(engine: Engine, request: Request, tokenizer: Tokenizer) -> Iterator[P
 
 
 class StopStrings:
-    """Ends a stream of text at the first stop string. It holds text back that may be the beginning of one.
+    """Ends a stream of text at the first stop string. It holds back text that may be the beginning of one.
 
     Args:
         strings: The stop strings, none of them empty.
 
     Attributes:
-        found: Whether a stop string has come.
+        found: Whether the text contains a stop string.
     """
 
     def __init__(self, strings: Sequence[str]) -> None:

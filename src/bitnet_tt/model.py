@@ -29,8 +29,8 @@ type Messages = Sequence[Mapping[str, str]]
 class BitNetModel:
     """A BitNet b1.58 model on a device, ready to generate. Make one with `BitNetModel.from_pretrained`.
 
-    Every method may be called from any thread; all of them share the engine's batches. `close` frees the device and its
-    memory, and so does the end of `with BitNetModel.from_pretrained(...) as model`.
+    Any thread may call any method. The requests of all threads share the engine's batches. `close` frees the device and
+    its memory, and so does the end of `with BitNetModel.from_pretrained(...) as model`.
 
     Attributes:
         checkpoint: The files of the model.
@@ -84,8 +84,7 @@ class BitNetModel:
             max_batch_size: Maximum number of prompts that are computed together; further ones wait.
             threads: CPU only: maximum number of threads. None means one for each physical core that this process may
                 use.
-            isa: CPU only: the instruction set to use, for tests; results have the same bits in all. None means the
-                fastest.
+            isa: CPU only: the instruction set to use, for tests. It changes no bit of a result. None means the fastest.
             precision: Tenstorrent card only: `fast`, or `exact` for float32 throughout. The CPU is always exact.
             cache_dir: Folder of the hub cache. None means the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
@@ -218,8 +217,8 @@ class BitNetModel:
             float32 [len(token_ids), vocab].
 
         Raises:
-            RequestError: There are no ids, too many, or some outside the vocabulary; or running requests hold the
-                blocks of the KV cache that they need.
+            RequestError: There are no ids, too many, or some outside the vocabulary; or running requests hold blocks of
+                the KV cache that this call needs.
             DeviceError: The model is closed.
         """
         result = np.empty((len(token_ids), self.config.vocab_size), np.float32)
@@ -231,8 +230,8 @@ class BitNetModel:
         """Return the perplexity of a text: exp of the mean negative log-likelihood of its tokens after the first.
 
         Raises:
-            RequestError: The text is shorter than two tokens or longer than the context; or running requests hold the
-                blocks of the KV cache that it needs.
+            RequestError: The text is shorter than two tokens or longer than the context; or running requests hold
+                blocks of the KV cache that this call needs.
             DeviceError: The model is closed.
         """
         token_ids = np.asarray(self.tokenizer.encode(text))

@@ -104,7 +104,7 @@ def run_self_test(model: BitNetModel, progress: Callable[[int, int], None] | Non
 
 
 def nudge(weights: ModelWeights) -> ModelWeights:
-    """Return the same weights, but the gains of each layer's first norm one float32 step up or down in turn."""
+    """Return the weights with every gain of each layer's first norm one float32 step higher or lower, in turn."""
 
     def nudged(gains: NDArray[np.float32]) -> NDArray[np.float32]:
         towards = np.where(np.arange(gains.size) % 2, np.float32(np.inf), np.float32(-np.inf))
@@ -119,8 +119,8 @@ def relax(bars: Bars, sensitivity: Agreement) -> Bars:
 
     Args:
         bars: The promise for ordinary models.
-        sensitivity: How the reference agrees with itself after `nudge`. A correct implementation rounds otherwise in
-            every product, not only in one norm of each layer: it may deviate up to `SLACK` times as far.
+        sensitivity: How the reference agrees with itself after `nudge`, which changes one norm of each layer. A correct
+            implementation rounds differently in every product. So it may deviate up to `SLACK` times as far.
     """
     return Bars(
         correlation=min(bars.correlation, 1 - SLACK * (1 - sensitivity.correlation)),

@@ -12,7 +12,7 @@ from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import Engine
-from bitnet_tt.reference.compare import CONTRACT, compare_logits
+from bitnet_tt.reference.compare import CLEAR_MARGIN, CONTRACT, compare_logits
 from tests import golden_checkpoints as golden
 
 
@@ -39,7 +39,7 @@ def test_greedy_tokens_equal_transformers(name: str) -> None:
     expected, engine = golden.expected(name), make_engine(golden.FOLDER / name)
     prompt, ids, margins = (expected[key] for key in ("greedy_prompt", "greedy_ids", "greedy_margin"))
     picks = greedy_picks(engine, [*prompt.tolist(), *ids.tolist()])[len(prompt) - 1 : -1]
-    clear = margins > 0.1 * expected["logits"].std()
+    clear = margins > CLEAR_MARGIN * expected["logits"].std()
     assert np.array_equal(picks[clear], ids[clear])
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from bitnet_tt.checkpoint import Checkpoint
-from bitnet_tt.checkpoint.packing import pack, unpack
-from bitnet_tt.checkpoint.packing.rotary import pair_rotary_rows, unpair_rotary_rows
+from bitnet_tt.checkpoint.packing import pack, pair_rotary_rows, unpack, unpair_rotary_rows
 from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.formats.gguf import read

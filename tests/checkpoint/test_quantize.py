@@ -28,11 +28,6 @@ def stored(folder: Path, dtype: str, data: NDArray[Any]) -> StoredTensor:
     return StoredTensor("q_proj", dtype, data.shape, 0, data.nbytes, MappedFile(path))
 
 
-def contract(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:
-    """Quantise as the reference does."""
-    return quantize_weights(weights)
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arrays.arrays(
@@ -44,7 +39,7 @@ def contract(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32
     )
 )
 def test_masters_follow_the_contract(tmp_path: Path, weights: NDArray[np.float32]) -> None:
-    expected, scale = contract(weights)
+    expected, scale = quantize_weights(weights)
     packed, ours = quantize_master(stored(tmp_path, "F32", weights))
     assert ours == scale
     assert ours.dtype == np.float32
@@ -68,7 +63,7 @@ def test_master_types_and_many_chunks(tmp_path: Path, dtype: str) -> None:
     data: NDArray[Any] = {"BF16": bits, "F16": weights.astype(np.float16), "F32": weights}[dtype]
     values = bfloat16_to_float32(bits) if dtype == "BF16" else data.astype(np.float32)
     packed, scale = quantize_master(stored(tmp_path, dtype, data))
-    expected, expected_scale = contract(values)
+    expected, expected_scale = quantize_weights(values)
     np.testing.assert_array_equal(unpack(packed).astype(np.float32) - 1, expected)
     assert scale == expected_scale
 

@@ -4,17 +4,22 @@ and requests never leak, and a closed engine says so.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import random
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.base import Batch, Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine import BLOCK_SIZE, Engine, EngineStats
+from bitnet_tt.engine import BLOCK_SIZE, Engine, EngineStats, TokenOutput
 from bitnet_tt.errors import DeviceError, RequestError
 from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, next_token
 
@@ -135,6 +140,99 @@ def test_threads_share_the_engine() -> None:
     for thread in threads:
         thread.join()
     assert results == {i: expected([i, i + 1], 50) for i in range(6)}
+
+
+def test_threads_that_finish_stop_cancel_and_score_leave_nothing_behind() -> None:
+    engine = make_engine(num_blocks=8)  # too few for all: requests wait, are preempted, and scores are refused
+    mistakes: list[str] = []
+
+    def generate(rng: random.Random) -> None:
+        prompt, count = rng.choices(range(VOCAB_SIZE), k=rng.randrange(1, 120)), rng.randrange(1, 40)
+        request = engine.request(prompt, GenerationConfig(max_new_tokens=count))
+        outputs = engine.outputs(request)
+        taken = rng.choice([0, count // 2, count])  # 0: cancelled before its first token
+        if not taken:
+            engine.submit(request)
+            engine.cancel(request)
+        tokens = [output.token_id for output in itertools.islice(outputs, taken)]
+        outputs.close()
+        if tokens != expected(prompt, taken):
+            mistakes.append(f"{len(tokens)} of {taken} tokens")
+
+    def score(rng: random.Random) -> None:
+        text = rng.choices(range(VOCAB_SIZE), k=rng.randrange(1, 256))
+        chunks = engine.score(text)
+        with contextlib.suppress(RequestError):
+            for start, chunk in itertools.islice(chunks, rng.randrange(1, 7)):
+                wanted = [next_token(text[: start + i + 1]) for i in range(len(chunk))]
+                if np.argmax(chunk, axis=-1).tolist() != wanted:
+                    mistakes.append(f"scores from {start} on")
+        chunks.close()
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(12):
+            (score if seed < 2 else generate)(rng)
+
+    threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert mistakes == []
+    check_idle(engine)
+
+
+def test_a_last_token_that_another_thread_samples_is_not_lost() -> None:
+    engine = make_engine()
+    request = engine.request([5], GenerationConfig(max_new_tokens=3))
+
+    class Racing(deque[TokenOutput]):
+        """Lets another thread step at the worst moment: just after the owner of the request saw no token."""
+
+        def __len__(self) -> int:
+            length = super().__len__()
+            if not length:
+                thread = threading.Thread(target=engine.step)
+                thread.start()
+                thread.join(timeout=0.2)  # the step waits if the owner holds the lock
+            return length
+
+    request.outputs = Racing()
+    assert [output.token_id for output in engine.outputs(request)] == expected([5], 3)
+
+
+def test_a_token_that_cannot_be_sampled_changes_no_other_request() -> None:
+    class FailingBackend(FakeBackend):
+        def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
+            rows = super().candidates(batch, filters)
+            return [
+                Candidates(np.empty(0, np.float32)) if one.passes_all else row
+                for row, one in zip(rows, filters, strict=True)
+            ]
+
+    engine = Engine(FailingBackend(), vocab_size=VOCAB_SIZE, context_length=256)
+    failing = engine.request([1], GenerationConfig(temperature=1.0))
+    good = [engine.request([token], GenerationConfig(max_new_tokens=20)) for token in (2, 3)]
+    for request in (good[0], failing, good[1]):
+        engine.submit(request)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="zero-size"):
+            list(engine.outputs(failing))
+        failing = engine.request([1], GenerationConfig(temperature=1.0))
+    tokens = [[output.token_id for output in engine.outputs(request)] for request in good]
+    assert tokens == [expected([token], 20) for token in (2, 3)]
+    check_idle(engine)
+
+
+def test_a_cancelled_request_is_not_queued_again() -> None:
+    engine = make_engine()
+    request = engine.request([5], GenerationConfig())
+    engine.cancel(request)
+    engine.submit(request)
+    assert list(engine.outputs(request)) == []
+    check_idle(engine)
 
 
 class SmallBackend(FakeBackend):

@@ -17,7 +17,7 @@ class BackendOptions:
         device: `cpu`, `tt` (a Tenstorrent card), or `auto`: the CPU, the one device that every machine has.
         threads: CPU only: the maximum number of threads of a step. None means one for each physical core that this
             process may use.
-        isa: CPU only: the instruction set to use; results have the same bits in all. None means the fastest.
+        isa: CPU only: the instruction set to use. It changes no bit of a result. None means the fastest.
         precision: Tenstorrent card only: `exact` computes in float32 throughout; `fast` attends in bfloat16 and has an
             8-bit lm_head. The CPU is always exact.
     """

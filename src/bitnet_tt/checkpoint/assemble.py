@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, check_scale, check_shape
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
+from bitnet_tt.checkpoint.gguf_ternary import TERNARY_TYPES, read_ternary
 from bitnet_tt.checkpoint.names import EMBEDDING, FINAL_NORM, LM_HEAD, layer_prefix, linear_path, norm_path
-from bitnet_tt.checkpoint.packing.rotary import unpair_rotary_rows
-from bitnet_tt.checkpoint.packing.ternary import TERNARY_TYPES, read_ternary
+from bitnet_tt.checkpoint.packing import unpair_rotary_rows
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
@@ -31,7 +31,7 @@ class Assembler:
         where: The checkpoint, for error messages.
         config: The configuration that the tensors must fit.
         tensors: Every tensor of the checkpoint, by canonical name.
-        rotary_pairs: Whether the rows of q and k are stored in pairs (see `packing.rotary`).
+        rotary_pairs: Whether the rows of q and k are stored in pairs (see `packing`).
         progress: Called with the bytes done and the bytes in all, after each matrix.
         notes: Collects what users should know, such as an embedding that had to be rounded.
     """

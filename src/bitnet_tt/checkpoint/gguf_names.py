@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from bitnet_tt.checkpoint import names
-from bitnet_tt.checkpoint.packing.ternary import TERNARY_TYPES
+from bitnet_tt.checkpoint.gguf_ternary import TERNARY_TYPES
 from bitnet_tt.formats.tensor import StoredTensor
 
 _MODEL_NAMES = {

@@ -14,8 +14,7 @@ from bitnet_tt.checkpoint.families import FAMILIES, Family
 from bitnet_tt.checkpoint.gguf_config import end_token_metadata, model_metadata
 from bitnet_tt.checkpoint.gguf_names import gguf_name
 from bitnet_tt.checkpoint.names import named_weights
-from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s
-from bitnet_tt.checkpoint.packing.rotary import pair_rotary_rows
+from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s, pair_rotary_rows
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES, GGUFTensor, write_gguf

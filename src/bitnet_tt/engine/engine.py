@@ -43,9 +43,9 @@ class EngineStats:
 class Engine:
     """Continues many prompts at once.
 
-    Threads: every method may be called from any thread. One lock guards all state, and each step holds it. There is no
-    thread of the engine's own: a thread that wants a token of its request computes the next step, for all requests.
-    The lock is never held while `outputs` or `score` yields.
+    Threads: any thread may call any method. One lock guards all state, and each step holds it. The lock is never held
+    while `outputs` or `score` yields. The engine has no thread of its own: a thread that wants a token of its request
+    computes the next step, for all requests.
 
     Args:
         backend: The model on its device. The engine owns it: `close` closes it.
@@ -103,14 +103,14 @@ class Engine:
         return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids))
 
     def submit(self, request: Request) -> None:
-        """Queue a request, so that every step also computes it. A second call does nothing.
+        """Queue a request, so that every step also computes it. If it is queued already or has ended, nothing changes.
 
         Raises:
             DeviceError: The engine is closed.
         """
         with self._lock:
             self._check_open()
-            if not request.submitted_at:
+            if not request.submitted_at and request.finish_reason is None:
                 request.submitted_at = time.perf_counter()
                 self._scheduler.waiting.append(request)
 
@@ -123,9 +123,11 @@ class Engine:
         self.submit(request)
         try:
             while True:
+                # Read before the tokens: another thread's step may append the last token and end the request meanwhile.
+                ended = request.finish_reason is not None
                 while request.outputs:
                     yield request.outputs.popleft()
-                if request.finish_reason is not None:
+                if ended:
                     return
                 with self._lock:
                     # Another thread's step may have sampled a token while this one waited for the lock.
@@ -154,13 +156,15 @@ class Engine:
             step = self._scheduler.next_step()
             if not step:
                 return False
-            sampled = [chunk.request for chunk in step if chunk.is_last]
-            rows = self.backend.candidates(build_batch(step), [logit_filter(request.config) for request in sampled])
-            for request, size in step:
-                self._pool.remember(request.tokens, request.block_table, request.computed, request.computed + size)
-                request.computed += size
-            for request, row in zip(sampled, rows, strict=True):
-                self._append_token(request, row)
+            filters = [logit_filter(chunk.request.config) for chunk in step if chunk.is_last]
+            rows = iter(self.backend.candidates(build_batch(step), filters))
+            for chunk in step:
+                request, computed = chunk.request, chunk.request.computed + chunk.size
+                self._pool.remember(request.tokens, request.block_table, request.computed, computed)
+                if chunk.is_last:
+                    self._append_token(request, next(rows))
+                # Last, so that if a token cannot be sampled, the next step computes this chunk and the rest again.
+                request.computed = computed
             return True
 
     def score(self, token_ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -241,7 +245,7 @@ class Engine:
         self._lock.notify_all()
 
     def _take_blocks(self, tokens: int) -> list[int]:
-        """Take the blocks of a text that no request runs."""
+        """Take blocks for a text of this many tokens that `score` computes, outside the scheduler."""
         count = self._pool.blocks_for(tokens)
         if count > self._pool.available:
             raise RequestError("the KV cache is in use by other requests; score the text when they are done")

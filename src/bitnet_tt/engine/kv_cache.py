@@ -1,6 +1,6 @@
-"""The blocks of the paged KV cache: who holds them, and which of them a prompt with the same beginning can reuse.
+"""The blocks of the paged KV cache: which are free, and which a prompt can reuse because it begins with their tokens.
 
-A block is only a number here; the keys and values lie in the backend.
+A block is only a number here. The backend holds the keys and values.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class _Block:
 
 
 class BlockPool:
-    """Gives out cache blocks, and finds full blocks by their tokens: an equal beginning of prompts is computed once.
+    """Gives out cache blocks, and finds full blocks by their tokens, so that a common beginning is computed only once.
 
-    Each content has an id that is never used again, and names the content before it by that id. So a block is found
-    only after the same tokens from the very beginning. A block that nobody holds keeps its content until it is the one
-    that has been free longest and a new block is needed.
+    The contents of a full block have an id, which is never used again. The key of a block is its own tokens and the id
+    of the contents before it. So a block is found only if all tokens from the beginning of the text are the same. A
+    free block keeps its contents. When a new block is needed, the one that has been free longest is taken.
 
     Not thread-safe: the engine calls it under its lock.
 
@@ -103,7 +103,7 @@ class BlockPool:
         return table
 
     def remember(self, tokens: Sequence[int], table: Sequence[int], before: int, after: int) -> None:
-        """Let later prompts find the blocks that have just been filled.
+        """Let later prompts find the blocks that a step has just filled.
 
         Args:
             tokens: The tokens of the text, from its beginning.

@@ -33,8 +33,8 @@ class TokenOutput:
 class Request:
     """A prompt that is being continued.
 
-    Only the engine changes a request, under its lock. Any thread may read it; `Engine.outputs` takes the tokens from
-    `outputs`, in one thread for each request. Times are in seconds of `time.perf_counter`, 0 until they are known.
+    Only the engine changes a request, under its lock. Any thread may read it. One thread for each request iterates
+    `Engine.outputs`, which takes the tokens from `outputs`. Times are in seconds of `time.perf_counter`, 0 until known.
 
     Attributes:
         prompt: Token ids.

@@ -1,4 +1,4 @@
-"""The scheduler: which tokens of which requests the next step computes (continuous batching with chunked prefill)."""
+"""Choose the tokens and requests that the next step computes: continuous batching with chunked prefill."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Scheduler:
         budget = self.max_batch_tokens
         # Requests that need only one token go first, so that a long prompt never stalls the others.
         for request in sorted(self.running, key=lambda request: request.pending > 1):
-            if budget and request in self.running:  # a request of this very step may have preempted it
+            if budget and request in self.running:  # an earlier request of this step may have preempted it
                 budget -= self._add_chunk(request, budget, step)
         while self.waiting and budget and len(self.running) < self.max_batch_size:
             request = self.waiting[0]
@@ -59,7 +59,7 @@ class Scheduler:
     def _add_chunk(self, request: Request, budget: int, step: list[Chunk]) -> int:
         """Add at most `budget` tokens of a running request to the step, and return how many it adds.
 
-        The newest running requests lose their blocks if there are too few. That may be the request itself: then 0.
+        If blocks run out, the newest running request loses its blocks. If that is the request itself, nothing is added.
         """
         count = min(request.pending, budget)
         while self._missing_blocks(request, count) > self.pool.available:

@@ -1,4 +1,4 @@
-"""The filters of sampling: which tokens the settings of a request leave to choose from, and which logits that takes."""
+"""Find the tokens that the settings of a request allow, and the logits that the sampler needs to find them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUCLEUS_MARGIN = 16.0
 """Top-p asks the device only for tokens at least exp(-16), about 1e-7, as probable as the best one."""
 
 _MIN_TOP_P_TEMPERATURE = 1e-3
-"""Below this temperature top-p asks for the whole row. A margin of 16 times less is near the rounding of logits."""
+"""Below this temperature top-p asks for the whole row: the margin, 16 times the temperature, nears float32 rounding."""
 
 _WEIGHT_ROUNDING = 1 << 18
 """An upper bound on what rounding adds to the sum of the weights: at most 1/2 for each of 2**18 tokens."""

@@ -133,7 +133,7 @@ def load_engine(data: bytes, where: str) -> tokenizers.Tokenizer:
 
 
 def prepend_bos(engine: tokenizers.Tokenizer, bos_token: str) -> None:
-    """Set the engine's post-processor to put `bos_token` first, so that other programs that read a saved file do it."""
+    """Make the engine's post-processor put `bos_token` first, so that programs that read a saved file do so too."""
     from tokenizers import processors
 
     engine.post_processor = processors.TemplateProcessing(

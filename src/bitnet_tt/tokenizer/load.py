@@ -1,4 +1,4 @@
-"""Load a checkpoint's tokenizer from its files: which files exist, which one wins, and what each of them says."""
+"""Load a checkpoint's tokenizer: find its files, choose the one that decides, and read what the others add."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _chat_templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _token(config: Mapping[str, Any], name: str) -> str | None:
-    """Return a token of tokenizer_config.json, which is there as a string or as an object with its `content`."""
+    """Return a token of tokenizer_config.json, which holds it as a string or as an object with its `content`."""
     value = config.get(name)
     if isinstance(value, Mapping):
         value = value.get("content")

@@ -11,7 +11,8 @@ from bitnet_tt.tokenizer.bpe import SPACE, sentencepiece_engine
 if TYPE_CHECKING:
     import tokenizers
 
-# A text that other normalisers, whitespace rules and model types than the supported ones encode in another way.
+# Models with a normaliser, a whitespace rule or a type that we do not support encode this text differently than our
+# engine does.
 _PROBE = " a  b\tc ﬁ ①ﾊﾝｶｸ e\u0301 Ａ\u00a0ß\u200d🙂 the  quick brown fox, 12345! "
 
 

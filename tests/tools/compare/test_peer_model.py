@@ -11,7 +11,7 @@ import pytest
 
 from bitnet_tt import reference
 from bitnet_tt.bench.synthetic import synthetic_weights
-from bitnet_tt.checkpoint.packing.ternary import read_ternary
+from bitnet_tt.checkpoint.gguf_ternary import read_ternary
 from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import read
 from bitnet_tt.weights import bfloat16_to_float32

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint.packing.canonical import pack
-from bitnet_tt.checkpoint.packing.ggml import TQ_BLOCK, i2_s_to_packed, tq1_0_to_codes, tq2_0_to_codes
+from bitnet_tt.checkpoint.packing import TQ_BLOCK, i2_s_to_packed, pack, tq1_0_to_codes, tq2_0_to_codes
 from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES
 from bitnet_tt.formats.tensor import StoredTensor
 

@@ -1,6 +1,13 @@
-"""ggml's layouts of ternary weights, I2_S, TQ1_0 and TQ2_0, to and from codes or the canonical layout.
+"""How files store ternary weights: the canonical layout, ggml's layouts, and conversions between them.
 
-Codes 0, 1 and 2 stand for -1, 0 and +1. Most GGUF models are I2_S, so I2_S converts directly to the canonical layout.
+Codes 0, 1 and 2 stand for -1, 0 and +1. In the canonical layout, that of the Hugging Face checkpoints and of
+`TernaryMatrix`, four codes share a byte: for a matrix [out, in], bits 2i..2i+1 of byte [r, c] hold the code of row
+i * out/4 + r, column c. Most GGUF models are I2_S, so I2_S converts directly to the canonical layout.
+
+GGUF files of llama.cpp's `llama` architecture also order the rows of q and k differently. Rotary positions rotate pairs
+of features: feature i of a head with feature i + head_dim / 2. Hugging Face stores the rows of a head in order, so the
+two rows of a pair are head_dim / 2 apart. llama.cpp's `llama` stores them side by side. Its `bitnet` architectures keep
+the order of Hugging Face.
 """
 
 from __future__ import annotations
@@ -10,7 +17,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint.packing.canonical import Bytes, Codes
+Codes = NDArray[np.uint8]
+Bytes = NDArray[np.uint8]
 
 I2_S_BLOCK = 128
 """Values per I2_S block."""
@@ -23,6 +31,35 @@ _POWERS_OF_3 = np.array([1, 3, 9, 27, 81], np.uint8)
 _CHUNK_BYTES = 1 << 18
 _GROUP = np.dtype("V32")
 """32 bytes as one element, so that NumPy copies a whole group at a time."""
+
+
+def pack(codes: Codes) -> Bytes:
+    """Pack codes [out, in] into uint8 [out / 4, in]."""
+    first, second, third, fourth = codes.reshape(4, -1, codes.shape[1])
+    packed: Bytes = first | second << np.uint8(2) | third << np.uint8(4) | fourth << np.uint8(6)
+    return packed
+
+
+def unpack(packed: Bytes) -> Codes:
+    """Unpack uint8 [out / 4, in] to codes [out, in]. A code is 3 where the bytes are not ternary."""
+    return np.concatenate([packed >> np.uint8(2 * i) & np.uint8(3) for i in range(4)])
+
+
+def pair_rotary_rows(packed: Bytes, heads: int) -> Bytes:
+    """Put the two rows of each rotary pair side by side.
+
+    Args:
+        packed: Canonical uint8 [heads * head_dim / 4, in], rows in Hugging Face's order.
+        heads: Number of query heads (q) or KV heads (k).
+    """
+    codes = unpack(packed)
+    return pack(codes.reshape(heads, 2, -1, codes.shape[1]).swapaxes(1, 2).reshape(codes.shape))
+
+
+def unpair_rotary_rows(packed: Bytes, heads: int) -> Bytes:
+    """Undo `pair_rotary_rows`."""
+    codes = unpack(packed)
+    return pack(codes.reshape(heads, -1, 2, codes.shape[1]).swapaxes(1, 2).reshape(codes.shape))
 
 
 def i2_s_to_packed(stored: Bytes, in_features: int) -> Bytes:
