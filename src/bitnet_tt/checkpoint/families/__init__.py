@@ -1,0 +1,66 @@
+"""The model families that we read, and how a checkpoint's family is recognised.
+
+To add a family, describe it in a file here and add it to `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bitnet_tt.checkpoint.families.bitnet import BITNET
+from bitnet_tt.checkpoint.families.family import Family
+from bitnet_tt.checkpoint.families.llama import LLAMA
+from bitnet_tt.checkpoint.families.one_bit_llm import ONE_BIT_LLM
+from bitnet_tt.errors import CheckpointError
+
+__all__ = ["FAMILIES", "Family", "detect", "detect_gguf"]
+
+FAMILIES = (ONE_BIT_LLM, BITNET, LLAMA)
+"""All families. One with a marker comes before those that only `model_type` identifies: the first match counts."""
+
+
+def detect(where: str, data: Mapping[str, Any], names: Collection[str]) -> Family:
+    """Recognise the family of a safetensors checkpoint.
+
+    Args:
+        where: The checkpoint, for error messages.
+        data: Its config.json.
+        names: Its tensor names, as the files have them.
+
+    Raises:
+        CheckpointError: No family matches, or it is a Llama without ternary weights. The message lists the families.
+    """
+    model_type = data.get("model_type")
+    for family in FAMILIES:
+        if family.marker:
+            if any(family.marker in name for name in names):
+                return family
+        elif family.model_type == model_type:
+            if model_type == "llama" and not data.get("quantization_config"):
+                raise CheckpointError(
+                    f"{where} is an ordinary Llama: its config.json has no quantization_config with quant_method "
+                    f"bitnet. {_supported()}"
+                )
+            return family
+    raise CheckpointError(f"{where} has model_type {model_type!r}, which is not supported. {_supported()}")
+
+
+def detect_gguf(where: str, architecture: object) -> Family:
+    """Recognise the family of a GGUF file.
+
+    Args:
+        where: The file, for error messages.
+        architecture: Its `general.architecture`; None if the file has none.
+
+    Raises:
+        CheckpointError: No family matches. The message lists the families.
+    """
+    for family in FAMILIES:
+        if architecture in (family.gguf_architecture, *family.gguf_aliases):
+            return family
+    raise CheckpointError(f"{where} has architecture {architecture!r}, which is not supported. {_supported()}")
+
+
+def _supported() -> str:
+    return f"Supported: {'; '.join(family.models for family in FAMILIES)}"
