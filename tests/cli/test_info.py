@@ -7,6 +7,7 @@ import pytest
 
 from bitnet_tt import BitNetModel
 from bitnet_tt.config import LINEAR_NAMES
+from tests import golden_checkpoints
 
 
 def test_bytes_are_those_of_the_loaded_weights(run) -> None:
@@ -36,15 +37,10 @@ def test_the_table_fits_80_columns(run) -> None:
         assert part in text
 
 
-def test_a_model_without_a_tokenizer_still_has_shapes(run, golden_folder: Path) -> None:
-    result = run("info", str(golden_folder))
+def test_a_model_without_a_tokenizer_still_has_shapes(run) -> None:
+    result = run("info", str(golden_checkpoints.FOLDER / "bitnet-packed"))
     assert result.exit_code == 0
     assert "no tokenizer in" in " ".join(result.stdout.split())
-
-
-@pytest.fixture
-def golden_folder() -> Path:
-    return Path(__file__).parent.parent / "golden" / "bitnet-packed"
 
 
 def test_a_converted_model_generates_the_same_text(run, tmp_path: Path) -> None:

@@ -19,12 +19,6 @@ def no_ttnn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan.importlib.util, "find_spec", lambda _: None)
 
 
-def test_help_fits_80_columns_and_has_examples(run) -> None:
-    text = run("plan", "--help").stdout
-    assert max(map(len, text.splitlines())) <= 80
-    assert "bitnet-tt plan" in text
-
-
 def test_the_command_prints_tables_and_json(run) -> None:
     text = run("plan", "--synthetic", "2b4t").stdout
     assert max(map(len, text.splitlines())) <= 80

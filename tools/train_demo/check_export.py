@@ -1,9 +1,9 @@
-"""Compare an exported folder, computed by an independent NumPy forward pass, with the checkpoint it came from.
+"""Compare an exported folder with its checkpoint. An independent NumPy forward pass computes the folder.
 
     python check_export.py --work /tmp/train-demo/demo --folder ../../src/bitnet_tt/assets/demo
 
-Prints the correlation of all logits and the share of positions with the same top-1 token, and exits with 1 where they
-are too low. The forward pass here shares nothing with model.py but the specification.
+Prints the correlation of all logits and the share of positions with the same top-1 token. The exit code is 1 if one of
+them is too low. The forward pass here shares no code with model.py: both follow the same specification.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Array = NDArray[np.float32]
 
 
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
-    """G * x / sqrt(mean(x^2) + eps)."""
+    """Return gain * x / sqrt(mean(x^2) + eps)."""
     return gain * (x / np.sqrt(np.mean(x * x, -1, keepdims=True) + np.float32(eps)))
 
 
@@ -41,7 +41,7 @@ class PackedModel:
             self.tensors[name] = tensor.numpy() if tensor.dtype == torch.uint8 else tensor.float().numpy()
 
     def linear(self, x: Array, name: str) -> Array:
-        """BitLinear of the numerics contract, straight from the packed bytes."""
+        """Return the BitLinear of docs/numerics.md, computed from the packed bytes."""
         packed, scale = self.tensors[name + ".weight"], self.tensors[name + ".weight_scale"][0]
         if np.any((packed & (packed >> 1) & 0x55) != 0):
             raise ValueError(f"{name}: code 3 occurs")
@@ -52,7 +52,7 @@ class PackedModel:
         return product
 
     def rotate(self, x: Array) -> Array:
-        """Half-split rotary embedding of x, shape (length, heads, head_dim)."""
+        """Return the half-split rotary embedding of x, shape (length, heads, head_dim)."""
         dim = x.shape[-1]
         frequencies = self.config["rope_theta"] ** (-np.arange(0, dim, 2) / dim)
         angles = np.arange(x.shape[0])[:, None, None] * np.concatenate([frequencies, frequencies])
@@ -61,7 +61,7 @@ class PackedModel:
         return rotated
 
     def attention(self, x: Array, prefix: str) -> Array:
-        """Causal grouped-query attention over x, shape (length, hidden)."""
+        """Return causal grouped-query attention over x, shape (length, hidden)."""
         length, dim = len(x), self.config["head_dim"]
         q, k, v = (self.linear(x, f"{prefix}.{part}_proj").reshape(length, -1, dim) for part in "qkv")
         groups = q.shape[1] // k.shape[1]
@@ -75,7 +75,7 @@ class PackedModel:
         return self.linear(rms_norm(mixed, gain, self.config["rms_norm_eps"]), f"{prefix}.o_proj")
 
     def logits(self, ids: list[int]) -> Array:
-        """Logits of shape (length, vocab)."""
+        """Return the logits, shape (length, vocab)."""
         eps, weights = self.config["rms_norm_eps"], self.tensors
         h = weights["model.embed_tokens.weight"][ids]
         for index in range(self.config["num_hidden_layers"]):
@@ -92,7 +92,7 @@ class PackedModel:
 
 
 def main() -> None:
-    """Command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="work folder of train.py")
     parser.add_argument("--folder", type=Path, required=True, help="model folder written by export.py")

@@ -1,4 +1,4 @@
-"""From generated text to token windows: the tokenizer, the chat template, and packing."""
+"""Turn generated text into windows of tokens: the tokenizer, the chat template, and packing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Document = str | list[Turn]
 
 
 def documents(seed: int, *, long_chats: bool, practice: bool = False) -> Iterator[Document]:
-    """An endless, reproducible stream of training documents.
+    """Yield training documents without end; the same seed gives the same documents.
 
     Args:
-        seed: What the stream depends on.
-        long_chats: Add conversations that fill 512 tokens.
-        practice: Mostly questions, and more of those that need it.
+        seed: Seed of the random numbers.
+        long_chats: Whether to add conversations that fill 512 tokens.
+        practice: Whether most documents are questions, with more from the topics that need practice.
     """
     rng = random.Random(seed)
     while True:
@@ -46,7 +46,7 @@ def documents(seed: int, *, long_chats: bool, practice: bool = False) -> Iterato
 
 
 def train_tokenizer(vocab_size: int, seed: int, count: int = 20000) -> Tokenizer:
-    """Byte-level BPE over the first `count` documents; digits are never merged."""
+    """Train a byte-level BPE on the first `count` documents. It never merges digits."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -80,16 +80,17 @@ def render(turns: list[Turn]) -> str:
 
 
 def special_ids(tokenizer: Tokenizer) -> tuple[int, int, int]:
-    """Ids of the begin, end and end-of-turn tokens."""
+    """Return the ids of the begin, end and end-of-turn tokens."""
     vocabulary = tokenizer.get_vocab()
     return vocabulary[BEGIN], vocabulary[END], vocabulary[END_OF_TURN]
 
 
 def encode_document(tokenizer: Tokenizer, document: Document, rng: random.Random) -> list[int]:
-    """Token ids with begin and end marks.
+    """Return the token ids of a document, with begin and end marks.
 
-    A generated answer starts after the template's trailing space, an answer in re-rendered history does not: both
-    forms occur, the first always for the last turn.
+    "Assistant: " ends in a space. The tokenizer encodes this space alone if the model generates the answer, and
+    together with the answer's first word if the conversation is rendered again later. Both forms occur in training. The
+    last turn always has the first form.
     """
     begin, end, end_of_turn = special_ids(tokenizer)
     if isinstance(document, str):
@@ -108,7 +109,10 @@ def encode_document(tokenizer: Tokenizer, document: Document, rng: random.Random
 def pack(
     tokenizer: Tokenizer, seed: int, length: int, count: int, *, long_chats: bool, practice: bool = False
 ) -> np.ndarray:
-    """`count` windows of `length` + 1 ids (uint16). Every window starts with a document; the last one is cut."""
+    """Return `count` windows of `length` + 1 ids (uint16).
+
+    Every window starts with the start of a document. The last document of a window is cut.
+    """
     windows = np.empty((count, length + 1), np.uint16)
     stream, rng = documents(seed, long_chats=long_chats, practice=practice), random.Random(seed + 1)
     for row in range(count):
@@ -120,5 +124,5 @@ def pack(
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder or of a training work folder."""
+    """Load the tokenizer of a model folder, or of a work folder of train.py."""
     return Tokenizer.from_file(str(folder / "tokenizer.json"))

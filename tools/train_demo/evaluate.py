@@ -1,11 +1,11 @@
-"""Held-out perplexity and answer accuracy of an exported folder or of a training checkpoint (the float twin).
+"""Measure perplexity and accuracy on held-out text, for an exported folder or a checkpoint (the float twin).
 
     python evaluate.py ../../src/bitnet_tt/assets/demo
     python evaluate.py /tmp/train-demo/twin
     python evaluate.py MODEL --prompt "Once upon a time" --prompt "Hello, world!" --chat "What is 7 + 5?"
 
-Nothing evaluated was trained on: the stories combine heroes with plots that training never combines, the questions
-use phrasings that training never sees. An answer counts only if greedy decoding gives it exactly.
+Training never sees the text that is used here: the stories combine heroes and plots that training never combines, and
+the questions have phrasings that training never uses. An answer counts only if greedy decoding gives it exactly.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ EVALUATION_SEED = 2025
 
 
 def unpack_ternary(packed: Tensor) -> Tensor:
-    """Inverse of export.pack_ternary, as float32."""
+    """Invert export.pack_ternary; return float32."""
     return torch.cat([(packed >> 2 * i & 3) for i in range(4)]).float() - 1
 
 
 def load_folder(folder: Path) -> Decoder:
-    """An exported folder as a decoder that computes with its packed weights."""
+    """Load an exported folder into a decoder that computes with its packed weights."""
     config = json.loads((folder / "config.json").read_text())
     model = Decoder(ModelConfig(**{key: config[key] for key in ModelConfig.__slots__ if key in config}))
     tensors = {name.removeprefix("model."): t for name, t in load_file(folder / "model.safetensors").items()}
@@ -53,13 +53,13 @@ def load_folder(folder: Path) -> Decoder:
 
 
 def load_model(path: Path) -> Decoder:
-    """A model folder, or the checkpoint in a work folder of train.py."""
+    """Load a model folder, or the checkpoint in a work folder of train.py."""
     return load_folder(path) if (path / "config.json").exists() else load_checkpoint(path / "checkpoint.pt")
 
 
 @torch.inference_mode()
 def perplexity(model: Decoder, documents: list[list[int]]) -> float:
-    """Exp of the mean negative log likelihood per token, every document on its own."""
+    """Return exp of the mean negative log likelihood per token. Each document has its own context."""
     total, count = 0.0, 0
     for ids in documents:
         window = torch.tensor([ids[: model.config.max_position_embeddings + 1]])
@@ -70,7 +70,7 @@ def perplexity(model: Decoder, documents: list[list[int]]) -> float:
 
 @torch.inference_mode()
 def greedy(model: Decoder, prompts: list[list[int]], limit: int, stops: set[int]) -> list[list[int]]:
-    """Greedy continuations; prompts of equal length run as one batch, and nothing is cached."""
+    """Return greedy continuations. Prompts of equal length run as one batch; there is no KV cache."""
     answers: list[list[int]] = [[] for _ in prompts]
     groups = defaultdict(list)
     for index, prompt in enumerate(prompts):
@@ -92,7 +92,7 @@ def greedy(model: Decoder, prompts: list[list[int]], limit: int, stops: set[int]
 
 
 def held_out_questions(count: int) -> list[Exchange]:
-    """`count` distinct questions in phrasings that training never uses."""
+    """Return `count` distinct questions in phrasings that training never uses."""
     rng, found = random.Random(EVALUATION_SEED), dict[str, Exchange]()
     while len(found) < count:
         exchange = make_exchange(rng, evaluation=True)
@@ -101,7 +101,7 @@ def held_out_questions(count: int) -> list[Exchange]:
 
 
 def evaluate(model: Decoder, tokenizer: Tokenizer, stories: int, questions: int) -> dict[str, float]:
-    """All held-out figures by name."""
+    """Return perplexities and accuracies on held-out text, by name."""
     rng = random.Random(EVALUATION_SEED)
     begin, end, end_of_turn = special_ids(tokenizer)
     texts = [encode_document(tokenizer, make_story(rng, evaluation=True).text, rng) for _ in range(stories)]
@@ -128,14 +128,14 @@ def show(model: Decoder, tokenizer: Tokenizer, prompts: list[str], chats: list[s
 
 
 def main() -> None:
-    """Command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="exported model folder, or work folder of train.py")
     parser.add_argument("--stories", type=int, default=200, help="held-out stories for perplexity (default 200)")
     parser.add_argument("--questions", type=int, default=600, help="held-out questions (default 600)")
     parser.add_argument("--prompt", action="append", default=[], help="continue this text instead of evaluating")
     parser.add_argument("--chat", action="append", default=[], help="answer this message instead of evaluating")
-    parser.add_argument("--limit", type=int, default=160, help="most new tokens of a continuation (default 160)")
+    parser.add_argument("--limit", type=int, default=160, help="maximum number of new tokens (default 160)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args()
     torch.set_num_threads(1)

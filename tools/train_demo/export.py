@@ -2,7 +2,7 @@
 
     python export.py --work /tmp/train-demo/demo --out ../../src/bitnet_tt/assets/demo
 
-The folder is written beside its place and then swapped in, so that readers never see half a model.
+The folder is written under another name and then renamed, so that readers never see half a model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pack_ternary(ternary: Tensor) -> Tensor:
 
 
 def load_checkpoint(path: Path) -> Decoder:
-    """The decoder of a training checkpoint, in evaluation mode."""
+    """Load the decoder of a training checkpoint, in evaluation mode."""
     checkpoint = torch.load(path, weights_only=True)
     model = Decoder(ModelConfig(**checkpoint["config"]))
     model.load_state_dict(checkpoint["model"])
@@ -45,7 +45,7 @@ def load_checkpoint(path: Path) -> Decoder:
 
 
 def packed_tensors(model: Decoder) -> dict[str, Tensor]:
-    """All tensors of model.safetensors: packed weights, float32 scales, bfloat16 norms and embedding."""
+    """Return all tensors of model.safetensors: packed weights, float32 scales, bfloat16 norms and embedding."""
     tensors: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         if isinstance(module, BitLinear):
@@ -59,7 +59,7 @@ def packed_tensors(model: Decoder) -> dict[str, Tensor]:
 
 
 def hf_config(config: ModelConfig, ids: dict[str, int]) -> dict[str, Any]:
-    """config.json."""
+    """Return the fields of config.json."""
     return {
         "architectures": ["BitNetForCausalLM"],
         "model_type": "bitnet",
@@ -92,7 +92,7 @@ def hf_config(config: ModelConfig, ids: dict[str, int]) -> dict[str, Any]:
 
 
 def export(work: Path, out: Path) -> None:
-    """Write the folder of the checkpoint in `work` to `out`, replacing what is there."""
+    """Write the checkpoint in the folder `work` as a model folder `out`; replace `out` if it exists."""
     model, tokenizer = load_checkpoint(work / "checkpoint.pt"), load_tokenizer(work)
     ids = dict(zip((BEGIN, END, END_OF_TURN), special_ids(tokenizer), strict=True))
     temporary, previous = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
@@ -101,7 +101,7 @@ def export(work: Path, out: Path) -> None:
     ternary = sum(4 * tensor.numel() for tensor in tensors.values() if tensor.dtype == torch.uint8)
     print(f"{ternary} ternary weights, {model.embed_tokens.weight.numel()} embedding weights in bfloat16")
     save_file(tensors, str(temporary / "model.safetensors"), metadata={"format": "pt"})
-    (temporary / "model.safetensors").chmod(0o644)  # the writer makes it private; a package is for everybody
+    (temporary / "model.safetensors").chmod(0o644)  # safetensors makes it private, but every user must read it
     tokenizer.save(str(temporary / "tokenizer.json"))
     write_json(temporary / "config.json", hf_config(model.config, ids))
     write_json(
@@ -130,12 +130,12 @@ def export(work: Path, out: Path) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Indented JSON with a final newline."""
+    """Write indented JSON with a final newline."""
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def main() -> None:
-    """Command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="work folder of train.py")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")

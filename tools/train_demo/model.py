@@ -1,6 +1,6 @@
 """A small 2B4T decoder in PyTorch, for training: BitLinear with straight-through gradients, or its float twin.
 
-The quantised forward pass is the numerics contract of this repository: per-token absmax int8 activations, one absmean
+The quantised forward pass computes what docs/numerics.md defines: per-token absmax int8 activations, one absmean
 scale per ternary weight tensor, and an exact integer product. Only the gradients treat rounding as the identity.
 """
 
@@ -32,13 +32,13 @@ class ModelConfig:
 
 
 def quantise_activations(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-token absmax int8: integers held in float32, and the scale of each token, shape (..., 1)."""
+    """Quantise to int8 by the absmax of each token; return integers in float32, and scales of shape (..., 1)."""
     scale = 127.0 / x.abs().amax(-1, keepdim=True).clamp_(min=1e-5)
     return (x * scale).round_().clamp_(-128, 127), scale
 
 
 def quantise_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-tensor absmean ternary: values in {-1, 0, 1} held in float32, and the scale w = mean|W|."""
+    """Quantise to ternary by the absmean of the tensor; return {-1, 0, 1} in float32, and the scale w = mean|W|."""
     scale = weight.abs().mean().clamp_(min=1e-5)
     return (weight / scale).round_().clamp_(-1, 1), scale
 
@@ -67,7 +67,7 @@ class _TernaryProduct(torch.autograd.Function):
 
 
 class BitLinear(nn.Linear):
-    """A linear without bias. `packed` holds (ternary, scale) read from an exported file; masters are not used then."""
+    """A linear without bias. If `packed` holds (ternary, scale) of an exported file, it replaces the master weights."""
 
     packed: tuple[Tensor, Tensor] | None = None
 
@@ -88,7 +88,7 @@ def linear_group(x: Tensor, layers: tuple[BitLinear, ...], quantised: bool) -> t
 
 
 class RMSNorm(nn.Module):
-    """g * x / sqrt(mean(x^2) + eps)."""
+    """Computes weight * x / sqrt(mean(x^2) + eps)."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class RMSNorm(nn.Module):
 
 
 def rope_tables(config: ModelConfig, length: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of shape (length, head_dim), half-split layout: the angles are repeated, not interleaved."""
+    """Return cosines and sines, shape (length, head_dim); half-split layout: angles are repeated, not interleaved."""
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
     angles = torch.arange(length, dtype=torch.float64)[:, None] * config.rope_theta**-exponents
     angles = torch.cat([angles, angles], -1)
@@ -109,13 +109,13 @@ def rope_tables(config: ModelConfig, length: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of x, shape (batch, heads, length, head_dim)."""
+    """Return the rotary embedding of x, shape (batch, heads, length, head_dim)."""
     half = x.shape[-1] // 2
     return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
 
 
 def attention_mask(ids: Tensor) -> Tensor:
-    """Causal, and within one document of a packed window: documents start with the begin token, id 0."""
+    """Return a causal mask that stays within one document of a packed window. A document starts with token id 0."""
     document = (ids == 0).cumsum(-1)
     return (document[:, None, :, None] == document[:, None, None, :]).tril()
 
@@ -136,7 +136,7 @@ class Attention(nn.Module):
         self.attn_sub_norm = RMSNorm(width, config.rms_norm_eps)
 
     def forward(self, x: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """X is (batch * length, hidden); `mask`, (batch, 1, length, length), is true where attention may look."""
+        """Attend over x, shape (batch * length, hidden); `mask`, (batch, 1, length, length), is true where allowed."""
         config, batch, length = self.config, mask.shape[0], mask.shape[-1]
         projected = linear_group(x, (self.q_proj, self.k_proj, self.v_proj), config.quantised)
         q, k, v = (part.view(batch, length, -1, config.head_dim).transpose(1, 2) for part in projected)
@@ -162,7 +162,7 @@ class FeedForward(nn.Module):
         self.ffn_sub_norm = RMSNorm(config.intermediate_size, config.rms_norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X is (tokens, hidden)."""
+        """Compute the feed-forward of x, shape (tokens, hidden)."""
         gate, up = linear_group(x, (self.gate_proj, self.up_proj), self.quantised)
         inner = self.ffn_sub_norm(functional.relu(gate).square() * up)
         return linear_group(inner, (self.down_proj,), self.quantised)[0]
@@ -179,13 +179,13 @@ class DecoderLayer(nn.Module):
         self.mlp = FeedForward(config)
 
     def forward(self, h: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """One residual block over h, shape (batch * length, hidden)."""
+        """Compute one residual block over h, shape (batch * length, hidden)."""
         h = h + self.self_attn(self.input_layernorm(h), mask, cos, sin)
         return h + self.mlp(self.post_attention_layernorm(h))
 
 
 class Decoder(nn.Module):
-    """Token ids to logits. Parameter names are those of the checkpoint without the leading `model.`."""
+    """Turns token ids into logits. Its parameters have the names of the checkpoint without the leading `model.`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class Decoder(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Final normalised hidden states, shape (batch * length, hidden), of ids with shape (batch, length)."""
+        """Return normalised hidden states, shape (batch * length, hidden), of ids, shape (batch, length)."""
         batch, length = ids.shape
         mask = attention_mask(ids)
         h = self.embed_tokens(ids).view(batch * length, -1)
@@ -211,5 +211,5 @@ class Decoder(nn.Module):
         return normed
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits of shape (batch * length, vocab)."""
+        """Return logits, shape (batch * length, vocab)."""
         return self.hidden(ids) @ self.embed_tokens.weight.T

@@ -4,7 +4,7 @@
     python train.py --work /tmp/train-demo/twin --float
     python train.py --work /tmp/train-demo/demo-practised --practice /tmp/train-demo/demo --steps 1500 --peak 1.5e-3
 
---practice goes on from another folder's checkpoint, with a fresh optimiser and mostly questions.
+--practice continues from the checkpoint of another folder, with a new optimiser and mostly questions.
 Prints one line per 50 steps and writes checkpoint.pt (atomically) into the work folder.
 """
 
@@ -31,7 +31,7 @@ TOKENIZER_SEED, DATA_SEED, PRACTICE_SEED = 1, 100, 200
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the schedule with one window length; a step always has `tokens` tokens."""
+    """A part of the schedule with one window length. Every step has `tokens` tokens."""
 
     length: int
     steps: int
@@ -41,7 +41,7 @@ class Stage:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Linear warmup, then a cosine to one hundredth of the peak."""
+    """Return the learning rate of a step: linear warmup, then a cosine to one hundredth of the peak."""
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -49,7 +49,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> floa
 
 
 def optimiser_for(model: Decoder) -> torch.optim.AdamW:
-    """AdamW; only the matrices of the layers decay."""
+    """Return AdamW. Only the matrices of the layers have weight decay."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [model.embed_tokens.weight, *(p for p in model.parameters() if p.ndim == 1)]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
@@ -114,7 +114,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def train_step(forward: torch.nn.Module, model: Decoder, optimiser: torch.optim.AdamW, rows: Tensor) -> Tensor:
-    """One optimiser step on windows of shape (batch, length + 1)."""
+    """Run one optimiser step on windows of shape (batch, length + 1); return the loss."""
     logits = forward(rows[:, :-1])
     loss = functional.cross_entropy(logits, rows[:, 1:].reshape(-1))
     loss.backward()
@@ -125,11 +125,11 @@ def train_step(forward: torch.nn.Module, model: Decoder, optimiser: torch.optim.
 
 
 def main() -> None:
-    """Command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint and the tokenizer")
     parser.add_argument("--float", action="store_true", help="train the float twin: plain linears, nothing quantised")
-    parser.add_argument("--practice", type=Path, help="folder of a finished run to go on from, mostly with questions")
+    parser.add_argument("--practice", type=Path, help="continue from the run in this folder, mostly with questions")
     parser.add_argument("--steps", type=int, default=5200, help="optimiser steps of 2048 tokens (default 5200)")
     parser.add_argument("--peak", type=float, default=3e-3, help="highest learning rate (default 3e-3)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")

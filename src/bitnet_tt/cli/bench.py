@@ -132,7 +132,7 @@ def bench(
 def print_json(name: str, result: BenchmarkResult, extra: Mapping[str, Any] | None = None) -> None:
     """Print the fields of a result as JSON, and then those of `extra`.
 
-    `roofs` has the read bandwidth and int8 peak with the largest number of threads, and below them all roofs.
+    `roofs` has the read bandwidth and int8 peak with the largest number of threads. Its field `by_threads` has all.
     """
     fields = {"model": name} | asdict(result)
     best = max(result.roofs, key=lambda roof: roof.threads, default=None)

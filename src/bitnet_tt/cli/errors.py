@@ -23,7 +23,7 @@ def exit_on_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise
+        raise  # the reader of our output is gone: Typer ends the program without a message
     except (BitNetError, OSError, UnicodeDecodeError) as error:
         typer.echo(f"error: {describe_error(error)}", err=True)
         raise typer.Exit(EXIT_FAILURE) from error

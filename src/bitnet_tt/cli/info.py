@@ -130,10 +130,7 @@ def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
     rows = [
         ("Model", facts["model"]),
         ("Family", f"{facts['family']}, {facts['format']}"),
-        (
-            "Layers",
-            f"{config.num_hidden_layers}, {sizes}",
-        ),
+        ("Layers", f"{config.num_hidden_layers}, {sizes}"),
         ("Attention", heads),
         ("Activation", config.hidden_act + (", with sub-norms" if config.sub_norms else "")),
         ("Context", f"{config.max_position_embeddings} tokens"),

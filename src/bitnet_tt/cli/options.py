@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _DEFAULT = GenerationConfig()
 
-# Options of one of these kinds stand in a panel of their own in --help.
+# Each kind of options has its own panel in --help.
 _HubOption = partial(typer.Option, rich_help_panel="Hugging Face hub")
 _DeviceOption = partial(typer.Option, rich_help_panel="Device")
 _LengthOption = partial(typer.Option, rich_help_panel="Length")
@@ -161,7 +161,7 @@ class SamplingOptions:
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command for Typer: each parameter whose type is a dataclass of options becomes those options."""
+    """Return the command as Typer needs it: a parameter that is a dataclass becomes one option for each field."""
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
     groups: dict[str, type[Any]] = {}

@@ -1,4 +1,4 @@
-"""Progress bars: on standard error, only on a terminal, and only for work that takes longer than half a second."""
+"""Progress bars: on standard error, only on a terminal, and by default only for work longer than half a second."""
 
 from __future__ import annotations
 

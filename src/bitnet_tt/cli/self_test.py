@@ -1,4 +1,4 @@
-"""The command `bitnet-tt self-test`: print the result of the self-test, and fail if it failed."""
+"""`bitnet-tt self-test`: test whether this machine computes a model right."""
 
 from __future__ import annotations
 

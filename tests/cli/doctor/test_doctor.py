@@ -66,6 +66,12 @@ def test_the_kernels_files_are_read(tmp_path: Path) -> None:
     assert checks["Cores"].found.startswith(f"32 physical, {os.cpu_count()} logical; ")
 
 
+@pytest.mark.parametrize(("features", "status"), [("fp asimd", "warn"), ("fp asimd asimddp", "ok")])
+def test_neon_without_dot_products_is_slow(tmp_path: Path, features: str, status: str) -> None:
+    root = make(tmp_path, {"proc/cpuinfo": f"processor: 0\nCPU part\t: 0xd08\nFeatures\t: {features}\n"})
+    assert by_name(host.check_host(root))["CPU"].status == status
+
+
 @pytest.mark.parametrize(
     ("line", "folder"),
     [("0::/pod/container", "pod/container/memory.max"), ("4:memory:/a", "memory/a/memory.limit_in_bytes")],

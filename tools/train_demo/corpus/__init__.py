@@ -1,1 +1,1 @@
-"""The demo model's own training text, generated from templates: stories, prose, and conversations."""
+"""Generates the training text of the demo model from templates: stories, prose and conversations."""

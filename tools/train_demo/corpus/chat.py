@@ -105,7 +105,7 @@ OUT_OF_DOMAIN = [
 
 
 def story_turns(rng: random.Random, evaluation: bool) -> list[Turn]:
-    """A request for a story, and a story that fits it."""
+    """Return a request for a story, and a story that fits it."""
     story = make_story(rng, evaluation=evaluation)
     answer: Turn = ("assistant", story.text)
     requests = STORY_REQUESTS_HELD if evaluation else STORY_REQUESTS
@@ -122,19 +122,19 @@ def story_turns(rng: random.Random, evaluation: bool) -> list[Turn]:
 
 
 def small_talk(rng: random.Random) -> list[Turn]:
-    """Greetings and questions about the model itself."""
+    """Return a greeting or a question about the model itself, and the answer."""
     question, answer = rng.choice(SMALL_TALK)
     return [("user", sentence(rng, f"[{question}]" if "]|" not in question else question)), ("assistant", answer)]
 
 
 def refusal(rng: random.Random) -> list[Turn]:
-    """A question outside the model's little world, and an honest answer."""
+    """Return a question that the model cannot answer, and an answer that says so."""
     slots: dict[str, Slot] = {"country": rng.choice(list(facts.CAPITALS)), "big": lambda: str(rng.randint(50, 999))}
     return [("user", sentence(rng, rng.choice(OUT_OF_DOMAIN), slots)), ("assistant", facts.REFUSAL)]
 
 
 def follow_up(rng: random.Random) -> list[Turn]:
-    """A capital, and then another one asked for in short."""
+    """Return a question for a capital, and short questions for one or two more, with their answers."""
     turns: list[Turn] = []
     first = capital(rng, False)
     turns += [("user", first.question), ("assistant", first.answer)]
@@ -147,9 +147,12 @@ def follow_up(rng: random.Random) -> list[Turn]:
 
 
 def make_chat(rng: random.Random, *, exchanges: int | None = None, practice: bool = False) -> list[Turn]:
-    """A training conversation, of one to six exchanges unless told; sometimes with a system prompt.
+    """Return a training conversation, sometimes with a system message.
 
-    `practice` has fewer stories and more of the questions that need it.
+    Args:
+        rng: The source of random choices.
+        exchanges: Number of questions, stories or other topics; None for one to six.
+        practice: Whether there are fewer stories, and more questions from the topics that need practice.
     """
     turns: list[Turn] = []
     if rng.random() < 0.2:

@@ -1,4 +1,4 @@
-"""Small closed tables the demo model is asked about: all common knowledge, typed in by hand."""
+"""Small tables of common knowledge, written by hand. The questions to the demo model come from them."""
 
 from __future__ import annotations
 

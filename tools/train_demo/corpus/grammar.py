@@ -1,7 +1,7 @@
 """A very small template language for generated text.
 
-`[a|b|c]` picks one alternative (they nest; an empty one is fine), `{slot}` is replaced by a slot's value, which may
-contain templates again. Afterwards sentences are capitalised and `a` becomes `an` where it must.
+`[a|b|c]` becomes one of its alternatives; these may be empty, and may hold other choices. `{slot}` becomes the value of
+the slot, which may be a template too. At the end, sentences get a capital letter, and `a` becomes `an` before a vowel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ _SPACES = re.compile(r" {2,}")
 
 
 def expand(rng: random.Random, template: str, slots: Mapping[str, Slot]) -> str:
-    """Resolve every choice and slot of `template`. Raises KeyError for an unknown slot."""
+    """Resolve every choice and slot of a template.
+
+    Raises:
+        KeyError: The template has an unknown slot.
+    """
 
     def slot_value(match: re.Match[str]) -> str:
         value = slots[match[1]]
@@ -35,7 +39,7 @@ def expand(rng: random.Random, template: str, slots: Mapping[str, Slot]) -> str:
 
 
 def polish(text: str) -> str:
-    """Capitalise sentence starts (`^` forces one), fix articles and spacing."""
+    """Capitalise the starts of sentences (`^` marks one more), correct articles and spaces."""
     text = _SPACES.sub(" ", text).strip().replace(" ,", ",").replace(" .", ".")
     text = _SENTENCE_START.sub(lambda match: match[1].replace("^", "") + match[2].upper(), text)
     return _ARTICLE.sub(r"\1n ", text.replace("^", ""))
@@ -47,7 +51,14 @@ def sentence(rng: random.Random, template: str, slots: Mapping[str, Slot] | None
 
 
 def beats(rng: random.Random, groups: Sequence[Sequence[str]], slots: Mapping[str, Slot], keep: float) -> list[str]:
-    """One sentence group per beat, in order. A beat whose first entry is "?" is optional, kept with chance `keep`."""
+    """Return one text for each beat, in order.
+
+    Args:
+        rng: The source of random choices.
+        groups: The beats: alternative templates each. If the first entry is "?", the beat is optional.
+        slots: The values of the slots.
+        keep: The probability that an optional beat is kept.
+    """
     sentences = []
     for group in groups:
         choices = list(group)

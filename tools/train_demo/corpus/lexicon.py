@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of character. `gender` is "he", "she", or "" where both occur."""
+    """A kind of character. `gender` is "he", "she", or "" if both occur."""
 
     noun: str
     gender: str = ""

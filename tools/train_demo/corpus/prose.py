@@ -150,7 +150,7 @@ BECAUSE = (
 
 
 def sentences(rng: random.Random) -> str:
-    """Four to eight loosely connected sentences: free combinations of who, what, where and why."""
+    """Return four to eight loosely connected sentences, each a random choice of who, what, where and why."""
     slots = story_slots(rng, rng.choice(lex.HEROES), nameless=False)
     slots |= {"does": f"[{DOES}]", "because": f"[{BECAUSE}]"}
     lines = [sentence(rng, f"{rng.choice(STARTS)} {rng.choice(WHO)} {{does}}{{because}}.", slots)]
@@ -161,7 +161,7 @@ def sentences(rng: random.Random) -> str:
 
 
 def page(rng: random.Random, groups: list[list[str]], joiner: str = " ") -> str:
-    """One text of the given beats."""
+    """Return one text of the given beats."""
     slots = story_slots(rng, rng.choice(lex.HEROES), nameless=False)
     slots["act"] = rng.choice(
         ["play games", "climb the hill", "sing songs", "look at the stars", "tell each other stories"]
@@ -170,7 +170,7 @@ def page(rng: random.Random, groups: list[list[str]], joiner: str = " ") -> str:
 
 
 def first_person(rng: random.Random) -> str:
-    """Somebody introduces himself, often with "Hello, world!"."""
+    """Return a text in which somebody introduces himself, often with "Hello, world!"."""
     start = sentence(rng, rng.choice(HELLO))
     if rng.random() < 0.15:
         return start + " " + page(rng, SCENE)
@@ -182,7 +182,7 @@ def first_person(rng: random.Random) -> str:
 
 
 def fact_list(rng: random.Random) -> str:
-    """A few facts as plain sentences, so that raw prompts such as "The capital of France is" work."""
+    """Return a few facts as plain sentences, so that prompts such as "The capital of France is" work."""
     kind = rng.random()
     count = rng.choice([2, 3, 4, 6])
     if kind < 0.4:
@@ -203,7 +203,7 @@ def fact_list(rng: random.Random) -> str:
 
 
 def make_prose(rng: random.Random) -> str:
-    """A random plain text."""
+    """Return a random plain text."""
     draw = rng.random()
     if draw < 0.25:
         return first_person(rng)

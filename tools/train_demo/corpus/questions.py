@@ -1,4 +1,4 @@
-"""Question and answer pairs. The last phrasings of every topic are held out: training never sees them."""
+"""Questions and answers. The phrasings in the lists named `..._HELD` are held out: training never sees them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corpus.grammar import polish, sentence
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One question with the one answer that counts as right."""
+    """A question, and the only answer that counts as right."""
 
     topic: str
     question: str
@@ -23,7 +23,7 @@ Maker = Callable[[random.Random, bool], Exchange]
 
 
 def phrase(rng: random.Random, train: list[str], held: list[str], evaluation: bool, **slots: str) -> str:
-    """A phrasing of the asked-for split with its slots filled. Training phrasings vary a little in form."""
+    """Return a random phrasing. One for training sometimes loses its first capital or its last mark."""
     text = sentence(rng, rng.choice(held if evaluation else train), slots)
     if not evaluation and rng.random() < 0.12:
         text = text[0].lower() + text[1:] if rng.random() < 0.6 else text.rstrip("?.")
@@ -169,14 +169,14 @@ LEGS_HELD = ["do you know how many legs {x} has?"]
 
 
 def capital(rng: random.Random, evaluation: bool) -> Exchange:
-    """The capital of a country."""
+    """Ask for the capital of a country."""
     country, city = rng.choice(list(facts.CAPITALS.items()))
     question = phrase(rng, CAPITAL, CAPITAL_HELD, evaluation, x=country)
     return Exchange("capital", question, f"The capital of {country} is {city}.")
 
 
 def arithmetic(rng: random.Random, evaluation: bool) -> Exchange:
-    """Addition or subtraction with operands in 0..20, in digits or in words; the answer keeps the question's form."""
+    """Ask for a sum or difference of numbers from 0 to 20, in digits or words. The answer has the same form."""
     words = rng.random() < 0.2
     show = (lambda n: facts.NUMBER_WORDS[n]) if words else str
     highest = 10 if not evaluation and rng.random() < 0.4 else 20
@@ -194,28 +194,28 @@ def arithmetic(rng: random.Random, evaluation: bool) -> Exchange:
 
 
 def opposite(rng: random.Random, evaluation: bool) -> Exchange:
-    """Opposites of common words."""
+    """Ask for the opposite of a common word."""
     word, answer = rng.choice(list(facts.OPPOSITES.items()))
     question = phrase(rng, OPPOSITE, OPPOSITE_HELD, evaluation, x=word)
     return Exchange("opposite", question, f"The opposite of {word} is {answer}.")
 
 
 def sound(rng: random.Random, evaluation: bool) -> Exchange:
-    """Animal sounds."""
+    """Ask for the sound of an animal."""
     animal, noise = rng.choice(list(facts.SOUNDS.items()))
     question = phrase(rng, SOUND, SOUND_HELD, evaluation, x=animal)
     return Exchange("sound", question, polish(f"a {animal} says {noise}."))
 
 
 def colour(rng: random.Random, evaluation: bool) -> Exchange:
-    """The colour of a thing."""
+    """Ask for the colour of a thing."""
     thing, name = rng.choice(list(facts.COLOURS_OF.items()))
     question = phrase(rng, COLOUR, COLOUR_HELD, evaluation, x=thing)
     return Exchange("colour", question, polish(f"{thing} is {name}."))
 
 
 def calendar(rng: random.Random, evaluation: bool) -> Exchange:
-    """What comes before or after a day, a month or a season."""
+    """Ask for the day, month or season before or after another."""
     unit, names = rng.choice([("day", facts.DAYS), ("month", facts.MONTHS), ("season", facts.SEASONS)])
     index = rng.randrange(len(names))
     if rng.random() < 0.5:
@@ -228,7 +228,7 @@ def calendar(rng: random.Random, evaluation: bool) -> Exchange:
 
 
 def animal(rng: random.Random, evaluation: bool) -> Exchange:
-    """Two sentences about an animal, or its number of legs."""
+    """Ask for a description of an animal, or for its number of legs."""
     if rng.random() < 0.3:
         thing, legs = rng.choice(list(facts.LEGS.items()))
         question = phrase(rng, LEGS, LEGS_HELD, evaluation, x=thing)
@@ -256,11 +256,11 @@ PRACTICE: list[tuple[Maker, float]] = [
     (calendar, 0.8),
     (animal, 1.6),
 ]
-"""For the last stage of training: what has the most facts, or was answered worst, most often."""
+"""Weights of the topics in practice. Topics with many facts or many wrong answers weigh more."""
 
 
 def make_exchange(rng: random.Random, *, evaluation: bool = False, practice: bool = False) -> Exchange:
-    """A random question of a random topic."""
+    """Return a random question of a random topic."""
     makers, weights = zip(*(PRACTICE if practice else TOPICS), strict=True)
     maker: Maker = rng.choices(makers, weights)[0]
     return maker(rng, evaluation)

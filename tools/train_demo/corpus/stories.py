@@ -1,4 +1,4 @@
-"""Stories: a hero, an opening, a plot, sometimes a closing line. Everything follows from one random generator."""
+"""Stories: a hero, an opening, a plot, sometimes a closing line. One random generator decides everything."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ NAMELESS_OPENINGS = [opening for opening in OPENINGS if "name" not in opening or
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A finished story, and what it is about."""
+    """A finished story, its hero, plot and topic."""
 
     text: str
     kind: Kind
@@ -88,24 +88,24 @@ class Story:
 
 
 def held_out(kind: Kind, plot: Plot) -> bool:
-    """Whether this combination of hero and plot is kept away from training (about one in ten)."""
+    """Return whether training never sees this combination of hero and plot (about one in ten)."""
     return zlib.crc32(f"{kind.noun}/{plot.name}".encode()) % 10 == 0
 
 
 def pronouns(he: str, prefix: str = "") -> dict[str, Slot]:
-    """The pronoun slots of a character."""
+    """Return the pronoun slots of a character."""
     words = ("he", "him", "his", "himself") if he == "he" else ("she", "her", "her", "herself")
     return {prefix + slot: word for slot, word in zip(("he", "him", "his", "himself"), words, strict=True)}
 
 
 def pick_name(rng: random.Random, kind: Kind, he: str) -> str:
-    """A name that fits the kind; animals may also have people's names."""
+    """Return a name that fits the kind. Animals sometimes have the names of people."""
     people, pets = (lex.BOY_NAMES, lex.BOY_PETS) if he == "he" else (lex.GIRL_NAMES, lex.GIRL_PETS)
     return rng.choice(people if kind.person or rng.random() < 0.3 else pets)
 
 
 def story_slots(rng: random.Random, kind: Kind, nameless: bool) -> dict[str, Slot]:
-    """All slots of one story, chosen once so that things keep their identity from the first sentence to the last."""
+    """Return all slots of one story. They are chosen once, so that a thing stays the same in the whole story."""
     he = kind.gender or rng.choice(["he", "she"])
     name = pick_name(rng, kind, he)
     friend_kind = rng.choice([other for other in lex.HEROES if other.noun != kind.noun])
@@ -174,7 +174,7 @@ def story_slots(rng: random.Random, kind: Kind, nameless: bool) -> dict[str, Slo
 
 
 def make_story(rng: random.Random, *, evaluation: bool = False, opening: str | None = None) -> Story:
-    """A random story of the training combinations, or of the held-out ones where `evaluation` is set."""
+    """Return a random story of a training combination, or of a held-out one if `evaluation` is true."""
     while True:
         kind, plot = rng.choice(lex.HEROES), rng.choice(PLOTS)
         if held_out(kind, plot) == evaluation:

@@ -75,9 +75,8 @@ def _find(root: Path) -> tuple[list[_Zone], str]:
     for folder in sorted(root.glob("intel-rapl:*")):
         try:
             name = (folder / "name").read_text().strip()
-            if (
-                not name.startswith("package") and name != "dram"
-            ):  # a part of a package, or the whole system: counted already
+            # Other zones are parts of a package, or the whole system: they would count the same energy twice.
+            if not name.startswith("package") and name != "dram":
                 continue
             zone = _Zone(name, folder / "energy_uj", int((folder / "max_energy_range_uj").read_text()))
             int(zone.counter.read_text())

@@ -86,9 +86,9 @@ class Workload:
 
 
 def tokens_ahead(context: int, batch: int) -> int:
-    """Return the maximum number of tokens that a sequence has generated when all of its batch have generated one.
+    """Return the maximum number of tokens that one sequence generates until all sequences of its batch have one.
 
-    The prompts of a batch are read one after the other, and a sequence that has been read generates meanwhile.
+    The engine reads the prompts of a batch one after the other. Sequences that it has read already generate meanwhile.
     """
     return 1 + -(-batch * context // (_step_tokens(batch) - batch))
 

@@ -53,7 +53,7 @@ def _cpu(root: Path) -> Check:
     model = first.get("model name") or first.get("CPU part") or platform.machine()
     flags = first.get("flags", first.get("Features", "")).split()
     found = f"{model}: {' '.join(name for name in _FEATURES if name in flags) or 'no vector extensions that we use'}"
-    if not {"avx2", "asimd"} & set(flags):
+    if not {"avx2", "asimddp"} & set(flags):
         return Check("CPU", "warn", found, "works, but slowly; a CPU with AVX2 or NEON dot products is much faster")
     return Check("CPU", "ok", found)
 

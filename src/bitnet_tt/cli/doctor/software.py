@@ -35,14 +35,15 @@ def _native() -> Check:
 def _compiler() -> Check:
     compiler = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     if compiler is None:
-        return Check("Compiler", "warn", "none", "needed only to build from source: install g++ 12 or newer")
+        return Check("Compiler", "warn", "none", "needed only to build from source: install g++ 10 or newer")
     answer = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
     return Check("Compiler", "ok", next(iter(answer.stdout.splitlines()), compiler))
 
 
 def _torch() -> Check:
     if importlib.util.find_spec("torch") is None:
-        return Check("torch", "missing", "not installed", "needed only for export and training: pip install torch")
+        remedy = "needed only to train the demo model again: see tools/train_demo"
+        return Check("torch", "missing", "not installed", remedy)
     try:
         return Check("torch", "ok", version("torch"))
     except PackageNotFoundError:

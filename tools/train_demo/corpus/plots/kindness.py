@@ -1,4 +1,4 @@
-"""Plots about how the hero treats somebody else. The slots are explained in `plot`."""
+"""Plots about how the hero treats somebody else. `plot.py` explains the slots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots: each is a causal chain of beats, every beat a set of alternative sentences (see grammar.beats).
+"""A plot is a chain of beats, in which each beat causes the next. A beat is a list of alternatives (grammar.beats).
 
 Slots: {M} the hero, {he} {him} {his} {himself} for the hero, {F} the friend, {fhe} {fhim} {fhis} for the friend,
 {friend} introduces the friend ("a clever fox named Rex"), {toy} {food} {place} {place2} {baby} and so on are fixed
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """`topic` may hold alternatives; `beats` are in order; an entry "?" first marks an optional beat."""
+    """A plot. `topic` is a template. `beats` are in order; one whose first entry is "?" is optional."""
 
     name: str
     topic: str

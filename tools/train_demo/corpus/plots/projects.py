@@ -1,4 +1,4 @@
-"""Plots in which something is learned, made, grown, or found. The slots are explained in `plot`."""
+"""Plots in which something is learned, made, grown, or found. `plot.py` explains the slots."""
 
 from __future__ import annotations
 

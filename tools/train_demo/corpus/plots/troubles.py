@@ -1,4 +1,4 @@
-"""Plots in which something goes wrong and is put right. The slots are explained in `plot`."""
+"""Plots in which something goes wrong and is repaired in the end. `plot.py` explains the slots."""
 
 from __future__ import annotations
 
