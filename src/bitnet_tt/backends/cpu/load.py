@@ -18,7 +18,7 @@ from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import LayerWeights, TernaryMatrix
 
 # The kernels' sums fit in an int32 up to this many columns. Some kernels multiply codes where they are, in the top bits
-# of a byte, which makes the sums larger.
+# of a byte, which makes the sums larger; native/kernels/isa/avx_vnni.cpp sets the limit.
 _MAX_IN_FEATURES = 1 << 20
 
 
