@@ -44,6 +44,27 @@ def test_profile_adds_up(backend):
     assert phases["head"].bytes_read == STEPS * 2 * BITNET.vocab_size * hidden
 
 
+def test_profile_has_every_phase_in_the_order_of_a_step(backend):
+    backend.start_profile()
+    steps(backend)
+    layer_steps = STEPS * BITNET.num_hidden_layers
+    assert [(phase.name, phase.calls) for phase in backend.stop_profile()] == [
+        ("embed", STEPS),
+        ("quantize attention input", layer_steps),
+        ("query, key, value", layer_steps),
+        ("rotate", layer_steps),
+        ("attend", layer_steps),
+        ("quantize attention", layer_steps),
+        ("output", layer_steps),
+        ("quantize ffn input", layer_steps),
+        ("gate, up", layer_steps),
+        ("quantize ffn", layer_steps),
+        ("down", layer_steps),
+        ("final norm", STEPS),
+        ("head", STEPS),
+    ]
+
+
 def test_profile_counts_only_the_steps_between_start_and_stop(backend):
     steps(backend)
     backend.start_profile()
