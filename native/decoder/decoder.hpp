@@ -25,8 +25,9 @@ namespace bitnet {
 // at a time.
 class Decoder {
   public:
-    // `threads` is the largest number of threads that a step uses. A step uses one thread for each `thread_work` that
-    // it costs a layer, in the unit of Share::cost. Throws DeviceError if the system refuses to start the threads.
+    // `threads` is the largest number of threads that a step uses. With little work a step uses fewer: one for each
+    // `thread_work` of the cost of a layer, in the unit of Share::cost. Throws DeviceError if the system refuses to
+    // start the threads.
     Decoder(Model model, const Kernels& kernels, std::size_t threads, std::size_t thread_work);
 
     // Makes a new cache and frees the old one with its contents. Throws as KVCache does.
@@ -99,7 +100,7 @@ class Decoder {
         Share (*share)(const Decoder& decoder, const Layer& layer);
         // Bytes of weights and of the KV cache that the phase reads from memory.
         std::size_t (*bytes)(const Decoder& decoder, const Layer& layer);
-        // Computes `range` of the share's total. Each thread calls it for other ranges.
+        // Computes `range` of the share's total. Threads call it at the same time, for different ranges.
         void (*run)(Decoder& decoder, std::size_t thread, std::size_t layer, Range range);
     };
     static constexpr std::size_t kPhases = 12;
@@ -157,10 +158,9 @@ class Decoder {
 
     // The current chunk. Written between phases, read by all threads.
     std::vector<Token> tokens_;
-    std::vector<std::size_t>
-        contexts_before_;                  // [tokens + 1]: positions that all earlier tokens of the chunk attend to
-    std::vector<std::size_t> logit_rows_;  // indices into tokens_ whose logits are computed
-    float* normed_rows_ = nullptr;         // where the final norm writes: [logit_rows_, hidden]
+    std::vector<std::size_t> contexts_before_;  // [tokens + 1]: positions that all earlier tokens attend to, summed
+    std::vector<std::size_t> logit_rows_;       // indices into tokens_ whose logits are computed
+    float* normed_rows_ = nullptr;              // where the final norm writes: [logit_rows_, hidden]
     std::size_t next_sequence_ = 0, next_row_ = 0;
     std::size_t active_ = 1;  // threads that take part
 
