@@ -39,6 +39,9 @@ class Decoder {
     // Runs a step as `forward` does, but writes only the logits that pass the filters [rows]; see Head::candidates.
     void forward_candidates(const Batch& batch, const LogitFilter* filters, const Head::CandidateRows& out);
 
+    // Writes all logits [vocab] of a row of the last step.
+    void whole_row(std::size_t row, float* logits);
+
     // Bytes of the ternary matrices and of the bfloat16 tables; tied tables count once.
     std::size_t weight_bytes() const;
     // The part of weight_bytes that stays in its file, from where single rows are read.
@@ -49,7 +52,7 @@ class Decoder {
     std::size_t kv_bytes_per_position() const { return KVCache::bytes_per_position(shape_); }
 
     // The lm_head. It keeps the rows of the last step.
-    Head& head() { return head_; }
+    const Head& head() const { return head_; }
 
     const Kernels& kernels() const { return kernels_; }
     std::size_t threads() const { return team_.size(); }
@@ -117,6 +120,7 @@ class Decoder {
     Place place_of(std::size_t phase) const;
 
     void run_layers(const Batch& batch);
+    void write_logits(std::size_t first, std::size_t count, float* logits);
     void prepare_chunk(const Batch& batch, std::size_t begin, std::size_t end);
     void grow_scratch(std::size_t tokens);
     std::size_t active_threads() const;
