@@ -1,5 +1,6 @@
-// Times the product of a ternary matrix and one token, which is what a decode step mostly does, against the bandwidth
-// at which the same threads read memory in the same minute. Run `gemv --help`, or see kUsage below.
+// Times the product of a ternary matrix and one token. A decode step mostly consists of such products. The benchmark
+// compares them with the bandwidth at which the same threads read memory in the same minute. Run `gemv --help`, or see
+// kUsage below.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -28,9 +29,9 @@ after another, so the time is that of weights which come from memory.
 
 Prints one line for each instruction set of this processor (the plain C++ one
 excepted), form of the weights, shape, kind of memory pages, and offset of the
-weights from a 64-byte boundary. A line has the microseconds a product, the
-gigabytes of weights a second, and how many gigabytes a second the same threads
-read when they only read.
+weights from a 64-byte boundary. A line has the microseconds per product, the
+gigabytes of weights per second, and the gigabytes per second that the same
+threads read when they do nothing else.
 
 Arguments:
   THREADS           Threads that share each product's rows. Default: 1.

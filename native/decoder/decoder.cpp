@@ -53,9 +53,7 @@ void Decoder::allocate(std::size_t blocks, std::size_t block_size) {
 
 void Decoder::forward(const Batch& batch, float* logits) {
     run_layers(batch);
-    profile_.open(kHeadEntry, team_.size());
-    head_.logits(0, batch.rows, logits);
-    profile_.close(batch.rows > 0 ? 2 * shape_.vocab * shape_.hidden : 0);
+    write_logits(0, batch.rows, logits);
 }
 
 void Decoder::forward_candidates(const Batch& batch, const LogitFilter* filters, const Head::CandidateRows& out) {
@@ -63,6 +61,14 @@ void Decoder::forward_candidates(const Batch& batch, const LogitFilter* filters,
     profile_.open(kHeadEntry, team_.size());
     head_.candidates(filters, out);
     profile_.close(head_.bytes_read());
+}
+
+void Decoder::whole_row(std::size_t row, float* logits) { write_logits(row, 1, logits); }
+
+void Decoder::write_logits(std::size_t first, std::size_t count, float* logits) {
+    profile_.open(kHeadEntry, team_.size());
+    head_.logits(first, count, logits);
+    profile_.close(count > 0 ? 2 * shape_.vocab * shape_.hidden : 0);
 }
 
 // Computes everything but the lm_head, chunk by chunk.

@@ -25,8 +25,9 @@ namespace bitnet {
 // at a time.
 class Decoder {
   public:
-    // `threads` is the largest number of threads that a step uses. A step uses one thread for each `thread_work` that
-    // it costs a layer, in the unit of Share::cost. Throws DeviceError if the system refuses to start the threads.
+    // `threads` is the largest number of threads that a step uses. With little work a step uses fewer: one for each
+    // `thread_work` of the cost of a layer, in the unit of Share::cost. Throws DeviceError if the system refuses to
+    // start the threads.
     Decoder(Model model, const Kernels& kernels, std::size_t threads, std::size_t thread_work);
 
     // Makes a new cache and frees the old one with its contents. Throws as KVCache does.
@@ -38,6 +39,9 @@ class Decoder {
     // Runs a step as `forward` does, but writes only the logits that pass the filters [rows]; see Head::candidates.
     void forward_candidates(const Batch& batch, const LogitFilter* filters, const Head::CandidateRows& out);
 
+    // Writes all logits [vocab] of a row of the last step.
+    void whole_row(std::size_t row, float* logits);
+
     // Bytes of the ternary matrices and of the bfloat16 tables; tied tables count once.
     std::size_t weight_bytes() const;
     // The part of weight_bytes that stays in its file, from where single rows are read.
@@ -48,7 +52,7 @@ class Decoder {
     std::size_t kv_bytes_per_position() const { return KVCache::bytes_per_position(shape_); }
 
     // The lm_head. It keeps the rows of the last step.
-    Head& head() { return head_; }
+    const Head& head() const { return head_; }
 
     const Kernels& kernels() const { return kernels_; }
     std::size_t threads() const { return team_.size(); }
@@ -99,7 +103,7 @@ class Decoder {
         Share (*share)(const Decoder& decoder, const Layer& layer);
         // Bytes of weights and of the KV cache that the phase reads from memory.
         std::size_t (*bytes)(const Decoder& decoder, const Layer& layer);
-        // Computes `range` of the share's total. Each thread calls it for other ranges.
+        // Computes `range` of the share's total. Threads call it at the same time, for different ranges.
         void (*run)(Decoder& decoder, std::size_t thread, std::size_t layer, Range range);
     };
     static constexpr std::size_t kPhases = 12;
@@ -116,6 +120,7 @@ class Decoder {
     Place place_of(std::size_t phase) const;
 
     void run_layers(const Batch& batch);
+    void write_logits(std::size_t first, std::size_t count, float* logits);
     void prepare_chunk(const Batch& batch, std::size_t begin, std::size_t end);
     void grow_scratch(std::size_t tokens);
     std::size_t active_threads() const;
@@ -157,10 +162,9 @@ class Decoder {
 
     // The current chunk. Written between phases, read by all threads.
     std::vector<Token> tokens_;
-    std::vector<std::size_t>
-        contexts_before_;                  // [tokens + 1]: positions that all earlier tokens of the chunk attend to
-    std::vector<std::size_t> logit_rows_;  // indices into tokens_ whose logits are computed
-    float* normed_rows_ = nullptr;         // where the final norm writes: [logit_rows_, hidden]
+    std::vector<std::size_t> contexts_before_;  // [tokens + 1]: positions that all earlier tokens attend to, summed
+    std::vector<std::size_t> logit_rows_;       // indices into tokens_ whose logits are computed
+    float* normed_rows_ = nullptr;              // where the final norm writes: [logit_rows_, hidden]
     std::size_t next_sequence_ = 0, next_row_ = 0;
     std::size_t active_ = 1;  // threads that take part
 

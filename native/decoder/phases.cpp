@@ -13,16 +13,16 @@ std::array<const Linear*, 3> query_key_value(const Layer& layer) { return {&laye
 std::array<const Linear*, 2> gate_up(const Layer& layer) { return {&layer.gate, &layer.up}; }
 std::array<const Linear*, 1> only(const Linear& linear) { return {&linear}; }
 
-// Work items of a product start at multiples of this many byte rows. For one token a fine grain balances the threads;
-// for more tokens it is the row block of the kernels.
-std::size_t row_grain(std::size_t tokens) { return tokens == 1 ? 4 : 16; }
+// Work items of a product start at multiples of this many byte rows. For one token a fine grain balances the threads.
+// For more tokens the grain is the row block of the kernels.
+std::size_t row_grain(std::size_t tokens) { return tokens == 1 ? 4 : kBlockRows; }
 
 // The largest number of work items that a product for one token has for each thread. Each work item restarts the
 // hardware prefetcher, so more of them would slow down reading.
 constexpr std::size_t kTokenItems = 8;
 
-// Which of the linears' quantised inputs linear `index` reads. Linears without a norm of their own share the input of
-// the first such linear.
+// Returns the index of the quantised input that linear `index` reads. Linears without a norm of their own share the
+// input of the first such linear.
 std::size_t owner_of_input(std::span<const Linear* const> linears, std::size_t index) {
     const auto without_norm = [](const Linear* linear) { return linear->input_norm == nullptr; };
     if (!without_norm(linears[index])) return index;
@@ -156,11 +156,11 @@ std::size_t Decoder::attention_bytes() const {
     return contexts_before_[tokens_.size()] * shape_.kv_heads * shape_.head_stride() * 8;
 }
 
-// Queries in the order that `attend` describes.
+// Divides the queries, which are numbered as `attend` says.
 Decoder::Share Decoder::share_attention() const {
     const std::size_t tokens = tokens_.size(), group = shape_.group(), bytes = attention_bytes();
-    // For one token a work item is half of a group, because the number of threads may not divide the number of KV
-    // heads. There is one work item for each thread.
+    // For one token a work item may be half of a group, because the number of threads may not divide the number of KV
+    // heads. There is at most one work item for each thread.
     if (tokens == 1 && group == kQueryTile) return {shape_.heads, group / 2, bytes, 1};
     // A tile of queries shares one read of the keys and values.
     return {shape_.heads * tokens, group, bytes * (group + 3) / 4};

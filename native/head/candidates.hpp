@@ -7,7 +7,7 @@
 
 namespace bitnet {
 
-// The largest number of candidates of a row. If more logits pass the filter, the caller computes the whole row.
+// The largest number of candidates of a row. If too many logits pass the filter, the caller computes the whole row.
 constexpr std::size_t kMaxCandidates = 4096;
 
 // Says which logits of a row pass; see bitnet_tt.backends.base.LogitFilter.
@@ -40,7 +40,8 @@ class CandidateCollector {
 
     // Logits below it do not pass. It rises while the collector collects.
     float threshold() const;
-    // More logits pass than a collector keeps. Then `candidates` lacks some of them.
+    // Whether too many logits passed a filter without a count: more than half of kMaxCandidates. Then `candidates` may
+    // lack some of them.
     bool overflowed() const { return overflowed_; }
     // In no particular order; some may be below the threshold.
     const std::vector<Candidate>& candidates() const { return candidates_; }

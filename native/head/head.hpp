@@ -66,13 +66,13 @@ class Head {
     static constexpr std::size_t kLogitsPerCall = 4;
     // Rows of the table that a thread reads from the file at once.
     static constexpr std::size_t kFileRows = Screen::kLanes;
-    // The largest number of rows that each thread reads from the file one by one in a step. Their time does not matter.
-    // A step that needs more touches the mapping: then the table is better kept in memory.
+    // The largest number of rows that each thread reads from the file one by one in a step; so many take little time. A
+    // step that needs more touches the mapping, because the table is then better kept in memory.
     static constexpr std::size_t kMaxFileReads = 1024;
     // The largest number of logits of a row that a thread defers.
     static constexpr std::size_t kMaxDeferred = 4096;
-    // Up to this many rows are quantised twice, which makes the bounds tighter. Then the screen still takes as long to
-    // read as to multiply.
+    // Up to this many rows are quantised twice, which makes the bounds tighter. Reading the screen then still takes as
+    // long as multiplying.
     static constexpr std::size_t kMaxFineRows = 3;
 
     // Logits that will be computed when there are kLogitsPerCall of them. Their weights are being prefetched.
@@ -97,7 +97,7 @@ class Head {
         std::size_t rescored = 0;      // logits computed in this step
         bool touched_table = false;
     };
-    // What all threads have found of a row so far. Each value only rises.
+    // The threshold and the largest logit of a row, over all threads. Both only rise during a search.
     struct alignas(64) Progress {
         std::atomic<float> threshold, largest;
     };

@@ -1,4 +1,4 @@
-// The screen: a copy of the lm_head in 6 bits a weight. From it, kernels bound every logit; see kernels/screen.hpp.
+// The screen: a copy of the lm_head in 6 bits a weight. Kernels bound every logit from it; see kernels/screen.hpp.
 #pragma once
 
 #include <array>

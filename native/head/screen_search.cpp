@@ -20,7 +20,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Rounds an upper bound to float32 so that it remains one.
 float round_bound_up(double bound) { return static_cast<float>(bound * 1.000001); }
 
-// Sets `value` to the larger of itself and `candidate`. Release, as a reader of the threshold also reads the largest.
+// Sets `value` to the larger of itself and `candidate`. Release order: a thread that reads the new threshold also sees
+// the largest logit that was written before it.
 void raise(std::atomic<float>& value, float candidate) {
     float known = value.load(std::memory_order_relaxed);
     while (known < candidate && !value.compare_exchange_weak(known, candidate, std::memory_order_release)) {

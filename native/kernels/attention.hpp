@@ -56,9 +56,9 @@ inline void score_keys(const AttentionTile& tile, std::size_t first, const float
     }
 }
 
-// Computes q . k of kQueries queries from query `first` on and the keys of positions begin..end. If not all queries fit
-// the registers, a block is gone through several times. It comes from memory for the first ones and from the
-// first-level cache for the others.
+// Computes q . k of kQueries queries from query `first` on and the keys of positions begin..end. If the registers
+// cannot hold the sums of all queries, the keys of a block are read several times: from memory for the first queries,
+// from the first-level cache for the others.
 template <std::size_t kQueries>
 inline void score(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
     constexpr std::size_t kFitting = kAccumulators / 4;  // queries whose sums with four keys fit the registers
@@ -76,7 +76,8 @@ inline void score(const AttentionTile& tile, std::size_t first, std::size_t begi
 
 // Turns a row of n products q . k into p_j in place, and returns their sum.
 inline float softmax_numerators(float* scores, std::size_t n, float scale) {
-    // The maximum: whole vectors, then the rest one by one, as its vector's other lanes are zeros, which may be larger.
+    // The maximum: first whole vectors, then the remaining scores one by one. Loaded as a vector, they would come with
+    // zeros in the other lanes, which may be larger.
     Vec16 lane_maxima = broadcast(-__builtin_inff());
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
         const Vec16 scaled = mul(load_lanes(scores + i, lanes), broadcast(scale));
@@ -85,7 +86,7 @@ inline float softmax_numerators(float* scores, std::size_t n, float scale) {
     });
     float maximum = largest(lane_maxima);
     for (std::size_t i = n / 16 * 16; i < n; ++i) maximum = scores[i] > maximum ? scores[i] : maximum;
-    // The numbers are stored and loaded again before they are added: exp of an unused lane is not 0, what is loaded is.
+    // The numbers are stored and loaded again before they are added: exp of an unused lane is not 0, but it loads as 0.
     Vec16 total = zero();
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
         store_lanes(scores + i, exponential(sub(load_lanes(scores + i, lanes), broadcast(maximum))), lanes);

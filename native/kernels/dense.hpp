@@ -4,9 +4,9 @@
 // Three outputs share a byte row: byte row r of n = ceil(out / 3) holds outputs r, n + r and 2n + r. Their codes in one
 // column make an index, c0 + 3 * c1 + 9 * c2, which is 0..26 and takes 5 bits.
 //
-// 512 columns are eight vectors of 64 indices. They are packed into five vectors of 64 bytes, named a to e. Column j of
-// each vector lies in byte j of one or more of them. Vectors 0 to 4 have a byte to themselves and
-// leave three bits of it; vectors 5 to 7 are put into those (5.0 means bit 0 of the index of vector 5):
+// 512 columns are eight vectors of 64 indices. They are packed into five vectors of 64 bytes, named a to e. Index j of
+// each vector lies in byte j of one or more of the five. An index of vectors 0 to 4 takes five bits of a byte. The
+// three bits that it leaves hold parts of vectors 5 to 7 (5.0 means bit 0 of the index of vector 5):
 //
 //     bit      7    6    5    4    3    2    1    0
 //     a       5.2  5.1  5.0  0.4  0.3  0.2  0.1  0.0
@@ -59,7 +59,7 @@ inline void dense_indices(const TernaryMatrix& weight, std::size_t row, std::uin
     const std::uint8_t* bytes[3];
     std::uint64_t shift[3], mask[3];
     for (std::size_t field = 0; field < 3; ++field) {
-        // Where `out` is no multiple of 3, the last byte rows lack outputs. They read another one, masked to zeros.
+        // Where `out` is no multiple of 3, the last byte rows lack outputs. Output `row` takes their place, masked.
         const std::size_t output = field * third + row < weight.out ? field * third + row : row;
         bytes[field] = weight.packed + output % quarter * in;
         shift[field] = 2 * (output / quarter);

@@ -27,8 +27,8 @@ inline void store_lanes(float* p, Vec16 a, std::size_t n) { n == 16 ? store(p, a
 //     exp(x) = 2^n * exp(r), n = rint(x / ln 2), r = x - n * ln 2, so |r| <= 0.35
 //     exp(r) = 1 + r + r^2 * p(r), p of degree 5
 //
-// ln 2 is subtracted in two parts: 0.693359375 has so few bits that n times it is exact, and 2.12194440e-4 is what it
-// is too large by. x is clamped to -87..88, where 2^n and the result are normal numbers.
+// ln 2 is subtracted in two parts. 0.693359375 has so few bits that n times it is exact. It is larger than ln 2 by
+// 2.12194440e-4, which is added again. x is clamped to -87..88, where 2^n and the result are normal numbers.
 inline Vec16 exponential(Vec16 x) {
     x = min(max(x, broadcast(-87.0f)), broadcast(88.0f));
     const Vec16 n = round_even(mul(x, broadcast(1.44269504f)));
@@ -83,8 +83,8 @@ void quantize(const float* x, std::size_t n, std::int8_t* values, float* scale, 
     const float absmax = largest(lane_maxima);
     *scale = 127.0f / (absmax > 1e-5f ? absmax : 1e-5f);
     const Vec16 s = broadcast(*scale);
-    // The contract says clip(rint(x * s)). Clamping first gives the same, as the limits are integers, and no NaN or
-    // number outside int8 reaches the conversion, where instruction sets differ. The last group writes 16 bytes, too:
+    // The contract says clip(rint(x * s)). Clamping first gives the same, as the limits are integers. It also keeps NaN
+    // and numbers outside int8 from the conversion, where instruction sets differ. The last group writes 16 bytes too:
     // its other lanes are zeros and inside the padding.
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
         const Vec16 scaled = mul(load_lanes(x + i, lanes), s);

@@ -8,6 +8,7 @@
 //     isa/ISA.cpp                   the integer products of one instruction set: int8 activations times packed weights
 //     elementwise.hpp, linear.hpp,  the shared code: written once over Vec16 and the integer products,
 //     attention.hpp, screen.hpp     compiled once for each instruction set
+//     dense.hpp                     the dense form of ternary weights, for instruction sets that have it
 //     table.hpp                     puts all of that into a table; isa/ISA.cpp includes it last
 //
 // All tables give bit-identical results. Integer sums are exact, so their order does not matter. Every float sum runs
@@ -16,8 +17,8 @@
 //
 // Each isa/ISA.cpp is compiled with the flags of its instruction set. Such a file, and every header that it includes,
 // keeps its code in anonymous namespaces and calls no inline function of the standard library, not even std::min. The
-// reason: an inline function is compiled in every file that uses it, and the linker keeps any one copy. If it kept the
-// copy with AVX-512 instructions, the whole program would crash on a processor without them.
+// reason: an inline function is compiled in every file that uses it, and the linker keeps only one of the copies. If it
+// kept the copy with AVX-512 instructions, the whole program would crash on a processor without them.
 #pragma once
 
 #include <cstddef>
@@ -117,7 +118,7 @@ struct AttentionTile {
 
 // The screen bounds logits from a 6-bit copy of the lm_head. screen.hpp explains the structs from here to ScreenBounds.
 
-// Of one row w of the lm_head. Both norms are Euclidean and rounded up: never smaller than the true ones.
+// The numbers of one row w of the lm_head. Both norms are Euclidean and rounded up: never smaller than the true ones.
 struct ScreenRow {
     float half_step;  // half the distance of two neighbouring codes' values
     float error;      // |w - the value of its codes|
@@ -125,7 +126,7 @@ struct ScreenRow {
 };
 
 // Up to 64 rows of the lm_head. Four rows share a byte row: field i of byte row r is row i * kBlockRows + r of the
-// block. The arrays of floats have a place for each of them and zeros where a block has fewer byte rows.
+// block. The arrays of floats always have 64 elements; those of missing byte rows are zeros.
 struct ScreenBlock {
     const std::uint8_t* bytes;  // [byte rows][3 * stride of the activations]
     std::size_t rows;           // byte rows, at most kBlockRows
@@ -137,23 +138,23 @@ struct ScreenBlock {
 // sum(code * value) of a block's rows for one row of activations: [field][byte row].
 using ScreenSums = std::int32_t[4][kBlockRows];
 
-// The question for one token with the activations x. They are quantised to x ~ unit * values, or, more closely, to
-// x ~ unit * values + fine_unit * fine values.
+// The activations x of one token, and what it asks. They are quantised to x' = unit * values, or, more closely, to
+// x' = unit * values + fine_unit * fine values.
 struct ScreenQuery {
     float unit, fine_unit;
-    float norm;       // an upper bound of |x'|, the norm of the quantised form
-    float rounding;   // an upper bound of |x - its quantised form|, with the rounding errors of float32 sums added
+    float norm;       // an upper bound of |x'|
+    float rounding;   // an upper bound of |x - x'|, with the rounding errors of float32 sums added
     float threshold;  // smaller logits are dropped
     // For dropped_mass: 1 / temperature, or 0 if it is not wanted, and the logit that exponentials are relative to.
     float inverse_temperature;
     float largest;
 };
 
-// The answer for one token: what is known of the 64 logits of a block. Bit n and place n stand for row n of the block.
+// The answer for one token: bounds of the 64 logits of a block. Bit n and element n stand for row n of the block.
 struct ScreenBounds {
     std::uint64_t reached;        // bit set: the upper bound reaches the threshold. The logit must be computed.
     std::uint64_t likely;         // bit set: the estimate reaches it too, so the logit probably does
-    float dropped_mass;           // an upper bound of the sum of exp((logit - largest) / temperature), unset bits
+    float dropped_mass;           // an upper bound of the sum of exp((logit - largest) / temperature) of unset bits
     float upper[4 * kBlockRows];  // an upper bound of each logit
 };
 

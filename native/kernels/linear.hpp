@@ -4,7 +4,7 @@
 // BitLinear, from activations q (int8, one scale s a token) and codes c = T + 1:
 //
 //     acc = sum(q * T) = sum(c * q) - sum(q)      exact in int32
-//     y   = float(acc) * (weight.scale / s)       |acc| <= 127 * in; below in = 132,104 that is < 2^24 and exact, too
+//     y   = float(acc) * (weight.scale / s)       |acc| <= 127 * in is below 2^24 up to 132,104 columns: exact too
 #pragma once
 
 #include "kernels/elementwise.hpp"
@@ -14,7 +14,7 @@ namespace bitnet {
 namespace {
 
 // The unit of work is a block of up to kBlockRows byte rows (64 outputs) against a tile of up to kTokenTile tokens. A
-// tile's activations stay in the first-level cache while the byte rows of the block pass by.
+// tile's activations stay in the first-level cache while they are multiplied by all byte rows of the block.
 using CodeSums = std::int32_t[kTokenTile][4][kBlockRows];
 
 // Fills code_sums[token][field][byte row] with sum(code * value), for `rows` byte rows from `row` on.
@@ -57,15 +57,15 @@ inline void for_each_block(std::size_t first, std::size_t last, std::size_t toke
     }
 }
 
-// y of 16 byte rows of one field, from their code sums.
+// Returns y of 16 byte rows of one field, from their code sums.
 inline Vec16 dequantize(const std::int32_t* code_sums, const TernaryMatrix& weight, const Activations& x,
                         std::size_t token) {
     return mul(load_difference(code_sums, x.sums[token]), broadcast(weight.scale / x.scales[token]));
 }
 
 // y = join(the old y, product), for the outputs of byte rows first..last. The fields of a block are four runs of
-// outputs, byte_rows apart. In the dense form out may be no multiple of three; then the last field has outputs that do
-// not exist.
+// outputs, byte_rows apart. In the dense form, `out` need not be a multiple of three; then the last field has outputs
+// that do not exist.
 template <typename Join>
 inline void multiply(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                      std::size_t out_stride, Join join) {

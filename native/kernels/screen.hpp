@@ -10,8 +10,8 @@
 //     |w.x - w'.x'|  <=  |w - w'| * |x'|  +  |w| * |x - x'|
 //                        error * norm        norm * rounding      (of the ScreenRow * of the ScreenQuery)
 //
-// `norm` is |x| + |x - x'|, which bounds |x'|. `rounding` also includes what float32 sums can lose. If what x' leaves
-// of x is quantised once more (the fine values), |x - x'| nearly vanishes.
+// `norm` is |x| + |x - x'|, which bounds |x'|. `rounding` also includes what float32 sums can lose. If x - x' is
+// quantised once more (the fine values) and added to x', |x - x'| nearly vanishes.
 //
 // Four rows share a byte row of three bytes a column, a, b and c. Their low six bits are the codes of rows 0, 1 and 2,
 // their top two bits the code of row 3:
@@ -48,7 +48,7 @@ inline ScreenRow encode_screen_row(const std::uint8_t* bits, std::size_t in, flo
         store_int8(values, code);
         __builtin_memcpy(codes + i, values, lanes);
         Vec16 error = sub(w, sub(code, middle));
-        if (lanes < 16) {  // beyond the row w is zero, but its error is not: no code stands for zero
+        if (lanes < 16) {  // lanes beyond the row are zeros, but their error is not, as no code stands for zero
             float part[16];
             store(part, error);
             error = load_first(part, lanes);
@@ -119,7 +119,7 @@ inline float bound_dropped_mass(const ScreenBounds& bounds, const ScreenQuery& q
 
 void screen_bounds(const ScreenBlock& block, const Activations& x, std::size_t tokens, const ScreenQuery* queries,
                    ScreenSums* sums, ScreenBounds* bounds) {
-    // One byte row at a time, which is read from memory once, against all rows of activations.
+    // One byte row at a time against all rows of activations, so that it is read from memory once.
     for (std::size_t r = 0; r < block.rows; ++r) {
         for_each_tile<kTokenTile>(x.tokens, [&](std::size_t token, std::size_t count) {
             with_count<kTokenTile>(count, [&](auto n) {
@@ -128,7 +128,7 @@ void screen_bounds(const ScreenBlock& block, const Activations& x, std::size_t t
             });
         });
     }
-    // Then the bounds, 16 rows (one field) at a time: bound = estimate + error * |x| + norm * rounding.
+    // Then the bounds, 16 rows (one field) at a time: bound = estimate + error * |x'| + norm * rounding.
     for (std::size_t t = 0; t < tokens; ++t) {
         const ScreenQuery& query = queries[t];
         ScreenBounds& out = bounds[t];

@@ -17,7 +17,7 @@ namespace {
 
 #if defined(__x86_64__)
 // AVX-VNNI is CPUID leaf 7, subleaf 1, EAX bit 4. g++ 10 and clang 12 have no name for it in __builtin_cpu_supports.
-// The operating system must save the AVX registers, too; the caller has checked that by asking for AVX2.
+// The operating system must save the AVX registers too; the caller has checked that by asking for AVX2.
 bool has_avx_vnni() {
 #ifdef BITNET_AVX_VNNI_AS_AVX512
     return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
@@ -34,9 +34,8 @@ std::vector<const Kernels*> available_kernels() {
     std::vector<const Kernels*> tables;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    // Each condition names every instruction set that CMakeLists.txt compiles the file with, as the compiler may use
-    // any.
-    // __builtin_cpu_supports also checks that the operating system saves the registers.
+    // Each condition names every instruction set that CMakeLists.txt compiles the file with: the compiler may use any
+    // of them. __builtin_cpu_supports also checks that the operating system saves the registers.
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512vnni");

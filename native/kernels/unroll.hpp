@@ -3,8 +3,8 @@
 // A kernel keeps its sums in a local array such as `__m512i sums[6][4]`. The array becomes 24 registers only if every
 // index is a constant when the compiler decides where it lives. So the loops over it must be unrolled early and
 // completely (BITNET_UNROLL), and the functions and lambdas that get the array must be inlined (BITNET_INLINE).
-// Otherwise it stays in memory: g++ 12 without BITNET_UNROLL multiplies 12 tokens 2.5 times as slowly in the table
-// avx512_vbmi (2560 x 2560, Sapphire Rapids). docs/decisions/0005 has more.
+// Otherwise it stays in memory: without BITNET_UNROLL, g++ 12 makes the product of 2560 x 2560 weights and 12 tokens
+// 2.5 times slower (table avx512_vbmi, Sapphire Rapids). docs/decisions/0005 has more.
 //
 // BITNET_NOINLINE is for the opposite case: g++ also keeps such arrays in memory where it inlines several variants of a
 // loop into one function. A call for each variant is then faster.

@@ -96,7 +96,7 @@ struct PyDecoder {
         require(row < decoder.head().rows(), "the last step has no such row");
         require(logits.shape(0) == 1 && logits.shape(1) == vocab(), "logits is not [1, vocab]");
         const nb::gil_scoped_release release;
-        decoder.head().logits(row, 1, logits.data());
+        decoder.whole_row(row, logits.data());
     }
 
     void start_profile() { decoder.profile().start(); }

@@ -13,7 +13,8 @@
 namespace bitnet {
 
 struct PyLinear {
-    // `packed` is in the stored form, or in the dense form of a matrix of the shape `dense`, [out, in].
+    // `packed` is in the stored form. If `dense` is given, it is in the dense form, of a matrix [out, in] of that
+    // shape.
     PyLinear(ByteMatrix packed, float scale, std::optional<FloatVector> input_norm,
              std::optional<std::pair<std::size_t, std::size_t>> dense);
 
@@ -36,7 +37,8 @@ struct PyTable {
     Bfloat16Table table;
 };
 
-// Raise ValueError. Python has reported a user's mistakes before; these checks only keep native code within its arrays.
+// Both raise ValueError. The Python code reports mistakes of users before; these checks only keep native code within
+// its arrays.
 void check_layer(const PyLayer& layer, const Shape& shape);
 void check_form(const Kernels& kernels, const TernaryMatrix& weight);
 

@@ -63,7 +63,7 @@ std::uint64_t read(const std::uint64_t* begin, const std::uint64_t* end) {
     return total[0] ^ total[1];
 }
 
-// Receives all results: a compiler must not remove a computation whose result is used.
+// All results are added to it. A compiler must not remove a computation whose result is used.
 std::atomic<std::uint64_t> sink;
 
 }  // namespace
@@ -76,8 +76,8 @@ std::vector<double> measure_read_bandwidth(std::size_t threads, std::size_t byte
         return static_cast<std::uint64_t*>(memory.data()) + item * share / sizeof(std::uint64_t);
     };
     Passes reads(threads, passes, [&](std::size_t pass, std::size_t item) {
-        if (pass == 0)
-            __builtin_memset(part(item), 1, share);  // by its reader: each memory node then holds its own part
+        // The thread that writes a part first gets it in memory near to it, on machines with several memory nodes.
+        if (pass == 0) __builtin_memset(part(item), 1, share);
         sink += read(part(item), part(item + 1));
     });
     return rates(static_cast<double>(share * threads), reads.run());

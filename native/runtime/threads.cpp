@@ -20,7 +20,7 @@ namespace {
 // time slice of the scheduler.
 constexpr std::chrono::microseconds kSpin{50};
 
-// Tells the processor that this thread spins, so that the other thread of the core gets its resources.
+// Tells the processor that this thread spins, so that the other hardware thread of the core gets its resources.
 inline void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

@@ -35,8 +35,8 @@ class Signal {
 };
 
 // A job is a sequence of phases. Each phase has work items that any thread may do in any order; a phase begins when all
-// work items of the previous one are done. Threads claim work items one by one. So a thread that the system does not
-// run is waited for only if it holds a work item; the other threads do the rest.
+// work items of the previous one are done. Threads claim work items one by one. So a thread that the system has paused
+// delays the job only if it holds a work item: the other threads do the rest.
 class ThreadTeam {
   public:
     // Starts count - 1 threads; the caller of `run` is the other one. Throws DeviceError if the system refuses.

@@ -72,6 +72,23 @@ void test_linear(std::size_t quarter, std::size_t in, std::size_t tokens) {
     }
 }
 
+// The product is exact at the largest sums that the CPU backend allows: 2^20 columns, all weights 1, all values 127.
+void test_largest_sums() {
+    constexpr std::size_t kColumns = std::size_t{1} << 20;
+    const std::vector<std::uint8_t> codes(kColumns, 0xaa);  // four times code 2
+    const TernaryMatrix stored{codes.data(), 4, kColumns, 1.0f, TernaryForm::stored};
+    for (const Kernels* kernels : available_kernels()) {
+        const Rows rows(std::vector<float>(kColumns, 1.0f), *kernels, 1, kColumns);
+        const std::vector<float> expected(4, static_cast<float>(127 * kColumns) * (1.0f / rows.scales[0]));
+        const DenseCopy dense(*kernels, stored);
+        for (const TernaryMatrix& weight : {stored, dense.weight}) {
+            std::vector<float> y(4);
+            kernels->linear(weight, rows.view(), 0, byte_rows(weight), y.data(), 4);
+            expect(identical(y, expected), std::string(kernels->name) + " largest sums");
+        }
+    }
+}
+
 // Norm, bfloat16, RoPE and logits of vectors of n floats are the same bits for all tables.
 void test_floats(std::size_t n) {
     std::vector<std::vector<float>> results;
@@ -97,6 +114,7 @@ void test_floats(std::size_t n) {
 void test_kernels() {
     for (std::size_t tokens : {1, 2, 3, 4, 5, 6, 7, 13}) test_linear(21, 147, tokens);
     for (std::size_t in : {1, 16, 63, 64, 65, 640, 1300, 2600}) test_linear(18, in, 5);
+    test_largest_sums();
     for (std::size_t n : {2, 15, 16, 17, 100, 513}) test_floats(n);
 }
 

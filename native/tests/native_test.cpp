@@ -11,9 +11,8 @@
 
 namespace bitnet {
 
-// Native code allocates by operator new and by aligned_alloc; the linker's option --wrap sends calls of aligned_alloc
-// to
-// __wrap_aligned_alloc.
+// Native code allocates by operator new and by aligned_alloc. The linker's option --wrap turns calls of aligned_alloc
+// into calls of __wrap_aligned_alloc.
 std::atomic<std::size_t> allocations{0};
 
 }  // namespace bitnet

@@ -44,7 +44,7 @@ class Linear:
         """A ternary matrix.
 
         Args:
-            packed: Its bytes: as in `weights.TernaryMatrix`, or in the dense form if `dense` is given.
+            packed: The bytes: as in `weights.TernaryMatrix`, or in the dense form if `dense` is given.
             scale: The weight scale.
             input_norm: float32 [in]: the gain of a norm before the quantiser, or None.
             dense: The shape [out, in] of a matrix in the dense form.
@@ -133,11 +133,11 @@ class Decoder:
         """Run a step as `forward` does, but write only the logits that pass a filter.
 
         Args:
-            token_ids: As the next four, of a `backends.base.Batch`.
-            starts: See there.
-            positions: See there.
-            block_tables: See there.
-            logit_rows: See there.
+            token_ids: The field of a `backends.base.Batch`, as are the next four.
+            starts: See `Batch`.
+            positions: See `Batch`.
+            block_tables: See `Batch`.
+            logit_rows: See `Batch`.
             filter_counts: [rows], 0 to MAX_CANDIDATES; 0 means no limit.
             filter_margins: [rows]; infinite means no limit.
             mass_temperatures: [rows]; 0 means that no dropped mass is wanted.
@@ -194,7 +194,7 @@ class Decoder:
     def isa(self) -> str: ...
 
 def packs_dense(isa: str) -> bool:
-    """Whether an instruction set can multiply by weights in the dense form, which holds three of them in 5 bits."""
+    """Return whether an instruction set can multiply by weights in the dense form: 5 bits for three weights."""
 
 def dense_shape(out_features: int, in_features: int) -> tuple[int, int]:
     """Return the shape of the bytes of a matrix in the dense form."""
@@ -206,7 +206,7 @@ def available_isas() -> list[str]:
     """Return the instruction sets that this processor can run, fastest first; `scalar` is always the last."""
 
 def measure_read_bandwidth(threads: int, bytes: int, passes: int = 5) -> list[float]:
-    """Return the bytes a second of each pass over `bytes` of memory, which should be much larger than the caches.
+    """Return the bytes per second of each pass over `bytes` of memory, which should be much larger than the caches.
 
     Each thread reads one contiguous part in order. The memory is in huge pages if the system has them.
 
@@ -215,7 +215,7 @@ def measure_read_bandwidth(threads: int, bytes: int, passes: int = 5) -> list[fl
     """
 
 def measure_int8_peak(threads: int, isa: str, seconds: float = 0.2, passes: int = 5) -> list[float]:
-    """Return the int8 operations a second of each pass of about `seconds`; a multiply-add counts as two."""
+    """Return the int8 operations per second of each pass of about `seconds`; a multiply-add counts as two."""
 
 def quantize(x: NDArray[np.float32], isa: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Quantise rows x [tokens, in] as docs/numerics.md says.
@@ -236,4 +236,4 @@ def count_codes(packed: NDArray[np.uint8], threads: int) -> tuple[int, int, int,
     """
 
 def all_finite(bfloat16: NDArray[np.uint8], threads: int) -> bool:
-    """Whether no bfloat16 value, given as bytes [2 * n], is NaN or infinite."""
+    """Return whether no value is NaN or infinite; `bfloat16` has the bytes [2 * n] of n values."""

@@ -22,7 +22,7 @@ constexpr std::size_t kTokenTile = 2;
 // make a pair of 2 * 192 * 128 = 49,152, which vpmaddubsw would saturate.
 constexpr std::size_t kColumnsPerFlush = 40 * 32;
 
-// A pair of values is at most 256 here, so that it can be widened at once.
+// Each sum of two values is widened to 32 bits at once. It is at most 256 in size, so vpmaddubsw does not saturate it.
 inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     const __m256i ones = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
     __m256i total = _mm256_setzero_si256();
@@ -85,8 +85,8 @@ BITNET_NOINLINE void add_columns_outlined(const std::uint8_t* w, std::size_t cou
     add_columns<kTokens>(w, count, x, x_stride, wide);
 }
 
-// A byte row of the stored form against kTokens tokens. The loop reads one byte row after another, without prefetching
-// by hand, as in avx512.hpp.
+// A byte row of the stored form against kTokens tokens. The loop reads one byte row after another and prefetches
+// nothing itself, as in avx512.hpp.
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                     std::int32_t* code_sums) {
@@ -109,7 +109,7 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
 }
 
 // A byte row of the screen against kTokens tokens. A pair of products of 6-bit codes is at most 2 * 63 * 128 = 16,128.
-// An int16 holds two such pairs and no more, so each is widened to 32 bits at once.
+// An int16 holds the sum of two such pairs but not of three, so each pair is widened to 32 bits at once.
 template <int kTokens>
 BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
                                     std::size_t x_stride, std::int32_t* code_sums) {

@@ -98,14 +98,14 @@ BITNET_INLINE inline void store_sums(const __m512i (&sums)[kTokens][4], std::int
 //     & 0x0c               c c   0 0    =  4 * code of field 1
 //     & 0x03                     c c    =      code of field 0
 //
-// So the sum of field i counts 4^i times. It is divided by a shift at the end of the row, without a remainder, since
-// every product is a multiple of 4^i. One shift a row takes the place of one shift for each 64 columns.
+// So the sum of field i counts 4^i times. A shift at the end of the row divides it, without a remainder, since every
+// product is a multiple of 4^i. One shift for each row replaces one shift for each 64 columns.
 //
 // Sums cannot overflow: vpdpbusd adds four products to an int32, each at most 3 * 64 * 128 = 24,576 even for the
 // invalid code 3. 2^31 / (4 * 24,576) = 21,845 steps of 64 columns are 1.4 million columns.
 //
-// The loop reads one byte row after another, and prefetches nothing by hand: the processor's own prefetching follows
-// one stream of addresses best (docs/decisions/0001).
+// The loop reads one byte row after another and prefetches nothing itself: the hardware prefetcher follows one stream
+// of addresses best (docs/decisions/0001).
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                     std::int32_t* code_sums) {
@@ -136,7 +136,7 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
 // c are the codes of fields 0, 1 and 2; their top two bits are the code of field 3 in three pieces.
 //
 // vpternlog with kSelect is a bitwise `mask ? x : y` and puts the pieces together in two instructions. Shifts of 16-bit
-// words move bits across bytes, too; the masks `high` and `middle` pick only bits that come from the same byte.
+// words also move bits across bytes; the masks `high` and `middle` pick only bits that come from the same byte.
 //
 //     a >> 2              . . a7 a6 . . . .        a7 means bit 7 of a
 //     b >> 4              . . . . b7 b6 . .

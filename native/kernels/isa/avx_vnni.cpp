@@ -3,7 +3,8 @@
 //
 // The loops look like those of avx512.hpp and stay apart from them on purpose. Here are 16 registers, not 32, which
 // turns the inner loops around: one field's code is made and multiplied with all tokens before the next one, and
-// activations are loaded once a field, not once a token. Code for both would hide just that, and share ten lines.
+// activations are loaded once a field, not once a token. Shared code would hide this difference and save only ten
+// lines.
 #include "kernels/isa/avx2_common.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/unroll.hpp"
@@ -16,7 +17,7 @@ namespace {
 constexpr std::size_t kTokenTile = 3;
 
 // sums += codes * values, as assembly for the reason that avx512.hpp gives. The tests build the AVX-512 encoding of the
-// same instruction, because processors that have that one are easier to find than an emulator of this one.
+// same instruction: no emulator has AVX-VNNI, but many processors have AVX-512.
 BITNET_INLINE inline void add_products(__m256i& sums, __m256i codes, __m256i values) {
 #ifdef BITNET_AVX_VNNI_AS_AVX512
     asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(codes), "v"(values));
@@ -57,6 +58,10 @@ BITNET_INLINE inline void add_codes(__m256i (&sums)[kTokens][4], int i, __m256i 
 
 // A byte row of the stored form against kTokens tokens. As in avx512.hpp, codes stay at their place in the byte, the
 // sum of field i counts 4^i times until the end of the row, and byte rows are read one after another.
+//
+// A register has 8 sums, not 16, so they overflow twice as soon: a step adds at most 4 * 2 * 64 * 127 = 65,024 to a sum
+// of valid codes, and 2^31 / 65,024 = 33,026 steps of 32 columns are 1.06 million columns. backends/cpu/load.py allows
+// 2^20 = 1.05 million.
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                     std::int32_t* code_sums) {

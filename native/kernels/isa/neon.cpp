@@ -46,6 +46,10 @@ BITNET_INLINE inline void add_codes(int32x4_t (&sums)[kTokens][4], const uint8x1
 // A byte row of the stored form against kTokens tokens. As in avx512.hpp, fields 1 and 2 stay at their place in the
 // byte and count 4 and 16 times until the end of the row. Field 3 would be up to 192, which is negative as a signed
 // byte, so it is shifted down. Byte rows are read one after another.
+//
+// The factors are taken out lane by lane, before the lanes are added: the sum of all lanes, 16 times as large, would
+// overflow from 530,000 columns on. A lane takes 4 products of at most 3 * 16 * 128 = 6144 a step, so as in avx512.hpp
+// it overflows only after 1.4 million columns.
 template <int kTokens>
 inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                     std::int32_t* code_sums) {
@@ -65,10 +69,10 @@ inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x,
     }
     BITNET_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-        const auto& s = sums[t];
-        const std::int32_t four[4] = {vaddvq_s32(s[0]), vaddvq_s32(s[1]) >> 2, vaddvq_s32(s[2]) >> 4, vaddvq_s32(s[3])};
+        const int32x4_t field_sums[4] = {sums[t][0], vshrq_n_s32(sums[t][1], 2), vshrq_n_s32(sums[t][2], 4),
+                                         sums[t][3]};
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = four[i];
+        for (int i = 0; i < 4; ++i) code_sums[(t * 4 + i) * kBlockRows] = vaddvq_s32(field_sums[i]);
     }
 }
 

@@ -67,7 +67,7 @@ inline float sum(Vec16 a) {
 }
 
 // Each step halves the lanes of the four vectors, so that two, then four of them fit one register. Quarters of a
-// register (4 lanes), where 0[8] is "8 lanes left of vector 0":
+// register (4 lanes), where 0[8] is a quarter of vector 0 while it still has 8 lanes:
 //
 //     eight01   0[8] 0[8] 1[8] 1[8]      lane l + lane l + 8
 //     eight23   2[8] 2[8] 3[8] 3[8]

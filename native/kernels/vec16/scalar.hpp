@@ -6,7 +6,7 @@
 // same order. The float kernels (elementwise.hpp, linear.hpp, attention.hpp, screen.hpp) are written once over these
 // functions, and each instruction set compiles them with the Vec16 that it included before.
 //
-// Builtins stand in place of <cmath> and <cstring>: kernels.hpp says why no file here calls the standard library.
+// Builtins replace <cmath> and <cstring>: kernels.hpp says why no file here calls the standard library.
 #pragma once
 
 #include <cstddef>
@@ -93,7 +93,7 @@ inline Vec16 max(Vec16 a, Vec16 b) {
 inline Vec16 min(Vec16 a, Vec16 b) {
     return each([&](int l) { return a.lane[l] < b.lane[l] ? a.lane[l] : b.lane[l]; });
 }
-// Bit l is set if not a[l] < b[l]. NaN is not below anything, so a screen lets a logit pass that it knows nothing of.
+// Bit l is set if not a[l] < b[l]. NaN is not below anything, so a screen passes every logit whose bound is NaN.
 inline std::uint32_t not_below(Vec16 a, Vec16 b) {
     std::uint32_t lanes = 0;
     for (int l = 0; l < 16; ++l) lanes |= static_cast<std::uint32_t>(!(a.lane[l] < b.lane[l])) << l;

@@ -1,5 +1,5 @@
 // The part of Vec16 that AVX2 and AVX-512 share: the last steps of the pairwise sum, in registers of 8 and 4 lanes.
-// Both files include it, so a change of the order of additions cannot reach only one of them.
+// Both files include it, so they always add in the same order.
 #pragma once
 
 #include <immintrin.h>

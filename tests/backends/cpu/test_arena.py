@@ -42,7 +42,7 @@ def matrices(weights: ModelWeights) -> list[TernaryMatrix]:
 
 def place(weights: ModelWeights, *, threads: int = 1, isa: str = "") -> list[Placed]:
     layers = zip(weights.layers, allocate_arenas(weights.layers, threads=threads, isa=isa), strict=True)
-    return [arena.place(layer.linear(name)) for layer, arena in layers for name in LINEAR_NAMES]
+    return [layer_arena.place(layer.linear(name)) for layer, layer_arena in layers for name in LINEAR_NAMES]
 
 
 def all_stay(weights: ModelWeights) -> bool:

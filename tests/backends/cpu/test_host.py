@@ -19,7 +19,7 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 def topology(cores: Iterable[int]) -> dict[str, str]:
-    """The files of sysfs for logical processors 0, 1, ... on the given cores of package 0."""
+    """Return the files of sysfs for logical processors 0, 1, ... on the given cores of package 0."""
     folder = "sys/devices/system/cpu/cpu{}/topology/"
     files = {}
     for cpu, core in enumerate(cores):

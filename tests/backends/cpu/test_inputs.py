@@ -154,6 +154,18 @@ def test_wrong_linear(weights, name):
         CPUBackend(BITNET, replace(weights, layers=(weights.layers[0], layer)))
 
 
+@pytest.mark.parametrize("name", ["attn_sub_norm", "ffn_sub_norm"])
+def test_missing_sub_norm(weights, name):
+    layer = replace(weights.layers[1], **{name: None})
+    with pytest.raises(CheckpointError, match=f"layers.1.{name} is missing"):
+        CPUBackend(BITNET, replace(weights, layers=(weights.layers[0], layer)))
+
+
+def test_sub_norms_that_the_config_does_not_have(weights):
+    with pytest.raises(CheckpointError, match=r"layers\.0\.attn_sub_norm is given, but the model's config has no"):
+        CPUBackend(replace(BITNET, sub_norms=False), weights)
+
+
 def test_wrong_number_of_layers(weights):
     with pytest.raises(CheckpointError, match="1 layers"):
         CPUBackend(BITNET, replace(weights, layers=weights.layers[:1]))

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from bitnet_tt import _native
+from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from tests.backends.cpu.random_models import BITNET, batch_of, random_model
 
@@ -42,6 +43,41 @@ def test_profile_adds_up(backend):
     assert phases["attend"].bytes_read == layers * positions * 2 * BITNET.num_key_value_heads * head_bytes
     assert phases["head"].calls == STEPS
     assert phases["head"].bytes_read == STEPS * 2 * BITNET.vocab_size * hidden
+
+
+def test_profile_has_every_phase_in_the_order_of_a_step(backend):
+    backend.start_profile()
+    steps(backend)
+    layer_steps = STEPS * BITNET.num_hidden_layers
+    assert [(phase.name, phase.calls) for phase in backend.stop_profile()] == [
+        ("embed", STEPS),
+        ("quantize attention input", layer_steps),
+        ("query, key, value", layer_steps),
+        ("rotate", layer_steps),
+        ("attend", layer_steps),
+        ("quantize attention", layer_steps),
+        ("output", layer_steps),
+        ("quantize ffn input", layer_steps),
+        ("gate, up", layer_steps),
+        ("quantize ffn", layer_steps),
+        ("down", layer_steps),
+        ("final norm", STEPS),
+        ("head", STEPS),
+    ]
+
+
+def test_profile_counts_a_whole_row_after_candidates_to_the_head(monkeypatch):
+    monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
+    backend = CPUBackend(BITNET, random_model(BITNET), threads=1)
+    backend.allocate(8, 16)
+    backend.candidates(batch_of([([7], 0, range(8))]), [LogitFilter(count=1)])  # the first step computes whole rows
+    backend.start_profile()
+    for position in range(STEPS):
+        (row,) = backend.candidates(batch_of([([7], position, range(8))]), [LogitFilter(count=1)])
+        row.whole_row()
+    phases = {phase.name: phase for phase in backend.stop_profile()}
+    assert phases["head"].calls == 2 * STEPS
+    assert all(0 <= phase.waiting <= phase.seconds for phase in phases.values())
 
 
 def test_profile_counts_only_the_steps_between_start_and_stop(backend):

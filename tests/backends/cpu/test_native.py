@@ -62,7 +62,7 @@ def test_threads_never_race(tmp_path):
 
 @pytest.fixture(scope="module")
 def gemv(tmp_path_factory):
-    """The benchmark of ternary products."""
+    """Build the benchmark of ternary products; return its path."""
     require_cmake()
     return build(tmp_path_factory.mktemp("bench"), "gemv", BITNET_BENCH="ON")
 

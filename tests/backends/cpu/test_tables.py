@@ -67,9 +67,8 @@ def test_the_table_stays_in_its_file(checkpoint: Checkpoint, folder: Path) -> No
     assert backend.stats().screen_bytes > 0
     assert backend.stats().file_bytes == TABLE_BYTES < backend.stats().weight_bytes
     assert resident_bytes(folder / "model.safetensors") < TABLE_BYTES / 4
-    backend.candidates(
-        batch, [LogitFilter(), LogitFilter()]
-    )  # whole rows for the second time: now the table is kept in memory
+    # Whole rows for the second time: now the table is kept in memory.
+    backend.candidates(batch, [LogitFilter(), LogitFilter()])
     assert resident_bytes(folder / "model.safetensors") >= TABLE_BYTES
     assert backend.stats().file_bytes == 0
 

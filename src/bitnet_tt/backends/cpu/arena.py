@@ -1,8 +1,8 @@
 """Copies of ternary weights in huge pages, in the dense form where that is faster.
 
 Memory is read about a tenth faster from huge pages, because the processor looks up fewer addresses. Where several
-threads share the memory, its bandwidth is the limit: weights in the dense form, 5 bits for three, are then read faster
-than stored ones, which take 6. One thread gains nothing: looking up the dense form's values takes as long as it saves
+threads share the memory, its bandwidth is the limit. Weights in the dense form are then read faster: three take 5 bits,
+not 6 as stored. One thread gains nothing: looking up the values of the dense form takes as long as it saves
 (docs/decisions/0001).
 """
 
@@ -26,7 +26,8 @@ from bitnet_tt.weights import LayerWeights, TernaryMatrix
 # The kernel's setting; it says `[never]` if there are no huge pages.
 HUGE_PAGE_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
-# Matrices of fewer bytes in total stay where they are: they fit in the processor's caches, or are read quickly anyway.
+# Matrices of fewer bytes in total stay where they are: they fit in the processor's caches, or are small enough to be
+# read quickly from anywhere.
 MIN_ARENA_BYTES = 64 << 20
 
 _PAGE_BYTES = 2 << 20
@@ -137,6 +138,7 @@ def _arena_bytes(matrix: TernaryMatrix, *, dense: bool) -> int:
 
 
 def _moves(packed: NDArray[np.uint8], *, dense: bool) -> bool:
+    """Return whether a matrix is copied: always to the dense form, otherwise only out of a mapped file."""
     return dense or region_of(packed) is not None
 
 

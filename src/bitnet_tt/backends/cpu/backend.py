@@ -22,12 +22,12 @@ from bitnet_tt.weights import ModelWeights
 type _Ints = NDArray[np.int32]
 type _Floats = NDArray[np.float32]
 
-# A step runs on one thread for each of this many bytes of weights a layer. For many tokens, the equivalent in
+# A step runs on one thread for each of this many bytes of a layer's weights. For many tokens, the equivalent in
 # multiplications counts. With less work, waking another thread takes longer than the thread saves.
 THREAD_WORK = 512 << 10
 
-# The lm_head is screened only if it has more bytes than this. A smaller one stays in the processor's caches: computing
-# all of it is as fast as screening it.
+# The lm_head is screened only if it has more bytes than this. A smaller one stays in the processor's caches, and
+# computing all of it is as fast as screening it.
 SMALL_HEAD_BYTES = 4 << 20
 
 # The lm_head is screened only up to this many columns. The screen's integer sums then fit in an int32.

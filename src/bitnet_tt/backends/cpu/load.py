@@ -18,7 +18,7 @@ from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import LayerWeights, TernaryMatrix
 
 # The kernels' sums fit in an int32 up to this many columns. Some kernels multiply codes where they are, in the top bits
-# of a byte, which makes the sums larger.
+# of a byte, which makes the sums larger; native/kernels/isa/avx_vnni.cpp sets the limit.
 _MAX_IN_FEATURES = 1 << 20
 
 
@@ -54,16 +54,23 @@ def load_layers(layers: Sequence[LayerWeights], config: ModelConfig, *, threads:
         isa: The instruction set that runs the model, empty for the fastest.
 
     Raises:
-        CheckpointError: An array has the wrong dtype or shape, or is not C-contiguous.
+        CheckpointError: An array has the wrong dtype or shape, or is not C-contiguous; or a layer has other norms than
+            the config says.
     """
     for index, layer in enumerate(layers):
-        _check_matrices(index, layer, config)
+        _check_layer(index, layer, config)
     arenas = allocate_arenas(layers, threads=threads, isa=isa)
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(_load_layer, range(len(layers)), layers, repeat(config), arenas))
 
 
-def _check_matrices(index: int, layer: LayerWeights, config: ModelConfig) -> None:
+def _check_layer(index: int, layer: LayerWeights, config: ModelConfig) -> None:
+    """Check which norms the layer has, and its ternary matrices. `load_norm` checks the norms' shapes."""
+    for name in ("attn_sub_norm", "ffn_sub_norm"):
+        present = getattr(layer, name) is not None
+        if present != config.sub_norms:
+            problem = "is given, but the model's config has no sub-norms" if present else "is missing"
+            raise CheckpointError(f"layers.{index}.{name} {problem}")
     for name, (out_features, in_features) in config.linear_shapes.items():
         where = f"layers.{index}.{name}"
         if in_features > _MAX_IN_FEATURES:
