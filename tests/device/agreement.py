@@ -162,7 +162,8 @@ def check_rows(width: int) -> None:
     import ttnn
 
     from bitnet_tt.backends.tt.device.card import Card
-    from bitnet_tt.backends.tt.ops.norm_quantize import op as rows
+    from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
+    from bitnet_tt.backends.tt.ops.norm_quantize import op
 
     random, count = np.random.default_rng(0), 35
     h = (random.standard_normal((count, width)) * np.exp(random.standard_normal((count, 1)))).astype(np.float32)
@@ -171,24 +172,24 @@ def check_rows(width: int) -> None:
     gain = random.uniform(0.5, 2, width).astype(np.float32)
     card = Card()
     try:
-        norm = rows.Norm.load(card, gain, 1e-5)
+        norm = op.Norm.load(card, gain, 1e-5)
         on_card = card.tiles(h[None, None], ttnn.float32)
         row_largest = card.tiles(largest[None, None], ttnn.float32)
-        one = rows.IntegerProduct(card.tiles(sums[None, None, :, :width], ttnn.float32), row_largest, (0.01,))
-        two = rows.IntegerProduct(card.tiles(sums[None, None], ttnn.float32), row_largest, (0.001, 0.002))
-        added, added_rows = rows.add_and_normalize(on_card, one, norm, None)
+        one = IntegerProduct(card.tiles(sums[None, None, :, :width], ttnn.float32), row_largest, (0.01,))
+        two = IntegerProduct(card.tiles(sums[None, None], ttnn.float32), row_largest, (0.001, 0.002))
+        added, added_rows = op.add_and_normalize(on_card, one, norm, None)
         gate, up = sums[:, :width] * largest * np.float64(0.001), sums[:, width:] * largest * np.float64(0.002)
         total = device_array(added)
         np.testing.assert_allclose(total, h + sums[:, :width] * largest * np.float64(0.01), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(
-            device_array(rows.normalize(on_card, norm, ttnn.float32)), _rms_norm(h, gain), rtol=1e-6
+            device_array(op.normalize(on_card, norm, ttnn.float32)), _rms_norm(h, gain), rtol=1e-6
         )
         for made, expected in (
-            (rows.normalize(on_card, norm, None), _rms_norm(h, gain)),
-            (rows.normalize(on_card, None, None), h),
+            (op.normalize(on_card, norm, None), _rms_norm(h, gain)),
+            (op.normalize(on_card, None, None), h),
             (added_rows, _rms_norm(total, gain)),
-            (rows.gate_and_normalize(two, "relu2", norm, None), _rms_norm(np.maximum(gate, 0) ** 2 * up, gain)),
-            (rows.gate_and_normalize(two, "silu", None, None), gate / (1 + np.exp(-gate)) * up),
+            (op.gate_and_normalize(two, "relu2", norm, None), _rms_norm(np.maximum(gate, 0) ** 2 * up, gain)),
+            (op.gate_and_normalize(two, "silu", None, None), gate / (1 + np.exp(-gate)) * up),
         ):
             integers, _ = reference.quantize_activations(expected.astype(np.float32))
             off = np.abs(device_array(made.integers) - integers)

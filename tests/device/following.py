@@ -50,7 +50,7 @@ def follow(
         are few, and one integer that differs early in a token changes the rest of that token.
     """
     from bitnet_tt.backends.tt.model.bitlinear import BitLinear
-    from bitnet_tt.backends.tt.ops.norm_quantize.op import Quantized
+    from bitnet_tt.backends.tt.ops.common.rows import Quantized
     from tests.device.tensors import to_host
 
     prompt = len(token_ids) - decoded

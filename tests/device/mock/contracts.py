@@ -26,10 +26,9 @@ from bitnet_tt.backends.tt.model import attention
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
 from bitnet_tt.backends.tt.ops.causal_mask.op import causal_mask
+from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
 from bitnet_tt.backends.tt.ops.gather_blocks.op import gather_blocks
 from bitnet_tt.backends.tt.ops.norm_quantize.op import (
-    PAGE,
-    IntegerProduct,
     Norm,
     add,
     add_and_normalize,

@@ -20,7 +20,7 @@ _PREFIXES = {
 
 
 def wrong_names(program: Any) -> Iterator[str]:
-    """Describe the names of a program that a kernel asks for in vain, and those that no kernel asks for.
+    """Describe each name that a kernel asks for but the host does not give, and each that it gives in vain.
 
     Args:
         program: A ttnn.ProgramDescriptor.
@@ -31,14 +31,14 @@ def wrong_names(program: Any) -> Iterator[str]:
         given = {name for name, _ in kernel.named_compile_time_args}
         for name in sorted(asked - given):
             yield f"{kernel.kernel_source} asks for {name}, which the host does not give"
-        # An accessor has an address and a flag; a kernel may leave the grid and the flag alone.
+        # A kernel need not ask for the grid, nor whether it has a tensor. TENSOR stands for accessor and address.
         expected = {name for name in given if name.startswith(("constant_", "argument_", "accessor_"))}
         for name in sorted(expected - asked):
             yield f"{kernel.kernel_source} does not ask for {name}"
         buffers = {name for name in given if name.startswith("buffer_")} - asked
         unused_buffers = buffers if unused_buffers is None else unused_buffers & buffers
     for name in sorted(unused_buffers or ()):
-        yield f"no kernel beside {program.kernels[0].kernel_source} asks for {name}"
+        yield f"no kernel of the program of {program.kernels[0].kernel_source} asks for {name}"
 
 
 def _asked_names(file: Path, seen: set[Path]) -> set[str]:

@@ -1,4 +1,4 @@
-"""A ragged batch is split into steps that compute each token once and read the blocks that it should."""
+"""A ragged batch is split into steps that compute each token once and read only the blocks of its own sequence."""
 
 from __future__ import annotations
 

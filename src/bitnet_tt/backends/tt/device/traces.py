@@ -32,8 +32,8 @@ class Traces:
     shape is recorded. The third and later steps replay this trace.
 
     A replay uses the addresses that were recorded. So the tensors that a step reads and writes, except its own
-    temporary ones, must stay in place until `release`. A tensor made after a recording may lie where a replay has its
-    temporary tensors, so it must not be needed after the next step.
+    temporary ones, must stay in place until `release`. A replay may overwrite tensors that were made after its
+    recording. So such a tensor must not be needed after the next step.
 
     Attributes:
         recorder: The device that records. None if it cannot: then every step is launched.
@@ -68,7 +68,7 @@ class Traces:
         return result
 
     def _record(self, recorder: Recorder, shape: Hashable, step: Callable[[], Any]) -> None:
-        """Record a step; release the trace that was not used for the longest time if there are too many."""
+        """Record a step. If there are too many traces, first release the one that was used least recently."""
         while len(self._recorded) >= MAX_TRACES:
             _, (oldest, _) = self._recorded.popitem(last=False)
             recorder.release(oldest)

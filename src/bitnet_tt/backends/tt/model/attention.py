@@ -13,8 +13,9 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.fidelity import EXACT_INTEGERS, HIFI4
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.model.bitlinear import load_linears
+from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Rows
 from bitnet_tt.backends.tt.ops.gather_blocks.op import gather_blocks
-from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, Rows, normalize_heads
+from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize_heads
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import KEY_CHUNK, Plan

@@ -11,7 +11,8 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.fidelity import EXACT_INTEGERS
 from bitnet_tt.backends.tt.device.weights import ternary_tiles
-from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, Quantized, Rows, normalize
+from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Quantized, Rows
+from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
 from bitnet_tt.backends.tt.planning.grid import Grid
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.planning.products import FUSED_LINEARS, Product

@@ -10,7 +10,8 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.attention import Attention, Step
 from bitnet_tt.backends.tt.model.mlp import MLP
 from bitnet_tt.backends.tt.ops.causal_mask.op import causal_mask
-from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, add, add_and_normalize, normalize
+from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
+from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, add, add_and_normalize, normalize
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import Plan

@@ -6,7 +6,8 @@ import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.bitlinear import load_linears
-from bitnet_tt.backends.tt.ops.norm_quantize.op import IntegerProduct, Norm, Rows, gate_and_normalize
+from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Rows
+from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, gate_and_normalize
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.weights import LayerWeights
 

@@ -30,7 +30,8 @@ KEY_CHUNK = 4 * TILE
 
 _PREFILL_ROWS: dict[Precision, int] = {"exact": 4 * TILE, "fast": 16 * TILE}
 
-# Logits that the device finds in each part of the vocabulary, by insertion: if the filter gives no count, and at most.
+# Number of logits that the device finds in each part of the vocabulary: if a filter gives no count, and at most. The
+# device inserts each into a sorted list, so large numbers are slow.
 _DEFAULT_TOP_COUNT, _MAX_TOP_COUNT = 8, 64
 
 

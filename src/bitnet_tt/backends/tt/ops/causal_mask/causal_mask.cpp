@@ -2,8 +2,7 @@
 // large negative number for columns beyond it. Row r of a sequence belongs to its token r % tokens.
 //
 // A work item is one tile of the mask. Most tiles are open (all 0) or closed (all masked): the core makes one of each
-// at the start and writes it again and again. Only a tile that some row's position falls into is made element by
-// element.
+// at the start and writes it again and again. The other tiles are made element by element.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"

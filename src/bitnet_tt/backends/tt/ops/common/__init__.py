@@ -1,1 +1,1 @@
-"""Parts that several operations share: the launch of a program, and headers of kernels."""
+"""Parts that several operations share: the launch of a program, the forms of rows, and headers for kernels."""

@@ -1,7 +1,8 @@
 // Everything that the host gives to a kernel, by the names that op.py uses for it (see Kernel in program.py).
 //
-// The host passes each name with the place of what it names as a compile-time argument. The compiler looks the names
-// up, so they cost nothing at run time, and a name that the host does not give is a compile error.
+// For each name, the host passes a compile-time argument: the value of a constant, or the place of an argument, a
+// buffer or a tensor. The compiler looks the names up, so they cost nothing at run time. A name that the host does not
+// give is a compile error.
 #pragma once
 
 #include <stdint.h>

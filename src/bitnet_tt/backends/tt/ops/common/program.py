@@ -1,7 +1,7 @@
 """Launch a program made of kernels of our own.
 
 The host describes everything by name: tensors, constants, arguments and circular buffers. A kernel asks for the same
-names, with the macros of `arguments.hpp`. Where each of them lies is decided here and nowhere else.
+names, with the macros of `arguments.hpp`. Only this file decides where each of them lies.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def launch(
     grid = tensors[0].device().compute_with_storage_grid_size()
     cores = ttnn.CoreRangeSet([ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(grid.x - 1, grid.y - 1))])
     shared = {"grid_columns": grid.x, "grid_cores": grid.x * grid.y}
+    # Any index is good for an input or an output: tt-metal keeps formats and counters for every index alike.
     shared |= {f"buffer_{name}": index for index, name in enumerate(buffers)}
     program = ttnn.ProgramDescriptor(
         kernels=[_describe_kernel(kernel, config, cores, shared) for kernel, config in kernels],
@@ -91,9 +92,9 @@ def launch(
 
 
 def _compute_config(buffers: Mapping[str, Buffer | None]) -> ttnn.ComputeConfigDescriptor:
-    """Compute in float32: tiles of float32 buffers go to Dest whole.
+    """Return the setting for float32: tiles of float32 buffers go to Dest with all their bits.
 
-    By default they pass the operand registers of the matrix engine, which hold 19 bits of each number.
+    By default they pass through the operand registers of the matrix engine, which hold 19 bits of each number.
     """
     modes = [ttnn.UnpackToDestMode.Default] * _MAX_BUFFERS
     for index, buffer in enumerate(buffers.values()):
@@ -107,7 +108,7 @@ def _compute_config(buffers: Mapping[str, Buffer | None]) -> ttnn.ComputeConfigD
 def _describe_kernel(
     kernel: Kernel, config: Any, cores: ttnn.CoreRangeSet, shared: Mapping[str, int]
 ) -> ttnn.KernelDescriptor:
-    """Lay out the positional arguments of a kernel, and tell it by name where each of them lies."""
+    """Lay out the positional arguments of a kernel, and name the place of each of them."""
     names = dict(shared)
     accessors: list[int] = []  # positional compile-time arguments: how each tensor's pages are spread over banks
     arguments: list[int] = []  # common run-time arguments: first each tensor's address

@@ -1,5 +1,6 @@
-// Read the first operand of each row for norm_quantize_compute.cpp, and what the operands are to be multiplied by. A
-// work item is one row: the core gets it as pages of 1024 consecutive elements, with zeros behind the last one.
+// Read the first operand of each row for norm_quantize_compute.cpp, the scales of the operands, and the gain of the
+// norm. A work item is one row: the core gets it as pages of 1024 consecutive elements, with zeros behind the row's
+// end.
 //
 // The first operand is a tiled float32 tensor of rows, or the result of attention in the layout of heads.hpp, of
 // float32 or bfloat16. norm_quantize_write.cpp reads the second operand, on the other data movement processor at the
@@ -23,8 +24,9 @@ constexpr bool COMBINES = CONSTANT("combines");  // there is a second operand
 constexpr bool FROM_HEADS = CONSTANT("from_heads");
 constexpr uint32_t KV_HEADS = CONSTANT("kv_heads"), GROUP = CONSTANT("group");  // only if FROM_HEADS
 
-// Start to read a row out of heads to L1, as 64 bytes for each half row of a tile. These are the 16 float32 of the half
-// row. But they are 32 bfloat16: reads from DRAM are 64 bytes long, so the row and its neighbour come together.
+// Start to read a row out of heads to L1: 64 bytes for each half row of a tile. If the elements are float32, these are
+// the 16 elements of the half row. If they are bfloat16, these are 32 elements, the half rows of two neighbouring rows:
+// a read from DRAM cannot be shorter.
 template <typename Accessor>
 static inline void read_heads(const Accessor& tensor, const heads::Layout& layout, uint32_t row, uint32_t to) {
     for (uint32_t head = 0; head < GROUP * KV_HEADS; ++head) {
@@ -40,8 +42,9 @@ static inline void read_heads(const Accessor& tensor, const heads::Layout& layou
     }
 }
 
-// Convert the bfloat16 half rows that read_heads left at `from` to float32 elements of the row at `to`. Of the two half
-// rows in each 64 bytes, an odd matrix row has the second. A bfloat16 is the upper half of a float32.
+// Convert the bfloat16 half rows that read_heads left at `from` to float32 elements of the row at `to`. Each 64 bytes
+// there hold two half rows: first that of an even matrix row, then that of the odd row after it. A bfloat16 is the
+// upper half of a float32.
 static inline void widen_heads(const heads::Layout& layout, uint32_t row, uint32_t from, uint32_t to) {
     const rows::Words target = rows::words_at(to);
     for (uint32_t index = 0; index < GROUP * KV_HEADS * layout.columns * 2; ++index) {
@@ -101,7 +104,7 @@ void kernel_main() {
     if (items.empty()) {
         return;
     }
-    // Every row overwrites the same elements of the buffer, which holds one row: the zeros behind them stay.
+    // The buffer holds one row. Every row overwrites the same elements, so the zeros behind them stay.
     rows::fill(FIRST, WIDTH * tile::SIDE, PAGES, 0);
     if constexpr (HAS_TENSOR("gain")) {
         cb_reserve_back(GAIN, PAGES);

@@ -1,6 +1,6 @@
-// Read the second operand of each row for norm_quantize_compute.cpp, if there is one, and write what
-// norm_quantize_compute.cpp makes of the row back into tiles: the result, the sum of the operands and absmax, as far as
-// the program has tensors for them.
+// Read the second operand of each row for norm_quantize_compute.cpp, if there is one. Write into tiles what
+// norm_quantize_compute.cpp computes: the result, and the sum of the operands and absmax if the program has tensors for
+// them.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"

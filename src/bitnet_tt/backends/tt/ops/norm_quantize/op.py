@@ -1,8 +1,7 @@
 """Make the input of a matrix product from the output of the one before: residual or gate, RMSNorm, quantisation.
 
-It is one program of our own in float32, and a core takes whole rows. Composed of stock operations it would be ten
-programs or more. The stock fused norm rounds to about ten bits; the quantiser then differs from the reference in many
-integers.
+It is one program of our own in float32, and a core takes whole rows. Stock operations would need ten programs or more.
+The stock fused norm rounds to about ten bits; the quantiser then differs from the reference in many integers.
 """
 
 from __future__ import annotations
@@ -16,42 +15,8 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
+from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct, Quantized, Rows
 from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
-
-PAGE = TILE * TILE
-"""Elements of a row in one page of a circular buffer: the compute kernel takes a page for a tile."""
-
-
-@dataclass(frozen=True, slots=True)
-class IntegerProduct:
-    """The product of quantised rows and ternary weights, before any scale is applied.
-
-    Attributes:
-        sums: float32 [1, 1, rows, out of all matrices], exact integers.
-        largest: float32 [1, 1, rows, 1], max|x| of each row that was quantised. None if it is applied already.
-        scales: The factor of each matrix's outputs.
-    """
-
-    sums: ttnn.Tensor
-    largest: ttnn.Tensor | None
-    scales: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Quantized:
-    """Quantised rows.
-
-    Attributes:
-        integers: [1, 1, rows, features], from -127 to 127, as bfloat16, which holds them exactly.
-        largest: float32 [1, 1, rows, 1], max|x| of each row, at least 1e-5.
-    """
-
-    integers: ttnn.Tensor
-    largest: ttnn.Tensor
-
-
-type Rows = Quantized | ttnn.Tensor
-"""The input of linears: quantised, or float32 if the linears quantise it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +45,7 @@ def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) ->
     Args:
         x: float32 [1, 1, rows, features].
         norm: The norm, or None to leave the rows as they are.
-        dtype: float32 or bfloat16 for the result, or None to quantise it. All functions of this file take it so.
+        dtype: float32 or bfloat16 for the result, or None to quantise it. It is the same in all functions of this file.
     """
     return _run(_Operands(x), norm, dtype).rows
 
@@ -88,7 +53,7 @@ def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) ->
 def normalize_heads(
     heads: ttnn.Tensor, like: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None, *, group: int, tokens: int
 ) -> Rows:
-    """Join the heads that attention returns to rows, and normalise these.
+    """Join the heads that attention returns into rows, and normalise the rows.
 
     Args:
         heads: float32 or bfloat16 [sequences, kv_heads, group * tokens, head_dim], as `split_heads` returns q.

@@ -1,8 +1,9 @@
-// What norm_quantize computes on the vector unit. See common/vectors.hpp for how a page lies in Dest.
+// The steps of norm_quantize on the vector unit. See common/vectors.hpp for how a page lies in Dest.
 //
 // Three tiles of Dest are used: X and Y hold a page of the operands, STATS holds values of the whole row. The
-// statistics of a row have one vector each, first with a value of its own in every lane, in the end with the same value
-// in all lanes. Every sum and every maximum is taken in one order, so a row's result does not depend on other rows.
+// statistics of a row have one vector each. While a row is measured, each lane of the vector has its own value; at the
+// end, all lanes have the same. Every sum and every maximum is taken in one order, so a row's result does not depend on
+// other rows.
 #pragma once
 
 #include "../common/arguments.hpp"
@@ -92,8 +93,8 @@ sfpi_inline vFloat rotated(vFloat x) {
 }
 
 // Copy line i of the vector `from` to all four lines of the vector SPREAD + i. A transposition of four registers swaps
-// line i of register j with line j of register i, so four copies of one vector give this. The instructions use fixed
-// registers, so no vFloat may live across a call.
+// line i of register j with line j of register i, so four copies of one vector give this. The instructions address
+// vector v of Dest as 2 * v. They use fixed registers, so no vFloat may live across a call.
 template <int from>
 void spread_lines() {
     constexpr auto mode = ckernel::InstrModLoadStore::FP32;
@@ -110,13 +111,13 @@ void spread_lines() {
 
 // ---- Measure a row, page after page in X.
 
-// The values of a program that neither normalises nor quantises.
+// Set the statistics before the measurement. INVERSE stays 1 if there is no norm.
 void clear_stats() {
     dst_reg[LARGEST] = 0.0f;
     dst_reg[INVERSE] = 1.0f;
 }
 
-// INVERSE first holds the sum of squares.
+// Until take_inverse, INVERSE holds the sum of squares.
 void clear_sum() { dst_reg[INVERSE] = 0.0f; }
 
 void add_squares() {

@@ -9,7 +9,7 @@ import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
-from bitnet_tt.backends.tt.ops.norm_quantize.op import PAGE, IntegerProduct
+from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
 from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.groups import SKIP

@@ -26,9 +26,9 @@ static inline void swap_halves(uint32_t from, uint32_t to) {
     noc_async_read_barrier();
 }
 
-// The parts of the buffers that are the same for all rows. v is not rotated: its cosines are 1, its sines 0, and its
-// swapped halves only have to be finite. Beyond the row's end all is 0. Each buffer holds one row, so every row
-// overwrites the same elements and the rest stays.
+// Fill the parts of the buffers that are the same for all rows. v is not rotated: its cosines are 1, its sines 0, and
+// its swapped halves only have to be finite. Each buffer holds one row. Every row overwrites the same elements, so the
+// parts filled here stay.
 static inline void fill_constant_parts() {
     rows::fill(ROW, WIDTH * tile::SIDE, PAGES, 0);
     rows::fill(SWAPPED, ROTATED * tile::SIDE, PAGES, 0);

@@ -1,5 +1,5 @@
-// Write what split_heads_compute.cpp makes of a row: its q to the layout of heads.hpp, its k and v straight into their
-// cache slots. The row in the result buffer is q, k and v, one after another.
+// Write the heads that split_heads_compute.cpp computes: q into the layout of heads.hpp, k and v straight into their
+// cache slots. The result buffer holds one row: q, k and v, one after another.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
