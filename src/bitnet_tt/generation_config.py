@@ -28,7 +28,7 @@ class GenerationOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class GenerationConfig:
-    """How to pick tokens and when to stop. The default is greedy.
+    """The settings of a generation: how to pick tokens and when to stop. The default is greedy.
 
     Attributes:
         max_new_tokens: Maximum number of tokens to generate. None means as many as the context holds.

@@ -1,4 +1,4 @@
-"""How files store ternary weights: the canonical layout, ggml's layouts, and conversions between them.
+"""The layouts in which files store ternary weights: the canonical layout, ggml's layouts, and conversions between them.
 
 Codes 0, 1 and 2 stand for -1, 0 and +1. In the canonical layout, that of the Hugging Face checkpoints and of
 `TernaryMatrix`, four codes share a byte: for a matrix [out, in], bits 2i..2i+1 of byte [r, c] hold the code of row

@@ -44,7 +44,7 @@ FAST = Bars(correlation=0.999, mean_kl=5e-3, clear_top1=1.0)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How closely logits follow reference logits.
+    """A measure of how closely logits follow reference logits.
 
     Attributes:
         correlation: Pearson correlation over all logits.
