@@ -41,10 +41,9 @@ def parse_config(path: Path, data: Mapping[str, Any]) -> ModelConfig:
         ConfigError: A field cannot be used; the message names the file and the field.
     """
     try:
-        config = ModelConfig.from_dict(data)
+        return ModelConfig.from_dict(data)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return dataclasses.replace(config, eos_token_ids=tuple(dict.fromkeys(config.eos_token_ids)))
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:
