@@ -12,7 +12,7 @@ import numpy as np
 from bitnet_tt.checkpoint import families
 from bitnet_tt.checkpoint.assemble import Assembler
 from bitnet_tt.checkpoint.config_files import parse_config, read_config
-from bitnet_tt.checkpoint.gguf_config import config_fields
+from bitnet_tt.checkpoint.gguf_config import detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats import gguf, safetensors
@@ -37,7 +37,7 @@ class Checkpoint:
         family: The name of its family in `families.FAMILIES`.
         config: Its configuration; `eos_token_ids` include the ids of generation_config.json.
         files: The files that hold the weights.
-        notes: What `load_weights` found and users should know, such as an embedding that had to be rounded.
+        notes: What users should know, such as an embedding that had to be rounded. `load_weights` fills the list.
     """
 
     path: Path
@@ -48,6 +48,7 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
     _rotary_pairs: bool = False
+    _config_notes: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -79,14 +80,15 @@ class Checkpoint:
     @classmethod
     def _open_gguf(cls, path: Path) -> Self:
         file = gguf.read(path)
-        family = families.detect_gguf(str(path), file.metadata.get("general.architecture"))
+        family = detect_family(path, file.metadata)
         return cls(
             path=path,
             format="gguf",
             family=family.name,
-            config=parse_config(path, config_fields(file, family)),
+            config=parse_gguf_config(path, file, family),
             files=_files(file.tensors),
             _tensors=canonical_tensors(file.tensors),
+            _config_notes=hidden_act_note(file.metadata),
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 
@@ -99,7 +101,7 @@ class Checkpoint:
         Raises:
             CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
-        self.notes.clear()
+        self.notes[:] = self._config_notes
         assembler = Assembler(str(self.path), self.config, self._tensors, self._rotary_pairs, progress, self.notes)
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
             return assembler.model()

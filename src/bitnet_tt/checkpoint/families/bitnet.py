@@ -8,5 +8,5 @@ BITNET = Family(
     model_type="bitnet",
     hidden_act="relu2",
     gguf_architecture="bitnet-b1.58",
-    gguf_aliases=("bitnet-25",),
+    gguf_aliases=("bitnet-25", "bitnet"),
 )

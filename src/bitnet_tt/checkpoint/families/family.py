@@ -22,7 +22,7 @@ class Family:
         name: Its name in `Checkpoint.family`.
         models: Published models of the family, for error messages.
         model_type: `bitnet` (layers with sub-norms) or `llama` (without). It replaces the one in config.json.
-        hidden_act: The activation if config.json gives none, and always in GGUF.
+        hidden_act: The activation if config.json or the GGUF metadata give none.
         marker: A part of a tensor name that only this family has; "" if the family is recognised by `model_type`.
         renames: Parts of the tensor names in the file, and the canonical ones that replace them.
         gguf_architecture: The `general.architecture` that we write.
