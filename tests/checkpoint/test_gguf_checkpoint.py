@@ -87,8 +87,20 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
 
     refused(r"architecture 'qwen3', which is not supported\. Supported", architecture="qwen3")
     refused(r"blk\.0\.attn_q\.weight has type F16 instead of a ternary one .* download the I2_S", linear="F16")
-    refused(r"rope_freqs\.weight has no place", extra={"rope_freqs.weight": np.ones(32, np.float32)})
+    refused(
+        r"rope_freqs\.weight has no place .* check general\.architecture and block_count in its metadata",
+        extra={"rope_freqs.weight": np.ones(32, np.float32)},
+    )
     refused("weight scale of 0.0", scale=0.0)
+
+
+def test_a_missing_tensor_has_the_name_that_the_file_would_give_it(tmp_path: Path) -> None:
+    path = write_with_gguf_package(tmp_path / "x.gguf")
+    path.write_bytes(path.read_bytes().replace(b"blk.1.attn_sub_norm", b"blk.1.attn_sub_nose"))
+    with pytest.raises(CheckpointError, match=r"tensor blk\.1\.attn_sub_norm\.weight is missing") as caught:
+        Checkpoint.open(path).load_weights()
+    assert "config.json" not in str(caught.value)
+    assert "block_count in its metadata" in str(caught.value)
 
 
 @pytest.mark.parametrize("linear", ["TQ1_0", "TQ2_0"])

@@ -11,9 +11,9 @@ import numpy as np
 
 from bitnet_tt.checkpoint import families
 from bitnet_tt.checkpoint.assemble import Assembler
-from bitnet_tt.checkpoint.config_files import parse_config, read_config
-from bitnet_tt.checkpoint.gguf_config import detect_family, hidden_act_note, parse_gguf_config
-from bitnet_tt.checkpoint.gguf_names import canonical_tensors
+from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, read_config
+from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
+from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
@@ -102,7 +102,17 @@ class Checkpoint:
             CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
         self.notes[:] = self._config_notes
-        assembler = Assembler(str(self.path), self.config, self._tensors, self._rotary_pairs, progress, self.notes)
+        in_gguf = self.format == "gguf"
+        assembler = Assembler(
+            where=str(self.path),
+            config=self.config,
+            tensors=self._tensors,
+            settings=GGUF_SETTINGS if in_gguf else CONFIG_SETTINGS,
+            stored_name=gguf_name if in_gguf else str,
+            rotary_pairs=self._rotary_pairs,
+            progress=progress,
+            notes=self.notes,
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
             return assembler.model()
 

@@ -11,6 +11,9 @@ from typing import Any
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, ConfigError
 
+CONFIG_SETTINGS = "num_hidden_layers, tie_word_embeddings and model_type in config.json"
+"""The settings that determine which tensors a checkpoint has, for error messages."""
+
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the fields of config.json. `eos_token_id` also gets the ids of generation_config.json.

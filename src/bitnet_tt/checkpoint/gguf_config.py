@@ -18,6 +18,9 @@ from bitnet_tt.formats.gguf import GGUF
 _END_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 """GGUF has room for two ids that end a text: end of sequence and end of turn."""
 
+GGUF_SETTINGS = "general.architecture and block_count in its metadata"
+"""The settings that determine which tensors a file has, for error messages."""
+
 _HIDDEN_ACT = "hidden_activation"
 
 _FIELDS = {
