@@ -41,6 +41,11 @@ class GGUF:
     tensors: dict[str, StoredTensor]
 
 
+def is_gguf_name(name: str | Path) -> bool:
+    """Return whether a file's name ends in .gguf, in capitals or not."""
+    return str(name).lower().endswith(".gguf")
+
+
 def read(path: Path) -> GGUF:
     """Read the metadata and find every tensor. No tensor data is read.
 
