@@ -61,7 +61,7 @@ class Assembler:
         layers = tuple(self._layer(layer_prefix(i)) for i in range(config.num_hidden_layers))
         norm = self._norm(FINAL_NORM, config.hidden_size)
         if config.tie_word_embeddings:
-            self._used.add(LM_HEAD)  # some files store a copy of the embedding
+            self._used.add(LM_HEAD)  # if it is stored, it is a copy of the embedding
             lm_head = embed_tokens
         else:
             lm_head = self._embedding(LM_HEAD, vocabulary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from bitnet_tt.checkpoint.assemble import Assembler
 from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, read_config
 from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
+from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
@@ -35,7 +37,8 @@ class Checkpoint:
         path: The folder (safetensors) or the file (GGUF).
         format: The format of the files that hold the weights.
         family: The name of its family in `families.FAMILIES`.
-        config: Its configuration; `eos_token_ids` include the ids of generation_config.json.
+        config: Its configuration; `eos_token_ids` include the ids of generation_config.json, and `tie_word_embeddings`
+            is false if an lm_head is stored that differs from the embedding.
         files: The files that hold the weights.
         notes: What users should know, such as an embedding that had to be rounded. `load_weights` fills the list.
     """
@@ -52,7 +55,7 @@ class Checkpoint:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read the config and the headers of a checkpoint.
+        """Read the config and the headers of a checkpoint. A stored lm_head that should be tied is read too.
 
         Args:
             path: A folder with config.json and safetensors, or a .gguf file.
@@ -68,13 +71,17 @@ class Checkpoint:
         data = read_config(path)
         tensors = safetensors.read_folder(path)
         family = families.detect(str(path), data, tensors)
+        config = parse_config(path / "config.json", family.complete(data))
+        canonical = {family.canonical(name): tensor for name, tensor in tensors.items()}
+        own_head = config.tie_word_embeddings and has_own_head(config, canonical)
         return cls(
             path=path,
             format="safetensors",
             family=family.name,
-            config=parse_config(path / "config.json", family.complete(data)),
+            config=dataclasses.replace(config, tie_word_embeddings=config.tie_word_embeddings and not own_head),
             files=_files(tensors),
-            _tensors={family.canonical(name): tensor for name, tensor in tensors.items()},
+            _tensors=canonical,
+            _config_notes=[OWN_HEAD_NOTE] if own_head else [],
         )
 
     @classmethod
