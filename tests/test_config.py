@@ -105,6 +105,7 @@ def test_defaults_of_absent_fields() -> None:
         ({"rope_scaling": {"type": "dynamic"}, "rope_parameters": {"rope_type": "default"}}, "rope_scaling.rope_type"),
         ({"rope_parameters": {"rope_type": "default", "mrope_section": [1]}}, "rope_parameters.mrope_section"),
         ({"rope_parameters": [1]}, "rope_parameters"),
+        ({"input_bits": 4}, "input_bits"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"rope_parameters": {"rope_theta": -1}}, "rope_parameters.rope_theta"),
         ({"attention_bias": True}, "attention_bias"),

@@ -164,6 +164,8 @@ class ModelConfig:
         for name in ("attention_bias", "mlp_bias"):
             if _flag(data, name, default=False):
                 raise ConfigError(f"{name} is true; BitNet linears have no biases")
+        if data.get("input_bits") not in (None, 8):  # in the configs of 1bitLLM
+            raise ConfigError(f"input_bits is {data['input_bits']!r}; only activations of 8 bits are supported")
         for token_id in (self.bos_token_id, *self.eos_token_ids):
             if token_id is not None and token_id >= self.vocab_size:
                 raise ConfigError(f"bos_token_id or eos_token_id ({token_id}) is not below vocab_size")

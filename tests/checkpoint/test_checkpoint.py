@@ -223,6 +223,18 @@ def test_llama_style(tmp_path: Path) -> None:
     assert checkpoint.load_weights().layers[0].attn_sub_norm is None
 
 
+@pytest.mark.parametrize(("model_type", "theta", "eps"), [("bitnet", 500000.0, 1e-5), ("llama", 10000.0, 1e-6)])
+def test_absent_settings_have_the_defaults_of_transformers(
+    tmp_path: Path, model_type: str, theta: float, eps: float
+) -> None:
+    """transformers' BitNetConfig and LlamaConfig differ in these two."""
+    stored = small.tensors(sub_norms=model_type == "bitnet")
+    changes = {"model_type": model_type, "hidden_act": None, "rope_theta": None, "rms_norm_eps": None}
+    config = Checkpoint.open(small.write_folder(tmp_path, stored, **changes)).config
+    assert (config.rope_theta, config.rms_norm_eps) == (theta, eps)
+    assert config.hidden_act == ("relu2" if model_type == "bitnet" else "silu")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
