@@ -75,6 +75,10 @@ def test_settings_that_change_nothing(architecture: str, scaling: dict[str, Any]
         ({"hidden_activation": 3}, "bitnet-b1.58.hidden_activation is 3"),
         ({"new_setting": 1}, "bitnet-b1.58.new_setting is not supported"),
         ({"embedding_length": None}, "bitnet-b1.58.embedding_length is missing"),
+        (
+            {"attention.layer_norm_rms_epsilon": None},
+            "bitnet-b1.58.attention.layer_norm_rms_epsilon is missing",
+        ),
         ({"block_count": "two"}, "bitnet-b1.58.block_count must be an integer"),
         ({"attention.head_count_kv": 3}, "bitnet-b1.58.attention.head_count (4) is not divisible by"),
         ({"rope.freq_base": -1.0}, "bitnet-b1.58.rope.freq_base must be a positive number"),

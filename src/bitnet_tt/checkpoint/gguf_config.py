@@ -114,6 +114,8 @@ def parse_gguf_config(path: Path, file: GGUF, family: Family) -> ModelConfig:
     }
     try:
         _check_other_settings(metadata, architecture)
+        if data["rms_norm_eps"] is None:  # the default of config.json is not one of GGUF
+            raise ConfigError("rms_norm_eps is missing")
         config = ModelConfig.from_dict({name: value for name, value in data.items() if value is not None})
         for key in ("rope.dimension_count", "attention.value_length"):
             size = metadata.get(f"{architecture}.{key}", config.head_dim)
