@@ -45,6 +45,32 @@ def test_rope_parameters_take_the_place_of_rope_theta() -> None:
     assert ModelConfig.from_dict(data).rope_theta == 10000.0
 
 
+@pytest.mark.parametrize("name", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"type": "linear", "factor": 1.0},
+        {"rope_type": "linear", "factor": 1},
+        {"rope_type": "default", "factor": 1.0, "attention_factor": 1.0, "partial_rotary_factor": 1.0},
+        {"rope_type": "default", "original_max_position_embeddings": 4096, "attention_factor": None},
+        {},
+        None,
+    ],
+)
+def test_rope_settings_that_change_nothing(name: str, settings: dict[str, Any] | None) -> None:
+    assert ModelConfig.from_dict(BITNET_2B4T | {name: settings}) == ModelConfig.from_dict(BITNET_2B4T)
+
+
+@given(st.floats(), st.sampled_from(["rope_scaling", "rope_parameters"]))
+def test_only_a_factor_of_1_is_accepted(factor: float, name: str) -> None:
+    data = BITNET_2B4T | {name: {"rope_type": "linear", "factor": factor}}
+    if factor == 1:
+        ModelConfig.from_dict(data)
+    else:
+        with pytest.raises(ConfigError, match=rf"{name}\.factor is"):
+            ModelConfig.from_dict(data)
+
+
 def test_defaults_of_absent_fields() -> None:
     data = BITNET_2B4T | {"model_type": "llama", "quantization_config": {"quant_method": "bitnet"}}
     del data["num_key_value_heads"], data["eos_token_id"], data["rope_theta"]
@@ -71,7 +97,16 @@ def test_defaults_of_absent_fields() -> None:
         ({"rms_norm_eps": 0}, "rms_norm_eps"),
         ({"rms_norm_eps": 10**400}, "rms_norm_eps"),
         ({"rope_theta": "big"}, "rope_theta"),
-        ({"rope_scaling": {"rope_type": "llama3"}}, "rope_type"),
+        ({"rope_scaling": {"rope_type": "llama3"}}, "rope_scaling.rope_type"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling.factor"),
+        ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is missing"),
+        ({"rope_scaling": {"type": "linear", "factor": True}}, "rope_scaling.factor"),
+        ({"rope_scaling": {"factor": 4.0}}, "rope_scaling.factor"),
+        ({"rope_scaling": {"type": "dynamic"}, "rope_parameters": {"rope_type": "default"}}, "rope_scaling.rope_type"),
+        ({"rope_parameters": {"rope_type": "default", "mrope_section": [1]}}, "rope_parameters.mrope_section"),
+        ({"rope_parameters": [1]}, "rope_parameters"),
+        ({"input_bits": 4}, "input_bits"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"rope_parameters": {"rope_theta": -1}}, "rope_parameters.rope_theta"),
         ({"attention_bias": True}, "attention_bias"),
         ({"eos_token_id": 200000}, "eos_token_id"),

@@ -25,6 +25,11 @@ QuantizationMode = Literal["offline", "online"]
 _MAX_DIMENSION = 1 << 24
 """A larger size means a damaged file. The limit keeps a product of two sizes far below 2**63."""
 
+_ROPE_SETTINGS = ("rope_type", "type", "rope_theta", "original_max_position_embeddings", "max_position_embeddings")
+"""Settings of rotary positions that are read, or that only the scalings which we refuse would read."""
+_NEUTRAL_AT_1 = ("factor", "attention_factor", "partial_rotary_factor")
+"""Settings of rotary positions that change nothing if they are 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class QuantizationConfig:
@@ -159,6 +164,8 @@ class ModelConfig:
         for name in ("attention_bias", "mlp_bias"):
             if _flag(data, name, default=False):
                 raise ConfigError(f"{name} is true; BitNet linears have no biases")
+        if data.get("input_bits") not in (None, 8):  # in the configs of 1bitLLM
+            raise ConfigError(f"input_bits is {data['input_bits']!r}; only activations of 8 bits are supported")
         for token_id in (self.bos_token_id, *self.eos_token_ids):
             if token_id is not None and token_id >= self.vocab_size:
                 raise ConfigError(f"bos_token_id or eos_token_id ({token_id}) is not below vocab_size")
@@ -242,22 +249,55 @@ def _token_id(data: Mapping[str, Any], name: str) -> int | None:
 
 
 def _token_ids(data: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """Return the token ids of a field, each once."""
     value = data.get(name)
     if value is None:
         return ()
     values = value if isinstance(value, list) else [value]
     for token_id in values:
         require(name, token_id, "a token id or a list of them", is_int(token_id, 0))
-    return tuple(values)
+    return tuple(dict.fromkeys(values))
 
 
 def _rope_theta(data: Mapping[str, Any]) -> float:
-    scaling = data.get("rope_parameters") or data.get("rope_scaling") or {}
-    if not isinstance(scaling, Mapping):
-        raise ConfigError("rope_parameters must be an object")
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind != "default":
-        raise ConfigError(f"rope_parameters.rope_type is {kind!r}; only 'default' rotary positions are supported")
-    if "rope_theta" in scaling:
-        return _positive_float(scaling, "rope_theta", default=10000.0, where="rope_parameters.")
-    return _positive_float(data, "rope_theta", default=10000.0)
+    """Return the base of the rotary positions, and refuse every setting that would scale them."""
+    theta = _positive_float(data, "rope_theta", default=10000.0)
+    _neutral("partial_rotary_factor", data.get("partial_rotary_factor"))
+    for name in ("rope_scaling", "rope_parameters"):  # transformers 5 writes the second, and it counts
+        settings = data.get(name) or {}
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f"{name} must be an object")
+        _check_rope_settings(name, settings)
+        theta = _positive_float(settings, "rope_theta", default=theta, where=name + ".")
+    return theta
+
+
+def _check_rope_settings(where: str, settings: Mapping[str, Any]) -> None:
+    """Refuse rotary positions that are scaled. Linear scaling by a factor of 1 changes nothing.
+
+    Args:
+        where: The field of config.json, for error messages.
+        settings: Its value.
+
+    Raises:
+        ConfigError: A setting changes the positions, or is unknown.
+    """
+    kind = settings.get("rope_type", settings.get("type", "default"))
+    if kind not in ("default", "linear"):
+        raise ConfigError(
+            f"{where}.rope_type is {kind!r}; only 'default' rotary positions, and 'linear' ones with factor 1.0, are "
+            "supported"
+        )
+    if kind == "linear" and settings.get("factor") is None:
+        raise ConfigError(f"{where}.factor is missing; 'linear' rotary positions need it")
+    for name, value in settings.items():
+        if name in _NEUTRAL_AT_1:
+            _neutral(f"{where}.{name}", value)
+        elif name not in _ROPE_SETTINGS:
+            raise ConfigError(f"{where}.{name} is not supported; use a checkpoint with unscaled rotary positions")
+
+
+def _neutral(name: str, value: object) -> None:
+    """Refuse a factor other than 1."""
+    if value is not None and not is_number(value, 1, 1):
+        raise ConfigError(f"{name} is {value!r}; only 1.0, which changes nothing, is supported")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.checkpoint import Checkpoint, save_packed
 from bitnet_tt.checkpoint.packing import pack, unpack
 from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.weights import ModelWeights, bfloat16_to_float32, float32_to_bfloat16
@@ -103,8 +104,48 @@ def test_untied_head_and_ignored_extras(tmp_path: Path) -> None:
     stored = small.tensors() | head | extras
     weights = load(small.write_folder(tmp_path / "untied", stored, tie_word_embeddings=False))
     np.testing.assert_array_equal(weights.lm_head, head["lm_head.weight"][1])
-    tied = load(small.write_folder(tmp_path / "tied", stored))
-    assert tied.lm_head is tied.embed_tokens
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F32"])
+def test_a_copy_of_the_embedding_is_tied(tmp_path: Path, dtype: str) -> None:
+    stored = small.tensors()
+    bits = stored["model.embed_tokens.weight"][1]
+    stored["lm_head.weight"] = (dtype, bits if dtype == "BF16" else bfloat16_to_float32(bits))
+    checkpoint = Checkpoint.open(small.write_folder(tmp_path, stored))
+    weights = checkpoint.load_weights()
+    assert checkpoint.config.tie_word_embeddings
+    assert weights.lm_head is weights.embed_tokens
+    assert checkpoint.notes == []
+
+
+@pytest.mark.parametrize("row", [0, 2999])
+def test_a_head_of_its_own_is_used_in_spite_of_the_flag(tmp_path: Path, row: int) -> None:
+    """transformers 5 uses a stored lm_head that differs from the embedding, whatever tie_word_embeddings says."""
+    stored = small.tensors(vocab=3000)
+    head = stored["model.embed_tokens.weight"][1].copy()
+    head[row, -1] ^= 1
+    stored["lm_head.weight"] = ("BF16", head)
+    checkpoint = Checkpoint.open(small.write_folder(tmp_path / "source", stored, vocab_size=3000))
+    weights = checkpoint.load_weights()
+    assert not checkpoint.config.tie_word_embeddings
+    np.testing.assert_array_equal(weights.lm_head, head)
+    (note,) = checkpoint.notes
+    assert "lm_head.weight differs from the embedding" in note
+    save_packed(checkpoint.config, weights, tmp_path / "packed")
+    np.testing.assert_array_equal(load(tmp_path / "packed").lm_head, head)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (("F32", np.full((small.VOCAB, small.HIDDEN), np.nan, np.float32)), r"lm_head\.weight holds NaN"),
+        (("F32", np.ones((3, 3), np.float32)), r"lm_head\.weight has shape \[3, 3\]"),
+        (("U8", np.ones((small.VOCAB, small.HIDDEN), np.uint8)), r"lm_head\.weight has type U8"),
+    ],
+)
+def test_a_damaged_head_is_refused_in_spite_of_the_flag(tmp_path: Path, head: Any, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load(small.write_folder(tmp_path, small.tensors() | {"lm_head.weight": head}))
 
 
 def test_rounding_a_wider_embedding_is_reported(tmp_path: Path) -> None:
@@ -180,6 +221,18 @@ def test_llama_style(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(tmp_path)
     assert (checkpoint.family, checkpoint.config.sub_norms) == ("llama", False)
     assert checkpoint.load_weights().layers[0].attn_sub_norm is None
+
+
+@pytest.mark.parametrize(("model_type", "theta", "eps"), [("bitnet", 500000.0, 1e-5), ("llama", 10000.0, 1e-6)])
+def test_absent_settings_have_the_defaults_of_transformers(
+    tmp_path: Path, model_type: str, theta: float, eps: float
+) -> None:
+    """transformers' BitNetConfig and LlamaConfig differ in these two."""
+    stored = small.tensors(sub_norms=model_type == "bitnet")
+    changes = {"model_type": model_type, "hidden_act": None, "rope_theta": None, "rms_norm_eps": None}
+    config = Checkpoint.open(small.write_folder(tmp_path, stored, **changes)).config
+    assert (config.rope_theta, config.rms_norm_eps) == (theta, eps)
+    assert config.hidden_act == ("relu2" if model_type == "bitnet" else "silu")
 
 
 @pytest.mark.parametrize(

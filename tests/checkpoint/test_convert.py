@@ -164,6 +164,18 @@ def test_linears_with_norms_of_their_own(source: Path, tmp_path: Path) -> None:
         convert(with_tokenizer_of(source, folder), tmp_path / "x.gguf", "gguf-i2s")
 
 
+def test_the_name_of_a_gguf_file_may_be_in_capitals(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "MODEL.GGUF", "gguf-i2s")
+    convert(tmp_path / "MODEL.GGUF", tmp_path / "back", "packed")
+    assert Checkpoint.open(tmp_path / "back").config.vocab_size == VOCAB
+
+
+def test_a_folder_may_have_the_name_of_a_gguf_file(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "folder.gguf", "packed")
+    assert load_tokenizer(tmp_path / "folder.gguf").chat_templates == {"default": TEMPLATE}
+    assert Checkpoint.open(tmp_path / "folder.gguf").format == "safetensors"
+
+
 def test_i2_s_needs_whole_blocks(tmp_path: Path) -> None:
     original = Checkpoint.open(small.write_folder(tmp_path / "source"))
     weights = original.load_weights()

@@ -47,7 +47,9 @@ def test_ternary_blocks(tmp_path: Path, linear: str, architecture: str) -> None:
     np.testing.assert_array_equal(weights.embed_tokens, small.tensors()["model.embed_tokens.weight"][1])
     norm = bfloat16_to_float32(small.tensors()["model.norm.weight"][1])
     np.testing.assert_array_equal(weights.norm, norm)
-    assert checkpoint.notes == []
+    assert [note.split(",")[0] for note in checkpoint.notes] == (
+        ["the file has no bitnet.hidden_activation"] if architecture == "bitnet" else []
+    )
 
 
 @pytest.mark.parametrize("embedding", ["F32", "F16", "BF16", "Q8_0", "Q6_K"])
@@ -85,8 +87,20 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
 
     refused(r"architecture 'qwen3', which is not supported\. Supported", architecture="qwen3")
     refused(r"blk\.0\.attn_q\.weight has type F16 instead of a ternary one .* download the I2_S", linear="F16")
-    refused(r"rope_freqs\.weight has no place", extra={"rope_freqs.weight": np.ones(32, np.float32)})
+    refused(
+        r"rope_freqs\.weight has no place .* check general\.architecture and block_count in its metadata",
+        extra={"rope_freqs.weight": np.ones(32, np.float32)},
+    )
     refused("weight scale of 0.0", scale=0.0)
+
+
+def test_a_missing_tensor_has_the_name_that_the_file_would_give_it(tmp_path: Path) -> None:
+    path = write_with_gguf_package(tmp_path / "x.gguf")
+    path.write_bytes(path.read_bytes().replace(b"blk.1.attn_sub_norm", b"blk.1.attn_sub_nose"))
+    with pytest.raises(CheckpointError, match=r"tensor blk\.1\.attn_sub_norm\.weight is missing") as caught:
+        Checkpoint.open(path).load_weights()
+    assert "config.json" not in str(caught.value)
+    assert "block_count in its metadata" in str(caught.value)
 
 
 @pytest.mark.parametrize("linear", ["TQ1_0", "TQ2_0"])

@@ -29,6 +29,7 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
     | {"pytorch_model.bin": b"p", "modeling.py": b"p", "README.md": b"r", "sub/x.safetensors": b"s"},
     "org/gguf": {"ggml-model-i2_s.gguf": b"GGUF i2_s", "ggml-model-tl1.gguf": b"GGUF tl1", "config.json": b"{}"},
     "org/ggufs": {"a.gguf": b"GGUF a", "b.gguf": b"GGUF b"},
+    "org/capitals": {"MODEL.GGUF": b"GGUF m", "config.json": b"{}"},
     "org/pickle": {"pytorch_model.bin": b"p", "config.json": b"{}"},
     "org/gated": {},
 }
@@ -114,7 +115,12 @@ def test_only_safe_files_are_downloaded(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
     assert not {"pytorch_model.bin", "modeling.py", "sub/x.safetensors"} & set(Hub.served)
     assert Checkpoint.open(folder).load_weights().layers
-    for model, name in (("org/gguf", "ggml-model-i2_s.gguf"), ("org/ggufs:b.gguf", "b.gguf")):
+    for model, name in (
+        ("org/gguf", "ggml-model-i2_s.gguf"),
+        ("org/ggufs:b.gguf", "b.gguf"),
+        ("org/capitals", "MODEL.GGUF"),
+        ("org/capitals:MODEL.GGUF", "MODEL.GGUF"),
+    ):
         path = resolve(model, cache_dir=tmp_path, revision="main")
         assert path.read_bytes() == REPOSITORIES[model.split(":")[0]][name]
 
@@ -160,11 +166,12 @@ def test_names_that_are_no_hub_id_are_paths(model: str | Path, tmp_path: Path, m
         resolve(model)
 
 
-def test_local_paths(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["x.gguf", "X.GGUF", "x.Gguf"])
+def test_local_paths(tmp_path: Path, name: str) -> None:
     folder = small.write_folder(tmp_path / "folder")
     assert resolve(folder) == folder
     assert resolve(str(folder)) == folder
-    gguf = tmp_path / "gguf" / "x.gguf"
+    gguf = tmp_path / "gguf" / name
     gguf.parent.mkdir()
     gguf.touch()
     assert resolve(gguf) == resolve(gguf.parent) == gguf

@@ -95,6 +95,47 @@ def tensor_entry(name: bytes = b"t", dims: tuple[int, ...] = (8,), kind: int = 0
     return text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
 
 
+def array(value: int | str | list[Any]) -> tuple[int, bytes]:
+    """The type id and the bytes of a metadata value. The items of a list have the type of its first."""
+    if isinstance(value, int):
+        return 5, struct.pack("<i", value)
+    if isinstance(value, str):
+        return 8, text(value.encode())
+    items = [array(item) for item in value]
+    return 9, struct.pack("<IQ", items[0][0] if items else 5, len(items)) + b"".join(item for _, item in items)
+
+
+def nested(depth: int) -> bytes:
+    """A key and an array with `depth` levels."""
+    return text(b"k") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * (depth - 1) + struct.pack("<IQi", 5, 1, 7)
+
+
+def test_the_deepest_array_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(header(pairs=1, rest=nested(16) + bytes(32)))
+    value = read_metadata(path)["k"]
+    for _ in range(15):
+        (value,) = value
+    assert value == [7]
+
+
+same_kind = st.recursive(
+    st.lists(st.integers(-9, 9), max_size=3) | st.lists(st.text(max_size=3), max_size=3),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=list(HealthCheck))
+@given(value=same_kind)
+def test_nested_arrays_are_read(tmp_path: Path, value: list[Any]) -> None:
+    """The key after the array is read too, so that every byte of the array was taken."""
+    path = tmp_path / "x.gguf"
+    rest = text(b"k") + struct.pack("<I", 9) + array(value)[1] + text(b"after") + struct.pack("<Ii", 5, 1)
+    path.write_bytes(header(pairs=2, rest=rest))
+    assert read_metadata(path) == {"k": value, "after": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -107,7 +148,10 @@ def tensor_entry(name: bytes = b"t", dims: tuple[int, ...] = (8,), kind: int = 0
         (header(pairs=2**40), "more than fit in the file"),
         (header(pairs=1, rest=struct.pack("<Q", 2**60) + bytes(20)), "more than fit in the file"),
         (header(pairs=1, rest=text(b"k") + struct.pack("<I", 77) + bytes(8)), "unknown type 77"),
-        (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 9, 1) + bytes(8)), "array of unknown type 9"),
+        (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 13, 1) + bytes(8)), "array of unknown type 13"),
+        (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 9, 2) + bytes(20)), "more than fit in the file"),
+        (header(pairs=1, rest=nested(17)), "nested more than 16 deep, which is not supported"),
+        (header(pairs=1, rest=nested(10_000)), "nested more than 16 deep"),
         (header(pairs=1, rest=text(b"k") + struct.pack("<IIQ", 9, 4, 2**61)), "more than fit in the file"),
         (header(pairs=2, rest=(text(b"k") + struct.pack("<II", 4, 1)) * 2), "'k' twice"),
         (header(pairs=1, rest=text(b"k" * 65536) + struct.pack("<II", 4, 1)), "a metadata key longer than 65535"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,8 @@ class Assembler:
         where: The checkpoint, for error messages.
         config: The configuration that the tensors must fit.
         tensors: Every tensor of the checkpoint, by canonical name.
+        settings: The settings that determine which tensors there are, for error messages.
+        stored_name: Returns the name that the checkpoint gives a tensor, for error messages.
         rotary_pairs: Whether the rows of q and k are stored in pairs (see `packing`).
         progress: Called with the bytes done and the bytes in all, after each matrix.
         notes: Collects what users should know, such as an embedding that had to be rounded.
@@ -39,6 +41,8 @@ class Assembler:
     where: str
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
+    settings: str
+    stored_name: Callable[[str], str]
     rotary_pairs: bool
     progress: Progress | None
     notes: list[str]
@@ -57,11 +61,11 @@ class Assembler:
         layers = tuple(self._layer(layer_prefix(i)) for i in range(config.num_hidden_layers))
         norm = self._norm(FINAL_NORM, config.hidden_size)
         if config.tie_word_embeddings:
-            self._used.add(LM_HEAD)  # some files store a copy of the embedding
+            self._used.add(LM_HEAD)  # if it is stored, it is a copy of the embedding
             lm_head = embed_tokens
         else:
             lm_head = self._embedding(LM_HEAD, vocabulary)
-        check_names(self.tensors, self._used, IGNORED_ENDINGS)
+        check_names(self.tensors, self._used, IGNORED_ENDINGS, self.settings)
         return ModelWeights(embed_tokens, layers, norm, lm_head)
 
     def _layer(self, prefix: str) -> LayerWeights:
@@ -141,8 +145,8 @@ class Assembler:
         tensor = self.tensors.get(name)
         if tensor is None:
             raise CheckpointError(
-                f"{self.where}: tensor {name} is missing; download the checkpoint again, or check num_hidden_layers, "
-                "tie_word_embeddings and model_type in config.json"
+                f"{self.where}: tensor {self.stored_name(name)} is missing; download the checkpoint again, or check "
+                f"{self.settings}"
             )
         self._used.add(name)
         return tensor

@@ -25,13 +25,16 @@ _MAX_SHARE = 0.99
 _DAMAGED = "the file is damaged or was packed in another layout; download the original again"
 
 
-def check_names(tensors: Mapping[str, StoredTensor], used: Collection[str], ignored: Collection[str]) -> None:
-    """Refuse tensors that were not loaded: the architecture is then not the one that config.json describes.
+def check_names(
+    tensors: Mapping[str, StoredTensor], used: Collection[str], ignored: Collection[str], settings: str
+) -> None:
+    """Refuse tensors that were not loaded: the architecture is then not the one that the settings describe.
 
     Args:
         tensors: Every tensor of the checkpoint, by canonical name.
         used: Canonical names of the tensors that were loaded.
         ignored: Endings of the names of tensors that need not be loaded.
+        settings: The settings that determine which tensors there are, for the error message.
 
     Raises:
         CheckpointError: A tensor was not loaded.
@@ -39,7 +42,7 @@ def check_names(tensors: Mapping[str, StoredTensor], used: Collection[str], igno
     extra = [t for name, t in tensors.items() if name not in used and not name.endswith(tuple(ignored))]
     if extra:
         count = f"is one of {len(extra)} that have" if len(extra) > 1 else "has"
-        raise extra[0].error(f"{count} no place in this architecture; check model_type and the sizes in config.json")
+        raise extra[0].error(f"{count} no place in this architecture; check {settings}")
 
 
 def check_shape(tensor: StoredTensor, shape: tuple[int, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 
 from bitnet_tt.checkpoint import families
 from bitnet_tt.checkpoint.assemble import Assembler
-from bitnet_tt.checkpoint.config_files import parse_config, read_config
-from bitnet_tt.checkpoint.gguf_config import config_fields
-from bitnet_tt.checkpoint.gguf_names import canonical_tensors
+from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, read_config
+from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
+from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
+from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
@@ -35,9 +37,10 @@ class Checkpoint:
         path: The folder (safetensors) or the file (GGUF).
         format: The format of the files that hold the weights.
         family: The name of its family in `families.FAMILIES`.
-        config: Its configuration; `eos_token_ids` include the ids of generation_config.json.
+        config: Its configuration; `eos_token_ids` include the ids of generation_config.json, and `tie_word_embeddings`
+            is false if an lm_head is stored that differs from the embedding.
         files: The files that hold the weights.
-        notes: What `load_weights` found and users should know, such as an embedding that had to be rounded.
+        notes: What users should know, such as an embedding that had to be rounded. `load_weights` fills the list.
     """
 
     path: Path
@@ -48,10 +51,11 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
     _rotary_pairs: bool = False
+    _config_notes: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read the config and the headers of a checkpoint.
+        """Read the config and the headers of a checkpoint. A stored lm_head that should be tied is read too.
 
         Args:
             path: A folder with config.json and safetensors, or a .gguf file.
@@ -67,26 +71,31 @@ class Checkpoint:
         data = read_config(path)
         tensors = safetensors.read_folder(path)
         family = families.detect(str(path), data, tensors)
+        config = parse_config(path / "config.json", family.complete(data))
+        canonical = {family.canonical(name): tensor for name, tensor in tensors.items()}
+        own_head = config.tie_word_embeddings and has_own_head(config, canonical)
         return cls(
             path=path,
             format="safetensors",
             family=family.name,
-            config=parse_config(path / "config.json", family.complete(data)),
+            config=dataclasses.replace(config, tie_word_embeddings=config.tie_word_embeddings and not own_head),
             files=_files(tensors),
-            _tensors={family.canonical(name): tensor for name, tensor in tensors.items()},
+            _tensors=canonical,
+            _config_notes=[OWN_HEAD_NOTE] if own_head else [],
         )
 
     @classmethod
     def _open_gguf(cls, path: Path) -> Self:
         file = gguf.read(path)
-        family = families.detect_gguf(str(path), file.metadata.get("general.architecture"))
+        family = detect_family(path, file.metadata)
         return cls(
             path=path,
             format="gguf",
             family=family.name,
-            config=parse_config(path, config_fields(file, family)),
+            config=parse_gguf_config(path, file, family),
             files=_files(file.tensors),
             _tensors=canonical_tensors(file.tensors),
+            _config_notes=hidden_act_note(file.metadata),
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 
@@ -99,8 +108,18 @@ class Checkpoint:
         Raises:
             CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
-        self.notes.clear()
-        assembler = Assembler(str(self.path), self.config, self._tensors, self._rotary_pairs, progress, self.notes)
+        self.notes[:] = self._config_notes
+        in_gguf = self.format == "gguf"
+        assembler = Assembler(
+            where=str(self.path),
+            config=self.config,
+            tensors=self._tensors,
+            settings=GGUF_SETTINGS if in_gguf else CONFIG_SETTINGS,
+            stored_name=gguf_name if in_gguf else str,
+            rotary_pairs=self._rotary_pairs,
+            progress=progress,
+            notes=self.notes,
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
             return assembler.model()
 

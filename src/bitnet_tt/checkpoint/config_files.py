@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitnet_tt.checkpoint import names
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, ConfigError
+
+CONFIG_SETTINGS = "num_hidden_layers, tie_word_embeddings and model_type in config.json"
+"""The settings that determine which tensors a checkpoint has, for error messages."""
+
+_MODULE_NAME = re.compile(r"[\w.-]+")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -42,9 +49,41 @@ def parse_config(path: Path, data: Mapping[str, Any]) -> ModelConfig:
     """
     try:
         config = ModelConfig.from_dict(data)
+        _check_not_converted(config, data)
+        return config
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return dataclasses.replace(config, eos_token_ids=tuple(dict.fromkeys(config.eos_token_ids)))
+
+
+def _check_not_converted(config: ModelConfig, data: Mapping[str, Any]) -> None:
+    """Refuse `modules_to_not_convert` that names a linear of a layer, because every one of them is ternary here.
+
+    As in transformers, an entry matches the modules whose paths begin or end with it. Older versions also matched
+    entries inside a path, so any part of a path counts.
+    """
+    field = "quantization_config.modules_to_not_convert"
+    entries = (data.get("quantization_config") or {}).get("modules_to_not_convert")
+    if entries is None:
+        return
+    if not (isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)):
+        raise ConfigError(f"{field} must be a list of module names, not {entries!r}")
+    for entry in entries:
+        if not _MODULE_NAME.fullmatch(entry):
+            raise ConfigError(f"{field} has the entry {entry!r}; only module names such as lm_head are supported")
+        # An entry without a layer's number matches in layer 0, or nowhere.
+        layers = (0, *(int(number) for number in re.findall(r"[0-9]{1,8}", entry)))
+        linears = (
+            names.layer_prefix(layer) + names.linear_path(linear)
+            for layer in layers
+            if layer < config.num_hidden_layers
+            for linear in config.linear_shapes
+        )
+        dense = next((linear for linear in linears if entry in linear), None)
+        if dense is not None:
+            raise ConfigError(
+                f"{field} has the entry {entry!r}, by which {dense} is not ternary; only models in which every linear "
+                "of a layer is ternary are supported, so use another checkpoint of this model"
+            )
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:

@@ -2,54 +2,177 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bitnet_tt.checkpoint import names
-from bitnet_tt.checkpoint.families import Family
+from bitnet_tt.checkpoint.families import Family, detect_gguf
+from bitnet_tt.checkpoint.families.one_bit_llm import ONE_BIT_LLM
 from bitnet_tt.checkpoint.gguf_names import gguf_name
 from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import ConfigError
 from bitnet_tt.formats.gguf import GGUF
 
 _END_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 """GGUF has room for two ids that end a text: end of sequence and end of turn."""
 
+GGUF_SETTINGS = "general.architecture and block_count in its metadata"
+"""The settings that determine which tensors a file has, for error messages."""
 
-def config_fields(file: GGUF, family: Family) -> dict[str, Any]:
-    """Return the fields of a config.json, for `ModelConfig.from_dict` to check.
+_HIDDEN_ACT = "hidden_activation"
 
-    A field that the file does not give is left out. `hidden_act` comes from the family, because GGUF has no field for
-    it that all converters write.
+_FIELDS = {
+    "hidden_act": _HIDDEN_ACT,
+    "vocab_size": "vocab_size",
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "max_position_embeddings": "context_length",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "rope_theta": "rope.freq_base",
+    "rope_scaling.rope_type": "rope.scaling.type",
+    "rope_scaling.factor": "rope.scaling.factor",
+    "rope_scaling.attention_factor": "rope.scaling.attn_factor",
+}
+"""GGUF's key of each field of config.json, after the architecture and a dot."""
+
+_HARMLESS = (
+    "rope.dimension_count",  # checked against the size of a head
+    "attention.value_length",  # likewise
+    "rope.scale_linear",  # read if rope.scaling.factor is missing, as llama.cpp does
+    "rope.scaling.original_context_length",  # only scalings that are refused read it
+    "rope.scaling.finetuned",  # tells how the model was trained
+    "attention.layer_norm_epsilon",  # for LayerNorm; these models have RMSNorm
+    "tensor_data_layout",  # the layout of the original weights
+)
+"""Other keys of an architecture that change no result, whatever their value."""
+
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0.0,),
+    "attention.max_alibi_bias": (0.0,),
+    "attention.scale": (0.0,),
+    "attention.sliding_window": (0,),
+    "attn_logit_softcapping": (0.0,),
+    "embedding_scale": (1.0, 0.0),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+    "final_logit_softcapping": (0.0,),
+    "logit_scale": (1.0, 0.0),
+    "pooling_type": (0,),
+    "residual_scale": (1.0, 0.0),
+    "use_parallel_residual": (False,),
+}
+"""Keys of an architecture that llama.cpp knows, and the values with which they change nothing."""
+
+
+def detect_family(path: Path, metadata: Mapping[str, Any]) -> Family:
+    """Recognise the family of a GGUF file by its architecture and its activation.
+
+    Args:
+        path: The file, for error messages.
+        metadata: Its metadata.
+
+    Raises:
+        CheckpointError: No family matches.
     """
-    metadata, tensors = file.metadata, file.tensors
+    architecture = metadata.get("general.architecture")
+    return detect_gguf(str(path), architecture, metadata.get(f"{architecture}.{_HIDDEN_ACT}"))
+
+
+def parse_gguf_config(path: Path, file: GGUF, family: Family) -> ModelConfig:
+    """Check the settings in the metadata of a GGUF file.
+
+    Args:
+        path: The file, for error messages.
+        file: Its contents.
+        family: Its family, whose activation counts if the metadata give none.
+
+    Raises:
+        ConfigError: A setting cannot be used, or changes the result and is not supported; the message names the file
+            and the key.
+    """
+    metadata = file.metadata
     architecture = metadata["general.architecture"]
-
-    def get(key: str) -> Any:
-        return metadata.get(f"{architecture}.{key}")
-
-    embedding = tensors.get(gguf_name(names.EMBEDDING))
-    data = {
+    keys = _keys(file, architecture)
+    data = {name: metadata.get(key) for name, key in keys.items() if "." not in name}
+    if gguf_name(names.EMBEDDING) in file.tensors:
+        data["vocab_size"] = file.tensors[gguf_name(names.EMBEDDING)].shape[0]
+        keys["vocab_size"] = f"the number of rows of {gguf_name(names.EMBEDDING)}"
+    data["hidden_act"] = family.hidden_act if data["hidden_act"] is None else data["hidden_act"]
+    data |= {
         "model_type": family.model_type,
-        "hidden_act": family.hidden_act,
-        "vocab_size": embedding.shape[0] if embedding is not None else get("vocab_size"),
-        "hidden_size": get("embedding_length"),
-        "intermediate_size": get("feed_forward_length"),
-        "num_hidden_layers": get("block_count"),
-        "num_attention_heads": get("attention.head_count"),
-        "num_key_value_heads": get("attention.head_count_kv"),
-        "head_dim": get("attention.key_length"),
-        "max_position_embeddings": get("context_length"),
-        "rms_norm_eps": get("attention.layer_norm_rms_epsilon"),
-        "rope_theta": get("rope.freq_base"),
-        "tie_word_embeddings": gguf_name(names.LM_HEAD) not in tensors,
-        "bos_token_id": metadata.get("tokenizer.ggml.bos_token_id"),
+        "tie_word_embeddings": gguf_name(names.LM_HEAD) not in file.tensors,
         "eos_token_id": _end_token_ids(metadata),
+        "rope_scaling": _rope_scaling(metadata, keys),
         "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
     }
-    scaling = get("rope.scaling.type")
-    if scaling not in (None, "none"):
-        data["rope_scaling"] = {"rope_type": scaling}
-    return {name: value for name, value in data.items() if value is not None}
+    try:
+        _check_other_settings(metadata, architecture)
+        if data["rms_norm_eps"] is None:  # the default of config.json is not one of GGUF
+            raise ConfigError("rms_norm_eps is missing")
+        config = ModelConfig.from_dict({name: value for name, value in data.items() if value is not None})
+        for key in ("rope.dimension_count", "attention.value_length"):
+            size = metadata.get(f"{architecture}.{key}", config.head_dim)
+            if size != config.head_dim:
+                raise ConfigError(
+                    f"{architecture}.{key} is {size!r}, but only the size of a head ({config.head_dim}) is supported"
+                )
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {_with_keys(str(error), keys)}; use another file of this model") from error
+    return config
+
+
+def hidden_act_note(metadata: Mapping[str, Any]) -> list[str]:
+    """Return a note if a GGUF file does not say which activation the model has, and its architecture has two."""
+    key = f"{metadata['general.architecture']}.{_HIDDEN_ACT}"
+    if metadata["general.architecture"] != ONE_BIT_LLM.gguf_architecture or key in metadata:
+        return []
+    return [
+        f"the file has no {key}, so its activation is taken to be silu, as in {ONE_BIT_LLM.models}; if the model is "
+        "another one, such as 2B4T, use a file that gives the key"
+    ]
+
+
+def _keys(file: GGUF, architecture: str) -> dict[str, str]:
+    """Return the metadata key of each field of config.json that the file can give."""
+    keys = {name: f"{architecture}.{key}" for name, key in _FIELDS.items()}
+    if keys["rope_scaling.factor"] not in file.metadata and f"{architecture}.rope.scale_linear" in file.metadata:
+        keys["rope_scaling.factor"] = f"{architecture}.rope.scale_linear"  # the name of the key in old files
+    return keys | {"bos_token_id": "tokenizer.ggml.bos_token_id", "eos_token_id": _END_KEYS[0]}
+
+
+def _rope_scaling(metadata: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the `rope_scaling` that a file describes as llama.cpp reads it: linear by default, and 0 means 1."""
+    kind = metadata.get(keys["rope_scaling.rope_type"], "linear")
+    if kind == "none":
+        return None
+    factor = metadata.get(keys["rope_scaling.factor"], 0.0)
+    scaling = {"rope_type": kind, "factor": 1.0 if factor == 0 else factor}
+    return scaling | {"attention_factor": metadata.get(keys["rope_scaling.attention_factor"])}
+
+
+def _check_other_settings(metadata: Mapping[str, Any], architecture: str) -> None:
+    """Refuse settings of the model that nothing reads, unless they are known to change nothing."""
+    for key, value in metadata.items():
+        setting = key.removeprefix(architecture + ".")
+        if setting == key or setting in _FIELDS.values() or setting in _HARMLESS:
+            continue
+        if setting not in _NEUTRAL:
+            raise ConfigError(f"{key} is not supported")
+        if value not in _NEUTRAL[setting]:
+            raise ConfigError(f"{key} is {value!r}, which is not supported; only {_NEUTRAL[setting][0]!r} is")
+
+
+def _with_keys(message: str, keys: Mapping[str, str]) -> str:
+    """Return an error message with the file's keys in place of the names of config.json."""
+    found = "|".join(re.escape(name) for name in sorted(keys, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.])(?:{found})(?!\w)", lambda match: keys[match[0]], message)
 
 
 def model_metadata(config: ModelConfig, architecture: str, name: str, file_type: int) -> dict[str, Any]:
@@ -66,6 +189,7 @@ def model_metadata(config: ModelConfig, architecture: str, name: str, file_type:
         "general.name": name,
         "general.file_type": file_type,
         "general.quantization_version": 2,
+        f"{architecture}.{_HIDDEN_ACT}": config.hidden_act,
         f"{architecture}.vocab_size": config.vocab_size,
         f"{architecture}.context_length": config.max_position_embeddings,
         f"{architecture}.embedding_length": config.hidden_size,

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bitnet_tt.errors import CheckpointError
+from bitnet_tt.formats.gguf import is_gguf_name
 from bitnet_tt.formats.safetensors import no_model_error
 
 DEMO_FOLDER = Path(__file__).parent.parent / "assets" / "demo"
 """The model that is part of this package."""
 
 _TIMEOUT_SECONDS = 20.0
-_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<file>[\w./-]+\.gguf))?")
+_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<file>[\w./-]+\.(?i:gguf)))?")
 
 
 def resolve(
@@ -59,12 +60,12 @@ def resolve(
 def _local(path: Path) -> Path:
     """Return a .gguf file itself, the .gguf file to use in a folder, or a folder with safetensors."""
     if not path.is_dir():
-        if path.suffix == ".gguf":
+        if is_gguf_name(path):
             return path
         raise CheckpointError(f"{path} is not a .gguf file; for safetensors, give the folder that holds config.json")
     names = [entry.name for entry in path.iterdir()]
     files = select_files(str(path), names, None)
-    return path / files[0] if files[0].endswith(".gguf") else path
+    return path / files[0] if is_gguf_name(files[0]) else path
 
 
 def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[str]:
@@ -83,11 +84,11 @@ def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[s
     """
     if wanted is not None:
         if wanted not in names:
-            listed = ", ".join(_ending(names, ".gguf")) or "none"
+            listed = ", ".join(filter(is_gguf_name, names)) or "none"
             raise CheckpointError(f"{where} has no {wanted}; its .gguf files: {listed}")
         return [wanted]
     top = sorted(name for name in names if "/" not in name)
-    weights, ggufs = _ending(top, ".safetensors"), _ending(top, ".gguf")
+    weights, ggufs = _ending(top, ".safetensors"), [name for name in top if is_gguf_name(name)]
     if weights:
         named = [name for name in weights if name.startswith("model")]
         return [*(named or weights), *_ending(top, ".json"), *_ending(top, "tokenizer.model"), *_ending(top, ".jinja")]

@@ -17,7 +17,7 @@ from bitnet_tt.checkpoint.names import named_weights
 from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s, pair_rotary_rows
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES, GGUFTensor, write_gguf
+from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES, GGUFTensor, is_gguf_name, write_gguf
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
@@ -52,7 +52,7 @@ def save_gguf(
     Raises:
         CheckpointError: The target exists, cannot be written or does not end in .gguf, or GGUF cannot hold the model.
     """
-    if target.suffix != ".gguf":
+    if not is_gguf_name(target):
         raise CheckpointError(f"{target} must end in .gguf, by which GGUF files are recognised; choose another name")
     family = _family(config, target)
     tensors = list(_tensors(config, weights, family, target))

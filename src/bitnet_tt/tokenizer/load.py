@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitnet_tt.errors import TokenizerError
-from bitnet_tt.formats.gguf import read_metadata
+from bitnet_tt.formats.gguf import is_gguf_name, read_metadata
 from bitnet_tt.tokenizer import bpe, gguf, sentencepiece, tiktoken
 from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     """
     path = Path(path)
     try:
-        if path.suffix == ".gguf":
+        if is_gguf_name(path) and not path.is_dir():
             return gguf.from_metadata(read_metadata(path))
         return _read_folder(path)
     except OSError as error:

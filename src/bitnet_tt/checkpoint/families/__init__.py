@@ -46,19 +46,23 @@ def detect(where: str, data: Mapping[str, Any], names: Collection[str]) -> Famil
     raise CheckpointError(f"{where} has model_type {model_type!r}, which is not supported. {_supported()}")
 
 
-def detect_gguf(where: str, architecture: object) -> Family:
+def detect_gguf(where: str, architecture: object, hidden_act: object = None) -> Family:
     """Recognise the family of a GGUF file.
 
     Args:
         where: The file, for error messages.
         architecture: Its `general.architecture`; None if the file has none.
+        hidden_act: The activation that it gives, which tells families of one architecture apart; None if it gives none.
 
     Raises:
         CheckpointError: No family matches. The message lists the families.
     """
-    for family in FAMILIES:
-        if architecture in (family.gguf_architecture, *family.gguf_aliases):
+    found = [family for family in FAMILIES if architecture in (family.gguf_architecture, *family.gguf_aliases)]
+    for family in found:
+        if family.hidden_act == hidden_act:
             return family
+    if found:
+        return found[0]
     raise CheckpointError(f"{where} has architecture {architecture!r}, which is not supported. {_supported()}")
 
 

@@ -7,6 +7,7 @@ BITNET = Family(
     models="microsoft/bitnet-b1.58-2B-4T, -bf16 and -gguf",
     model_type="bitnet",
     hidden_act="relu2",
+    defaults={"rope_theta": 500000.0},
     gguf_architecture="bitnet-b1.58",
-    gguf_aliases=("bitnet-25",),
+    gguf_aliases=("bitnet-25", "bitnet"),
 )

@@ -22,7 +22,9 @@ class Family:
         name: Its name in `Checkpoint.family`.
         models: Published models of the family, for error messages.
         model_type: `bitnet` (layers with sub-norms) or `llama` (without). It replaces the one in config.json.
-        hidden_act: The activation if config.json gives none, and always in GGUF.
+        hidden_act: The activation if config.json or the GGUF metadata give none.
+        defaults: Other fields of config.json that have the defaults of transformers' class for the family, where
+            these are not those of `ModelConfig`.
         marker: A part of a tensor name that only this family has; "" if the family is recognised by `model_type`.
         renames: Parts of the tensor names in the file, and the canonical ones that replace them.
         gguf_architecture: The `general.architecture` that we write.
@@ -34,6 +36,7 @@ class Family:
     models: str
     model_type: str
     hidden_act: HiddenAct
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     marker: str = ""
     renames: Mapping[str, str] = field(default_factory=dict)
     gguf_architecture: str
@@ -53,4 +56,4 @@ class Family:
         """
         given = {name: value for name, value in data.items() if value is not None}
         defaults = {"hidden_act": self.hidden_act, "quantization_config": _MASTER_WEIGHTS}
-        return {**defaults, **given, "model_type": self.model_type}
+        return {**defaults, **self.defaults, **given, "model_type": self.model_type}

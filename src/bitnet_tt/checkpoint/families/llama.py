@@ -7,6 +7,7 @@ LLAMA = Family(
     models="Llama-style ternary (tiiuae Falcon-E and Falcon3-1.58bit, HF1BitLLM/Llama3-8B-1.58)",
     model_type="llama",
     hidden_act="silu",
+    defaults={"rms_norm_eps": 1e-6},
     gguf_architecture="llama",
     gguf_rotary_pairs=True,
 )

@@ -24,6 +24,10 @@ _MACHINE_BOUND = {38: "TL1", 39: "TL2"}
 _MAX_KEY_LENGTH = 65535
 _MIN_PAIR_BYTES = 13
 """A key/value pair takes at least an empty key (8 bytes), a type id (4) and a value (1)."""
+_MIN_ARRAY_BYTES = 12
+"""An array takes at least the type id of its items (4 bytes) and their number (8)."""
+_MAX_ARRAY_DEPTH = 16
+"""Arrays may hold arrays. Deeper ones than this are refused, so that no file exhausts the stack."""
 _MIN_TABLE_ENTRY_BYTES = 24
 """An entry of the tensor table takes at least an empty name (8 bytes), the number of dimensions (4), a type id (4) and
 an offset (8)."""
@@ -35,6 +39,11 @@ class GGUF:
 
     metadata: dict[str, Any]
     tensors: dict[str, StoredTensor]
+
+
+def is_gguf_name(name: str | Path) -> bool:
+    """Return whether a file's name ends in .gguf, in capitals or not."""
+    return str(name).lower().endswith(".gguf")
 
 
 def read(path: Path) -> GGUF:
@@ -49,7 +58,7 @@ def read(path: Path) -> GGUF:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read only the metadata: values of type int, float, bool or str, or lists of these.
+    """Read only the metadata: values of type int, float, bool or str, or lists of these or of lists.
 
     Raises:
         CheckpointError: The file is not GGUF, or is damaged.
@@ -121,14 +130,7 @@ def _read_metadata(cursor: _Cursor) -> tuple[int, dict[str, Any]]:
 
 def _read_value(cursor: _Cursor, kind: int) -> Any:
     if kind == ValueType.ARRAY:
-        item_kind = cursor.scalar("<I")
-        if item_kind == ValueType.STRING:
-            return [cursor.text() for _ in range(cursor.count(8))]
-        if item_kind not in SCALAR_FORMATS:
-            raise cursor.error(f"has a metadata array of unknown type {item_kind}")
-        form = SCALAR_FORMATS[item_kind]
-        count = cursor.count(struct.calcsize(form))
-        return list(struct.unpack(f"<{count}{form[1]}", cursor.take(count * struct.calcsize(form))))
+        return _read_array(cursor)
     if kind == ValueType.STRING:
         return cursor.text()
     if kind not in SCALAR_FORMATS:
@@ -137,6 +139,30 @@ def _read_value(cursor: _Cursor, kind: int) -> Any:
     if kind == ValueType.FLOAT32:
         return float(str(np.float32(value)))  # the shortest decimal of this float32: 1e-05, not 9.999999747378752e-06
     return value
+
+
+def _read_array(cursor: _Cursor, depth: int = 1) -> list[Any]:
+    """Read an array.
+
+    Args:
+        cursor: The position of the type id of its items.
+        depth: 1 for the value of a key, 2 for an item of such an array, and so on.
+    """
+    if depth > _MAX_ARRAY_DEPTH:
+        raise CheckpointError(
+            f"{cursor.file.path} has a metadata array nested more than {_MAX_ARRAY_DEPTH} deep, which is not "
+            "supported; download another file of this model"
+        )
+    kind = cursor.scalar("<I")
+    if kind == ValueType.STRING:
+        return [cursor.text() for _ in range(cursor.count(8))]
+    if kind == ValueType.ARRAY:
+        return [_read_array(cursor, depth + 1) for _ in range(cursor.count(_MIN_ARRAY_BYTES))]
+    if kind not in SCALAR_FORMATS:
+        raise cursor.error(f"has a metadata array of unknown type {kind}")
+    form = SCALAR_FORMATS[kind]
+    count = cursor.count(struct.calcsize(form))
+    return list(struct.unpack(f"<{count}{form[1]}", cursor.take(count * struct.calcsize(form))))
 
 
 def _read_tensors(cursor: _Cursor, count: int, metadata: dict[str, Any]) -> dict[str, StoredTensor]:
