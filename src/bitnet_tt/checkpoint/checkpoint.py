@@ -1,4 +1,7 @@
-"""Checkpoint: a model on disk. Opening it reads only headers; `load_weights` reads the weights."""
+"""Checkpoint: a model on disk. `load_weights` reads the weights.
+
+Opening it reads the headers, and a stored lm_head only if the config says that the embedding takes its place.
+"""
 
 from __future__ import annotations
 
