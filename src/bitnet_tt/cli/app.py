@@ -17,10 +17,15 @@ from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
 from bitnet_tt.cli.plan import plan
 from bitnet_tt.cli.self_test import self_test
+from bitnet_tt.cli.terminal import use_plain_help
 
 
 class _Group(TyperGroup):
-    """Runs every command with `exit_on_errors`."""
+    """Runs every command with `exit_on_errors`, and writes help that fits the terminal."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        use_plain_help()
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         with exit_on_errors():

@@ -10,6 +10,7 @@ import typer
 from bitnet_tt.cli.chat_session import HELP, ChatSession
 from bitnet_tt.cli.errors import describe_error
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
+from bitnet_tt.cli.terminal import has_styles, is_terminal
 from bitnet_tt.errors import BitNetError
 
 
@@ -34,7 +35,7 @@ def chat(
     config = sampling.config()
     loaded = load_model(model, device, hub)
     session = ChatSession(loaded, config, system)
-    if sys.stdin.isatty():
+    if is_terminal(sys.stdin):
         typer.echo(f"{model} on {loaded.backend.description}. {HELP}", err=True)
         _talk(session)
         return
@@ -44,7 +45,10 @@ def chat(
 
 
 def _talk(session: ChatSession) -> None:
-    import readline  # noqa: F401 (gives input() line editing and a history)
+    import readline  # gives input() line editing and a history
+
+    if not has_styles():
+        readline.parse_and_bind("set enable-bracketed-paste off")  # readline would switch it on by an escape code
 
     while True:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
+from bitnet_tt.cli.terminal import has_styles, is_terminal
 
 if TYPE_CHECKING:
     from bitnet_tt.generation import Piece, Timings
@@ -44,8 +45,8 @@ def generate(
     config = sampling.config(logprobs=logprobs)
     text = sys.stdin.read() if prompt == "-" else prompt
     loaded = load_model(model, device, hub)
-    if sys.stdout.isatty() and not as_json:
-        typer.secho(text, dim=True, nl=False)
+    if is_terminal(sys.stdout) and not as_json:
+        typer.echo(typer.style(text, dim=True) if has_styles() else text, nl=False)
     pieces, interrupted = _run(loaded.stream(text, config), show=not as_json)
     if as_json:
         result = {"model": model, "device": loaded.backend.description, "prompt": text} | as_dict(pieces)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from bitnet_tt.cli.terminal import open_console
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -25,7 +27,6 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right
         rows: The cells of each row; str() formats them.
         right: Indices of the columns to align to the right, for numbers.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -35,4 +36,4 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right
         table.add_column(name, justify="right" if index in set(right) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    Console().print(table)
+    open_console().print(table)
