@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
+from bitnet_tt.cli.streams import read_text
 from bitnet_tt.cli.terminal import has_styles, is_terminal
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The text to continue, or - to read it from standard input.")],
+    prompt: Annotated[
+        str, typer.Argument(help="The text to continue, or - to read it from standard input, without a last newline.")
+    ],
     sampling: SamplingOptions,
     device: DeviceOptions,
     hub: HubOptions,
@@ -43,7 +46,7 @@ def generate(
     if logprobs is not None and not as_json:
         raise typer.BadParameter("--logprobs needs --json")
     config = sampling.config(logprobs=logprobs)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = read_text() if prompt == "-" else prompt
     loaded = load_model(model, device, hub)
     if is_terminal(sys.stdout) and not as_json:
         typer.echo(typer.style(text, dim=True) if has_styles() else text, nl=False)
