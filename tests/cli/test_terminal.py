@@ -1,5 +1,6 @@
 """On a terminal, chat has line editing, generate shows the prompt, and slow work shows a progress bar."""
 
+import codecs
 import io
 import os
 import pty
@@ -33,10 +34,11 @@ def on_terminal(
         os.execve(
             sys.executable, [sys.executable, "-c", COMMAND, *arguments], os.environ | (environment or {"TERM": "dumb"})
         )
+    decoder = codecs.getincrementaldecoder("utf-8")()
     output, seen, waiting = "", 0, list(typed)
     while select.select([terminal], [], [], 60)[0]:
         try:
-            output += os.read(terminal, 4096).decode()
+            output += decoder.decode(os.read(terminal, 4096))
         except OSError:  # the child closed its end
             break
         if waiting and waiting[0][0] in output[seen:]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
+from bitnet_tt.cli.output import dump_json
 from bitnet_tt.cli.streams import read_text
 from bitnet_tt.cli.terminal import has_styles, is_terminal
 
@@ -53,7 +53,7 @@ def generate(
     pieces, interrupted = _run(loaded.stream(text, config), show=not as_json)
     if as_json:
         result = {"model": model, "device": loaded.backend.description, "prompt": text} | as_dict(pieces)
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        typer.echo(dump_json(result))
     if stats and pieces and pieces[-1].timings is not None:
         typer.echo(describe_timings(pieces[-1].timings), err=True)
     if interrupted:

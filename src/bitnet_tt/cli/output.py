@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +19,12 @@ def describe_bytes(count: float) -> str:
         count /= 1000
         unit += 1
     return f"{count:.0f} B" if unit == 0 else f"{count:.3g} {_UNITS[unit]}"
+
+
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON for standard output. Unless that is in a Unicode encoding, the JSON is ASCII."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(value, ensure_ascii=not unicode, indent=indent)
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right: Iterable[int] = ()) -> None:
