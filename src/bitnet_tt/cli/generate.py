@@ -99,6 +99,8 @@ def describe_timings(timings: Timings) -> str:
     """Describe timings in one line."""
     reused = f" ({timings.reused_tokens} reused)" if timings.reused_tokens else ""
     speed = timings.decode_tokens_per_second
+    if not timings.generated_tokens:
+        return f"prompt {timings.prompt_tokens} tokens{reused}, stopped before the first token"
     prompt = (
         f"prompt {timings.prompt_tokens} tokens{reused}, first token after {timings.first_token_seconds * 1000:.1f} ms"
     )

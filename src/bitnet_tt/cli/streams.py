@@ -8,6 +8,8 @@ import os
 import sys
 from typing import NoReturn
 
+from bitnet_tt.errors import RequestError
+
 
 class _ClosedStream(io.TextIOBase):
     """Stands for a standard stream that the caller of the program closed: to read or write it is an OSError."""
@@ -62,3 +64,21 @@ def read_text() -> str:
         UnicodeDecodeError: It is not text in the encoding of the terminal.
     """
     return sys.stdin.read().removesuffix("\n")
+
+
+def accept_any_line() -> None:
+    """Let lines of standard input that are not text be read, so that one of them does not end the input."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+
+
+def check_text(line: str) -> None:
+    """Refuse a line that is not text in the encoding of standard input.
+
+    Raises:
+        RequestError: It is not.
+    """
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"the line is not {sys.stdin.encoding.upper()} text") from error
