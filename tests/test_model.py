@@ -142,6 +142,59 @@ def test_bad_requests_say_what_is_wrong(model: BitNetModel) -> None:
         model.perplexity("")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (b"Hello", "bytes; decode it"),
+        (bytearray(b"Hello"), "bytearray"),
+        (None, "NoneType"),
+        ({1, 2}, "set"),
+        (["a", None], "NoneType"),
+        ([None], "NoneType"),
+        ([b"a"], "bytes"),
+        ([["a"]], "not str"),
+        ([[[1]]], "not list"),
+        ([1.0, 2.0], "not float"),
+        ([1, True], "not bool"),
+        (np.array([1.5]), "float64"),
+        (np.array(3), "ndarray"),
+    ],
+)
+def test_prompts_of_the_wrong_kind_name_their_type(model: BitNetModel, prompt: object, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        model.generate(prompt, max_new_tokens=1)  # type: ignore[call-overload]
+
+
+def test_other_methods_name_the_wrong_type_too(model: BitNetModel) -> None:
+    for call in (
+        lambda: model.stream(["a", "b"]),  # type: ignore[list-item]
+        lambda: model.logits("x"),  # type: ignore[arg-type]
+        lambda: model.perplexity(b"x"),  # type: ignore[arg-type]
+        lambda: model.chat("x"),  # type: ignore[arg-type]
+        lambda: model.chat(["x"]),  # type: ignore[list-item]
+    ):
+        with pytest.raises(RequestError, match=r"str|bytes"):
+            call()
+    with pytest.raises(RequestError, match="float"):
+        model.logits([1.5])  # type: ignore[list-item]
+    for option in ({"context_length": "8"}, {"max_batch_size": 1.5}, {"threads": "2"}, {"precision": "bf16"}):
+        with pytest.raises(ConfigError, match=next(iter(option))):
+            BitNetModel.from_pretrained("demo", **option)  # type: ignore[arg-type]
+
+
+def test_numpy_s_numbers_are_taken(model: BitNetModel) -> None:
+    expected = model.generate(STORY, max_new_tokens=4, temperature=0.5, seed=3, stop_token_ids=[7])
+    options = {"max_new_tokens": np.int32(4), "temperature": np.float32(0.5), "seed": np.uint64(3)}
+    assert model.generate(STORY, stop_token_ids=np.array([7]), **options) == expected
+    ids = model.tokenizer.encode(STORY)
+    assert model.generate([np.int64(i) for i in ids]) == model.generate(ids)  # type: ignore[misc]
+
+
+def test_no_stop_may_be_none(model: BitNetModel) -> None:
+    text = model.generate(STORY, max_new_tokens=4)
+    assert model.generate(STORY, max_new_tokens=4, stop=None, stop_token_ids=None) == text
+
+
 def test_a_closed_model_says_so(model: BitNetModel) -> None:
     closed = BitNetModel.from_pretrained("demo")
     stream = closed.stream(STORY)

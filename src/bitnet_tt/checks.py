@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from numbers import Integral, Real
 
 from bitnet_tt.errors import ConfigError
 
@@ -25,13 +26,19 @@ def require(name: str, value: object, requirement: str, ok: bool) -> None:
 
 
 def is_int(value: object, low: int, high: int | None = None) -> bool:
-    """Return whether a value is an integer from `low` to `high`. A bool is not an integer here."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low and (high is None or value <= high)
+    """Return whether a value is an integer from `low` to `high`. NumPy's integers are, a bool is not."""
+    return (
+        isinstance(value, Integral)
+        and not isinstance(value, bool)
+        and int(value) >= low
+        and (high is None or int(value) <= high)
+    )
 
 
 def is_number(value: object, low: float, high: float = math.inf) -> bool:
-    """Return whether a value is a finite number from `low` to `high`. A bool is not a number here."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """Return whether a value is a finite number from `low` to `high`. NumPy's numbers are, a bool is not."""
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
+    number = int(value) if isinstance(value, Integral) else float(value)
     # Python compares integers of any size with floats exactly; to convert a huge one would overflow.
-    return low <= value <= min(high, sys.float_info.max)
+    return low <= number <= min(high, sys.float_info.max)

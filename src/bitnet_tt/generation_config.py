@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Self, TypedDict, Unpack
 
 from bitnet_tt.checks import is_int, is_number, require
@@ -39,7 +40,8 @@ class GenerationConfig:
         min_p: Keep tokens at least this fraction as probable as the most probable one (arXiv 2407.01082); 0 keeps all.
         repetition_penalty: Divides the positive logits of tokens that are already in the text, and multiplies their
             negative ones (arXiv 1909.05858); 1 changes nothing.
-        stop: Strings that end the text. They are not part of the result. One string is a list of one.
+        stop: Strings that end the text. They are not part of the result. One string is a list of one; None is
+            an empty list, here and in `stop_token_ids`.
         stop_token_ids: Ids that end the text, besides the model's own.
         ignore_eos: Continue after the model's end-of-text ids.
         seed: Seed of the request's own random numbers. The same seed gives the same text on every machine. None takes
@@ -68,6 +70,10 @@ class GenerationConfig:
         """
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))
+        for name in ("stop", "stop_token_ids"):
+            values = getattr(self, name)
+            require(name, values, "a list", values is None or isinstance(values, Iterable))
+            object.__setattr__(self, name, () if values is None else tuple(values))
         if self.max_new_tokens is not None:
             require("max_new_tokens", self.max_new_tokens, "a positive integer", is_int(self.max_new_tokens, 1))
         require("temperature", self.temperature, "0 (greedy) or a positive number", is_number(self.temperature, 0.0))
@@ -84,6 +90,11 @@ class GenerationConfig:
             require("seed", self.seed, "an integer from 0 to 2**64 - 1", is_int(self.seed, 0, 2**64 - 1))
         if self.logprobs is not None:
             require("logprobs", self.logprobs, "None or an integer from 0 to 100", is_int(self.logprobs, 0, 100))
+        object.__setattr__(self, "stop_token_ids", tuple(int(token_id) for token_id in self.stop_token_ids))
+        for field in fields(self):  # NumPy's numbers become Python's: they would overflow in arithmetic
+            value = getattr(self, field.name)
+            if isinstance(value, Real) and not isinstance(value, bool | int | float):
+                object.__setattr__(self, field.name, int(value) if isinstance(value, Integral) else float(value))
 
     def with_options(self, **options: Unpack[GenerationOptions]) -> Self:
         """Return a copy with some fields changed.

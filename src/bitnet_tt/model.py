@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack, cast, overload
+from typing import Any, Self, Unpack, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from bitnet_tt.backends.options import BackendOptions, Device, Precision
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
+from bitnet_tt.checks import is_int, require
 from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
 from bitnet_tt.engine import Engine
 from bitnet_tt.errors import ConfigError, RequestError
@@ -100,10 +103,12 @@ class BitNetModel:
         checkpoint = Checkpoint.open(path)
         limit = checkpoint.config.max_position_embeddings
         context_length = limit if context_length is None else context_length
-        if not 1 <= context_length <= limit:
-            raise ConfigError(f"context_length must be from 1 to {limit}, this model's limit, not {context_length}")
-        if max_batch_size < 1:
-            raise ConfigError(f"max_batch_size must be at least 1, not {max_batch_size}")
+        if not is_int(context_length, 1, limit):
+            raise ConfigError(f"context_length must be from 1 to {limit}, this model's limit, not {context_length!r}")
+        require("max_batch_size", max_batch_size, "a positive integer", is_int(max_batch_size, 1))
+        require("threads", threads, "None or an integer", threads is None or is_int(threads, -sys.maxsize, sys.maxsize))
+        names = get_args(Precision)
+        require("precision", precision, " or ".join(map(repr, names)), precision in names)
         tokenizer = load_tokenizer(path)
         options = BackendOptions(device, threads, isa, precision)
         weights = checkpoint.load_weights(progress)
@@ -208,6 +213,7 @@ class BitNetModel:
     ) -> Iterator[Piece]:
         """Answer a conversation as `chat` does, and yield the text as it is generated."""
         settings = (config or GenerationConfig()).with_options(**options)
+        _check_messages(messages)
         return self._pieces(self.tokenizer.apply_chat_template(messages), settings)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
@@ -221,6 +227,7 @@ class BitNetModel:
                 the KV cache that this call needs.
             DeviceError: The model is closed.
         """
+        token_ids = _token_ids(token_ids, "a list of token ids here")
         result = np.empty((len(token_ids), self.config.vocab_size), np.float32)
         for start, chunk in self.engine.score(token_ids):
             result[start : start + len(chunk)] = chunk
@@ -234,6 +241,8 @@ class BitNetModel:
                 blocks of the KV cache that this call needs.
             DeviceError: The model is closed.
         """
+        if not isinstance(text, str):
+            raise RequestError(f"perplexity needs a str, not {type(text).__name__}")
         token_ids = np.asarray(self.tokenizer.encode(text))
         if len(token_ids) < 2:
             raise RequestError("perplexity needs a text of at least two tokens")
@@ -268,7 +277,11 @@ class BitNetModel:
         self.close()
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        return self.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(token_id) for token_id in prompt]
+        return (
+            self.tokenizer.encode(prompt)
+            if isinstance(prompt, str)
+            else _token_ids(prompt, "a str or a list of token ids")
+        )
 
     def _pieces(self, token_ids: Sequence[int], config: GenerationConfig) -> Iterator[Piece]:
         request = self.engine.request(token_ids, config, self._eos_token_ids)
@@ -279,9 +292,38 @@ def _is_one_prompt(prompt: object) -> bool:
     """Return whether this is a text or token ids, not a list of prompts. An empty list is a list of no prompts."""
     if isinstance(prompt, str):
         return True
-    if not isinstance(prompt, Sequence | np.ndarray):
-        raise RequestError(f"a prompt is a text, token ids, or a list of either, not {type(prompt).__name__}")
-    return len(prompt) > 0 and isinstance(prompt[0], int | np.integer)
+    items = _items(prompt, "a str, a list of token ids, or a list of either")
+    return len(items) > 0 and isinstance(items[0], Real)
+
+
+def _token_ids(prompt: object, accepted: str) -> list[int]:
+    """Return token ids as integers of Python.
+
+    Raises:
+        RequestError: This is no list or array of integers; the message names the type.
+    """
+    items = _items(prompt, accepted)
+    for item in items:
+        if not isinstance(item, Integral) or isinstance(item, bool):
+            raise RequestError(f"token ids are integers, not {type(item).__name__}; for several prompts, call generate")
+    return [int(item) for item in items]
+
+
+def _items(prompt: object, accepted: str) -> Sequence[Any]:
+    """Return a list, tuple, other sequence or array itself. Bytes are none: nobody means them as token ids."""
+    array = isinstance(prompt, np.ndarray) and prompt.ndim > 0
+    if not array and (not isinstance(prompt, Sequence) or isinstance(prompt, str | bytes | bytearray | memoryview)):
+        hint = "; decode it first" if isinstance(prompt, bytes | bytearray | memoryview) else ""
+        raise RequestError(f"a prompt is {accepted}, not {type(prompt).__name__}{hint}")
+    return cast(Sequence[Any], prompt)
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
+        raise RequestError(f"a chat is a list of messages, not {type(messages).__name__}")
+    for message in messages:
+        if not isinstance(message, Mapping):
+            raise RequestError(f"a message is a dict with role and content, not {type(message).__name__}")
 
 
 def _text(stream: Iterator[Piece]) -> str:

@@ -73,6 +73,28 @@ def test_files_are_not_overwritten(run, tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "precious"
 
 
+def test_stats_after_ctrl_c_are_those_of_the_stopped_answer(run, interrupted) -> None:
+    interrupted(3)
+    result = run("chat", stdin=f"{QUESTION}\n/stats\n")
+    assert result.exit_code == 0
+    assert "generated 3 tokens at " in result.stderr
+    interrupted(0)
+    result = run("chat", stdin=f"{QUESTION}\n/stats\n")
+    assert "tokens, stopped before the first token" in result.stderr
+
+
+def test_a_bad_line_does_not_end_the_chat(run, answer: str, tmp_path: Path) -> None:
+    bad = [b"word " * 400, b"caf\xe9", f"/save {tmp_path}/no/a".encode(), b"/system caf\xe9"]
+    for line in bad:
+        result = run("chat", stdin=line + f"\n{QUESTION}\n".encode())
+        assert (result.exit_code, result.stdout) == (1, answer + "\n")
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
+    result = run("chat", stdin=b"\n".join([*bad, QUESTION.encode(), b"/exit", b"\xff"]))
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, answer + "\n", len(bad))
+    assert "the line is not UTF-8 text" in result.stderr
+
+
 def test_a_full_context_says_so(run) -> None:
     result = run("chat", "--context", "32", stdin="word " * 40)
     assert result.exit_code == 1

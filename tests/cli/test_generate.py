@@ -24,6 +24,15 @@ def test_the_prompt_can_come_from_standard_input(run) -> None:
     assert run("generate", "-", "-n", "9", stdin=STORY).stdout == run("generate", STORY, "-n", "9").stdout
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_one_newline_at_the_end_of_standard_input_is_dropped(run, newline: str) -> None:
+    def prompt_of(stdin: str) -> str:
+        return json.loads(run("generate", "-", "-n", "1", "--json", stdin=stdin).stdout)["prompt"]
+
+    assert prompt_of(f"{STORY}{newline}") == STORY
+    assert prompt_of(f"\n{STORY}{newline}{newline}") == f"\n{STORY}\n"
+
+
 def test_options_reach_the_sampler(run, model: BitNetModel) -> None:
     arguments = "-n 30 -t 1.1 --top-k 50 --top-p 0.9 --min-p 0.01 --repetition-penalty 1.2 --seed 7 --stop zz --stop yy"
     options = {"max_new_tokens": 30, "temperature": 1.1, "top_k": 50, "top_p": 0.9, "min_p": 0.01, "seed": 7}

@@ -44,7 +44,7 @@ def resolve(
                 f"{DEMO_FOLDER} is missing: this installation has no demo model; reinstall the package"
             )
         return DEMO_FOLDER
-    path = Path(model).expanduser()
+    path = _expand_user(Path(model))
     if path.exists():
         return _local(path)
     match = _HUB_ID.fullmatch(model) if isinstance(model, str) else None
@@ -55,6 +55,14 @@ def resolve(
         )
     folder = _Repository(match["repo"], revision, cache_dir).snapshot(match["file"], local_files_only)
     return folder / match["file"] if match["file"] else _local(folder)
+
+
+def _expand_user(path: Path) -> Path:
+    """Replace `~` and `~user` by the home folder."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not exist: this system has no home folder for {path.parts[0]}") from error
 
 
 def _local(path: Path) -> Path:

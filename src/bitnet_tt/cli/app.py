@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +18,23 @@ from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
 from bitnet_tt.cli.plan import plan
 from bitnet_tt.cli.self_test import self_test
+from bitnet_tt.cli.streams import abandon_output, prepare_streams
+from bitnet_tt.cli.terminal import use_plain_help
 
 
 class _Group(TyperGroup):
-    """Runs every command with `exit_on_errors`."""
+    """Runs every command with `exit_on_errors`, and makes the standard streams fit to use."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        prepare_streams()
+        use_plain_help()
+        try:
+            with exit_on_errors():  # help and the version are printed outside `invoke`
+                return super().main(*arguments, **options)
+        except typer.Exit as end:
+            sys.exit(end.exit_code)
+        finally:
+            abandon_output()
 
     def invoke(self, ctx: Any) -> Any:
         with exit_on_errors():

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from bitnet_tt.cli.chat_session import HELP, ChatSession
-from bitnet_tt.cli.errors import describe_error
+from bitnet_tt.cli.errors import EXIT_FAILURE, describe_error
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
+from bitnet_tt.cli.streams import accept_any_line
+from bitnet_tt.cli.terminal import has_styles, is_terminal
 from bitnet_tt.errors import BitNetError
 
 
@@ -24,7 +26,8 @@ def chat(
 
     Ctrl-C stops an answer and keeps the text so far. Ctrl-D ends the chat.
     /help lists the commands. If standard input is not a terminal, each of its
-    lines is a message or a command, and only the answers are printed.
+    lines is a message or a command, and only the answers are printed. After an
+    error the next line follows, and the exit code at the end is 1.
 
     Examples:
         bitnet-tt chat
@@ -34,17 +37,35 @@ def chat(
     config = sampling.config()
     loaded = load_model(model, device, hub)
     session = ChatSession(loaded, config, system)
-    if sys.stdin.isatty():
+    accept_any_line()
+    if is_terminal(sys.stdin):
         typer.echo(f"{model} on {loaded.backend.description}. {HELP}", err=True)
         _talk(session)
         return
+    if not _answer_lines(session):
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def _answer_lines(session: ChatSession) -> bool:
+    """Answer the lines of standard input. Report an error and go on; return whether there was none."""
+    succeeded = True
     for line in sys.stdin:
-        if not session.take(line.rstrip("\r\n")):
-            return
+        try:
+            if not session.take(line.rstrip("\r\n")):
+                break
+        except (BitNetError, OSError) as error:
+            if isinstance(error, OSError) and error.filename is None:
+                raise  # not the file of /save: standard output fails, so there is no use in going on
+            typer.echo(f"error: {describe_error(error)}", err=True)
+            succeeded = False
+    return succeeded
 
 
 def _talk(session: ChatSession) -> None:
-    import readline  # noqa: F401 (gives input() line editing and a history)
+    import readline  # gives input() line editing and a history
+
+    if not has_styles():
+        readline.parse_and_bind("set enable-bracketed-paste off")  # readline would switch it on by an escape code
 
     while True:
         try:

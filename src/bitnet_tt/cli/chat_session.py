@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from bitnet_tt.cli.generate import describe_timings, show_pieces
+from bitnet_tt.cli.streams import check_text
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import RequestError
 
@@ -53,8 +55,9 @@ class ChatSession:
 
         Raises:
             BitNetError: The model cannot answer; the conversation does not change.
-            OSError: The file of /save cannot be written.
+            OSError: The file of /save cannot be written, or standard output fails.
         """
+        check_text(line)
         command, _, argument = line.strip().partition(" ")
         argument = argument.strip()
         match command:
@@ -86,11 +89,24 @@ class ChatSession:
         """Print the answer to a message that follows the messages `before`. Ctrl-C ends it; the text so far is kept."""
         asked = [*before, {"role": "user", "content": message}]
         text = ""
+        started = first = time.perf_counter()
+        generated = 0
         try:
             for piece in show_pieces(self._model.stream_chat(self._with_system(asked), self._config)):
                 text += piece.text
-                self._timings = piece.timings or self._timings
+                first = first if generated else time.perf_counter()
+                generated += len(piece.token_ids)
+                self._timings = piece.timings
         except KeyboardInterrupt:
+            from bitnet_tt.generation import Timings
+
+            self._timings = Timings(
+                prompt_tokens=len(self._model.tokenizer.apply_chat_template(self._with_system(asked))),
+                reused_tokens=0,  # unknown
+                generated_tokens=generated,
+                first_token_seconds=first - started,
+                decode_seconds=time.perf_counter() - first,
+            )
             typer.echo(" [stopped]", err=True, nl=False)
         except RequestError as error:
             raise RequestError(f"{error}; /clear starts a new conversation") from error

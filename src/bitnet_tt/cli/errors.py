@@ -35,7 +35,7 @@ def exit_on_errors() -> Iterator[None]:
 def describe_error(error: Exception) -> str:
     """Return the message of an error in one line."""
     if isinstance(error, UnicodeDecodeError):
-        return "the input is not UTF-8 text"
+        return f"the input is not {error.encoding.upper()} text"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,13 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, SamplingOptions, load_model
+from bitnet_tt.cli.output import dump_json
+from bitnet_tt.cli.streams import read_text
+from bitnet_tt.cli.terminal import has_styles, is_terminal
 
 if TYPE_CHECKING:
     from bitnet_tt.generation import Piece, Timings
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The text to continue, or - to read it from standard input.")],
+    prompt: Annotated[
+        str, typer.Argument(help="The text to continue, or - to read it from standard input, without a last newline.")
+    ],
     sampling: SamplingOptions,
     device: DeviceOptions,
     hub: HubOptions,
@@ -42,14 +46,14 @@ def generate(
     if logprobs is not None and not as_json:
         raise typer.BadParameter("--logprobs needs --json")
     config = sampling.config(logprobs=logprobs)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = read_text() if prompt == "-" else prompt
     loaded = load_model(model, device, hub)
-    if sys.stdout.isatty() and not as_json:
-        typer.secho(text, dim=True, nl=False)
+    if is_terminal(sys.stdout) and not as_json:
+        typer.echo(typer.style(text, dim=True) if has_styles() else text, nl=False)
     pieces, interrupted = _run(loaded.stream(text, config), show=not as_json)
     if as_json:
         result = {"model": model, "device": loaded.backend.description, "prompt": text} | as_dict(pieces)
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        typer.echo(dump_json(result))
     if stats and pieces and pieces[-1].timings is not None:
         typer.echo(describe_timings(pieces[-1].timings), err=True)
     if interrupted:
@@ -95,6 +99,8 @@ def describe_timings(timings: Timings) -> str:
     """Describe timings in one line."""
     reused = f" ({timings.reused_tokens} reused)" if timings.reused_tokens else ""
     speed = timings.decode_tokens_per_second
+    if not timings.generated_tokens:
+        return f"prompt {timings.prompt_tokens} tokens{reused}, stopped before the first token"
     prompt = (
         f"prompt {timings.prompt_tokens} tokens{reused}, first token after {timings.first_token_seconds * 1000:.1f} ms"
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bitnet_tt.cli.options import MODEL_HELP, HubOptions
-from bitnet_tt.cli.output import describe_bytes, print_table
+from bitnet_tt.cli.output import describe_bytes, dump_json, print_table
 from bitnet_tt.errors import TokenizerError
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def info(
         "tokenizer": tokenizer,
     }
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        typer.echo(dump_json(facts, indent=2))
     else:
         _print(facts, checkpoint.config)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable
 from typing import Any
+
+from bitnet_tt.cli.terminal import open_console
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -17,6 +21,12 @@ def describe_bytes(count: float) -> str:
     return f"{count:.0f} B" if unit == 0 else f"{count:.3g} {_UNITS[unit]}"
 
 
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON for standard output. Unless that is in a Unicode encoding, the JSON is ASCII."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(value, ensure_ascii=not unicode, indent=indent)
+
+
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right: Iterable[int] = ()) -> None:
     """Print a table on standard output. Long cells continue on the next line; nothing is cut off.
 
@@ -25,7 +35,6 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right
         rows: The cells of each row; str() formats them.
         right: Indices of the columns to align to the right, for numbers.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -35,4 +44,4 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right
         table.add_column(name, justify="right" if index in set(right) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    Console().print(table)
+    open_console().print(table)
