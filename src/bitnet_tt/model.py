@@ -214,6 +214,7 @@ class BitNetModel:
         """Answer a conversation as `chat` does, and yield the text as it is generated."""
         settings = (config or GenerationConfig()).with_options(**options)
         _check_messages(messages)
+        self.engine.check_open()
         return self._pieces(self.tokenizer.apply_chat_template(messages), settings)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
@@ -243,6 +244,7 @@ class BitNetModel:
         """
         if not isinstance(text, str):
             raise RequestError(f"perplexity needs a str, not {type(text).__name__}")
+        self.engine.check_open()
         token_ids = np.asarray(self.tokenizer.encode(text))
         if len(token_ids) < 2:
             raise RequestError("perplexity needs a text of at least two tokens")
@@ -277,6 +279,7 @@ class BitNetModel:
         self.close()
 
     def _encode(self, prompt: Prompt) -> list[int]:
+        self.engine.check_open()  # before the tokenizer, whose locks a fork may leave held too
         return (
             self.tokenizer.encode(prompt)
             if isinstance(prompt, str)

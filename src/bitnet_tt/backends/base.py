@@ -10,6 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+FORKED = "this process was forked after the model was loaded; load the model in the child process"
+"""The message of the DeviceError in a forked process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

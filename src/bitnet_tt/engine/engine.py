@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Backend, Candidates
+from bitnet_tt.backends.base import FORKED, Backend, Candidates
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.batch import Chunk, build_batch
 from bitnet_tt.engine.kv_cache import BlockPool
@@ -45,7 +47,8 @@ class Engine:
 
     Threads: any thread may call any method. One lock guards all state, and each step holds it. The lock is never held
     while `outputs` or `score` yields. The engine has no thread of its own: a thread that wants a token of its request
-    computes the next step, for all requests.
+    computes the next step, for all requests. In a process that was forked after the engine was made, every method
+    raises DeviceError at once, except `cancel` and `close`.
 
     Args:
         backend: The model on its device. The engine owns it: `close` closes it.
@@ -82,6 +85,7 @@ class Engine:
         self._pool = BlockPool(blocks, BLOCK_SIZE)
         self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens)
         self._closed = False
+        self._process = os.getpid()
         # Reentrant. Threads wait on it for blocks that `score` holds.
         self._lock = threading.Condition()
 
@@ -97,7 +101,7 @@ class Engine:
             DeviceError: The engine is closed.
             RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary.
         """
-        self._check_open()
+        self.check_open()
         self._check_tokens(prompt, new_tokens=1)
         eos = () if config.ignore_eos else eos_token_ids
         return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids))
@@ -108,8 +112,8 @@ class Engine:
         Raises:
             DeviceError: The engine is closed.
         """
-        with self._lock:
-            self._check_open()
+        with self._locked():
+            self.check_open()
             if not request.submitted_at and request.finish_reason is None:
                 request.submitted_at = time.perf_counter()
                 self._scheduler.waiting.append(request)
@@ -129,7 +133,7 @@ class Engine:
                     yield request.outputs.popleft()
                 if ended:
                     return
-                with self._lock:
+                with self._locked():
                     # Another thread's step may have sampled a token while this one waited for the lock.
                     if not request.outputs and request.finish_reason is None and not self.step():
                         self._lock.wait()  # `score` holds the blocks that every request waits for
@@ -137,8 +141,10 @@ class Engine:
             self.cancel(request)
 
     def cancel(self, request: Request) -> None:
-        """End a request early. If it has ended already, nothing changes."""
-        with self._lock:
+        """End a request early. If it has ended already, or in a forked process, nothing changes."""
+        if self._forked():
+            return
+        with self._locked():
             if request.finish_reason is None:
                 self._finish(request, "cancelled")
 
@@ -151,8 +157,8 @@ class Engine:
         Raises:
             DeviceError: The engine is closed.
         """
-        with self._lock:
-            self._check_open()
+        with self._locked():
+            self.check_open()
             step = self._scheduler.next_step()
             if not step:
                 return False
@@ -186,8 +192,8 @@ class Engine:
         request = Request(token_ids, GenerationConfig())
         try:
             while request.pending:
-                with self._lock:
-                    self._check_open()
+                with self._locked():
+                    self.check_open()
                     if not request.block_table:
                         request.block_table = self._take_blocks(len(token_ids))
                     chunk = Chunk(request, min(request.pending, self._scheduler.max_batch_tokens))
@@ -196,13 +202,12 @@ class Engine:
                 yield request.computed, logits
                 request.computed += chunk.size
         finally:
-            with self._lock:
-                self._pool.release(request.block_table)
-                self._lock.notify_all()
+            if not self._forked():
+                self._release(request)
 
     def stats(self) -> EngineStats:
         """Return how many blocks and requests there are now."""
-        with self._lock:
+        with self._locked():
             return EngineStats(
                 blocks=self._pool.num_blocks,
                 free_blocks=self._pool.available,
@@ -215,11 +220,12 @@ class Engine:
 
         Requests that have not ended get no more tokens: `outputs` raises DeviceError.
         """
-        with self._lock:
+        with contextlib.nullcontext() if self._forked() else self._lock:
             if not self._closed:
                 self._closed = True
                 self.backend.close()
-                self._lock.notify_all()
+                if not self._forked():
+                    self._lock.notify_all()
 
     def _append_token(self, request: Request, row: Candidates) -> None:
         """Sample the next token of a request, and finish the request if the token ends it."""
@@ -251,7 +257,30 @@ class Engine:
             raise RequestError("the KV cache is in use by other requests; score the text when they are done")
         return [self._pool.take() for _ in range(count)]
 
-    def _check_open(self) -> None:
+    def _release(self, request: Request) -> None:
+        with self._locked():
+            self._pool.release(request.block_table)
+            self._lock.notify_all()
+
+    def _forked(self) -> bool:
+        return os.getpid() != self._process
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock. A forked process never waits for it: the thread that held it at the fork is not in there."""
+        if self._forked():
+            raise DeviceError(FORKED)
+        with self._lock:
+            yield
+
+    def check_open(self) -> None:
+        """Check that this process can use the engine.
+
+        Raises:
+            DeviceError: The engine is closed, or this process was forked after the engine was made.
+        """
+        if self._forked():
+            raise DeviceError(FORKED)
         if self._closed:
             raise DeviceError("this model is closed; load it again")
 

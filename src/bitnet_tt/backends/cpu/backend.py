@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt import _native
-from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
+from bitnet_tt.backends.base import FORKED, BackendStats, Batch, Candidates, LogitFilter, PhaseTime
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
 from bitnet_tt.backends.cpu.load import load_layers, load_norm, load_table
 from bitnet_tt.config import ModelConfig
@@ -110,6 +111,7 @@ class CPUBackend:
         )
         self._config = config
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._decoder: _native.Decoder | None = _native.Decoder(
             shape=shape,
             embedding=load_table("embed_tokens", weights.embed_tokens, config),
@@ -167,7 +169,8 @@ class CPUBackend:
         Raises:
             DeviceError: Another thread is in a method.
         """
-        with self._locked():
+        # In a forked process, the lock may be held by a thread that is not in there.
+        with nullcontext() if os.getpid() != self._process else self._locked():
             self._decoder = None
             self._free_buffers()
 
@@ -287,6 +290,8 @@ class CPUBackend:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        if os.getpid() != self._process:
+            raise DeviceError(FORKED)
         # A second thread gets an error instead of waiting: its step would overwrite the logits of the first one.
         if not self._lock.acquire(blocking=False):
             raise DeviceError("the CPU backend is running a step in another thread; use one engine for all requests")
