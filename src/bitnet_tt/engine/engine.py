@@ -203,7 +203,9 @@ class Engine:
                 request.computed += chunk.size
         finally:
             if not self._forked():
-                self._release(request)
+                with self._locked():
+                    self._pool.release(request.block_table)
+                    self._lock.notify_all()
 
     def stats(self) -> EngineStats:
         """Return how many blocks and requests there are now."""
@@ -218,14 +220,27 @@ class Engine:
     def close(self) -> None:
         """Wait for the current step, then close the backend. A second call does nothing.
 
-        Requests that have not ended get no more tokens: `outputs` raises DeviceError.
+        Requests that have not ended get no more tokens: `outputs` raises DeviceError. In a forked process nothing
+        changes: the device belongs to the process that opened it.
         """
-        with contextlib.nullcontext() if self._forked() else self._lock:
+        if self._forked():
+            return
+        with self._locked():
             if not self._closed:
                 self._closed = True
                 self.backend.close()
-                if not self._forked():
-                    self._lock.notify_all()
+                self._lock.notify_all()
+
+    def check_open(self) -> None:
+        """Check that this process can use the engine.
+
+        Raises:
+            DeviceError: The engine is closed, or this process was forked after the engine was made.
+        """
+        if self._forked():
+            raise DeviceError(FORKED)
+        if self._closed:
+            raise DeviceError("this model is closed; load it again")
 
     def _append_token(self, request: Request, row: Candidates) -> None:
         """Sample the next token of a request, and finish the request if the token ends it."""
@@ -257,11 +272,6 @@ class Engine:
             raise RequestError("the KV cache is in use by other requests; score the text when they are done")
         return [self._pool.take() for _ in range(count)]
 
-    def _release(self, request: Request) -> None:
-        with self._locked():
-            self._pool.release(request.block_table)
-            self._lock.notify_all()
-
     def _forked(self) -> bool:
         return os.getpid() != self._process
 
@@ -272,17 +282,6 @@ class Engine:
             raise DeviceError(FORKED)
         with self._lock:
             yield
-
-    def check_open(self) -> None:
-        """Check that this process can use the engine.
-
-        Raises:
-            DeviceError: The engine is closed, or this process was forked after the engine was made.
-        """
-        if self._forked():
-            raise DeviceError(FORKED)
-        if self._closed:
-            raise DeviceError("this model is closed; load it again")
 
     def _check_tokens(self, token_ids: Sequence[int], new_tokens: int) -> None:
         if len(token_ids) == 0:

@@ -2,17 +2,17 @@
 
 import os
 import threading
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import FORKED, Batch
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.errors import CheckpointError, DeviceError, RequestError
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
 from tests.backends.cpu.random_models import BITNET, LLAMA, batch_of, logits_of, random_model
+from tests.forked import in_child
 
 PROMPT = [5, 7, 300, 0, 12]
 
@@ -245,34 +245,13 @@ def test_one_step_at_a_time(weights):
 
 
 def test_forked_child_gets_an_error(backend):
-    assert in_child(lambda: backend.forward(batch_of([(PROMPT, 0, range(4))]))) == "DeviceError"
+    assert in_child(lambda: backend.forward(batch_of([(PROMPT, 0, range(4))]))) == f"DeviceError: {FORKED}"
     assert logits_of(backend, PROMPT).shape == (5, 311)
 
 
 def test_forked_child_can_make_its_own(weights, backend):
     del backend
     assert in_child(lambda: logits_of(CPUBackend(BITNET, weights, threads=2), PROMPT)) == "none"
-
-
-def in_child(action) -> str:
-    """Run `action` in a forked process; return the name of the exception that it raises, or `none`."""
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of a fork while other threads run
-        child = os.fork()
-    if child == 0:
-        try:
-            action()
-            name = "none"
-        except BaseException as error:
-            name = type(error).__name__
-        os.write(writer, name.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        name = pipe.read()
-    os.waitpid(child, 0)
-    return name
 
 
 def test_batch_protocol():

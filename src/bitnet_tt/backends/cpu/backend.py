@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -167,10 +167,9 @@ class CPUBackend:
         """Stop the threads and free the memory. Closing it again does nothing.
 
         Raises:
-            DeviceError: Another thread is in a method.
+            DeviceError: Another thread is in a method, or this process was forked after the model was loaded.
         """
-        # In a forked process, the lock may be held by a thread that is not in there.
-        with nullcontext() if os.getpid() != self._process else self._locked():
+        with self._locked():
             self._decoder = None
             self._free_buffers()
 
@@ -290,7 +289,7 @@ class CPUBackend:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        if os.getpid() != self._process:
+        if os.getpid() != self._process:  # a thread that is not in this process may hold the lock
             raise DeviceError(FORKED)
         # A second thread gets an error instead of waiting: its step would overwrite the logits of the first one.
         if not self._lock.acquire(blocking=False):
