@@ -50,7 +50,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "generation_config.json").write_text('{"eos_token_id": [401, 402]}')
     (folder / "modeling_bitnet.py").write_text("raise SystemExit")
     tokenizer = Tokenizer(
-        train_engine(), bos_token=SPECIALS[0], eos_tokens=[SPECIALS[1]], add_bos=True,
+        train_engine(), bos_token=SPECIALS[0], eos_tokens=[SPECIALS[1]],
         chat_templates={"default": TEMPLATE},
     )  # fmt: skip
     tokenizer.save(folder)

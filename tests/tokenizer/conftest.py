@@ -13,12 +13,11 @@ from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TEMPLATE, train_e
 @pytest.fixture(scope="session")
 def byte_level() -> Tokenizer:
     engine = train_engine()
-    bpe.prepend_bos(engine, SPECIALS[0])
+    bpe.surround(engine, SPECIALS[0], None)
     return Tokenizer(
         engine,
         bos_token=SPECIALS[0],
         eos_tokens=[SPECIALS[1]],
-        add_bos=True,
         chat_templates={"default": TEMPLATE},
     )
 

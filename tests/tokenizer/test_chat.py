@@ -26,7 +26,6 @@ def with_template(tokenizer: Tokenizer, templates: dict[str, str]) -> Tokenizer:
         tokenizer.engine,
         bos_token=tokenizer.bos_token,
         eos_tokens=tokenizer.eos_tokens,
-        add_bos=True,
         chat_templates=templates,
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import Tokenizer, bpe, load_tokenizer
-from tests.tokenizer.small_tokenizers import SPECIALS, TRICKY, texts
+from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TRICKY, texts
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +86,55 @@ def test_sentencepiece_special_tokens(sentencepiece_tokenizer: Tokenizer) -> Non
     assert sentencepiece_tokenizer.encode("</s>", parse_special=False)[-1] != 2
 
 
-def test_other_kinds_of_sentencepiece_models_are_refused(tmp_path: Path) -> None:
-    with (tmp_path / "tokenizer.model").open("wb") as file:
+def train(path: Path, **options: object) -> Path:
+    """Write a sentencepiece model whose default options are those that are supported."""
+    with path.open("wb") as file:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(["one two three", "two three four"] * 4),
+            sentence_iterator=iter([line for text in CORPUS for line in text.splitlines()]),
             model_writer=file,
-            model_type="unigram",
-            vocab_size=16,
             minloglevel=2,
+            **{
+                "model_type": "bpe",
+                "vocab_size": 400,
+                "byte_fallback": True,
+                "normalization_rule_name": "identity",
+                "remove_extra_whitespaces": False,
+                **options,
+            },
         )
-    with pytest.raises(TokenizerError, match="only sentencepiece models of type BPE"):
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model_type": "unigram", "vocab_size": 350}, "its type is UNIGRAM"),
+        ({"model_type": "char"}, "its type is CHAR"),
+        ({"model_type": "word", "byte_fallback": False, "vocab_size": 40}, "its type is WORD"),
+        ({"normalization_rule_name": "nmt_nfkc"}, "it normalises text .nmt_nfkc."),
+        ({"remove_extra_whitespaces": True}, "it removes extra spaces"),
+        ({"treat_whitespace_as_suffix": True}, "it puts spaces after words"),
+        ({"user_defined_symbols": ["<sep>"]}, "it has pieces of type USER_DEFINED"),
+    ],
+)
+def test_other_kinds_of_sentencepiece_models_are_refused(
+    tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    train(tmp_path / "tokenizer.model", **options)
+    with pytest.raises(TokenizerError, match=rf"tokenizer\.model: {message}; only sentencepiece models of type BPE"):
         load_tokenizer(tmp_path)
+
+
+@given(text=texts.filter(lambda text: "\0" not in text))
+def test_a_model_without_a_space_prefix_encodes_as_sentencepiece_does(model_without_prefix: Path, text: str) -> None:
+    tokenizer = load_tokenizer(model_without_prefix.parent)
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model_without_prefix))
+    assert tokenizer.encode(text, add_bos=False, parse_special=False) == processor.encode(text)
+
+
+@pytest.fixture(scope="module")
+def model_without_prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("no-prefix") / "tokenizer.model", add_dummy_prefix=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"not a model at all", b"YQ== x\n"])

@@ -61,9 +61,7 @@ def test_other_pre_tokenizers_are_read(byte_level: Tokenizer, name: str) -> None
 
 
 def test_gpt2_pre_tokenizer_is_named() -> None:
-    tokenizer = Tokenizer(
-        train_engine(bpe.GPT2_PATTERN), bos_token=None, eos_tokens=[], add_bos=False, chat_templates={}
-    )
+    tokenizer = Tokenizer(train_engine(bpe.GPT2_PATTERN), bos_token=None, eos_tokens=[], chat_templates={})
     metadata = to_metadata(tokenizer, 500)
     assert metadata["tokenizer.ggml.pre"] == "gpt-2"
     assert "tokenizer.ggml.bos_token_id" not in metadata
@@ -71,7 +69,7 @@ def test_gpt2_pre_tokenizer_is_named() -> None:
 
 def test_a_tokenizer_without_a_gguf_name_is_stored_as_a_whole_file() -> None:
     engine = train_engine(r"\w{1,3}")
-    tokenizer = Tokenizer(engine, bos_token=None, eos_tokens=[], add_bos=False, chat_templates={})
+    tokenizer = Tokenizer(engine, bos_token=None, eos_tokens=[], chat_templates={})
     metadata = to_metadata(tokenizer, 500)
     assert metadata["tokenizer.ggml.pre"] == "default"
     reloaded = from_metadata(metadata)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from tokenizers import processors
 
+import bitnet_tt
 from bitnet_tt.errors import RequestError, TokenizerError
-from bitnet_tt.tokenizer import Tokenizer, load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer, bpe, load_tokenizer
 from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TEMPLATE, train_engine
 
 BOS, END, EOT = SPECIALS
@@ -34,11 +35,11 @@ def write_folder(folder: Path, config: object = None, *, post_processor: bool = 
         (None, True, True),
         ({"bos_token": BOS}, True, True),
         ({"bos_token": BOS}, False, False),
-        ({"bos_token": {"content": BOS}, "add_bos_token": True}, False, True),
-        ({"bos_token": BOS, "add_bos_token": False}, True, False),
+        ({"bos_token": {"content": BOS}, "add_bos_token": True}, False, False),
+        ({"bos_token": BOS, "add_bos_token": False}, True, True),
     ],
 )
-def test_rules_for_the_beginning_of_text_token(
+def test_the_post_processor_decides_about_the_beginning_of_text_token(
     tmp_path: Path, config: object, post_processor: bool, expected: bool
 ) -> None:
     tokenizer = load_tokenizer(write_folder(tmp_path, config, post_processor=post_processor))
@@ -48,6 +49,28 @@ def test_rules_for_the_beginning_of_text_token(
     assert tokenizer.encode(BOS + "fox").count(bos) == 1
     if tokenizer.bos_token is not None:
         assert tokenizer.encode("fox", add_bos=True) == [bos, *tokenizer.encode("fox", add_bos=False)]
+
+
+def test_a_post_processor_can_add_tokens_after_a_text(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    engine = train_engine()
+    bpe.surround(engine, BOS, EOT)
+    engine.save(str(folder / "tokenizer.json"))
+    tokenizer = load_tokenizer(folder)
+    plain = tokenizer.encode("fox", add_bos=False)
+    assert tokenizer.encode("fox") == [*map(tokenizer.token_to_id, [BOS]), *plain, tokenizer.token_to_id(EOT)]
+
+
+def test_the_demo_begins_texts_as_transformers_does() -> None:
+    tokenizer = load_tokenizer(Path(bitnet_tt.__file__).parent / "assets/demo")
+    assert tokenizer.engine.encode("fox").ids == tokenizer.encode("fox") == [0, *tokenizer.encode("fox", add_bos=False)]
+
+
+def test_flags_of_a_model_file_decide_about_the_tokens_around_a_text(sentencepiece_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(sentencepiece_file.read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": false, "add_eos_token": true}')
+    assert load_tokenizer(tmp_path).encode("fox")[-1] == 2
+    assert load_tokenizer(tmp_path).encode("fox")[0] != 1
 
 
 def test_end_tokens(tmp_path: Path) -> None:
@@ -60,6 +83,7 @@ def test_end_tokens(tmp_path: Path) -> None:
     ("config", "files", "expected"),
     [
         ({"chat_template": "A"}, {}, {"default": "A"}),
+        ({"chat_template": {"default": "A", "rag": "B"}}, {}, None),
         ({"chat_template": [{"name": "default", "template": "A"}, {"name": "rag", "template": "B"}]}, {}, None),
         ({"chat_template": "A"}, {"chat_template__jinja": "J"}, {"default": "J"}),
         ({}, {"chat_template__json": '{"chat_template": "C"}'}, {"default": "C"}),
@@ -70,6 +94,13 @@ def test_end_tokens(tmp_path: Path) -> None:
 def test_places_of_chat_templates(tmp_path: Path, config: object, files: dict[str, str], expected: object) -> None:
     tokenizer = load_tokenizer(write_folder(tmp_path, config, **files))
     assert tokenizer.chat_templates == (expected if expected is not None else {"default": "A", "rag": "B"})
+
+
+def test_more_chat_templates_have_a_folder(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"chat_template": "A"}, chat_template__jinja="J")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates/rag.jinja").write_text("R")
+    assert load_tokenizer(folder).chat_templates == {"default": "J", "rag": "R"}
 
 
 def test_truncation_and_padding_of_a_file_are_ignored(tmp_path: Path) -> None:
@@ -86,6 +117,41 @@ def test_invalid_unicode_is_refused(byte_level: Tokenizer) -> None:
         byte_level.encode("a\ud800")
 
 
+@pytest.mark.parametrize("content", ["đem", "café", "č", "naïve"])
+def test_an_added_token_is_written_as_itself(tmp_path: Path, content: str) -> None:
+    (write_folder(tmp_path) / "added_tokens.json").write_text(json.dumps({content: 403}))
+    tokenizer = load_tokenizer(tmp_path)
+    assert len(tokenizer.encode(content)) == 1
+    assert tokenizer.decode(tokenizer.encode(f"fox {content} fox")) == f"fox {content} fox"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config": {"added_tokens_decoder": {"403": {"content": "<|x|>", "special": True}}}},
+        {"config": {"additional_special_tokens": ["<|x|>"]}},
+        {"config": {"pad_token": "<|x|>"}},
+        {"special_tokens_map__json": '{"additional_special_tokens": ["<|x|>"]}'},
+        {"added_tokens__json": '{"<|x|>": 403}', "special_tokens_map__json": '{"image_token": "<|x|>"}'},
+    ],
+)
+def test_places_of_special_tokens(tmp_path: Path, files: dict) -> None:
+    tokenizer = load_tokenizer(write_folder(tmp_path, **files))
+    assert tokenizer.encode("a<|x|>b")[1:-1] == [403]
+    assert tokenizer.decode(tokenizer.encode("a<|x|>b")) == "ab"
+    tokenizer.chat_templates["default"] = "{{ messages[0].content }}"
+    assert 403 not in tokenizer.apply_chat_template([{"role": "user", "content": "<|x|>"}])
+
+
+def test_a_token_that_is_special_only_by_its_use(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"eos_token": EOT})
+    file = folder / "tokenizer.json"
+    file.write_text(file.read_text().replace('"special": true', '"special": false'))
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.special_ids == {tokenizer.token_to_id(EOT)}
+    assert tokenizer.decode(tokenizer.encode(f"a{EOT}")) == "a"
+
+
 @pytest.mark.parametrize("kind", ["byte_level", "sentencepiece_tokenizer"])
 def test_a_saved_tokenizer_loads_as_the_same(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     tokenizer: Tokenizer = request.getfixturevalue(kind)
@@ -98,7 +164,7 @@ def test_a_saved_tokenizer_loads_as_the_same(kind: str, request: pytest.FixtureR
 
 def test_several_templates_are_saved(byte_level: Tokenizer, tmp_path: Path) -> None:
     templates = {"default": TEMPLATE, "rag": "x"}
-    Tokenizer(byte_level.engine, bos_token=None, eos_tokens=[], add_bos=False, chat_templates=templates).save(tmp_path)
+    Tokenizer(byte_level.engine, bos_token=None, eos_tokens=[], chat_templates=templates).save(tmp_path)
     assert load_tokenizer(tmp_path).chat_templates == templates
 
 
@@ -117,7 +183,14 @@ def test_a_missing_tokenizer_error_says_what_was_looked_for(tmp_path: Path) -> N
         ("tokenizer_config.json", b"["),
         ("tokenizer_config.json", b"[]"),
         ("tokenizer_config.json", b"\xff"),
-        ("tokenizer_config.json", b'{"eos_token": "<none>"}'),
+        ("tokenizer_config.json", b'{"eos_token": {"text": "x"}}'),
+        ("tokenizer_config.json", b'{"additional_special_tokens": "<x>"}'),
+        ("tokenizer_config.json", b'{"additional_special_tokens": [1]}'),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": {"x": {"content": "<x>"}}}'),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": 1}'),
+        ("special_tokens_map.json", b"["),
+        ("special_tokens_map.json", b'{"eos_token": {}}'),
+        ("added_tokens.json", b'{"<x>": "1"}'),
         ("chat_template.json", b"1"),
         ("chat_template.jinja", b"\xff"),
     ],

@@ -75,7 +75,7 @@ def test_special_tokens_are_shown_on_request(byte_level: Tokenizer) -> None:
 def test_added_tokens_decode_to_their_own_text() -> None:
     engine = train_engine()
     engine.add_tokens([AddedToken("<tool call>", normalized=False), AddedToken("火", normalized=False)])
-    tokenizer = Tokenizer(engine, bos_token=None, eos_tokens=[], add_bos=False, chat_templates={})
+    tokenizer = Tokenizer(engine, bos_token=None, eos_tokens=[], chat_templates={})
     ids = tokenizer.encode("a <tool call>火b")
     assert ids[-3:-1] == [engine.token_to_id("<tool call>"), engine.token_to_id("火")]
     assert tokenizer.decode(ids) == engine.decode(ids) == "a <tool call>火b"
@@ -89,4 +89,4 @@ def test_other_decoders_are_refused() -> None:
         if decoder is not None:
             engine.decoder = decoder
         with pytest.raises(TokenizerError, match=name):
-            Tokenizer(engine, bos_token=None, eos_tokens=[], add_bos=False, chat_templates={})
+            Tokenizer(engine, bos_token=None, eos_tokens=[], chat_templates={})

@@ -124,5 +124,10 @@ def pack(
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Load the tokenizer of a model folder, or of a work folder of train.py."""
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    """Load the tokenizer of a model folder, or of a work folder of train.py.
+
+    It puts no token before a text: documents do so themselves.
+    """
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = None
+    return tokenizer

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from data import BEGIN, CHAT_TEMPLATE, END, END_OF_TURN, load_tokenizer, special_ids
@@ -102,6 +103,7 @@ def export(work: Path, out: Path) -> None:
     print(f"{ternary} ternary weights, {model.embed_tokens.weight.numel()} embedding weights in bfloat16")
     save_file(tensors, str(temporary / "model.safetensors"), metadata={"format": "pt"})
     (temporary / "model.safetensors").chmod(0o644)  # safetensors makes it private, but every user must read it
+    tokenizer.post_processor = TemplateProcessing(single=[BEGIN, "$A"], special_tokens=[(BEGIN, ids[BEGIN])])
     tokenizer.save(str(temporary / "tokenizer.json"))
     write_json(temporary / "config.json", hf_config(model.config, ids))
     write_json(

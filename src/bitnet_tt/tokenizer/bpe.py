@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bitnet_tt.errors import TokenizerError
+from bitnet_tt.errors import RequestError, TokenizerError
 
 if TYPE_CHECKING:
     import tokenizers
@@ -132,10 +132,38 @@ def load_engine(data: bytes, where: str) -> tokenizers.Tokenizer:
     return engine
 
 
-def prepend_bos(engine: tokenizers.Tokenizer, bos_token: str) -> None:
-    """Make the engine's post-processor put `bos_token` first, so that programs that read a saved file do so too."""
+def surround(engine: tokenizers.Tokenizer, before: str | None, after: str | None) -> None:
+    """Make the engine's post-processor put tokens around a text, so that programs that read a saved file do so too.
+
+    Args:
+        engine: The engine; it is changed.
+        before: The token to put before a text, or None.
+        after: The token to put after a text, or None.
+    """
     from tokenizers import processors
 
+    tokens = [token for token in (before, after) if token is not None]
+    single = [*([before] if before is not None else []), "$A", *([after] if after is not None else [])]
     engine.post_processor = processors.TemplateProcessing(
-        single=[bos_token, "$A"], special_tokens=[(bos_token, engine.token_to_id(bos_token))]
+        single=single, special_tokens=[(token, engine.token_to_id(token)) for token in dict.fromkeys(tokens)]
     )
+
+
+def tokens_around(engine: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
+    """Return the ids that the engine's post-processor puts before and after a text."""
+    text = engine.encode("a", add_special_tokens=False).ids
+    whole = engine.encode("a").ids
+    start = next(at for at in range(len(whole) + 1) if whole[at : at + len(text)] == text)
+    return whole[:start], whole[start + len(text) :]
+
+
+def encode(engine: tokenizers.Tokenizer, text: str) -> list[int]:
+    """Convert text to ids, without the tokens that the post-processor puts around it.
+
+    Raises:
+        RequestError: The text is not valid Unicode.
+    """
+    try:
+        return engine.encode(text, add_special_tokens=False).ids
+    except TypeError as error:  # the library raises it for lone surrogates
+        raise RequestError("the text is not valid Unicode") from error

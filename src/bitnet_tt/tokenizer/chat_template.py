@@ -2,15 +2,11 @@
 
 Templates come with downloaded models, so they run in a sandbox, with the variables and filters that Hugging Face
 transformers gives them.
-
-Messages come from users, who may write control tokens such as `<|eot_id|>` in them. `break_special_tokens` changes such
-text before rendering, so that the rendered text shows which control tokens the template wrote and which a user wrote.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
@@ -26,9 +22,6 @@ Message = Mapping[str, str]
 
 _MAX_CHARACTERS = 1 << 24
 """Limit of a rendered text, and of a sequence that a template makes by repetition."""
-
-_MARKERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
-"""Unicode noncharacters: reserved for a program's internal use, never part of ordinary text."""
 
 
 def check_messages(messages: Sequence[Message]) -> None:
@@ -73,43 +66,6 @@ def render(template: str, messages: Sequence[Message], **variables: Any) -> str:
     except Exception as error:  # the expressions of a template can raise any exception
         raise TokenizerError(f"the chat template cannot render these messages: {error}") from error
     return "".join(pieces)
-
-
-def break_special_tokens(
-    messages: Sequence[Message], special_tokens: Sequence[str]
-) -> tuple[list[dict[str, str]], str]:
-    """Insert a marker into every special token that a user wrote, so that none of them is intact after rendering.
-
-    For example `<|eot_id|>` in a message becomes `<` + marker + `|eot_id|>`. The special tokens that are intact in the
-    rendered text were then written by the template. The caller splits the text at them and removes the marker from the
-    parts between.
-
-    Args:
-        messages: The chat, first to last.
-        special_tokens: The control tokens as text.
-
-    Returns:
-        The changed messages, and the marker: one character that the original messages do not contain.
-
-    Raises:
-        RequestError: The messages contain every possible marker.
-    """
-    text = "".join(value for message in messages for value in message.values() if isinstance(value, str))
-    marker = next((marker for marker in _MARKERS if marker not in text), None)
-    if marker is None:
-        raise RequestError("the messages hold every Unicode noncharacter from U+FDD0 to U+FDEF; remove them")
-    if not special_tokens:
-        return [dict(message) for message in messages], marker
-    # The lookahead consumes only the first character, so that special tokens that overlap are found too.
-    first_character = re.compile(f"(?=(?:{'|'.join(map(re.escape, special_tokens))}))(.)", re.DOTALL)
-    with_marker = rf"\g<1>{marker}"
-    return [
-        {
-            key: first_character.sub(with_marker, value) if isinstance(value, str) else value
-            for key, value in message.items()
-        }
-        for message in messages
-    ], marker
 
 
 @lru_cache(maxsize=8)

@@ -75,13 +75,11 @@ def _from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     engine = _engine(metadata, tokens, types, pre_tokenizer)
     bos, eos, end_of_turn = (_token(metadata, tokens, name) for name in ("bos", "eos", "eot"))
     add_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", pre_tokenizer in (None, "llama-bpe")))
-    if bos is not None and add_bos:
-        bpe.prepend_bos(engine, bos)
+    bpe.surround(engine, bos if add_bos else None, None)
     return Tokenizer(
         engine,
         bos_token=bos,
         eos_tokens=[token for token in (eos, end_of_turn) if token is not None],
-        add_bos=add_bos,
         chat_templates=_chat_templates(metadata),
     )
 
@@ -93,13 +91,14 @@ def _engine(
     from tokenizers import AddedToken
 
     if TOKENIZER_JSON_KEY in metadata:
-        engine = bpe.load_engine(str(metadata[TOKENIZER_JSON_KEY]).encode(), TOKENIZER_JSON_KEY)
-    elif pre_tokenizer is not None:
+        return bpe.load_engine(str(metadata[TOKENIZER_JSON_KEY]).encode(), TOKENIZER_JSON_KEY)
+    if pre_tokenizer is not None:
         engine = _byte_level(metadata, tokens, pre_tokenizer)
     else:
         engine = _sentencepiece(metadata, tokens, types)
-    for wanted, add in ((TokenType.CONTROL, engine.add_special_tokens), (TokenType.USER_DEFINED, engine.add_tokens)):
-        add([AddedToken(token, normalized=False) for token, kind in zip(tokens, types, strict=True) if kind == wanted])
+    special, ordinary = {TokenType.CONTROL, TokenType.UNKNOWN}, {TokenType.USER_DEFINED}
+    for wanted, add in ((special, engine.add_special_tokens), (ordinary, engine.add_tokens)):
+        add([AddedToken(token, normalized=False) for token, kind in zip(tokens, types, strict=True) if kind in wanted])
     return engine
 
 

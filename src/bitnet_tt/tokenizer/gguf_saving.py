@@ -57,6 +57,8 @@ def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
         metadata |= _byte_level(tokenizer.engine, merges)
     else:
         _set_piece_types(types, vocab, model["unk_token"])
+        if tokenizer.engine.pre_tokenizer is not None or _has_flags(tokenizer.engine):
+            metadata |= _whole_file(tokenizer.engine)
         metadata |= {
             "tokenizer.ggml.model": "llama",
             "tokenizer.ggml.add_space_prefix": tokenizer.token_bytes.strip_space,
@@ -72,10 +74,20 @@ def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
     return metadata
 
 
+def _has_flags(engine: tokenizers.Tokenizer) -> bool:
+    """Whether an added token matches in a way that GGUF has no name for."""
+    added = engine.get_added_tokens_decoder().values()
+    normalized = engine.normalizer is not None
+    return any(t.single_word or t.lstrip or t.rstrip or (t.normalized and normalized) for t in added)
+
+
+def _whole_file(engine: tokenizers.Tokenizer) -> dict[str, str]:
+    return {TOKENIZER_JSON_KEY: engine.to_str()}
+
+
 def _byte_level(engine: tokenizers.Tokenizer, merges: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     pre_tokenizer = _pre_tokenizer(engine)
-    whole_file = {TOKENIZER_JSON_KEY: engine.to_str()} if pre_tokenizer is None else {}
-    return whole_file | {
+    return (_whole_file(engine) if pre_tokenizer is None else {}) | {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": pre_tokenizer or "default",
         "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
@@ -89,7 +101,7 @@ def _pre_tokenizer(engine: tokenizers.Tokenizer) -> str | None:
     for part in step.get("pretokenizers", [step]):
         pattern = part.get("pattern", {}).get("Regex", "") if part.get("type") == "Split" else ""
         patterns += [pattern] if pattern else [bpe.GPT2_PATTERN] if part.get("use_regex") else []
-    if engine.normalizer is not None:
+    if engine.normalizer is not None or _has_flags(engine):
         return None
     return next((name for name, known in WORD_PATTERNS.items() if known == tuple(patterns)), None)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.formats.gguf import is_gguf_name, read_metadata
-from bitnet_tt.tokenizer import bpe, gguf, sentencepiece, tiktoken
+from bitnet_tt.tokenizer import bpe, gguf, llama, sentencepiece, special_tokens, tiktoken
+from bitnet_tt.tokenizer.special_tokens import TokenFiles
 from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -43,71 +45,81 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
 
 def _read_folder(folder: Path) -> Tokenizer:
-    config = _read_json(folder / "tokenizer_config.json")
-    bos, eos = (_token(config, name) for name in ("bos_token", "eos_token"))
-    add_bos = config.get("add_bos_token")
+    config, special_tokens_map, added_tokens = (
+        _read_json(folder / f"{name}.json") for name in ("tokenizer_config", "special_tokens_map", "added_tokens")
+    )
+    files = TokenFiles(config, special_tokens_map, added_tokens)
     if (folder / "tokenizer.json").is_file():
-        file = folder / "tokenizer.json"
-        engine = bpe.load_engine(file.read_bytes(), str(file))
-        first = engine.encode("").ids[:1]  # the token that the file's own post-processor puts first, if any
-        bos = bos or (engine.id_to_token(first[0]) if first else None)
-        default_add_bos = bool(first) and engine.id_to_token(first[0]) == bos
+        engine, names = _read_tokenizer_json(folder / "tokenizer.json", files)
     elif (folder / "tokenizer.model").is_file():
-        engine, bos, eos = _read_model_file(folder / "tokenizer.model", config, bos, eos)
-        default_add_bos = True
-        if bos is not None and add_bos is not False:
-            bpe.prepend_bos(engine, bos)
+        engine, names = _read_model_file(folder / "tokenizer.model", files)
     else:
         raise TokenizerError(
             f"no tokenizer in {folder}: looked for tokenizer.json and tokenizer.model; "
             "copy them from the model's original repository"
         )
+    bos, eos = names.pop("bos_token", None), names.pop("eos_token", None)
     return Tokenizer(
         engine,
         bos_token=bos,
-        eos_tokens=[eos] if eos else [],
-        add_bos=add_bos if isinstance(add_bos, bool) else default_add_bos,
+        eos_tokens=[] if eos is None else [eos],
+        other_tokens=names,
         chat_templates=_chat_templates(folder, config),
     )
 
 
-def _read_model_file(
-    path: Path, config: Mapping[str, Any], bos: str | None, eos: str | None
-) -> tuple[tokenizers.Tokenizer, str | None, str | None]:
-    """Read a tokenizer.model, which may be tiktoken's or sentencepiece's. Return the engine, `bos` and `eos`.
+def _read_tokenizer_json(path: Path, files: TokenFiles) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """Read a tokenizer.json. Return the engine, and the special tokens by use.
 
-    The model file gives the beginning-of-text and end-of-text tokens that are None.
+    The post-processor of the file decides which tokens are put around a text. As in transformers 5, the settings
+    `add_bos_token` and `add_eos_token` of tokenizer_config.json do not count.
+    """
+    engine = bpe.load_engine(path.read_bytes(), str(path))
+    saved_tokens = engine.get_added_tokens_decoder()
+    if llama.is_declared(engine, files.config):
+        files = replace(files, config=llama.SPECIAL_TOKENS | dict(files.config))
+        engine = llama.rebuild(engine, files.config)
+    names = special_tokens.merge(engine, files, saved_tokens)
+    first = engine.encode("").ids[:1]
+    added = engine.get_added_tokens_decoder()
+    if "bos_token" not in names and first and first[0] in added:
+        names["bos_token"] = added[first[0]].content
+    engine.encode_special_tokens = files.config.get("split_special_tokens") is True
+    return engine, names
+
+
+def _read_model_file(path: Path, files: TokenFiles) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """Read a tokenizer.model, which may be tiktoken's or sentencepiece's. Return the engine and the special tokens.
+
+    The model file gives the beginning-of-text and end-of-text tokens that the other files do not name.
     """
     ranks = tiktoken.read_ranks(path)
     if ranks is None:
-        engine, model_bos, model_eos = sentencepiece.build_engine(path)
-        return engine, bos or model_bos, eos or model_eos
-    try:
-        added = config.get("added_tokens_decoder", {})
-        specials = {int(token_id): str(token["content"]) for token_id, token in added.items()}
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise TokenizerError("added_tokens_decoder in tokenizer_config.json is damaged; download it again") from error
-    engine = tiktoken.build_engine(path, ranks, specials)
-    return engine, bos or tiktoken.BOS_TOKEN, eos or tiktoken.EOS_TOKEN
+        engine, names = sentencepiece.build_engine(path)
+    else:
+        declared = special_tokens.read_added_tokens(files)
+        engine, names = tiktoken.build_engine(path, ranks, {key: token.content for key, token in declared.items()})
+    names = special_tokens.merge(engine, replace(files, config=names | dict(files.config)))
+    before = names.get("bos_token") if files.config.get("add_bos_token") is not False else None
+    after = names.get("eos_token") if files.config.get("add_eos_token") is True else None
+    bpe.surround(engine, before, after)
+    return engine, names
 
 
 def _chat_templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the templates by name, from a separate file if there is one, otherwise from tokenizer_config.json."""
+    """Return the templates by name, from separate files if there are any, otherwise from tokenizer_config.json."""
+    files = {path.stem: path for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
     if (folder / "chat_template.jinja").is_file():
-        return {"default": (folder / "chat_template.jinja").read_text(encoding="utf-8")}
+        files["default"] = folder / "chat_template.jinja"
+    if files:
+        return {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     template = _read_json(folder / "chat_template.json").get("chat_template") or config.get("chat_template")
     if isinstance(template, str):
         return {"default": template}
+    if isinstance(template, Mapping):
+        template = [{"name": name, "template": source} for name, source in template.items()]
     entries = [entry for entry in template if isinstance(entry, Mapping)] if isinstance(template, list) else []
     return {str(entry.get("name")): entry["template"] for entry in entries if isinstance(entry.get("template"), str)}
-
-
-def _token(config: Mapping[str, Any], name: str) -> str | None:
-    """Return a token of tokenizer_config.json, which holds it as a string or as an object with its `content`."""
-    value = config.get(name)
-    if isinstance(value, Mapping):
-        value = value.get("content")
-    return value if isinstance(value, str) else None
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -30,13 +30,18 @@ def read_ranks(path: Path) -> dict[bytes, int] | None:
     return ranks or None
 
 
-def build_engine(path: Path, ranks: Mapping[bytes, int], special_tokens: Mapping[int, str]) -> tokenizers.Tokenizer:
+def build_engine(
+    path: Path, ranks: Mapping[bytes, int], special_tokens: Mapping[int, str]
+) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """Build the engine of a Llama 3 vocabulary.
 
     Args:
         path: The file, for the error message.
         ranks: The rank of each token. It is also the token's id.
         special_tokens: Special tokens by id, from tokenizer_config.json. If empty, Llama 3's are added.
+
+    Returns:
+        The engine, and its special tokens by use, such as `bos_token`.
 
     Raises:
         TokenizerError: The ranks are not 0, 1, 2, ..., or one of the 256 single bytes is not a token.
@@ -52,7 +57,8 @@ def build_engine(path: Path, ranks: Mapping[bytes, int], special_tokens: Mapping
     vocab |= {token: token_id for token_id, token in specials.items()}
     engine = byte_level_engine(vocab, merges, (LLAMA3_PATTERN,), ignore_merges=True)
     engine.add_special_tokens([AddedToken(token, normalized=False) for token in specials.values()])
-    return engine
+    names = {"bos_token": BOS_TOKEN, "eos_token": EOS_TOKEN}
+    return engine, {use: token for use, token in names.items() if token in specials.values()}
 
 
 def _llama3_special_tokens() -> list[str]:

@@ -31,6 +31,7 @@ class TokenBytes:
             TokenizerError: The decoder is neither byte-level nor sentencepiece.
         """
         self._engine = engine
+        self._added = engine.get_added_tokens_decoder()
         self._known: dict[int, bytes] = {}
         steps = _decoder_steps(engine)
         kinds = {step["type"] for step in steps}
@@ -48,14 +49,16 @@ class TokenBytes:
         known = self._known.get(token_id)
         if known is None:
             token = self._engine.id_to_token(token_id) if token_id >= 0 else None
-            known = self._known[token_id] = b"" if token is None else self._convert(token)
+            known = self._known[token_id] = b"" if token is None else self._convert(token_id, token)
         return known
 
-    def _convert(self, token: str) -> bytes:
+    def _convert(self, token_id: int, token: str) -> bytes:
         if self.byte_level:
+            if token_id in self._added:  # plain text, even if all its characters are in the byte alphabet
+                return token.encode()
             try:
                 return bytes(self._bytes_of_characters[character] for character in token)
-            except KeyError:  # an added token, which is plain text and not written in the byte alphabet
+            except KeyError:  # a special token of the vocabulary that no file declares
                 return token.encode()
         byte_piece = _BYTE_PIECE.fullmatch(token)
         return bytes.fromhex(byte_piece[1]) if byte_piece else token.replace(SPACE, " ").encode()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bitnet_tt.errors import RequestError, TokenizerError
-from bitnet_tt.tokenizer import chat_template
+from bitnet_tt.errors import TokenizerError
+from bitnet_tt.tokenizer import bpe, chat_template, user_text
 from bitnet_tt.tokenizer.chat_template import Message
 from bitnet_tt.tokenizer.token_bytes import TokenBytes
+from bitnet_tt.tokenizer.user_text import ChatEncoder
 
 if TYPE_CHECKING:
     import tokenizers
@@ -25,10 +24,11 @@ class Tokenizer:
     """A vocabulary with its rules for special tokens and chats. `load_tokenizer` reads one from files.
 
     Attributes:
-        engine: The `tokenizers` object that splits and merges.
+        engine: The `tokenizers` object that splits and merges. Its post-processor says which tokens are put around a
+            text.
         bos_token: The token that begins a text, or None.
         eos_tokens: The tokens that end a text, the vocabulary's own first.
-        add_bos: Whether `encode` puts `bos_token` before a text.
+        other_tokens: Special tokens of other uses by name, such as `pad_token`, for chat templates.
         chat_templates: jinja2 sources by name. The usual template has the name `default`.
         special_ids: Ids of control tokens, which are not part of a text.
         token_bytes: Returns the bytes that an id stands for.
@@ -40,8 +40,8 @@ class Tokenizer:
         *,
         bos_token: str | None,
         eos_tokens: Iterable[str],
-        add_bos: bool,
         chat_templates: Mapping[str, str],
+        other_tokens: Mapping[str, str] | None = None,
     ) -> None:
         """Wrap an engine. The arguments are the attributes of the same names.
 
@@ -51,10 +51,12 @@ class Tokenizer:
         added = engine.get_added_tokens_decoder()
         self.engine = engine
         self.bos_token = bos_token
-        self.add_bos = add_bos and bos_token is not None
+        self.other_tokens = dict(other_tokens or {})
         self.chat_templates = dict(chat_templates)
         self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self.token_bytes = TokenBytes(engine)
+        self._before, self._after = bpe.tokens_around(engine)
+        self._encoders: dict[str, ChatEncoder] = {}
         ends = [token for token in _END_TOKENS if self.token_to_id(token) in self.special_ids]
         self.eos_tokens = tuple(dict.fromkeys([*eos_tokens, *ends]))
         for token in (bos_token, *self.eos_tokens):
@@ -62,6 +64,11 @@ class Tokenizer:
                 raise TokenizerError(
                     f"the special token {token!r} is not in the tokenizer's vocabulary; download its files again"
                 )
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether `encode` puts `bos_token` before a text."""
+        return self.bos_token is not None and self._before[:1] == [self.bos_token_id]
 
     @property
     def vocab_size(self) -> int:
@@ -92,16 +99,21 @@ class Tokenizer:
 
         Args:
             text: Any text.
-            add_bos: Put the beginning-of-text token first, unless the text begins with it. None means as the checkpoint
-                says.
+            add_bos: True puts the beginning-of-text token first, unless the text begins with it. False puts no token
+                around the text. None puts those around it that the checkpoint says, usually the first or none.
             parse_special: Read `<|eot_id|>` and the like as control tokens, as Hugging Face does. False reads them as
                 ordinary characters, for text from people you do not trust.
 
         Raises:
             RequestError: The text is not valid Unicode.
         """
-        ids = self._encode(text, self.engine if parse_special else self._plain_engine)
-        return self._with_bos(ids, self.add_bos if add_bos is None else add_bos)
+        if parse_special:
+            ids = bpe.encode(self.engine, text)
+        else:
+            ids = self._encoder(user_text.free_marker([text])).encode_plain(text)
+        if add_bos is False:
+            return ids
+        return [*self._with_bos(ids, always=add_bos is True), *self._after]
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True, continues: bool = False) -> str:
         """Convert ids to text. Bytes that are not valid UTF-8 become U+FFFD.
@@ -118,61 +130,56 @@ class Tokenizer:
         return text.removeprefix(" ") if self.token_bytes.strip_space and not continues else text
 
     def render_chat(
-        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, template: str | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        template: str | None = None,
+        variables: Mapping[str, Any] | None = None,
     ) -> str:
         """Render messages to one text with the checkpoint's template, for people to read.
 
         Use `apply_chat_template` for the model. It is safe against control tokens in messages; this text is not.
 
         Args:
-            messages: The chat, first to last. Each message has a `role` and a `content`.
+            messages: The chat, first to last. Each message has a `role` and a `content`; other fields are for the
+                template.
             add_generation_prompt: End with the text that begins the assistant's turn.
             template: Name of the template. None means the usual one.
+            variables: More variables of the template, such as `tools`.
 
         Raises:
-            RequestError: There is no message, or one has no role or no content.
+            RequestError: There is no message, one has no role or no content, or a field holds what JSON cannot.
             TokenizerError: There is no such template, or it refuses the messages.
         """
         chat_template.check_messages(messages)
-        return chat_template.render(
-            self._template(template),
-            messages,
-            add_generation_prompt=add_generation_prompt,
-            bos_token=self.bos_token or "",
-            eos_token=next(iter(self.eos_tokens), ""),
-            tools=None,
-            documents=None,
-        )
+        user_text.strings(messages)
+        user_text.strings(variables, "variables")
+        return self._render(messages, template, dict(variables or {}), add_generation_prompt)
 
     def apply_chat_template(
-        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, template: str | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        template: str | None = None,
+        variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """Convert messages to ids with the checkpoint's template.
 
-        The ids are those of the rendered text. If `add_bos` is set, the beginning-of-text token comes first, also when
-        the template does not write it. A control token that a message spells out is encoded as ordinary characters, so
-        that a user cannot end a turn or speak in another role.
+        The ids are those of the rendered text. If `add_bos` is true, the beginning-of-text token comes first, also when
+        the template does not write it. A control token that a message or a variable spells out, in any field, is
+        encoded as ordinary characters, so that a user cannot end a turn or speak in another role. All other tokens stay
+        as they would be without it.
 
-        Args:
-            messages: The chat, first to last. Each message has a `role` and a `content`.
-            add_generation_prompt: End with the text that begins the assistant's turn.
-            template: Name of the template. None means the usual one.
-
-        Raises:
-            RequestError: There is no message, or one has no role or no content.
-            TokenizerError: There is no such template, or it refuses the messages.
+        Arguments and errors are those of `render_chat`.
         """
         chat_template.check_messages(messages)
-        broken, marker = chat_template.break_special_tokens(messages, self._special_tokens)
-        text = self.render_chat(broken, add_generation_prompt=add_generation_prompt, template=template)
-        if marker not in text:  # no user wrote a control token
-            return self._with_bos(self._encode(text, self.engine), self.add_bos)
-        # Split at the control tokens that are intact: the template wrote these. The group keeps them as parts.
-        ids: list[int] = []
-        for part in re.split(f"({'|'.join(map(re.escape, self._special_tokens))})", text):
-            engine = self._plain_engine if marker in part else self.engine
-            ids += self._encode(part.replace(marker, ""), engine)
-        return self._with_bos(ids, self.add_bos)
+        marker = user_text.free_marker([*user_text.strings(messages), *user_text.strings(variables, "variables")])
+        encoder = self._encoder(marker)
+        marked, variables = encoder.mark([messages, dict(variables or {})])
+        rendered = self._render(marked, template, variables, add_generation_prompt)
+        return self._with_bos(encoder.encode(rendered), always=False)
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which Hugging Face tools and `load_tokenizer` read."""
@@ -181,9 +188,11 @@ class Tokenizer:
         self.engine.save(str(folder / "tokenizer.json"))
         config: dict[str, object] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "add_bos_token": self.add_bos,
+            **self.other_tokens,
             "bos_token": self.bos_token,
             "eos_token": next(iter(self.eos_tokens), None),
+            "add_bos_token": self.add_bos,
+            "split_special_tokens": self.engine.encode_special_tokens,
             "clean_up_tokenization_spaces": False,
         }
         if self.chat_templates.keys() == {"default"}:
@@ -193,33 +202,24 @@ class Tokenizer:
         text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
         (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
 
-    @cached_property
-    def _plain_engine(self) -> tokenizers.Tokenizer:
-        """The same engine without special tokens: it reads them as ordinary text. It shares the vocabulary."""
-        from tokenizers import Tokenizer as Engine
+    def _encoder(self, marker: str) -> ChatEncoder:
+        """Return the encoder of text that users wrote, for a marker that the text does not contain."""
+        if marker not in self._encoders:
+            self._encoders[marker] = ChatEncoder(self.engine, self.special_ids, marker)
+        return self._encoders[marker]
 
-        plain = Engine(self.engine.model)
-        if self.engine.normalizer is not None:
-            plain.normalizer = self.engine.normalizer
-        if self.engine.pre_tokenizer is not None:
-            plain.pre_tokenizer = self.engine.pre_tokenizer
-        return plain
+    def _render(
+        self, messages: Sequence[Message], template: str | None, variables: Mapping[str, Any], prompt: bool
+    ) -> str:
+        tokens = self.other_tokens | {"bos_token": self.bos_token or "", "eos_token": next(iter(self.eos_tokens), "")}
+        context = {"tools": None, "documents": None, **tokens, **variables, "add_generation_prompt": prompt}
+        return chat_template.render(self._template(template), messages, **context)
 
-    @cached_property
-    def _special_tokens(self) -> list[str]:
-        """Control tokens as text, longest first, so that a regular expression of them finds the longest."""
-        added = self.engine.get_added_tokens_decoder()
-        return sorted((added[token_id].content for token_id in self.special_ids), key=len, reverse=True)
-
-    def _encode(self, text: str, engine: tokenizers.Tokenizer) -> list[int]:
-        try:
-            return engine.encode(text, add_special_tokens=False).ids
-        except TypeError as error:  # the library raises it for lone surrogates
-            raise RequestError("the text is not valid Unicode") from error
-
-    def _with_bos(self, ids: list[int], add_bos: bool) -> list[int]:
+    def _with_bos(self, ids: list[int], *, always: bool) -> list[int]:
+        """Put the tokens first that come before a text, unless they are there; `always` if the checkpoint has none."""
         bos = self.bos_token_id
-        return [bos, *ids] if add_bos and bos is not None and ids[:1] != [bos] else ids
+        before = self._before or ([bos] if always and bos is not None else [])
+        return ids if ids[: len(before)] == before else [*before, *ids]
 
     def _template(self, name: str | None) -> str:
         template = self.chat_templates.get(name or "default")
