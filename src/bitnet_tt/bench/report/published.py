@@ -17,7 +17,7 @@ class PublishedFigures:
         memory_gb: Memory of the weights without embeddings, in 10^9 bytes; of 2B4T, its weights times 1.58 bits.
         ms_per_token: Milliseconds per generated token on an Intel i7-13800H with 8 threads; reported.
         arithmetic_joules_per_512_tokens: Energy of the arithmetic for 512 tokens, estimated for 7 nm without the
-            lm_head and without memory.
+            lm_head and without memory. `estimate_energy` computes it.
     """
 
     model: str
@@ -30,7 +30,7 @@ NOTE = (
     "The other rows are from arXiv 2504.12285. Memory: 0.4 GB is 2.084e9 weights times 1.58 bits. Time: reported, "
     "other hardware (i7-13800H, 8 threads); a later chart of bitnet.cpp shows 50 ms for 2B4T there (6 threads). "
     "Energy: an estimate for 512 tokens, not measured and not per token: arithmetic at 7 nm, without lm_head and "
-    "memory."
+    "memory; see bitnet-tt info --energy."
 )
 
 _PUBLISHED = (
