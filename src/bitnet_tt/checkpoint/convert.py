@@ -8,7 +8,7 @@ from typing import Literal
 from bitnet_tt.checkpoint.checkpoint import Checkpoint
 from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.checkpoint.save_packed import save_packed
-from bitnet_tt.formats.staging import check_target
+from bitnet_tt.formats.staging import prepare_target
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.tokenizer import load_tokenizer
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
@@ -37,7 +37,7 @@ def convert(
         CheckpointError: The source is damaged, the target exists or cannot be written, or the format cannot hold it.
         TokenizerError: The source has no usable tokenizer, and the target is GGUF, which needs one.
     """
-    check_target(target, overwrite=overwrite)
+    prepare_target(target, overwrite=overwrite)
     checkpoint = Checkpoint.open(source)
     config = checkpoint.config
     total = sum(file.size for file in checkpoint.files)
