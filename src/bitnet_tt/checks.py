@@ -52,12 +52,12 @@ def positive_float(data: Mapping[str, Any], name: str, default: float, where: st
     Args:
         data: The object.
         name: The field.
-        default: Its value if the object does not have it.
+        default: Its value if the object does not have it, or has null.
         where: What stands before the name in messages.
 
     Raises:
         ConfigError: The value is no positive number.
     """
-    value = data.get(name, default)
+    value = default if data.get(name) is None else data[name]
     require(where + name, value, "a positive number", is_number(value, 0.0) and value > 0)
     return float(value)

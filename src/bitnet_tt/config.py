@@ -52,6 +52,7 @@ class QuantizationConfig:
             ConfigError: The quantisation method or another value is not one that this package knows.
         """
         where = "quantization_config."
+        data = {name: value for name, value in data.items() if value is not None}
         method = data.get("quant_method", "bitnet")
         if method != "bitnet":
             raise ConfigError(f"{where}quant_method is {method!r}; only 'bitnet' checkpoints are supported")
