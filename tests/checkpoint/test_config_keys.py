@@ -40,6 +40,7 @@ HARMLESS = flat(config_keys.CONFIG_HARMLESS) + [
 NEUTRAL = {**config_keys.CONFIG_NEUTRAL, **config_keys.GENERATION_NEUTRAL}
 KNOWN = {*config_keys.CONFIG_USED, *HARMLESS, *NEUTRAL, *config_keys.CONFIG_SAME}
 SPECIAL = {"layer_types", "sliding_window", "attention_multiplier"}
+QUANTIZATION = {*config_keys.QUANTIZATION_USED, *config_keys.QUANTIZATION_HARMLESS, *config_keys.QUANTIZATION_NEUTRAL}
 
 TRANSFORMERS_4 = {
     "_name_or_path": "somewhere", "add_cross_attention": False, "architectures": ["LlamaForCausalLM"],
@@ -140,7 +141,7 @@ def test_harmless_keys_change_nothing_whatever_their_value(changes: dict[str, An
     assert parse_config(PATH, small.config(**changes)) == PLAIN
 
 
-@given(st.text(max_size=12).filter(lambda key: key not in KNOWN | SPECIAL), json_values)
+@given(st.text(max_size=12).filter(lambda key: key not in KNOWN | SPECIAL | QUANTIZATION), json_values)
 def test_an_unknown_key_is_refused_by_name_or_switched_off(key: str, value: Any) -> None:
     off = value is None or value is False or value in ("", [], {}) or key.startswith(config_keys.HARMLESS_PREFIXES)
     for data, where in (

@@ -17,7 +17,13 @@ Format = Literal["packed", "gguf-i2s"]
 
 
 def convert(
-    source: Path, target: Path, to: Format, progress: Progress | None = None, *, overwrite: bool = False
+    source: Path,
+    target: Path,
+    to: Format,
+    progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
+    masters: bool = False,
 ) -> list[str]:
     """Read and check a checkpoint of any supported kind, and write it in another format, with its tokenizer.
 
@@ -29,6 +35,7 @@ def convert(
         to: The format.
         progress: Called with (done, total). Reading is the first half, writing the second.
         overwrite: Replace an existing target.
+        masters: The source holds master weights, although its config.json does not say so.
 
     Returns:
         Notes for the user, such as an embedding that had to be rounded.
@@ -38,7 +45,7 @@ def convert(
         TokenizerError: The source has no usable tokenizer, and the target is GGUF, which needs one.
     """
     prepare_target(target, overwrite=overwrite)
-    checkpoint = Checkpoint.open(source)
+    checkpoint = Checkpoint.open(source, masters=masters)
     config = checkpoint.config
     total = sum(file.size for file in checkpoint.files)
 
