@@ -3,11 +3,11 @@
 A key that is neither used nor known here might change the result. So it is refused by name, unless its value is null,
 false or empty, which switch a thing off. Keys that begin with `_` are private bookkeeping of libraries.
 
-generation_config.json cannot change logits. Its sampling settings and lengths are what the author recommends for chats;
-BitNet-TT's documented default is greedy, and users choose for themselves. They are harmless here. Settings that force,
-ban or penalise tokens are different: an author who sets them says that text without them is wrong. BitNet-TT has no
-such options (but for `repetition_penalty`, which users can set), so they are refused; to delete the key is the remedy.
-Old config.json files hold these settings too, so both files share the tables.
+generation_config.json cannot change logits. Its sampling settings and lengths are what the author recommends for chats.
+BitNet-TT's documented default is greedy, and users choose for themselves, so they are harmless here. Settings that
+force or ban tokens, or that search for another text, are different: an author who sets them says that text without them
+is wrong. BitNet-TT does not have them, so they are refused. To run the model all the same, users delete the key. Old
+config.json files hold these settings too, so both files share the tables.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ CONFIG_HARMLESS: Mapping[str, tuple[str, ...]] = {
     ),
     "what transformers returns, and how it computes": (
         *("return_dict", "use_return_dict", "torchscript", "chunk_size_feed_forward", "attn_implementation"),
-        *("attention_softmax_in_fp32", "use_flash_attn", "keys_to_ignore_at_inference"),
+        *("attention_softmax_in_fp32", "use_flash_attn", "use_flash_attention_2", "keys_to_ignore_at_inference"),
         "is_decoder",  # both architectures are decoders in any case
     ),
     "heads for other tasks": (
@@ -116,7 +116,8 @@ CONFIG_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("scale_embeddings", "scale_embedding", "rope_interleaved", "rotary_interleaved"), (False,)),
     **dict.fromkeys(("sliding_window", "attention_window_size", "clip_qkv"), (None, 0)),
     **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping", "logit_softcapping"), (0,)),
-    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "num_shared_experts"), (0, 1)),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), (0, 1)),
+    **dict.fromkeys(("num_shared_experts", "n_shared_experts"), (0,)),
     **dict.fromkeys(("rope_ratio", "rotary_pct", "rope_scaling_factor"), (1,)),
     **dict.fromkeys(("embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"), (1,)),
     **dict.fromkeys(("scale_emb", "lm_head_multiplier", "key_multiplier", "output_multiplier"), (1,)),

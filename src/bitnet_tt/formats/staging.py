@@ -82,16 +82,16 @@ def prepare_target(target: Path, *, overwrite: bool) -> None:
 @contextmanager
 def _hidden_folder(target: Path) -> Iterator[Path]:
     """Create, lock and yield a hidden folder beside the target; delete it at the end."""
-    folder = target  # before the loop has a name, there is nothing to delete
+    folder: Path | None = None
     descriptor: int | None = None
     try:
-        while descriptor is None:
+        while folder is None or descriptor is None:
             folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
             folder.mkdir()
             descriptor = _lock(folder)
         yield folder
     finally:
-        if folder != target:
+        if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
         if descriptor is not None:
             os.close(descriptor)
