@@ -20,6 +20,7 @@ ROOMS = (
     "errors",
     "checks",
     "generation_config",
+    "rope_settings",
     "config",
     "mapped",
     "weights",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,11 @@ def test_rope_parameters_take_the_place_of_rope_theta() -> None:
         {"rope_type": "linear", "factor": 1},
         {"rope_type": "default", "factor": 1.0, "attention_factor": 1.0, "partial_rotary_factor": 1.0},
         {"rope_type": "default", "original_max_position_embeddings": 4096, "attention_factor": None},
+        {"rope_type": None, "type": "linear", "factor": 1.0, "mrope_section": None},
+        {"rope_type": "dynamic", "factor": 1.0},
+        {"rope_type": "yarn", "factor": 1.0, "beta_fast": 32, "beta_slow": 1, "mscale": 0.7, "mscale_all_dim": 0.7},
+        {"rope_type": "yarn", "factor": 1, "attention_factor": 1.0, "original_max_position_embeddings": 4096},
+        {"rope_type": "llama3", "factor": 1.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
         {},
         None,
     ],
@@ -61,14 +68,30 @@ def test_rope_settings_that_change_nothing(name: str, settings: dict[str, Any] |
     assert ModelConfig.from_dict(BITNET_2B4T | {name: settings}) == ModelConfig.from_dict(BITNET_2B4T)
 
 
-@given(st.floats(), st.sampled_from(["rope_scaling", "rope_parameters"]))
-def test_only_a_factor_of_1_is_accepted(factor: float, name: str) -> None:
-    data = BITNET_2B4T | {name: {"rope_type": "linear", "factor": factor}}
+@given(
+    st.floats(),
+    st.sampled_from(["rope_scaling", "rope_parameters"]),
+    st.sampled_from(["linear", "dynamic", "yarn", "llama3"]),
+)
+def test_only_a_factor_of_1_is_accepted(factor: float, name: str, kind: str) -> None:
+    data = BITNET_2B4T | {name: {"rope_type": kind, "factor": factor}}
     if factor == 1:
         ModelConfig.from_dict(data)
     else:
         with pytest.raises(ConfigError, match=rf"{name}\.factor is"):
             ModelConfig.from_dict(data)
+
+
+def test_the_formulas_of_transformers_change_nothing_at_a_factor_of_1() -> None:
+    """The frequencies of yarn and llama3, and yarn's attention factor, written down from modeling_rope_utils."""
+    plain = 500000.0 ** -(np.arange(0, 128, 2) / 128)
+    factor = 1.0
+    ramp = np.clip((np.arange(64) - 20) / (46 - 20), 0, 1)
+    np.testing.assert_allclose(plain / factor * ramp + plain * (1 - ramp), plain, rtol=1e-15)
+    smooth = np.clip((8192 / (2 * np.pi / plain) - 1) / (4 - 1), 0, 1)
+    np.testing.assert_allclose((1 - smooth) * plain / factor + smooth * plain, plain, rtol=1e-15)
+    assert 0.1 * math.log(factor) + 1.0 == 1.0
+    assert (factor * 4096 / 4096 - (factor - 1)) ** (128 / 126) == 1.0  # dynamic
 
 
 def test_defaults_of_absent_fields() -> None:
@@ -97,12 +120,24 @@ def test_defaults_of_absent_fields() -> None:
         ({"rms_norm_eps": 0}, "rms_norm_eps"),
         ({"rms_norm_eps": 10**400}, "rms_norm_eps"),
         ({"rope_theta": "big"}, "rope_theta"),
-        ({"rope_scaling": {"rope_type": "llama3"}}, "rope_scaling.rope_type"),
+        ({"rope_scaling": {"rope_type": "longrope", "factor": 1.0}}, "rope_scaling.rope_type is 'longrope'"),
+        ({"rope_scaling": {"rope_type": ["yarn"]}}, "rope_scaling.rope_type is"),
+        ({"rope_scaling": {"rope_type": "llama3"}}, "rope_scaling.factor is missing"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_scaling.factor is 4.0 for 'yarn'"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 1.0, "attention_factor": 1.1}}, "attention_factor is 1.1"),
+        (
+            {"rope_scaling": {"rope_type": "yarn", "factor": 1.0, "original_max_position_embeddings": 2048}},
+            "rope_scaling.original_max_position_embeddings is 2048",
+        ),
+        (
+            {"rope_scaling": {"rope_type": "yarn", "factor": 1.0}, "original_max_position_embeddings": 2048},
+            "original_max_position_embeddings is 2048",
+        ),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling.factor"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is missing"),
         ({"rope_scaling": {"type": "linear", "factor": True}}, "rope_scaling.factor"),
         ({"rope_scaling": {"factor": 4.0}}, "rope_scaling.factor"),
-        ({"rope_scaling": {"type": "dynamic"}, "rope_parameters": {"rope_type": "default"}}, "rope_scaling.rope_type"),
+        ({"rope_scaling": {"type": "dynamic"}, "rope_parameters": {"rope_type": "default"}}, "rope_scaling.factor"),
         ({"rope_parameters": {"rope_type": "default", "mrope_section": [1]}}, "rope_parameters.mrope_section"),
         ({"rope_parameters": [1]}, "rope_parameters"),
         ({"input_bits": 4}, "input_bits"),

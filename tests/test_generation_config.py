@@ -45,6 +45,11 @@ def test_one_stop_string_is_a_list_of_one() -> None:
     assert GenerationConfig(stop="###").stop == ("###",)
 
 
+def test_no_stop_may_be_written_as_none() -> None:
+    options: GenerationOptions = {"stop": None, "stop_token_ids": None}
+    assert GenerationConfig(stop=["x"], stop_token_ids=[1]).with_options(**options) == GenerationConfig()
+
+
 def test_options_replace_single_fields() -> None:
     config = GenerationConfig(temperature=0.7, seed=1)
     assert config.with_options(seed=2) == GenerationConfig(temperature=0.7, seed=2)

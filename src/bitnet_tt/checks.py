@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any
 
 from bitnet_tt.errors import ConfigError
 
@@ -42,3 +44,20 @@ def is_number(value: object, low: float, high: float = math.inf) -> bool:
     number = int(value) if isinstance(value, Integral) else float(value)
     # Python compares integers of any size with floats exactly; to convert a huge one would overflow.
     return low <= number <= min(high, sys.float_info.max)
+
+
+def positive_float(data: Mapping[str, Any], name: str, default: float, where: str = "") -> float:
+    """Return a positive number of an object of config.json.
+
+    Args:
+        data: The object.
+        name: The field.
+        default: Its value if the object does not have it, or has null.
+        where: What stands before the name in messages.
+
+    Raises:
+        ConfigError: The value is no positive number.
+    """
+    value = default if data.get(name) is None else data[name]
+    require(where + name, value, "a positive number", is_number(value, 0.0) and value > 0)
+    return float(value)

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from bitnet_tt.checks import is_int, is_number, require
+from bitnet_tt.checks import is_int, positive_float, require
 from bitnet_tt.errors import ConfigError
 from bitnet_tt.generation_config import GenerationConfig, GenerationOptions
+from bitnet_tt.rope_settings import rope_theta
 
 __all__ = ["LINEAR_NAMES", "GenerationConfig", "GenerationOptions", "ModelConfig", "QuantizationConfig"]
 
@@ -24,11 +25,6 @@ QuantizationMode = Literal["offline", "online"]
 
 _MAX_DIMENSION = 1 << 24
 """A larger size means a damaged file. The limit keeps a product of two sizes far below 2**63."""
-
-_ROPE_SETTINGS = ("rope_type", "type", "rope_theta", "original_max_position_embeddings", "max_position_embeddings")
-"""Settings of rotary positions that are read, or that only the scalings which we refuse would read."""
-_NEUTRAL_AT_1 = ("factor", "attention_factor", "partial_rotary_factor")
-"""Settings of rotary positions that change nothing if they are 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +52,7 @@ class QuantizationConfig:
             ConfigError: The quantisation method or another value is not one that this package knows.
         """
         where = "quantization_config."
+        data = {name: value for name, value in data.items() if value is not None}
         method = data.get("quant_method", "bitnet")
         if method != "bitnet":
             raise ConfigError(f"{where}quant_method is {method!r}; only 'bitnet' checkpoints are supported")
@@ -63,7 +60,7 @@ class QuantizationConfig:
             linear_class=data.get("linear_class", "bitlinear"),
             quantization_mode=data.get("quantization_mode", "offline"),
             use_rms_norm=_flag(data, "use_rms_norm", default=False, where=where),
-            rms_norm_eps=_positive_float(data, "rms_norm_eps", default=1e-6, where=where),
+            rms_norm_eps=positive_float(data, "rms_norm_eps", default=1e-6, where=where),
         )
         _one_of(where + "linear_class", config.linear_class, ("bitlinear", "autobitlinear"))
         _one_of(where + "quantization_mode", config.quantization_mode, ("offline", "online"))
@@ -132,8 +129,8 @@ class ModelConfig:
             num_key_value_heads=_dimension(data, "num_key_value_heads", default=heads),
             head_dim=_dimension({"head_dim": head_dim}, "head_dim"),
             max_position_embeddings=_dimension(data, "max_position_embeddings"),
-            rms_norm_eps=_positive_float(data, "rms_norm_eps", default=1e-5),
-            rope_theta=_rope_theta(data),
+            rms_norm_eps=positive_float(data, "rms_norm_eps", default=1e-5),
+            rope_theta=rope_theta(data),
             hidden_act=data.get("hidden_act", "silu"),
             sub_norms="bitnet" in model_type,
             tie_word_embeddings=_flag(data, "tie_word_embeddings", default=False),
@@ -227,12 +224,6 @@ def _dimension(data: Mapping[str, Any], name: str, default: int | None = None) -
     return int(value)
 
 
-def _positive_float(data: Mapping[str, Any], name: str, default: float, where: str = "") -> float:
-    value = data.get(name, default)
-    require(where + name, value, "a positive number", is_number(value, 0.0) and value > 0)
-    return float(value)
-
-
 def _flag(data: Mapping[str, Any], name: str, default: bool, where: str = "") -> bool:
     value = data.get(name, default)
     if value is None:
@@ -257,47 +248,3 @@ def _token_ids(data: Mapping[str, Any], name: str) -> tuple[int, ...]:
     for token_id in values:
         require(name, token_id, "a token id or a list of them", is_int(token_id, 0))
     return tuple(dict.fromkeys(values))
-
-
-def _rope_theta(data: Mapping[str, Any]) -> float:
-    """Return the base of the rotary positions, and refuse every setting that would scale them."""
-    theta = _positive_float(data, "rope_theta", default=10000.0)
-    _neutral("partial_rotary_factor", data.get("partial_rotary_factor"))
-    for name in ("rope_scaling", "rope_parameters"):  # transformers 5 writes the second, and it counts
-        settings = data.get(name) or {}
-        if not isinstance(settings, Mapping):
-            raise ConfigError(f"{name} must be an object")
-        _check_rope_settings(name, settings)
-        theta = _positive_float(settings, "rope_theta", default=theta, where=name + ".")
-    return theta
-
-
-def _check_rope_settings(where: str, settings: Mapping[str, Any]) -> None:
-    """Refuse rotary positions that are scaled. Linear scaling by a factor of 1 changes nothing.
-
-    Args:
-        where: The field of config.json, for error messages.
-        settings: Its value.
-
-    Raises:
-        ConfigError: A setting changes the positions, or is unknown.
-    """
-    kind = settings.get("rope_type", settings.get("type", "default"))
-    if kind not in ("default", "linear"):
-        raise ConfigError(
-            f"{where}.rope_type is {kind!r}; only 'default' rotary positions, and 'linear' ones with factor 1.0, are "
-            "supported"
-        )
-    if kind == "linear" and settings.get("factor") is None:
-        raise ConfigError(f"{where}.factor is missing; 'linear' rotary positions need it")
-    for name, value in settings.items():
-        if name in _NEUTRAL_AT_1:
-            _neutral(f"{where}.{name}", value)
-        elif name not in _ROPE_SETTINGS:
-            raise ConfigError(f"{where}.{name} is not supported; use a checkpoint with unscaled rotary positions")
-
-
-def _neutral(name: str, value: object) -> None:
-    """Refuse a factor other than 1."""
-    if value is not None and not is_number(value, 1, 1):
-        raise ConfigError(f"{name} is {value!r}; only 1.0, which changes nothing, is supported")

@@ -57,7 +57,7 @@ class Piece:
 def pieces(engine: Engine, request: Request, tokenizer: Tokenizer) -> Iterator[Piece]:
     """Run a request and yield its text as it is generated. Only the last piece has a finish reason."""
     decoder = StreamDecoder(tokenizer, continues=True)
-    stop = StopStrings(request.config.stop)
+    stop = StopStrings(request.config.stop or ())
     outputs = engine.outputs(request)
     try:
         for output in outputs:

@@ -20,8 +20,8 @@ class GenerationOptions(TypedDict, total=False):
     top_p: float
     min_p: float
     repetition_penalty: float
-    stop: Sequence[str]
-    stop_token_ids: Sequence[int]
+    stop: Sequence[str] | None
+    stop_token_ids: Sequence[int] | None
     ignore_eos: bool
     seed: int | None
     logprobs: int | None
@@ -41,7 +41,7 @@ class GenerationConfig:
         repetition_penalty: Divides the positive logits of tokens that are already in the text, and multiplies their
             negative ones (arXiv 1909.05858); 1 changes nothing.
         stop: Strings that end the text. They are not part of the result. One string is a list of one; None is
-            an empty list, here and in `stop_token_ids`.
+            an empty list, here and in `stop_token_ids`. Once the object exists, both are tuples.
         stop_token_ids: Ids that end the text, besides the model's own.
         ignore_eos: Continue after the model's end-of-text ids.
         seed: Seed of the request's own random numbers. The same seed gives the same text on every machine. None takes
@@ -56,8 +56,8 @@ class GenerationConfig:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
-    stop: Sequence[str] = ()
-    stop_token_ids: Sequence[int] = ()
+    stop: Sequence[str] | None = ()
+    stop_token_ids: Sequence[int] | None = ()
     ignore_eos: bool = False
     seed: int | None = None
     logprobs: int | None = None
@@ -82,15 +82,16 @@ class GenerationConfig:
         require("min_p", self.min_p, "between 0 and 1", is_number(self.min_p, 0.0, 1.0))
         penalty = self.repetition_penalty
         require("repetition_penalty", penalty, "a positive number", is_number(penalty, 0.0) and penalty > 0)
-        for text in self.stop:
+        for text in self.stop or ():
             require("stop", text, "non-empty strings", isinstance(text, str) and text != "")
-        for token_id in self.stop_token_ids:
+        token_ids = self.stop_token_ids or ()
+        for token_id in token_ids:
             require("stop_token_ids", token_id, "token ids", is_int(token_id, 0))
         if self.seed is not None:
             require("seed", self.seed, "an integer from 0 to 2**64 - 1", is_int(self.seed, 0, 2**64 - 1))
         if self.logprobs is not None:
             require("logprobs", self.logprobs, "None or an integer from 0 to 100", is_int(self.logprobs, 0, 100))
-        object.__setattr__(self, "stop_token_ids", tuple(int(token_id) for token_id in self.stop_token_ids))
+        object.__setattr__(self, "stop_token_ids", tuple(map(int, token_ids)))
         for field in fields(self):  # NumPy's numbers become Python's: they would overflow in arithmetic
             value = getattr(self, field.name)
             if isinstance(value, Real) and not isinstance(value, bool | int | float):

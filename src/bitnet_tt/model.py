@@ -74,6 +74,7 @@ class BitNetModel:
         precision: Precision = "fast",
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
+        masters: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Self:
         """Load a model.
@@ -91,6 +92,8 @@ class BitNetModel:
             precision: Tenstorrent card only: `fast`, or `exact` for float32 throughout. The CPU is always exact.
             cache_dir: Folder of the hub cache. None means the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
+            masters: The weights are master weights (floats that were trained with BitNet's quantisation), although
+                config.json does not say so. They are quantised while they are read.
             progress: Called with (done, total) bytes while weights are read and checked.
 
         Raises:
@@ -100,7 +103,7 @@ class BitNetModel:
             TokenizerError: The model has no tokenizer, or it cannot be read.
         """
         path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
-        checkpoint = Checkpoint.open(path)
+        checkpoint = Checkpoint.open(path, masters=masters)
         limit = checkpoint.config.max_position_embeddings
         context_length = limit if context_length is None else context_length
         if not is_int(context_length, 1, limit):
@@ -262,7 +265,7 @@ class BitNetModel:
         Raises:
             CheckpointError: The folder already exists or cannot be written.
         """
-        convert(self.checkpoint.path, Path(folder), to="packed")
+        convert(self.checkpoint.path, Path(folder), to="packed", masters=self.checkpoint.masters)
 
     def close(self) -> None:
         """Free the device and its memory. Later calls raise DeviceError, except `close` itself."""

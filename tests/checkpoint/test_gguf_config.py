@@ -49,6 +49,8 @@ def test_what_we_write_reads_back_the_same(architecture: str, hidden_act: Any) -
         {"rope.scaling.factor": 1.0, "rope.scaling.attn_factor": 1.0},
         {"rope.scale_linear": 1.0},
         {"rope.scaling.original_context_length": 4096, "rope.scaling.finetuned": False},
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 1.0, "rope.scaling.original_context_length": 2048},
+        {"rope.scaling.type": "yarn", "rope.scaling.yarn_log_multiplier": 0.1, "rope.scaling.yarn_beta_fast": 32.0},
         {"expert_count": 0, "attention.causal": True, "logit_scale": 1.0, "tensor_data_layout": "Meta AI original pth"},
     ],
 )
@@ -65,7 +67,12 @@ def test_settings_that_change_nothing(architecture: str, scaling: dict[str, Any]
         ({"rope.scaling.factor": True}, "bitnet-b1.58.rope.scaling.factor is True"),
         ({"rope.scaling.factor": float("nan")}, "bitnet-b1.58.rope.scaling.factor is nan"),
         ({"rope.scale_linear": 4.0}, "bitnet-b1.58.rope.scale_linear is 4.0"),
-        ({"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0}, "bitnet-b1.58.rope.scaling.type is 'yarn'"),
+        (
+            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0},
+            "bitnet-b1.58.rope.scaling.factor is 4.0 for 'yarn' rotary positions",
+        ),
+        ({"rope.scaling.type": "longrope"}, "bitnet-b1.58.rope.scaling.type is 'longrope'"),
+        ({"rope.scaling.yarn_attn_factor": 1.2}, "bitnet-b1.58.rope.scaling.yarn_attn_factor is 1.2"),
         ({"rope.scaling.type": ["linear"]}, "bitnet-b1.58.rope.scaling.type is ['linear']"),
         ({"rope.scaling.attn_factor": 1.2}, "bitnet-b1.58.rope.scaling.attn_factor is 1.2"),
         ({"rope.dimension_count": 32}, "bitnet-b1.58.rope.dimension_count is 32"),

@@ -37,6 +37,50 @@ def test_the_table_fits_80_columns(run) -> None:
         assert part in text
 
 
+def test_the_energy_is_printed_line_by_line_as_an_estimate(run) -> None:
+    result = run("info", "demo", "--energy")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if line.startswith("estimate: ")]
+    text = " ".join(result.stdout.split())
+    for what in ("the ternary linears", "attention", "sum of both", "in FP16", "ratio", "the lm_head", "memory reads"):
+        assert [row for row in rows if what in " ".join(row)]
+    assert [row[-1] for row in rows] == [
+        "1.32e-05",
+        "0.000336",
+        "0.000349",
+        "6.81e-07",
+        "0.00128",
+        "3.67",
+        "0.000134",
+        "0.385",
+        "0.000751",
+    ]
+    for source in ("arXiv 2504.12285", "nothing is measured", "20.3 pJ per bit", "Horowitz, ISSCC 2014"):
+        assert source in text
+    assert "estimate: " not in run("info", "demo").stdout
+
+
+def test_the_energy_in_json_has_units_in_its_names(run) -> None:
+    estimate = json.loads(run("info", "demo", "--energy", "--json").stdout)["energy_estimate"]
+    assert all(name == "fp16_ratio" or "joules" in name or "bytes" in name for name in estimate)
+    assert all(isinstance(value, int | float) for value in estimate.values())
+    assert estimate["paper_joules_per_512_tokens"] == pytest.approx(
+        512 * 3_686_400 * 0.007e-12 + 2 * 512**2 * 256 * 5 * 0.5e-12
+    )
+    memory = json.loads(run("info", "demo", "--json").stdout)["memory"]
+    assert estimate["weight_bytes_per_token"] == memory["total"]["bytes"]  # tied: the embedding is the lm_head
+
+
+def test_a_token_reads_one_row_of_a_separate_embedding(run) -> None:
+    """Of the Llama checkpoint, the lm_head is a matrix of its own."""
+    facts = json.loads(run("info", str(golden_checkpoints.FOLDER / "llama-packed-divide"), "--energy", "--json").stdout)
+    memory = facts["memory"]
+    assert memory["head"]["bytes"] > 0
+    read = sum(memory[part]["bytes"] for part in ("ternary", "head", "norms"))
+    assert facts["energy_estimate"]["weight_bytes_per_token"] == read
+
+
 def test_a_model_without_a_tokenizer_still_has_shapes(run) -> None:
     result = run("info", str(golden_checkpoints.FOLDER / "bitnet-packed"))
     assert result.exit_code == 0

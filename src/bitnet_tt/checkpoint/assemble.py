@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, check_scale, check_shape
+from bitnet_tt.checkpoint.families.family import HOW_TO_ANNOUNCE_MASTERS
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
 from bitnet_tt.checkpoint.gguf_ternary import TERNARY_TYPES, read_ternary
 from bitnet_tt.checkpoint.names import EMBEDDING, FINAL_NORM, LM_HEAD, layer_prefix, linear_path, norm_path
@@ -104,8 +105,8 @@ class Assembler:
             return pack_unpacked(weight), self._weight_scale(path)
         if self.config.quantization.quantization_mode == "offline":
             raise weight.error(
-                f"has type {weight.dtype} and no weight_scale; if these are master weights, set "
-                'quantization_config.quantization_mode to "online" in config.json'
+                f"has type {weight.dtype} and no weight_scale; if this checkpoint holds master weights, "
+                f"{HOW_TO_ANNOUNCE_MASTERS}"
             )
         return quantize_master(weight)
 

@@ -18,8 +18,10 @@ from bitnet_tt.checkpoint.assemble import Assembler
 from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, read_config
 from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
+from bitnet_tt.checkpoint.masters import announce_masters
 from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
 from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.weights import ModelWeights
@@ -43,6 +45,7 @@ class Checkpoint:
         config: Its configuration; `eos_token_ids` include the ids of generation_config.json, and `tie_word_embeddings`
             is false if an lm_head is stored that differs from the embedding.
         files: The files that hold the weights.
+        masters: Whether it was opened with `masters=True`.
         notes: What users should know, such as an embedding that had to be rounded. `load_weights` fills the list.
     """
 
@@ -51,28 +54,37 @@ class Checkpoint:
     family: str
     config: ModelConfig
     files: tuple[CheckpointFile, ...]
+    masters: bool = False
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
     _rotary_pairs: bool = False
     _config_notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, masters: bool = False) -> Self:
         """Read the config and the headers of a checkpoint. A stored lm_head that should be tied is read too.
 
         Args:
             path: A folder with config.json and safetensors, or a .gguf file.
+            masters: The weights are master weights, although config.json does not say so.
 
         Raises:
-            CheckpointError: The path holds no checkpoint, a damaged one, or one of an unknown family.
+            CheckpointError: The path holds no checkpoint, a damaged one, or one of an unknown family; or `masters` is
+                true, but the weights are quantised already.
             ConfigError: A field of config.json or of the GGUF metadata cannot be used.
         """
-        return cls._open_folder(path) if path.is_dir() else cls._open_gguf(path)
+        if path.is_dir():
+            return cls._open_folder(path, masters=masters)
+        if masters:
+            raise CheckpointError(f"{path} is GGUF, which holds no master weights; leave out masters=True (--masters)")
+        return cls._open_gguf(path)
 
     @classmethod
-    def _open_folder(cls, path: Path) -> Self:
+    def _open_folder(cls, path: Path, *, masters: bool) -> Self:
         data = read_config(path)
         tensors = safetensors.read_folder(path)
+        if masters:
+            data = announce_masters(data, tensors)
         family = families.detect(str(path), data, tensors)
         config = parse_config(path / "config.json", family.complete(data))
         canonical = {family.canonical(name): tensor for name, tensor in tensors.items()}
@@ -83,6 +95,7 @@ class Checkpoint:
             family=family.name,
             config=dataclasses.replace(config, tie_word_embeddings=config.tie_word_embeddings and not own_head),
             files=_files(tensors),
+            masters=masters,
             _tensors=canonical,
             _config_notes=[OWN_HEAD_NOTE] if own_head else [],
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bitnet_tt.checkpoint import names
+from bitnet_tt.checkpoint.config_keys import check_config_keys, check_generation_keys
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, ConfigError
 
@@ -24,7 +25,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: The folder has no config.json.
-        ConfigError: One of the files is not a JSON object.
+        ConfigError: One of the files is not a JSON object, or generation_config.json forces or bans tokens.
     """
     path = folder / "config.json"
     if not path.is_file():
@@ -32,7 +33,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     data = _read_json(path)
     generation_path = folder / "generation_config.json"
     if generation_path.is_file():
-        more = _as_list(_read_json(generation_path).get("eos_token_id"))
+        generation = _read_json(generation_path)
+        check_generation_keys(generation_path, generation)
+        more = _as_list(generation.get("eos_token_id"))
         data["eos_token_id"] = _as_list(data.get("eos_token_id")) + more or None
     return data
 
@@ -45,10 +48,12 @@ def parse_config(path: Path, data: Mapping[str, Any]) -> ModelConfig:
         data: The fields.
 
     Raises:
-        ConfigError: A field cannot be used; the message names the file and the field.
+        ConfigError: A field cannot be used, or might change the result and is not supported; the message names the
+            file and the field.
     """
     try:
         config = ModelConfig.from_dict(data)
+        check_config_keys(data, config)
         _check_not_converted(config, data)
         return config
     except ConfigError as error:

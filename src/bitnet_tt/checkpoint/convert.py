@@ -8,7 +8,7 @@ from typing import Literal
 from bitnet_tt.checkpoint.checkpoint import Checkpoint
 from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.checkpoint.save_packed import save_packed
-from bitnet_tt.formats.staging import check_target
+from bitnet_tt.formats.staging import prepare_target
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.tokenizer import load_tokenizer
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
@@ -17,7 +17,13 @@ Format = Literal["packed", "gguf-i2s"]
 
 
 def convert(
-    source: Path, target: Path, to: Format, progress: Progress | None = None, *, overwrite: bool = False
+    source: Path,
+    target: Path,
+    to: Format,
+    progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
+    masters: bool = False,
 ) -> list[str]:
     """Read and check a checkpoint of any supported kind, and write it in another format, with its tokenizer.
 
@@ -29,6 +35,7 @@ def convert(
         to: The format.
         progress: Called with (done, total). Reading is the first half, writing the second.
         overwrite: Replace an existing target.
+        masters: The source holds master weights, although its config.json does not say so.
 
     Returns:
         Notes for the user, such as an embedding that had to be rounded.
@@ -37,8 +44,8 @@ def convert(
         CheckpointError: The source is damaged, the target exists or cannot be written, or the format cannot hold it.
         TokenizerError: The source has no usable tokenizer, and the target is GGUF, which needs one.
     """
-    check_target(target, overwrite=overwrite)
-    checkpoint = Checkpoint.open(source)
+    prepare_target(target, overwrite=overwrite)
+    checkpoint = Checkpoint.open(source, masters=masters)
     config = checkpoint.config
     total = sum(file.size for file in checkpoint.files)
 

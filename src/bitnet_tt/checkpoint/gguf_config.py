@@ -45,7 +45,11 @@ _HARMLESS = (
     "rope.dimension_count",  # checked against the size of a head
     "attention.value_length",  # likewise
     "rope.scale_linear",  # read if rope.scaling.factor is missing, as llama.cpp does
-    "rope.scaling.original_context_length",  # only scalings that are refused read it
+    "rope.scaling.original_context_length",  # only scalings by a factor that is refused read it
+    "rope.scaling.yarn_beta_fast",  # likewise
+    "rope.scaling.yarn_beta_slow",  # likewise
+    "rope.scaling.yarn_ext_factor",  # likewise
+    "rope.scaling.yarn_log_multiplier",  # likewise
     "rope.scaling.finetuned",  # tells how the model was trained
     "attention.layer_norm_epsilon",  # for LayerNorm; these models have RMSNorm
     "tensor_data_layout",  # the layout of the original weights
@@ -66,6 +70,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logit_scale": (1.0, 0.0),
     "pooling_type": (0,),
     "residual_scale": (1.0, 0.0),
+    "rope.scaling.yarn_attn_factor": (1.0,),
     "use_parallel_residual": (False,),
 }
 """Keys of an architecture that llama.cpp knows, and the values with which they change nothing."""

@@ -20,6 +20,12 @@ def convert(
     ],
     hub: HubOptions,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    masters: Annotated[
+        bool,
+        typer.Option(
+            "--masters", help="IN holds float weights that were trained with BitNet's quantisation: quantise them."
+        ),
+    ] = False,
 ) -> None:
     """Write a model and its tokenizer in another format.
 
@@ -28,11 +34,12 @@ def convert(
     Examples:
         bitnet-tt convert ./my-finetune ./my-finetune-packed --to packed
         bitnet-tt convert microsoft/bitnet-b1.58-2B-4T 2b4t.gguf --to gguf-i2s
+        bitnet-tt convert ./trained ./packed --to packed --masters
     """
     from bitnet_tt.checkpoint.convert import convert as write
 
     with progress_bar(f"Writing {target}") as progress:
-        notes = write(hub.resolve(source), target, to, progress, overwrite=overwrite)
+        notes = write(hub.resolve(source), target, to, progress, overwrite=overwrite, masters=masters)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"Wrote {target}", err=True)

@@ -1,7 +1,8 @@
-"""`bitnet-tt info`: the shapes, bytes, tokenizer and files of a model."""
+"""`bitnet-tt info`: the shapes, bytes, tokenizer and files of a model, and estimates of its energy."""
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 def info(
     hub: HubOptions,
     model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
+    energy: Annotated[
+        bool,
+        typer.Option(
+            "--energy",
+            help="Estimate the energy of 512 tokens from the shapes, with the formula that 2B4T's authors published; "
+            "nothing is measured.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a model's shapes, size in memory and in FP16, tokenizer and files.
@@ -28,6 +37,7 @@ def info(
     Examples:
         bitnet-tt info
         bitnet-tt info microsoft/bitnet-b1.58-2B-4T --json
+        bitnet-tt info demo --energy
     """
     from bitnet_tt.checkpoint import Checkpoint
     from bitnet_tt.tokenizer import load_tokenizer
@@ -47,10 +57,16 @@ def info(
         "memory": size_of_parts(checkpoint.config),
         "tokenizer": tokenizer,
     }
+    if energy:
+        from bitnet_tt.bench.energy_estimate import estimate_energy
+
+        facts["energy_estimate"] = asdict(estimate_energy(checkpoint.config, _weight_bytes_read(facts["memory"])))
     if as_json:
         typer.echo(dump_json(facts, indent=2))
-    else:
-        _print(facts, checkpoint.config)
+        return
+    _print(facts, checkpoint.config)
+    if energy:
+        _print_energy(facts["energy_estimate"])
 
 
 def size_of_parts(config: ModelConfig) -> dict[str, Any]:
@@ -81,6 +97,12 @@ def size_of_parts(config: ModelConfig) -> dict[str, Any]:
         "fp16_ratio": total["fp16_bytes"] / total["bytes"],
         "fp16_ratio_linear": linear["fp16_bytes"] / linear["bytes"],
     }
+
+
+def _weight_bytes_read(memory: dict[str, Any]) -> int:
+    """Return the bytes of weights that a token reads: all, except an embedding that is not the lm_head too."""
+    separate = memory["head"]["bytes"] > 0
+    return int(memory["total"]["bytes"] - (memory["embedding"]["bytes"] if separate else 0))
 
 
 def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -120,6 +142,42 @@ def _print(facts: dict[str, Any], config: ModelConfig) -> None:
         f"\n{memory['bits_per_ternary_weight']:.3f} bits per ternary weight: {memory['fp16_ratio_linear']:.2f} times "
         f"smaller than FP16 in the linear\nlayers, {memory['fp16_ratio']:.2f} times smaller overall."
     )
+
+
+_ENERGY_ROWS = {
+    "ternary_joules_per_512_tokens": "arithmetic of the ternary linears, J per 512 tokens",
+    "attention_joules_per_512_tokens": "arithmetic of attention, J per 512 tokens",
+    "paper_joules_per_512_tokens": "sum of both, the paper's figure, J per 512 tokens",
+    "paper_joules_per_token": "sum of both, the paper's figure, J per token",
+    "paper_fp16_joules_per_512_tokens": "the same sum in FP16, J per 512 tokens",
+    "fp16_ratio": "FP16 divided by ternary, ratio",
+    "lm_head_joules_per_512_tokens": "arithmetic of the lm_head, not in the sum, J per 512 tokens",
+    "memory_joules_per_512_tokens": "memory reads, not in the sum, J per 512 tokens",
+    "memory_joules_per_token": "memory reads, not in the sum, J per token",
+}
+"""What each estimate of `EnergyEstimate` is, with its unit."""
+
+
+def _print_energy(estimate: dict[str, Any]) -> None:
+    """Print the estimates as a table, and below it the formula, the coefficients and their sources."""
+    typer.echo("\nEnergy of 512 tokens, generated one by one: estimates, nothing is measured\n")
+    rows = [(f"estimate: {label}", _three_digits(estimate[name])) for name, label in _ENERGY_ROWS.items()]
+    print_table(["", ""], rows, right=(1,))
+    text = (
+        "The sum is the formula of arXiv 2504.12285: arithmetic at 7 nm, without lm_head and memory. "
+        f"{estimate['int8_add_picojoules']} pJ for each ternary weight (an int8 addition), "
+        f"{estimate['fp16_multiply_add_picojoules']} pJ for each FP16 multiplication and addition. Memory: each token "
+        f"reads {describe_bytes(estimate['weight_bytes_per_token'])} of weights, and "
+        f"{describe_bytes(estimate['kv_cache_bytes_per_token'])} of keys and values (512 positions, float32), at "
+        f"{_three_digits(estimate['dram_read_picojoules_per_bit'])} pJ per bit (DRAM, 1.3 nJ per 64 bits: Horowitz, "
+        "ISSCC 2014), as if no cache held any of it."
+    )
+    typer.echo(f"\n{textwrap.fill(text, 80)}")
+
+
+def _three_digits(value: float) -> str:
+    """Format a number with three significant digits, such as `0.0280` or `104`."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:

@@ -104,7 +104,7 @@ class Engine:
         self.check_open()
         self._check_tokens(prompt, new_tokens=1)
         eos = () if config.ignore_eos else eos_token_ids
-        return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids))
+        return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids or ()))
 
     def submit(self, request: Request) -> None:
         """Queue a request, so that every step also computes it. If it is queued already or has ended, nothing changes.

@@ -1,11 +1,19 @@
 """Write a file or folder so that it appears complete or not at all.
 
-It is written under a temporary name beside its target, synced to the disk, and then renamed.
+It is written inside a hidden folder beside its target, `.NAME.xxxxxxxx.partial`, synced to the disk, and then renamed.
+The writer deletes the hidden folder at its end, also after an error or an exception such as Ctrl-C.
+
+A writer that is killed without notice cannot do that. So it holds a lock (flock) on its hidden folder while it runs.
+The system frees the lock when the process ends, however it ends. The next writer to the same target deletes those
+hidden folders whose lock is free, and only those. Process ids would not do: they are reused, and differ between
+containers.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,6 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bitnet_tt.errors import CheckpointError
+
+_OLD = "old"
+"""The name inside the hidden folder of a target that is being replaced."""
 
 
 @contextmanager
@@ -30,8 +41,7 @@ def staged(target: Path, size: int, *, overwrite: bool = False) -> Iterator[Path
         CheckpointError: The target exists, the disk is too full, or the target cannot be written.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - Path.resolve would follow a target that is a link
-    check_target(target, overwrite=overwrite)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    prepare_target(target, overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(target.parent).free
@@ -40,23 +50,25 @@ def staged(target: Path, size: int, *, overwrite: bool = False) -> Iterator[Path
                 f"{target} needs {size / 1e9:.2f} GB but its disk has {free / 1e9:.2f} GB free; free some "
                 "space or choose another disk"
             )
-        yield temporary
-        _sync(temporary)
-        _replace(temporary, target)
+        with _hidden_folder(target) as folder:
+            temporary = folder / "new"
+            yield temporary
+            _sync(temporary)
+            _replace(temporary, target)
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written: {error.strerror or error}; choose another place") from error
-    finally:
-        _remove(temporary)
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists, unless it may be overwritten.
+def prepare_target(target: Path, *, overwrite: bool) -> None:
+    """Delete what a killed writer left of this target, and refuse a target that exists, unless it may be overwritten.
 
-    `staged` checks this too. Call it first to fail before a long preparation.
+    `staged` does this too. Call it first to fail before a long preparation.
 
     Raises:
         CheckpointError: The target exists and `overwrite` is false, or it is a folder without a checkpoint.
     """
+    for leftover in _hidden_folders(target):
+        _delete_if_unlocked(leftover, target)
     if not os.path.lexists(target):
         return
     if not overwrite:
@@ -65,6 +77,76 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise CheckpointError(
             f"{target} is a folder without a checkpoint, so it is not overwritten; choose another name"
         )
+
+
+@contextmanager
+def _hidden_folder(target: Path) -> Iterator[Path]:
+    """Create, lock and yield a hidden folder beside the target; delete it at the end."""
+    folder: Path | None = None
+    descriptor: int | None = None
+    try:
+        while folder is None or descriptor is None:
+            folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+            folder.mkdir()
+            descriptor = _lock(folder)
+        yield folder
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _hidden_folders(target: Path) -> list[Path]:
+    """Return the hidden folders of writers to this target."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.partial")
+    try:
+        return [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
+    except OSError:
+        return []  # the folder of the target does not exist or cannot be read
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a hidden folder that this process has just created.
+
+    Returns:
+        The descriptor that holds the lock; None if another writer found the folder before it was locked, and deletes
+        it. A file system without locks is no error: nobody can then lock the folder to delete it.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _delete_if_unlocked(folder: Path, target: Path) -> None:
+    """Delete a hidden folder if its writer has ended.
+
+    If the writer ended between moving an old target away and moving the new one to its place, the old one goes back.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (folder / _OLD).is_dir() and not os.path.lexists(target):
+            (folder / _OLD).rename(target)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        pass  # its writer is running, or the file system has no locks
+    finally:
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:
@@ -82,18 +164,11 @@ def _replace(temporary: Path, target: Path) -> None:
     if not target.is_dir():
         temporary.replace(target)
         return
-    old = temporary.with_suffix(".old")
+    old = temporary.with_name(_OLD)
     target.rename(old)
     try:
         temporary.rename(target)
-    except OSError:
-        old.rename(target)
+    except BaseException:
+        if not os.path.lexists(target):
+            old.rename(target)
         raise
-    shutil.rmtree(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    elif os.path.lexists(path):
-        path.unlink()

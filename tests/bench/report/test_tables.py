@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from bitnet_tt.bench.report.published import published_figures
 from bitnet_tt.bench.report.results import Memory
@@ -70,7 +70,19 @@ def test_published_figures_are_marked_and_shown_for_2b4t_only() -> None:
     assert published_figures(synthetic_config(SHAPE)) == ()
     result = replace(RESULT, reported=published_figures(synthetic_config("2b4t")))
     (table,) = (table for table in tables(result) if table.title.startswith("Compared with the figures"))
-    assert table.rows[0] == ("This machine", "0.50", "100.0", "-")
-    assert table.rows[1] == ("BitNet b1.58 2B4T", "0.4", "29", "0.028")
+    assert table.rows[0] == ("This machine", "0.50", "100.0", "-", "-")
+    assert table.rows[1] == ("BitNet b1.58 2B4T", "0.4", "29", "-", "0.028")
     assert "reported, other hardware" in table.note
-    assert "estimated from operation counts" in table.note
+    assert "0.4 GB is 2.084e9 weights times 1.58 bits" in table.note
+    assert "shows 50 ms for 2B4T" in table.note
+
+
+def test_no_estimated_energy_stands_among_measured_ones() -> None:
+    measured = tuple(replace(speed, joules_per_token=0.25) for speed in RESULT.decode)
+    result = replace(RESULT, decode=measured, reported=published_figures(synthetic_config("2b4t")))
+    (table,) = (table for table in tables(result) if table.title.startswith("Compared with the figures"))
+    assert list(table.headings)[-2:] == ["J/token", "estimated J/512 tokens"]
+    assert [row[-2] for row in table.rows] == ["0.250"] + 6 * ["-"]
+    assert [row[-1] for row in table.rows] == ["-", "0.028", "0.258", "0.186", "0.347", "0.425", "0.649"]
+    assert "not measured and not per token" in table.note
+    assert {name for name in asdict(result)["reported"][0] if "joules" in name} == {"arithmetic_joules_per_512_tokens"}

@@ -146,14 +146,13 @@ def _published(result: BenchmarkResult) -> Table:
     time, energy = _UNKNOWN, _UNKNOWN
     if best is not None:
         time, energy = f"{1e3 / best.tokens_per_s:.1f}", _joules(best.joules_per_token)
-    rows = [("This machine", f"{result.ternary_bytes / _GIGA:.2f}", time, energy)]
-    rows += [
-        (one.model, f"{one.memory_gb:.1f}", f"{one.ms_per_token:.0f}", f"{one.joules_per_token:.3f}")
-        for one in result.reported
-    ]
+    rows = [("This machine", f"{result.ternary_bytes / _GIGA:.2f}", time, energy, _UNKNOWN)]
+    for one in result.reported:
+        estimate = f"{one.arithmetic_joules_per_512_tokens:.3f}"
+        rows.append((one.model, f"{one.memory_gb:.1f}", f"{one.ms_per_token:.0f}", _UNKNOWN, estimate))
     threads = f" with {_threads(best.threads)}" if best else ""
     note = f"This machine: memory counted, time measured{threads}, energy {result.energy}. {NOTE}"
-    headings = ("", "GB without embedding", "ms/token", "J/token")
+    headings = ("", "GB, no embedding", "ms/token", "J/token", "estimated J/512 tokens")
     return Table("Compared with the figures that the model's authors published", headings, rows, note)
 
 

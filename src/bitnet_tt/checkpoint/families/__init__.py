@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from bitnet_tt.checkpoint.families.bitnet import BITNET
-from bitnet_tt.checkpoint.families.family import Family
+from bitnet_tt.checkpoint.families.family import HOW_TO_ANNOUNCE_MASTERS, Family
 from bitnet_tt.checkpoint.families.llama import LLAMA
 from bitnet_tt.checkpoint.families.one_bit_llm import ONE_BIT_LLM
 from bitnet_tt.errors import CheckpointError
@@ -40,7 +40,8 @@ def detect(where: str, data: Mapping[str, Any], names: Collection[str]) -> Famil
             if model_type == "llama" and not data.get("quantization_config"):
                 raise CheckpointError(
                     f"{where} is an ordinary Llama: its config.json has no quantization_config with quant_method "
-                    f"bitnet. {_supported()}"
+                    f"bitnet. If it was trained with BitNet's quantisation, its weights are master weights: "
+                    f"{HOW_TO_ANNOUNCE_MASTERS}. {_supported()}"
                 )
             return family
     raise CheckpointError(f"{where} has model_type {model_type!r}, which is not supported. {_supported()}")

@@ -11,7 +11,11 @@ from typing import Any
 
 from bitnet_tt.config import HiddenAct
 
-_MASTER_WEIGHTS = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}
+MASTER_WEIGHTS = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}
+"""The quantization_config of master weights."""
+
+HOW_TO_ANNOUNCE_MASTERS = "convert it with `bitnet-tt convert --masters`, or load it with masters=True"
+"""What users do if config.json does not say that the weights are master weights, for error messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,5 +59,5 @@ class Family:
         Without a quantization_config, the weights are master weights.
         """
         given = {name: value for name, value in data.items() if value is not None}
-        defaults = {"hidden_act": self.hidden_act, "quantization_config": _MASTER_WEIGHTS}
+        defaults = {"hidden_act": self.hidden_act, "quantization_config": MASTER_WEIGHTS}
         return {**defaults, **self.defaults, **given, "model_type": self.model_type}
