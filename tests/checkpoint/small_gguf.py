@@ -45,9 +45,14 @@ def write_with_gguf_package(
     architecture: str = "bitnet-b1.58",
     scale: float = 0.5,
     extra: dict[str, NDArray[np.float32]] | None = None,
+    head: str = "F32",
+    split_max_tensors: int = 0,
 ) -> Path:
-    """Write the checkpoint of `small.tensors()` as the package quantises it, with `scale` for all weight scales."""
-    writer = gguf.GGUFWriter(path, architecture)
+    """Write the checkpoint of `small.tensors()` as the package quantises it, with `scale` for all weight scales.
+
+    `extra` are more tensors, of type `head`. With `split_max_tensors`, the package splits the file.
+    """
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=split_max_tensors)
     for key, value in METADATA.items():
         writer.add_uint32(f"{architecture}.{key}", value)
     writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", 1e-5)
@@ -67,7 +72,7 @@ def write_with_gguf_package(
             values = bfloat16_to_float32(array)
             _add(writer, gguf_name(name), values, embedding if values.ndim == 2 else "F32")
     for name, values in (extra or {}).items():
-        _add(writer, name, values, "F32")
+        _add(writer, name, values, head)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -76,10 +81,17 @@ def write_with_gguf_package(
 
 
 def _add(writer: gguf.GGUFWriter, name: str, values: NDArray[np.float32], dtype: str) -> None:
-    if dtype == "Q6_K":  # the package cannot write it: int8 steps of 1, a float16 step of 1/64, and q = 0
-        blocks = np.zeros((values.size // 256, 210), np.uint8)
-        blocks[:, 192:208], blocks[:, 208:] = 1, np.array([1 / 64], np.float16).view(np.uint8)
-        writer.add_tensor(name, blocks.reshape(len(values), -1), raw_dtype=TYPES.Q6_K)
+    if dtype.endswith("_K"):  # the package cannot write it
+        writer.add_tensor(name, k_blocks(dtype, values.shape), raw_dtype=TYPES[dtype])
         return
     data = values if dtype == "F32" else gguf.quants.quantize(values, TYPES[dtype])
     writer.add_tensor(name, data, raw_dtype=TYPES[dtype])
+
+
+def k_blocks(dtype: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Random blocks of one of ggml's types for 256 values, with finite float16 steps."""
+    values, size = gguf.GGML_QUANT_SIZES[TYPES[dtype]]
+    blocks = np.random.default_rng(5).integers(0, 256, (shape[0], shape[1] // values, size), np.uint8)
+    first = dtype in ("Q4_K", "Q5_K")  # these have their steps first, the others last
+    blocks[:, :, slice(0, 4) if first else slice(-4 if dtype == "Q2_K" else -2, None)] = 0x1C  # 0x1C1C is about 0.004
+    return blocks.reshape(shape[0], -1)
