@@ -6,7 +6,7 @@ Opening it reads the headers, and a stored lm_head only if the config says that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -22,6 +22,7 @@ from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
+from bitnet_tt.mapped import MappedFile
 from bitnet_tt.weights import ModelWeights
 
 
@@ -37,7 +38,7 @@ class Checkpoint:
     """A model on disk whose headers are read and checked.
 
     Attributes:
-        path: The folder (safetensors) or the file (GGUF).
+        path: The folder (safetensors) or the file (GGUF; of a split model, any of its parts).
         format: The format of the files that hold the weights.
         family: The name of its family in `families.FAMILIES`.
         config: Its configuration; `eos_token_ids` include the ids of generation_config.json, and `tie_word_embeddings`
@@ -61,7 +62,7 @@ class Checkpoint:
         """Read the config and the headers of a checkpoint. A stored lm_head that should be tied is read too.
 
         Args:
-            path: A folder with config.json and safetensors, or a .gguf file.
+            path: A folder with config.json and safetensors, or a .gguf file, which may be a part of a split model.
 
         Raises:
             CheckpointError: The path holds no checkpoint, a damaged one, or one of an unknown family.
@@ -82,7 +83,7 @@ class Checkpoint:
             format="safetensors",
             family=family.name,
             config=dataclasses.replace(config, tie_word_embeddings=config.tie_word_embeddings and not own_head),
-            files=_files(tensors),
+            files=_files(tensor.file for tensor in tensors.values()),
             _tensors=canonical,
             _config_notes=[OWN_HEAD_NOTE] if own_head else [],
         )
@@ -96,7 +97,7 @@ class Checkpoint:
             format="gguf",
             family=family.name,
             config=parse_gguf_config(path, file, family),
-            files=_files(file.tensors),
+            files=_files(file.files),
             _tensors=canonical_tensors(file.tensors),
             _config_notes=hidden_act_note(file.metadata),
             _rotary_pairs=family.gguf_rotary_pairs,
@@ -127,6 +128,6 @@ class Checkpoint:
             return assembler.model()
 
 
-def _files(tensors: Mapping[str, StoredTensor]) -> tuple[CheckpointFile, ...]:
-    files = {tensor.file.path: tensor.file.size for tensor in tensors.values()}
-    return tuple(CheckpointFile(path, size) for path, size in sorted(files.items()))
+def _files(files: Iterable[MappedFile]) -> tuple[CheckpointFile, ...]:
+    sizes = {file.path: file.size for file in files}
+    return tuple(CheckpointFile(path, size) for path, size in sorted(sizes.items()))

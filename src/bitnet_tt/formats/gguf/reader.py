@@ -33,10 +33,17 @@ an offset (8)."""
 
 @dataclass(frozen=True, slots=True)
 class GGUF:
-    """The contents of a GGUF file: metadata by key, and tensors by name, in the order of their offsets."""
+    """The contents of a GGUF model.
+
+    Attributes:
+        metadata: The metadata by key.
+        tensors: The tensors by name, in the order of their offsets.
+        files: The files that hold the model: one, or the parts of a split one.
+    """
 
     metadata: dict[str, Any]
     tensors: dict[str, StoredTensor]
+    files: tuple[MappedFile, ...] = ()
 
 
 def is_gguf_name(name: str | Path) -> bool:
@@ -44,7 +51,7 @@ def is_gguf_name(name: str | Path) -> bool:
     return str(name).lower().endswith(".gguf")
 
 
-def read(path: Path) -> GGUF:
+def read_file(path: Path) -> GGUF:
     """Read the metadata of one file and find every tensor in it. No tensor data is read.
 
     Raises:
@@ -52,10 +59,10 @@ def read(path: Path) -> GGUF:
     """
     cursor = _Cursor(MappedFile(path))
     tensor_count, metadata = _read_metadata(cursor)
-    return GGUF(metadata, _read_tensors(cursor, tensor_count, metadata))
+    return GGUF(metadata, _read_tensors(cursor, tensor_count, metadata), (cursor.file,))
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_file_metadata(path: Path) -> dict[str, Any]:
     """Read only the metadata of one file: values of type int, float, bool or str, or lists of these or of lists.
 
     Raises:
