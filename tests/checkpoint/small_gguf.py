@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ METADATA = {
     "attention.head_count": small.HEADS,
     "attention.head_count_kv": small.KV_HEADS,
 }
+TOKENIZER: Mapping[str, Any] = {
+    "tokenizer.ggml.bos_token_id": 1,
+    "tokenizer.ggml.eos_token_id": 2,
+    "tokenizer.ggml.eot_token_id": 9,
+    "tokenizer.ggml.tokens": [f"token{i}" for i in range(small.VOCAB)],
+}
 
 
 def permute(rows: NDArray[Any], heads: int) -> NDArray[Any]:
@@ -47,22 +54,24 @@ def write_with_gguf_package(
     extra: dict[str, NDArray[np.float32]] | None = None,
     head: str = "F32",
     split_max_tensors: int = 0,
+    vocab: int = small.VOCAB,
+    tokenizer: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the checkpoint of `small.tensors()` as the package quantises it, with `scale` for all weight scales.
 
-    `extra` are more tensors, of type `head`. With `split_max_tensors`, the package splits the file.
+    `extra` are more tensors, of type `head`. With `split_max_tensors`, the package splits the file. `tokenizer` is the
+    metadata of a tokenizer; without it, the file has only tokens.
     """
     writer = gguf.GGUFWriter(path, architecture, split_max_tensors=split_max_tensors)
-    for key, value in METADATA.items():
+    for key, value in (METADATA | {"vocab_size": vocab}).items():
         writer.add_uint32(f"{architecture}.{key}", value)
     writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", 1e-5)
     writer.add_float32(f"{architecture}.rope.freq_base", 500000.0)
-    writer.add_uint32("tokenizer.ggml.bos_token_id", 1)
-    writer.add_uint32("tokenizer.ggml.eos_token_id", 2)
-    writer.add_uint32("tokenizer.ggml.eot_token_id", 9)
-    writer.add_token_list([f"token{i}" for i in range(small.VOCAB)])
+    for key, value in (tokenizer or TOKENIZER).items():
+        item = value[0] if isinstance(value, list) else value
+        writer.add_key_value(key, value, _value_type(value), _value_type(item) if item is not value else None)
     llama = architecture == "llama"
-    for name, (dtype, array) in small.tensors(sub_norms=not llama).items():
+    for name, (dtype, array) in small.tensors(sub_norms=not llama, vocab=vocab).items():
         if dtype == "U8":
             codes = unpack(array)
             if llama and name.endswith(("q_proj.weight", "k_proj.weight")):
@@ -78,6 +87,11 @@ def write_with_gguf_package(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _value_type(value: Any) -> gguf.GGUFValueType:
+    kinds = gguf.GGUFValueType
+    return {bool: kinds.BOOL, int: kinds.INT32, float: kinds.FLOAT32, str: kinds.STRING, list: kinds.ARRAY}[type(value)]
 
 
 def _add(writer: gguf.GGUFWriter, name: str, values: NDArray[np.float32], dtype: str) -> None:
