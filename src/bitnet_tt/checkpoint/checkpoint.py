@@ -23,6 +23,7 @@ from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.mapped import MappedFile
+from bitnet_tt.tokenizer.gguf_templates import template_note
 from bitnet_tt.weights import ModelWeights
 
 
@@ -44,7 +45,7 @@ class Checkpoint:
         config: Its configuration; `eos_token_ids` include the ids of generation_config.json, and `tie_word_embeddings`
             is false if an lm_head is stored that differs from the embedding.
         files: The files that hold the weights.
-        notes: What users should know, such as an embedding that had to be rounded. `load_weights` fills the list.
+        notes: What users should know, such as an embedding that had to be rounded. `load_weights` adds to the list.
     """
 
     path: Path
@@ -55,7 +56,6 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
     _rotary_pairs: bool = False
-    _config_notes: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -84,8 +84,8 @@ class Checkpoint:
             family=family.name,
             config=dataclasses.replace(config, tie_word_embeddings=config.tie_word_embeddings and not own_head),
             files=_files(tensor.file for tensor in tensors.values()),
+            notes=[OWN_HEAD_NOTE] if own_head else [],
             _tensors=canonical,
-            _config_notes=[OWN_HEAD_NOTE] if own_head else [],
         )
 
     @classmethod
@@ -98,8 +98,8 @@ class Checkpoint:
             family=family.name,
             config=parse_gguf_config(path, file, family),
             files=_files(file.files),
+            notes=[*hidden_act_note(file.metadata), *template_note(file.metadata)],
             _tensors=canonical_tensors(file.tensors),
-            _config_notes=hidden_act_note(file.metadata),
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 
@@ -112,8 +112,8 @@ class Checkpoint:
         Raises:
             CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
-        self.notes[:] = self._config_notes
         in_gguf = self.format == "gguf"
+        notes: list[str] = []
         assembler = Assembler(
             where=str(self.path),
             config=self.config,
@@ -122,10 +122,12 @@ class Checkpoint:
             stored_name=gguf_name if in_gguf else str,
             rotary_pairs=self._rotary_pairs,
             progress=progress,
-            notes=self.notes,
+            notes=notes,
         )
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
-            return assembler.model()
+            weights = assembler.model()
+        self.notes.extend(note for note in notes if note not in self.notes)  # the weights may be loaded twice
+        return weights
 
 
 def _files(files: Iterable[MappedFile]) -> tuple[CheckpointFile, ...]:
