@@ -250,6 +250,7 @@ def test_any_file_loads_or_is_refused(tmp_path: Path, whole: bytes, data: st.Dat
         Checkpoint.open(path).load_weights()
     except BitNetError as error:
         assert str(path) in str(error)  # noqa: PT017
+        assert "config.json" not in str(error)  # noqa: PT017
     finally:
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
         tracemalloc.stop()
