@@ -1,9 +1,10 @@
 """Decode the blocks of integers in which GGUF files store embeddings and lm_heads (ggml, ggml-quants.c).
 
-A block holds integers of a few bits, called q here, and steps. There are two kinds:
+A block holds integers of a few bits, called q here, and steps. There are three kinds:
 - Q4_0 to Q8_0: 32 values with one float16 step d, and for Q4_1 and Q5_1 also a float16 minimum m;
 - Q2_K to Q6_K: 256 values in groups of 16 or 32, each group with its own small integer step (and minimum), which is
-  multiplied by the block's float16 step d (and minimum m).
+  multiplied by the block's float16 step d (and minimum m);
+- TQ1_0 and TQ2_0: 256 ternary codes with one float16 step d. `llama-quantize --pure` stores embeddings so too.
 
 Each product is rounded to float32 in the order in which ggml computes it, so the values are bit for bit ggml's.
 """
@@ -14,6 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bitnet_tt.checkpoint.packing import tq1_0_to_codes, tq2_0_to_codes
 
 type Bytes = NDArray[np.uint8]
 type Floats = NDArray[np.float32]
@@ -145,6 +148,16 @@ def _q6_k(blocks: Bytes) -> Floats:
     return _grouped(_float16(step), steps.view(np.int8), q).reshape(-1, 256)
 
 
+def _tq1_0(blocks: Bytes) -> Floats:
+    """Blocks [n, 54]: 52 bytes of ternary codes, d; value = (code - 1) * d."""
+    return _float16(blocks[:, -2:]) * (tq1_0_to_codes(blocks[:, :-2]).reshape(-1, 256).astype(np.int8) - 1)
+
+
+def _tq2_0(blocks: Bytes) -> Floats:
+    """Blocks [n, 66]: 64 bytes of ternary codes, d; value = (code - 1) * d."""
+    return _float16(blocks[:, -2:]) * (tq2_0_to_codes(blocks[:, :-2]).reshape(-1, 256).astype(np.int8) - 1)
+
+
 DECODERS: dict[str, Callable[[Bytes], Floats]] = {
     "Q4_0": _q4_0,
     "Q4_1": _q4_1,
@@ -156,5 +169,7 @@ DECODERS: dict[str, Callable[[Bytes], Floats]] = {
     "Q4_K": _q4_k,
     "Q5_K": _q5_k,
     "Q6_K": _q6_k,
+    "TQ1_0": _tq1_0,
+    "TQ2_0": _tq2_0,
 }
 """A function for each block type. It decodes blocks [n, bytes of a block] to float32 [n, values of a block]."""
