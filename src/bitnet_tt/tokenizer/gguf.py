@@ -29,7 +29,8 @@ class TokenType(IntEnum):
 
 
 _DAMAGED = "the file is damaged: download it again"
-_OTHER_KINDS = {"t5": "Unigram", "bert": "WordPiece", "rwkv": "RWKV", "plamo2": "PLaMo-2", "none": "no tokenizer"}
+_OTHER_KINDS = {"t5": "Unigram", "bert": "WordPiece", "rwkv": "RWKV", "plamo2": "PLaMo-2"}
+_OTHER_KINDS |= dict.fromkeys(("none", "no_vocab"), "no tokenizer")
 
 
 def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
@@ -93,9 +94,8 @@ def _engine(
         engine = _byte_level(metadata, tokens, pre_tokenizer)
     else:
         engine = _sentencepiece(metadata, tokens, types)
-    known = {
-        token.content for token in engine.get_added_tokens_decoder().values()
-    }  # adding one again changes its rules
+    # Adding a token of the whole file again would change its rules.
+    known = {token.content for token in engine.get_added_tokens_decoder().values()}
     for wanted, add in ((TokenType.CONTROL, engine.add_special_tokens), (TokenType.USER_DEFINED, engine.add_tokens)):
         pairs = zip(tokens, types, strict=True)
         add([AddedToken(token, normalized=False) for token, kind in pairs if kind == wanted and token not in known])
