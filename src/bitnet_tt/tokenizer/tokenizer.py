@@ -227,8 +227,8 @@ class Tokenizer:
             return template
         if not self.chat_templates:
             raise TokenizerError(
-                "this model has no chat template; it only continues text: use generate, or add a chat_template to its "
-                "tokenizer_config.json"
+                "this model has no chat template; it only continues text: use generate, or add a chat template to its "
+                "files"
             )
         raise TokenizerError(
             f"there is no chat template {name or 'default'!r}; there are: {', '.join(self.chat_templates)}"
