@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ METADATA = {
     "attention.head_count": small.HEADS,
     "attention.head_count_kv": small.KV_HEADS,
 }
+TOKENIZER: Mapping[str, Any] = {
+    "tokenizer.ggml.bos_token_id": 1,
+    "tokenizer.ggml.eos_token_id": 2,
+    "tokenizer.ggml.eot_token_id": 9,
+    "tokenizer.ggml.tokens": [f"token{i}" for i in range(small.VOCAB)],
+}
 
 
 def permute(rows: NDArray[Any], heads: int) -> NDArray[Any]:
@@ -45,19 +52,26 @@ def write_with_gguf_package(
     architecture: str = "bitnet-b1.58",
     scale: float = 0.5,
     extra: dict[str, NDArray[np.float32]] | None = None,
+    head: str = "F32",
+    split_max_tensors: int = 0,
+    vocab: int = small.VOCAB,
+    tokenizer: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the checkpoint of `small.tensors()` as the package quantises it, with `scale` for all weight scales."""
-    writer = gguf.GGUFWriter(path, architecture)
-    for key, value in METADATA.items():
+    """Write the checkpoint of `small.tensors()` as the package quantises it, with `scale` for all weight scales.
+
+    `extra` are more tensors, of type `head`. With `split_max_tensors`, the package splits the file. `tokenizer` is the
+    metadata of a tokenizer; without it, the file has only tokens.
+    """
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=split_max_tensors)
+    for key, value in (METADATA | {"vocab_size": vocab}).items():
         writer.add_uint32(f"{architecture}.{key}", value)
     writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", 1e-5)
     writer.add_float32(f"{architecture}.rope.freq_base", 500000.0)
-    writer.add_uint32("tokenizer.ggml.bos_token_id", 1)
-    writer.add_uint32("tokenizer.ggml.eos_token_id", 2)
-    writer.add_uint32("tokenizer.ggml.eot_token_id", 9)
-    writer.add_token_list([f"token{i}" for i in range(small.VOCAB)])
+    for key, value in (tokenizer or TOKENIZER).items():
+        item = value[0] if isinstance(value, list) else value
+        writer.add_key_value(key, value, _value_type(value), _value_type(item) if item is not value else None)
     llama = architecture == "llama"
-    for name, (dtype, array) in small.tensors(sub_norms=not llama).items():
+    for name, (dtype, array) in small.tensors(sub_norms=not llama, vocab=vocab).items():
         if dtype == "U8":
             codes = unpack(array)
             if llama and name.endswith(("q_proj.weight", "k_proj.weight")):
@@ -67,7 +81,7 @@ def write_with_gguf_package(
             values = bfloat16_to_float32(array)
             _add(writer, gguf_name(name), values, embedding if values.ndim == 2 else "F32")
     for name, values in (extra or {}).items():
-        _add(writer, name, values, "F32")
+        _add(writer, name, values, head)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -75,11 +89,23 @@ def write_with_gguf_package(
     return path
 
 
+def _value_type(value: Any) -> gguf.GGUFValueType:
+    kinds = gguf.GGUFValueType
+    return {bool: kinds.BOOL, int: kinds.INT32, float: kinds.FLOAT32, str: kinds.STRING, list: kinds.ARRAY}[type(value)]
+
+
 def _add(writer: gguf.GGUFWriter, name: str, values: NDArray[np.float32], dtype: str) -> None:
-    if dtype == "Q6_K":  # the package cannot write it: int8 steps of 1, a float16 step of 1/64, and q = 0
-        blocks = np.zeros((values.size // 256, 210), np.uint8)
-        blocks[:, 192:208], blocks[:, 208:] = 1, np.array([1 / 64], np.float16).view(np.uint8)
-        writer.add_tensor(name, blocks.reshape(len(values), -1), raw_dtype=TYPES.Q6_K)
+    if dtype.endswith("_K"):  # the package cannot write it
+        writer.add_tensor(name, k_blocks(dtype, values.shape), raw_dtype=TYPES[dtype])
         return
     data = values if dtype == "F32" else gguf.quants.quantize(values, TYPES[dtype])
     writer.add_tensor(name, data, raw_dtype=TYPES[dtype])
+
+
+def k_blocks(dtype: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Random blocks of one of ggml's types for 256 values, with finite float16 steps."""
+    values, size = gguf.GGML_QUANT_SIZES[TYPES[dtype]]
+    blocks = np.random.default_rng(5).integers(0, 256, (shape[0], shape[1] // values, size), np.uint8)
+    first = dtype in ("Q4_K", "Q5_K")  # these have their steps first, the others last
+    blocks[:, :, slice(0, 4) if first else slice(-4 if dtype == "Q2_K" else -2, None)] = 0x1C  # 0x1C1C is about 0.004
+    return blocks.reshape(shape[0], -1)

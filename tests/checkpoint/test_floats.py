@@ -8,10 +8,14 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
+from bitnet_tt.checkpoint.gguf_blocks import DECODERS
 from bitnet_tt.errors import CheckpointError
+from bitnet_tt.formats.gguf import BLOCKS
 from bitnet_tt.formats.tensor import StoredTensor
 from bitnet_tt.mapped import MappedFile
 from bitnet_tt.weights import bfloat16_to_float32, float32_to_bfloat16
@@ -26,21 +30,35 @@ def stored(folder: Path, dtype: str, data: NDArray[Any], shape: tuple[int, ...] 
     return StoredTensor("embed", dtype, shape or data.shape, 0, data.nbytes, MappedFile(path))
 
 
-@pytest.mark.parametrize("name", ["Q8_0", "Q6_K"])
-def test_blocks_equal_the_gguf_package(tmp_path: Path, name: str) -> None:
-    quant = getattr(gguf.quants, name)
-    if name == "Q8_0":
-        data = quant.quantize(VALUES)
-    else:  # the package only reads Q6_K: random bytes, but a finite float16 step at the end
-        data = GENERATOR.integers(0, 256, (300 * 2, 210), np.uint8)
-        data[:, 208:] = GENERATOR.uniform(0.001, 1, (600, 1)).astype(np.float16).view(np.uint8)
-        data = data.reshape(300, -1)
-    expected = quant.dequantize(data)
-    tensor = stored(tmp_path, name, data, (300, 512))
-    np.testing.assert_array_equal(to_float32(tensor), expected)
-    bits, exact = to_bfloat16(tensor)
-    assert not exact
-    np.testing.assert_array_equal(bits, float32_to_bfloat16(expected))
+@pytest.mark.parametrize("name", sorted(DECODERS))
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), blocks=st.integers(1, 600))
+def test_random_blocks_equal_the_gguf_package(name: str, seed: int, blocks: int) -> None:
+    """Random bytes are every possible block: also steps that are negative, tiny, infinite or NaN."""
+    data = np.random.default_rng(seed).integers(0, 256, (blocks, BLOCKS[name][1]), np.uint8)
+    with np.errstate(all="ignore"):
+        expected = getattr(gguf.quants, name).dequantize(data)
+        found = DECODERS[name](data)
+    assert found.dtype == np.float32
+    assert found.size == blocks * BLOCKS[name][0]
+    found = found.reshape(expected.shape)
+    nan = np.isnan(expected)
+    np.testing.assert_array_equal(np.isnan(found), nan)
+    np.testing.assert_array_equal(found.view(np.uint32)[~nan], expected.view(np.uint32)[~nan])
+
+
+@pytest.mark.parametrize("name", sorted(DECODERS))
+def test_a_tensor_of_blocks(tmp_path: Path, name: str) -> None:
+    values, size = BLOCKS[name]
+    rows = (300, 512 // values * size)
+    with np.errstate(all="ignore"):
+        data = GENERATOR.integers(0, 256, rows, np.uint8)
+        expected = getattr(gguf.quants, name).dequantize(data)
+        tensor = stored(tmp_path, name, data, (300, 512))
+        np.testing.assert_array_equal(to_float32(tensor), expected)
+        bits, exact = to_bfloat16(tensor)
+        assert not exact
+        np.testing.assert_array_equal(bits, float32_to_bfloat16(expected))
 
 
 def test_bfloat16_is_not_copied(tmp_path: Path) -> None:

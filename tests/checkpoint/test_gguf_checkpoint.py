@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from bitnet_tt.checkpoint.packing import pack, pair_rotary_rows, unpack, unpair_
 from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.formats.gguf import read
-from bitnet_tt.weights import ModelWeights, bfloat16_to_float32
+from bitnet_tt.weights import ModelWeights, bfloat16_to_float32, float32_to_bfloat16
 from tests.checkpoint import small
 from tests.checkpoint.small_gguf import permute, write_with_gguf_package
 
@@ -52,15 +53,42 @@ def test_ternary_blocks(tmp_path: Path, linear: str, architecture: str) -> None:
     )
 
 
-@pytest.mark.parametrize("embedding", ["F32", "F16", "BF16", "Q8_0", "Q6_K"])
+LOSSY = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+
+
+@pytest.mark.parametrize("embedding", ["F32", "F16", "BF16", *LOSSY])
 def test_embeddings(tmp_path: Path, embedding: str) -> None:
     checkpoint = Checkpoint.open(write_with_gguf_package(tmp_path / "x.gguf", embedding=embedding))
     weights = checkpoint.load_weights()
     expected = bfloat16_to_float32(small.tensors()["model.embed_tokens.weight"][1])
-    if embedding == "Q6_K":  # all values are (0 - 32) / 64
-        expected = np.full_like(expected, -0.5)
-    np.testing.assert_allclose(bfloat16_to_float32(weights.embed_tokens), expected, rtol=0.02)
-    assert bool(checkpoint.notes) == (embedding == "Q8_0")
+    tolerance = {"Q4": 0.13, "Q5": 0.07, "Q8": 0.01}.get(embedding[:2], 0)
+    np.testing.assert_allclose(bfloat16_to_float32(weights.embed_tokens), expected, atol=tolerance)
+    assert bool(checkpoint.notes) == (embedding in LOSSY)
+
+
+@pytest.mark.parametrize("head", ["Q6_K", "Q8_0"])
+@pytest.mark.parametrize("embedding", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "TQ1_0", "TQ2_0"])
+def test_embeddings_and_heads_of_llama_quantize(tmp_path: Path, embedding: str, head: str) -> None:
+    """llama-quantize stores the embedding of TQ1_0 and TQ2_0 files as Q4_K, and an lm_head of its own as Q6_K.
+
+    With --pure, it stores the embedding like the other matrices.
+    """
+    values = np.random.default_rng(6).normal(0, 1, (small.VOCAB, small.HIDDEN)).astype(np.float32)
+    path = write_with_gguf_package(
+        tmp_path / "x.gguf", embedding=embedding, architecture="llama", extra={"output.weight": values}, head=head
+    )
+    checkpoint = Checkpoint.open(path)
+    assert not checkpoint.config.tie_word_embeddings
+    weights = checkpoint.load_weights()
+    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    for name, found in (("token_embd.weight", weights.embed_tokens), ("output.weight", weights.lm_head)):
+        expected = gguf.quants.dequantize(stored[name].data, stored[name].tensor_type)
+        np.testing.assert_array_equal(found, float32_to_bfloat16(expected), err_msg=name)
+    exact = embedding.startswith("TQ")  # the largest values of `small.tensors()`, which are bfloat16
+    assert checkpoint.notes == [
+        *([] if exact else [f"token_embd.weight is stored as {embedding} and was rounded to bfloat16"]),
+        f"output.weight is stored as {head} and was rounded to bfloat16",
+    ]
 
 
 def test_untied_head(tmp_path: Path) -> None:
@@ -87,6 +115,7 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
 
     refused(r"architecture 'qwen3', which is not supported\. Supported", architecture="qwen3")
     refused(r"blk\.0\.attn_q\.weight has type F16 instead of a ternary one .* download the I2_S", linear="F16")
+    refused(r"blk\.0\.attn_q\.weight has type Q4_0 instead of a ternary one", linear="Q4_0")
     refused(
         r"rope_freqs\.weight has no place .* check general\.architecture and block_count in its metadata",
         extra={"rope_freqs.weight": np.ones(32, np.float32)},

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bitnet_tt.checkpoint.gguf_config import detect_family, hidden_act_note, model_metadata, parse_gguf_config
+from bitnet_tt.checkpoint.gguf_config import (
+    detect_family,
+    end_token_metadata,
+    hidden_act_note,
+    model_metadata,
+    parse_gguf_config,
+)
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BitNetError, ConfigError
 from bitnet_tt.formats.gguf import GGUF
@@ -100,9 +106,17 @@ def test_a_setting_that_cannot_be_used_is_named(changes: dict[str, Any], message
 
 
 def test_token_ids_are_named() -> None:
-    for key in ("bos_token_id", "eos_token_id"):
+    for key in ("bos_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "fim_pad_token_id"):
         with pytest.raises(ConfigError, match=rf"tokenizer\.ggml\.{key} must be a token id"):
             parse(metadata() | {f"tokenizer.ggml.{key}": "x"})
+
+
+def test_ids_that_end_a_text() -> None:
+    """GGUF has room for three. The files of code models name three more, at which llama.cpp stops too."""
+    config = dataclasses.replace(CONFIG, eos_token_ids=(2, 9, 5, 7))
+    written = metadata() | end_token_metadata(config)
+    assert parse(written).eos_token_ids == (2, 9, 5)
+    assert parse(written | {"tokenizer.ggml.fim_sep_token_id": 7}).eos_token_ids == (2, 9, 5, 7)
 
 
 @pytest.mark.parametrize(

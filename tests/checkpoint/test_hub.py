@@ -30,6 +30,15 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
     "org/gguf": {"ggml-model-i2_s.gguf": b"GGUF i2_s", "ggml-model-tl1.gguf": b"GGUF tl1", "config.json": b"{}"},
     "org/ggufs": {"a.gguf": b"GGUF a", "b.gguf": b"GGUF b"},
     "org/capitals": {"MODEL.GGUF": b"GGUF m", "config.json": b"{}"},
+    "org/split": {
+        "x-i2_s-00001-of-00002.gguf": b"GGUF one",
+        "x-i2_s-00002-of-00002.gguf": b"GGUF two",
+        "x-tl1.gguf": b"GGUF tl1",
+        "sub/y-00001-of-00002.gguf": b"GGUF three",
+        "sub/y-00002-of-00002.gguf": b"GGUF four",
+    },
+    "org/splits": {f"{name}-0000{part}-of-00002.gguf": b"GGUF" for name in "ab" for part in (1, 2)},
+    "org/incomplete": {"x-00001-of-00003.gguf": b"GGUF one", "x-00003-of-00003.gguf": b"GGUF three"},
     "org/pickle": {"pytorch_model.bin": b"p", "config.json": b"{}"},
     "org/gated": {},
 }
@@ -125,6 +134,28 @@ def test_only_safe_files_are_downloaded(tmp_path: Path) -> None:
         assert path.read_bytes() == REPOSITORIES[model.split(":")[0]][name]
 
 
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("org/split", "x-i2_s-00001-of-00002.gguf"),
+        ("org/split:x-i2_s-00002-of-00002.gguf", "x-i2_s-00001-of-00002.gguf"),
+        ("org/split:sub/y-00001-of-00002.gguf", "sub/y-00001-of-00002.gguf"),
+    ],
+)
+def test_all_parts_of_a_split_model_are_downloaded(tmp_path: Path, model: str, first: str) -> None:
+    second = first.replace("00001-of", "00002-of")
+    path = resolve(model, cache_dir=tmp_path)
+    folder = path.parents[first.count("/")]
+    names = {str(file.relative_to(folder)) for file in folder.rglob("*.gguf")}
+    assert names == {first, second}
+    assert str(path.relative_to(folder)) == (model.split(":")[1] if ":" in model else first)
+    assert resolve(model, cache_dir=tmp_path, local_files_only=True) == path
+    assert resolve(path.parent) == folder / first
+    (folder / second).unlink()
+    with pytest.raises(CheckpointError, match=rf"of a split model, but {second} is missing; download all parts"):
+        resolve(f"org/split:{first}", cache_dir=tmp_path, local_files_only=True)
+
+
 def test_the_cache_is_used_without_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     online = [resolve(model, cache_dir=tmp_path) for model in ("org/packed", "org/ggufs:b.gguf")]
     assert [
@@ -146,6 +177,14 @@ def test_the_cache_is_used_without_the_hub(tmp_path: Path, monkeypatch: pytest.M
         ("org/packed", "v9", "org/packed has no revision 'v9'"),
         ("org/pickle", None, "only as pickle"),
         ("org/ggufs", None, r"several \.gguf files; give one of them: a\.gguf, b\.gguf"),
+        ("org/splits", None, r"several \.gguf files; give one of them: a-00001-of-00002\.gguf, b-00001-of-00002\.gguf"),
+        (
+            "org/incomplete",
+            None,
+            r"org/incomplete has x-00001-of-00003\.gguf, part 1 of 3 of a split model, but x-00002-of-00003\.gguf is "
+            "missing; download all parts into the same folder",
+        ),
+        ("org/incomplete:x-00003-of-00003.gguf", None, r"has x-00003-of-00003\.gguf, part 3 of 3 of a split model"),
         ("org/ggufs:c.gguf", None, r"has no c\.gguf; its \.gguf files: a\.gguf, b\.gguf"),
     ],
 )

@@ -16,6 +16,7 @@ from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.errors import BitNetError, CheckpointError
 from bitnet_tt.formats.gguf import GGUFTensor, read, read_metadata, write_gguf
 from tests.checkpoint.small_gguf import write_with_gguf_package
+from tests.formats.gguf_bytes import header, tensor_entry, text
 from tests.formats.test_safetensors import mutations
 
 VALUES: dict[str, Any] = {
@@ -81,18 +82,6 @@ def test_version_2_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "x.gguf")
     path.write_bytes(path.read_bytes().replace(b"GGUF\3", b"GGUF\2", 1))
     assert read(path).metadata == VALUES
-
-
-def header(tensors: int = 0, pairs: int = 0, rest: bytes = b"", version: int = 3) -> bytes:
-    return b"GGUF" + struct.pack("<IQQ", version, tensors, pairs) + rest
-
-
-def text(value: bytes) -> bytes:
-    return struct.pack("<Q", len(value)) + value
-
-
-def tensor_entry(name: bytes = b"t", dims: tuple[int, ...] = (8,), kind: int = 0, offset: int = 0) -> bytes:
-    return text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
 
 
 def array(value: int | str | list[Any]) -> tuple[int, bytes]:
@@ -164,16 +153,6 @@ def test_nested_arrays_are_read(tmp_path: Path, value: list[Any]) -> None:
         (header(1, 0, tensor_entry(offset=4) + bytes(90)), "inside another tensor or not aligned"),
         (header(2, 0, tensor_entry(b"a") + tensor_entry(b"b") + bytes(90)), "inside another tensor"),
         (header(2, 0, tensor_entry() + tensor_entry(offset=32) + bytes(120)), "occurs twice"),
-        (
-            header(1, 0, tensor_entry(kind=38) + bytes(64)),
-            "TL1, whose layout depends on the machine that made the file; download",
-        ),
-        (header(1, 0, tensor_entry(kind=39) + bytes(64)), "type TL2"),
-        (
-            header(1, 0, tensor_entry(kind=2) + bytes(64)),
-            "tensor t has type Q4_0, which cannot be read; download a file with I2_S",
-        ),
-        (header(1, 0, tensor_entry(kind=999) + bytes(64)), "type 999, which cannot be read"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -182,6 +161,69 @@ def test_damaged_files_are_refused(tmp_path: Path, content: bytes, message: str)
     with pytest.raises(CheckpointError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
+
+
+INSTEAD = "download a file with I2_S, TQ1_0 or TQ2_0 weights, or the safetensors of this model"
+NEWER = "the file may be newer than this version of BitNet-TT; update BitNet-TT"
+
+
+@pytest.mark.parametrize(
+    ("type_id", "message"),
+    [
+        (38, "type TL1, whose layout depends on the machine that made the file; download the I2_S file"),
+        (39, "type TL2, whose layout depends on the machine that made the file; download the I2_S file"),
+        (4, f"type Q4_2, which GGUF files no longer have; {INSTEAD}"),
+        (5, f"type Q4_3, which GGUF files no longer have; {INSTEAD}"),
+        (31, f"type Q4_0_4_4, which GGUF files no longer have; {INSTEAD}"),
+        (33, f"type Q4_0_8_8, which GGUF files no longer have; {INSTEAD}"),
+        (15, f"type Q8_K, which cannot be read; {INSTEAD}"),
+        (21, f"type IQ3_S, which cannot be read; {INSTEAD}"),
+        (37, f"type I8_S, which cannot be read; {INSTEAD}"),
+        (40, f"type NVFP4, which cannot be read; {INSTEAD}"),
+        (41, f"type Q1_0, with a scale for each block of weights; only one per matrix is supported; {INSTEAD}"),
+        (42, f"type Q2_0, with a scale for each block of weights; only one per matrix is supported; {INSTEAD}"),
+        (142, f"type PQ2_0, with a scale for each block of weights; only one per matrix is supported; {INSTEAD}"),
+        (143, f"type PTQ1_0, with a scale for each block of weights; only one per matrix is supported; {INSTEAD}"),
+        (43, f"the unknown type 43: {NEWER}, or {INSTEAD}"),
+        (2**32 - 1, f"the unknown type 4294967295: {NEWER}, or {INSTEAD}"),
+    ],
+)
+def test_types_that_are_not_read_are_named(tmp_path: Path, type_id: int, message: str) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(header(1, 0, tensor_entry(dims=(256, 4), kind=type_id) + bytes(4096)))
+    with pytest.raises(CheckpointError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: tensor t has {message}")
+
+
+@pytest.mark.parametrize("alignment", [32, 4096])
+@pytest.mark.parametrize(
+    ("type_id", "block", "name"),
+    [
+        (36, (32, 18), "IQ4_NL_4_4, which GGUF files no longer have"),
+        (37, (32, 18), "IQ4_NL_4_8, which GGUF files no longer have"),
+        (38, (32, 18), "IQ4_NL_8_8, which GGUF files no longer have"),
+        (39, (32, 17), "MXFP4, which cannot be read"),
+        (42, (128, 34), "Q2_0 in blocks of 128, with a scale"),
+        (42, (64, 18), "Q2_0, with a scale"),
+        (39, (8, 2), "TL2, whose layout"),
+        (38, (4, 1), "TL1, whose layout"),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_the_size_of_a_tensor_tells_which_meaning_its_type_has(
+    tmp_path: Path, type_id: int, block: tuple[int, int], name: str, alignment: int, last: bool
+) -> None:
+    """Ids that mean one thing in ggml and another in bitnet.cpp or an older file."""
+    size = 8192 * 64 // block[0] * block[1]
+    padded = size + -size % alignment
+    entries = tensor_entry(b"t", (8192, 64), type_id) + (b"" if last else tensor_entry(b"u", offset=padded))
+    pair = text(b"general.alignment") + struct.pack("<II", 4, alignment)
+    start = header(1 if last else 2, 1, pair + entries)
+    path = tmp_path / "x.gguf"
+    path.write_bytes(start + bytes(-len(start) % alignment) + bytes(size if last else padded + 32))
+    with pytest.raises(CheckpointError, match=rf"tensor t has type {name}"):
+        read(path)
 
 
 @pytest.mark.parametrize("alignment", ["32", 3, 0, 2**31, True])
@@ -208,6 +250,7 @@ def test_any_file_loads_or_is_refused(tmp_path: Path, whole: bytes, data: st.Dat
         Checkpoint.open(path).load_weights()
     except BitNetError as error:
         assert str(path) in str(error)  # noqa: PT017
+        assert "config.json" not in str(error)  # noqa: PT017
     finally:
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
         tracemalloc.stop()

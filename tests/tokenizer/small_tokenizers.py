@@ -11,6 +11,12 @@ TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] | trim }}<|eot_id|>"
     "{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"
 )
+PLACEHOLDER = (
+    "{% for message in messages %}{% if loop.first %}{{ bos_token }}{% endif %}"
+    + "{% if message['role'] == 'user' %}{{ 'Human: ' + message['content'] + '\\n\\nBITNETAssistant: ' + eos_token }}"
+    + "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+"""What bitnet.cpp's converter writes into files of 2B4T and of 1bitLLM's models."""
 CORPUS = [
     "Once upon a time there was a little fox who couldn't swim. The fox said: \"I'll learn it!\"",
     "The capital of France is Paris; 12 plus 30 is 42, and 1234567 is large.\n\n\tIndented  text   here.",

@@ -6,7 +6,7 @@ Opening it reads the headers, and a stored lm_head only if the config says that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -24,6 +24,8 @@ from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats import gguf, safetensors
 from bitnet_tt.formats.tensor import Progress, StoredTensor
+from bitnet_tt.mapped import MappedFile
+from bitnet_tt.tokenizer.gguf_templates import template_note
 from bitnet_tt.weights import ModelWeights
 
 
@@ -39,14 +41,14 @@ class Checkpoint:
     """A model on disk whose headers are read and checked.
 
     Attributes:
-        path: The folder (safetensors) or the file (GGUF).
+        path: The folder (safetensors) or the file (GGUF; of a split model, any of its parts).
         format: The format of the files that hold the weights.
         family: The name of its family in `families.FAMILIES`.
         config: Its configuration; `eos_token_ids` include the ids of generation_config.json, and `tie_word_embeddings`
             is false if an lm_head is stored that differs from the embedding.
         files: The files that hold the weights.
         masters: Whether it was opened with `masters=True`.
-        notes: What users should know, such as an embedding that had to be rounded. `load_weights` fills the list.
+        notes: What users should know, such as an embedding that had to be rounded. `load_weights` adds to the list.
     """
 
     path: Path
@@ -58,14 +60,13 @@ class Checkpoint:
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
     _rotary_pairs: bool = False
-    _config_notes: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path, *, masters: bool = False) -> Self:
         """Read the config and the headers of a checkpoint. A stored lm_head that should be tied is read too.
 
         Args:
-            path: A folder with config.json and safetensors, or a .gguf file.
+            path: A folder with config.json and safetensors, or a .gguf file, which may be a part of a split model.
             masters: The weights are master weights, although config.json does not say so.
 
         Raises:
@@ -94,10 +95,10 @@ class Checkpoint:
             format="safetensors",
             family=family.name,
             config=dataclasses.replace(config, tie_word_embeddings=config.tie_word_embeddings and not own_head),
-            files=_files(tensors),
+            files=_files(tensor.file for tensor in tensors.values()),
             masters=masters,
+            notes=[OWN_HEAD_NOTE] if own_head else [],
             _tensors=canonical,
-            _config_notes=[OWN_HEAD_NOTE] if own_head else [],
         )
 
     @classmethod
@@ -109,9 +110,9 @@ class Checkpoint:
             format="gguf",
             family=family.name,
             config=parse_gguf_config(path, file, family),
-            files=_files(file.tensors),
+            files=_files(file.files),
+            notes=[*hidden_act_note(file.metadata), *template_note(file.metadata)],
             _tensors=canonical_tensors(file.tensors),
-            _config_notes=hidden_act_note(file.metadata),
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 
@@ -124,8 +125,8 @@ class Checkpoint:
         Raises:
             CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
-        self.notes[:] = self._config_notes
         in_gguf = self.format == "gguf"
+        notes: list[str] = []
         assembler = Assembler(
             where=str(self.path),
             config=self.config,
@@ -134,12 +135,14 @@ class Checkpoint:
             stored_name=gguf_name if in_gguf else str,
             rotary_pairs=self._rotary_pairs,
             progress=progress,
-            notes=self.notes,
+            notes=notes,
         )
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
-            return assembler.model()
+            weights = assembler.model()
+        self.notes.extend(note for note in notes if note not in self.notes)  # the weights may be loaded twice
+        return weights
 
 
-def _files(tensors: Mapping[str, StoredTensor]) -> tuple[CheckpointFile, ...]:
-    files = {tensor.file.path: tensor.file.size for tensor in tensors.values()}
-    return tuple(CheckpointFile(path, size) for path, size in sorted(files.items()))
+def _files(files: Iterable[MappedFile]) -> tuple[CheckpointFile, ...]:
+    sizes = {file.path: file.size for file in files}
+    return tuple(CheckpointFile(path, size) for path, size in sorted(sizes.items()))

@@ -11,12 +11,11 @@ from bitnet_tt.checkpoint import names
 from bitnet_tt.checkpoint.families import Family, detect_gguf
 from bitnet_tt.checkpoint.families.one_bit_llm import ONE_BIT_LLM
 from bitnet_tt.checkpoint.gguf_names import gguf_name
+from bitnet_tt.checks import is_int
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import ConfigError
 from bitnet_tt.formats.gguf import GGUF
-
-_END_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
-"""GGUF has room for two ids that end a text: end of sequence and end of turn."""
+from bitnet_tt.tokenizer.gguf_keys import CODE_END_KEYS, END_KEYS
 
 GGUF_SETTINGS = "general.architecture and block_count in its metadata"
 """The settings that determine which tensors a file has, for error messages."""
@@ -113,11 +112,11 @@ def parse_gguf_config(path: Path, file: GGUF, family: Family) -> ModelConfig:
     data |= {
         "model_type": family.model_type,
         "tie_word_embeddings": gguf_name(names.LM_HEAD) not in file.tensors,
-        "eos_token_id": _end_token_ids(metadata),
         "rope_scaling": _rope_scaling(metadata, keys),
         "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
     }
     try:
+        data["eos_token_id"] = _end_token_ids(metadata)
         _check_other_settings(metadata, architecture)
         if data["rms_norm_eps"] is None:  # the default of config.json is not one of GGUF
             raise ConfigError("rms_norm_eps is missing")
@@ -149,7 +148,7 @@ def _keys(file: GGUF, architecture: str) -> dict[str, str]:
     keys = {name: f"{architecture}.{key}" for name, key in _FIELDS.items()}
     if keys["rope_scaling.factor"] not in file.metadata and f"{architecture}.rope.scale_linear" in file.metadata:
         keys["rope_scaling.factor"] = f"{architecture}.rope.scale_linear"  # the name of the key in old files
-    return keys | {"bos_token_id": "tokenizer.ggml.bos_token_id", "eos_token_id": _END_KEYS[0]}
+    return keys | {"bos_token_id": "tokenizer.ggml.bos_token_id", "eos_token_id": END_KEYS[0]}
 
 
 def _rope_scaling(metadata: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any] | None:
@@ -211,9 +210,13 @@ def model_metadata(config: ModelConfig, architecture: str, name: str, file_type:
 
 
 def end_token_metadata(config: ModelConfig) -> dict[str, int]:
-    """Return the metadata of the first two ids that end a text."""
-    return dict(zip(_END_KEYS, config.eos_token_ids, strict=False))
+    """Return the metadata of the ids that end a text. GGUF has room for three."""
+    return dict(zip(END_KEYS, config.eos_token_ids, strict=False))
 
 
-def _end_token_ids(metadata: Mapping[str, Any]) -> list[Any] | None:
-    return [metadata[key] for key in _END_KEYS if key in metadata] or None
+def _end_token_ids(metadata: Mapping[str, Any]) -> list[int] | None:
+    ends = {key: metadata[key] for key in (*END_KEYS, *CODE_END_KEYS) if key in metadata}
+    for key, token_id in ends.items():
+        if not is_int(token_id, 0):
+            raise ConfigError(f"{key} must be a token id, not {token_id!r}")
+    return list(ends.values()) or None

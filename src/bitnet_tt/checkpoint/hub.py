@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.gguf import is_gguf_name
+from bitnet_tt.formats.gguf import is_gguf_name, missing_parts_error, part_names
 from bitnet_tt.formats.safetensors import no_model_error
 
 DEMO_FOLDER = Path(__file__).parent.parent / "assets" / "demo"
@@ -27,10 +27,12 @@ def resolve(
 ) -> Path:
     """Return the folder or .gguf file that holds a model. Download the model if necessary.
 
-    Only safetensors, JSON and tokenizer files are downloaded; or one .gguf file, if a repository has no safetensors.
+    Only safetensors, JSON and tokenizer files are downloaded; or one .gguf file, if a repository has no safetensors. Of
+    a model that is split into several .gguf files, all parts are downloaded.
 
     Args:
         model: `demo` (the model in this package), a folder, a .gguf file, a hub id `org/name`, or `org/name:file.gguf`.
+            Any part of a split model stands for all of them.
         revision: Branch, tag or commit of a hub id. The default is the repository's default branch.
         cache_dir: Folder of the hub cache. The default is that of the hub library.
         local_files_only: Never use the network; a hub id must be in the cache.
@@ -77,7 +79,7 @@ def _local(path: Path) -> Path:
 
 
 def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[str]:
-    """Choose the files of a model: safetensors with all JSON and tokenizer files, or one .gguf file.
+    """Choose the files of a model: safetensors with all JSON and tokenizer files, or one .gguf file with all its parts.
 
     Args:
         where: The repository or folder, for error messages.
@@ -85,29 +87,44 @@ def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[s
         wanted: The .gguf file that the user named, or None.
 
     Returns:
-        Relative paths of the model's files.
+        Relative paths of the model's files. The parts of a split .gguf model come in order.
 
     Raises:
-        CheckpointError: There is no model, there are several, or the model is stored only as pickle.
+        CheckpointError: There is no model, there are several, parts are missing, or the model is stored only as pickle.
     """
     if wanted is not None:
         if wanted not in names:
             listed = ", ".join(filter(is_gguf_name, names)) or "none"
             raise CheckpointError(f"{where} has no {wanted}; its .gguf files: {listed}")
-        return [wanted]
+        return _all_parts(where, wanted, names)
     top = sorted(name for name in names if "/" not in name)
-    weights, ggufs = _ending(top, ".safetensors"), [name for name in top if is_gguf_name(name)]
+    weights = _ending(top, ".safetensors")
     if weights:
         named = [name for name in weights if name.startswith("model")]
         return [*(named or weights), *_ending(top, ".json"), *_ending(top, "tokenizer.model"), *_ending(top, ".jinja")]
+    ggufs = _first_parts(filter(is_gguf_name, top))
     if len(ggufs) > 1:
         plain = [name for name in ggufs if "i2_s" in name.lower()]
         if len(plain) != 1:
             raise CheckpointError(f"{where} has several .gguf files; give one of them: {', '.join(ggufs)}")
-        return plain
+        ggufs = plain
     if ggufs:
-        return ggufs
+        return _all_parts(where, ggufs[0], names)
     raise no_model_error(where, top)
+
+
+def _first_parts(names: Iterable[str]) -> list[str]:
+    """Return the names of .gguf files, of a split model only the first one."""
+    return list({part_names(name)[0]: name for name in sorted(names, reverse=True)}.values())[::-1]
+
+
+def _all_parts(where: str, name: str, names: Collection[str]) -> list[str]:
+    """Return the name of a .gguf file, or of all parts if it is one of a split model."""
+    parts = part_names(name)
+    missing = [part for part in parts if part not in names]
+    if missing:
+        raise missing_parts_error(f"{where} has {name}, part {parts.index(name) + 1} of {len(parts)}", missing)
+    return parts
 
 
 def _ending(names: Sequence[str], ending: str) -> list[str]:

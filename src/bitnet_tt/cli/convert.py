@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from bitnet_tt.cli.options import MODEL_HELP, HubOptions
+from bitnet_tt.cli.output import print_notes
 from bitnet_tt.cli.progress import progress_bar
 
 
@@ -40,6 +41,5 @@ def convert(
 
     with progress_bar(f"Writing {target}") as progress:
         notes = write(hub.resolve(source), target, to, progress, overwrite=overwrite, masters=masters)
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
+    print_notes(notes)
     typer.echo(f"Wrote {target}", err=True)

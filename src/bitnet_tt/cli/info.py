@@ -56,6 +56,7 @@ def info(
         "config": asdict(checkpoint.config),
         "memory": size_of_parts(checkpoint.config),
         "tokenizer": tokenizer,
+        "notes": checkpoint.notes,
     }
     if energy:
         from bitnet_tt.bench.energy_estimate import estimate_energy
@@ -203,4 +204,5 @@ def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
             ("Ends with", ", ".join(tokenizer["eos_tokens"]) or "nothing"),
             ("Chat", repr(tokenizer["chat_example"]) if tokenizer["chat_example"] else "no template"),
         ]
-    return rows + [("File", f"{file['path']} ({describe_bytes(file['bytes'])})") for file in facts["files"]]
+    rows += [("File", f"{file['path']} ({describe_bytes(file['bytes'])})") for file in facts["files"]]
+    return rows + [("Note", note) for note in facts["notes"]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from bitnet_tt.backends.options import Device, Precision
+from bitnet_tt.cli.output import print_notes
 from bitnet_tt.cli.progress import progress_bar
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import ConfigError
@@ -73,11 +74,11 @@ class DeviceOptions:
 
 
 def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetModel:
-    """Load a model and show a progress bar."""
+    """Load a model, show a progress bar, and print what users should know about the model."""
     from bitnet_tt.model import BitNetModel
 
     with progress_bar(f"Loading {model}") as progress:
-        return BitNetModel.from_pretrained(
+        loaded = BitNetModel.from_pretrained(
             model,
             device=device.device,
             threads=device.threads,
@@ -90,6 +91,8 @@ def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetMode
             max_batch_size=1,
             progress=progress,
         )
+    print_notes(loaded.checkpoint.notes)
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)

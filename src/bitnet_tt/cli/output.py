@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+import typer
+
 from bitnet_tt.cli.terminal import open_console
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -25,6 +27,12 @@ def dump_json(value: Any, indent: int | None = None) -> str:
     """Return JSON for standard output. Unless that is in a Unicode encoding, the JSON is ASCII."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     return json.dumps(value, ensure_ascii=not unicode, indent=indent)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what users should know about a model on standard error."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[Any]], *, right: Iterable[int] = ()) -> None:

@@ -19,6 +19,8 @@ LLAMA3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+PUNCTUATION_PATTERN = r"[\p{P}\$\+<=>\^~\|`]+"
+"""Runs of punctuation: Unicode's and all of ASCII's, like the step `Punctuation` of the `tokenizers` library."""
 
 
 @cache

@@ -6,26 +6,23 @@ transformers gives them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
+
+import jinja2
 
 from bitnet_tt.errors import RequestError, TokenizerError
+from bitnet_tt.tokenizer.template_environment import environment
+from bitnet_tt.tokenizer.template_limits import MAX_SIZE, limits
 
-if TYPE_CHECKING:
-    import jinja2
-    import jinja2.sandbox
-
-Message = Mapping[str, str]
-
-_MAX_CHARACTERS = 1 << 24
-"""Limit of a rendered text, and of a sequence that a template makes by repetition."""
+Message = Mapping[str, Any]
 
 
 def check_messages(messages: Sequence[Message]) -> None:
     """Check that there is a message, and that each is a mapping whose role and content are strings.
+
+    A message with `tool_calls` may have no content.
 
     Raises:
         RequestError: They are not; the message gives the index.
@@ -33,72 +30,91 @@ def check_messages(messages: Sequence[Message]) -> None:
     if not messages:
         raise RequestError("a chat needs at least one message")
     for index, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not all(
-            isinstance(message.get(name), str) for name in ("role", "content")
-        ):
+        texts = ("role", "content")
+        if isinstance(message, Mapping) and message.get("tool_calls") and message.get("content") is None:
+            texts = ("role",)
+        if not isinstance(message, Mapping) or not all(isinstance(message.get(name), str) for name in texts):
             raise RequestError(f"message {index} must have a role and a content, both strings")
 
 
-def render(template: str, messages: Sequence[Message], **variables: Any) -> str:
-    """Render a template.
+def render(template: str, messages: Sequence[Message], variables: Mapping[str, Any] | None = None) -> str:
+    """Render a template as Hugging Face transformers does.
 
-    The sandbox keeps the template from Python's internals and from changing the messages. It limits the size of
-    repeated sequences and of the text. It does not limit the time that a template takes.
+    The template sees copies of the messages. Keys whose value is None are left out of them, as templates write "None"
+    for such a value. What the assistant thought has three names in use: the template finds it under `reasoning_content`
+    and `thinking`. The variables `tools` and `documents` are None and `add_generation_prompt` is False by default.
+
+    The sandbox keeps the template from Python's internals and from changing the messages. It limits memory and time.
 
     Args:
         template: The jinja2 source.
         messages: The chat, first to last.
-        variables: The template's other variables.
+        variables: The template's other variables: None, text, numbers, and lists and mappings of these. The name
+            `messages` is taken.
 
     Raises:
+        RequestError: A message or variable holds something else.
         TokenizerError: The template is broken, or it refuses these messages and says why.
     """
+    try:
+        seen = _plain({"tools": None, "documents": None, "add_generation_prompt": False} | dict(variables or {}))
+        seen["messages"] = [_for_template(_plain(message)) for message in messages]
+    except RecursionError as error:
+        raise RequestError("the messages are nested too deeply for a chat template") from error
     pieces: list[str] = []
     size = 0
-    try:
-        for piece in _compile(template).generate(messages=[dict(message) for message in messages], **variables):
-            pieces.append(piece)
-            size += len(piece)
-            if size > _MAX_CHARACTERS:
-                raise TokenizerError(f"the chat template wrote more than {_MAX_CHARACTERS} characters")
-    except TokenizerError:
-        raise
-    except Exception as error:  # the expressions of a template can raise any exception
-        raise TokenizerError(f"the chat template cannot render these messages: {error}") from error
+    with limits():
+        try:
+            compiled = _compile(template)
+        except Exception as error:
+            raise TokenizerError(f"the chat template is not valid jinja2: {_reason(error)}") from error
+        try:
+            for piece in compiled.generate(seen):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_SIZE:
+                    raise TokenizerError(f"the chat template wrote more than {MAX_SIZE} characters")
+        except TokenizerError:
+            raise
+        except Exception as error:  # the expressions of a template can raise any exception
+            raise TokenizerError(f"the chat template cannot render these messages: {_reason(error)}") from error
     return "".join(pieces)
+
+
+def _for_template(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message without None, and with what the assistant thought under the names that templates read."""
+    message = {name: value for name, value in message.items() if value is not None}
+    thought = next((message[name] for name in ("reasoning_content", "thinking", "reasoning") if name in message), None)
+    return message if thought is None else {"thinking": thought, **message, "reasoning_content": thought}
+
+
+def _plain(value: Any) -> Any:
+    """Return a copy that holds only Python's own types: a method of another type could do anything."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, str):  # an enum, for example
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    raise RequestError(
+        f"a chat template takes text, numbers, and lists and mappings of these, not a {type(value).__name__}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return an exception's message and, for an error of syntax, the line of the template."""
+    line = getattr(error, "lineno", None)
+    return (str(error) or type(error).__name__) + (f" (line {line})" if line else "")
 
 
 @lru_cache(maxsize=8)
 def _compile(template: str) -> jinja2.Template:
-    return _environment().from_string(template)
-
-
-@cache
-def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
-    """Return jinja2's sandbox with the settings, functions and filters of Hugging Face transformers."""
-    from jinja2.exceptions import SecurityError, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Environment(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*"})
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            """Multiply, unless that repeats a string or list to more than the limit."""
-            for repeated, times in ((left, right), (right, left)):
-                if hasattr(repeated, "__len__") and len(repeated) * times > _MAX_CHARACTERS:
-                    raise SecurityError("a chat template may not make text or lists that long")
-            return super().call_binop(context, operator, left, right)
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    def tojson(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    def strftime_now(layout: str) -> str:
-        return datetime.now().strftime(layout)
-
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    environment.filters["tojson"] = tojson
-    environment.globals.update(raise_exception=raise_exception, strftime_now=strftime_now)
-    return environment
+    return environment().from_string(template)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import bpe
+from bitnet_tt.tokenizer.gguf_keys import CODE_END_KEYS, END_KEYS, TOKENIZER_JSON_KEY, check_keys
+from bitnet_tt.tokenizer.gguf_templates import chat_templates
+from bitnet_tt.tokenizer.gguf_words import ALIASES, WHOLE_WORD_NAMES, WORD_PATTERNS
 from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -25,22 +28,9 @@ class TokenType(IntEnum):
     BYTE = 6
 
 
-TEMPLATE_KEY = "tokenizer.chat_template"
-"""The key of the default template. Other templates have the key `tokenizer.chat_template.NAME`."""
-
-TOKENIZER_JSON_KEY = "tokenizer.huggingface.json"
-"""The key of a whole tokenizer.json. If a file has it, it is used instead of the tokens and merges."""
-
-WORD_PATTERNS = {
-    "llama-bpe": (bpe.LLAMA3_PATTERN,),
-    "gpt-2": (bpe.GPT2_PATTERN,),
-    "qwen2": (bpe.LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}"),),
-    "default": (r"[\p{P}\$\+<=>\^~\|]+", bpe.GPT2_PATTERN, r"\p{N}+", "[0-9][0-9][0-9]"),
-}
-"""Regular expressions that split text into words, by their `tokenizer.ggml.pre` (llama.cpp, llama-vocab.cpp)."""
-
 _DAMAGED = "the file is damaged: download it again"
-_ALIASES = dict.fromkeys(("llama3", "llama-v3", "falcon3", "falcon-h1"), "llama-bpe")
+_OTHER_KINDS = {"t5": "Unigram", "bert": "WordPiece", "rwkv": "RWKV", "plamo2": "PLaMo-2"}
+_OTHER_KINDS |= dict.fromkeys(("none", "no_vocab"), "no tokenizer")
 
 
 def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
@@ -63,24 +53,32 @@ def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
 def _from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     kind = metadata.get("tokenizer.ggml.model")
     if kind not in ("gpt2", "llama"):
+        meaning = f" ({_OTHER_KINDS[str(kind)]})" if str(kind) in _OTHER_KINDS else ""
         raise TokenizerError(
-            f"tokenizer.ggml.model is {kind!r}; only 'gpt2' and 'llama' are supported. "
+            f"tokenizer.ggml.model is {kind!r}{meaning}; only 'gpt2' and 'llama' are supported. "
             "Use the model's Hugging Face folder instead"
         )
-    tokens = _strings(metadata, "tokens")
+    check_keys(metadata)
+    tokens = [token or f"[EMPTY_{token_id}]" for token_id, token in enumerate(_strings(metadata, "tokens"))]
+    if len(set(tokens)) != len(tokens):
+        repeated = next(token for token in tokens if tokens.count(token) > 1)
+        raise TokenizerError(f"tokenizer.ggml.tokens has {repeated!r} twice; {_DAMAGED}")
     types = [int(kind) for kind in metadata.get("tokenizer.ggml.token_type", [TokenType.NORMAL] * len(tokens))]
     if len(types) != len(tokens):
         raise TokenizerError(f"tokenizer.ggml.token_type and tokens differ in length; {_DAMAGED}")
     pre_tokenizer = _pre_tokenizer(metadata, tokens) if kind == "gpt2" else None
     engine = _engine(metadata, tokens, types, pre_tokenizer)
-    bos, eos, end_of_turn = (_token(metadata, tokens, name) for name in ("bos", "eos", "eot"))
-    add_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", pre_tokenizer in (None, "llama-bpe")))
-    bpe.surround(engine, bos if add_bos else None, None)
+    bos, eos = (_token(metadata, tokens, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
+    ends = [_token(metadata, tokens, key) for key in (*END_KEYS, *CODE_END_KEYS)]
+    before = bos if _flag(metadata, "add_bos_token", default=pre_tokenizer in (None, "llama-bpe")) else None
+    after = eos if _flag(metadata, "add_eos_token", default=False) else None
+    if TOKENIZER_JSON_KEY not in metadata or (before is None) == bool(bpe.tokens_around(engine)[0]):
+        bpe.surround(engine, before, after)
     return Tokenizer(
         engine,
         bos_token=bos,
-        eos_tokens=[token for token in (eos, end_of_turn) if token is not None],
-        chat_templates=_chat_templates(metadata),
+        eos_tokens=[token for token in ends if token is not None],
+        chat_templates=chat_templates(metadata, tokens),
     )
 
 
@@ -96,9 +94,12 @@ def _engine(
         engine = _byte_level(metadata, tokens, pre_tokenizer)
     else:
         engine = _sentencepiece(metadata, tokens, types)
+    # Adding a token of the whole file again would change its rules.
+    known = {token.content for token in engine.get_added_tokens_decoder().values()}
     special, ordinary = {TokenType.CONTROL, TokenType.UNKNOWN}, {TokenType.USER_DEFINED}
     for wanted, add in ((special, engine.add_special_tokens), (ordinary, engine.add_tokens)):
-        add([AddedToken(token, normalized=False) for token, kind in zip(tokens, types, strict=True) if kind in wanted])
+        pairs = zip(tokens, types, strict=True)
+        add([AddedToken(token, normalized=False) for token, kind in pairs if kind in wanted and token not in known])
     return engine
 
 
@@ -107,10 +108,12 @@ def _pre_tokenizer(metadata: Mapping[str, Any], tokens: Sequence[str]) -> str:
     name = metadata.get("tokenizer.ggml.pre")
     if name is None:
         return "llama-bpe" if {"<|begin_of_text|>", "<|eot_id|>"} <= set(tokens) else "default"
-    name = _ALIASES.get(name, name)
+    name = ALIASES.get(name, name)
+    if name not in WORD_PATTERNS and TOKENIZER_JSON_KEY in metadata:
+        return "default"  # the whole file splits words in its own way
     if name not in WORD_PATTERNS:
         raise TokenizerError(
-            f"tokenizer.ggml.pre is {name!r}; known: {', '.join([*WORD_PATTERNS, *_ALIASES])}. "
+            f"tokenizer.ggml.pre is {name!r}; known: {', '.join([*WORD_PATTERNS, *ALIASES])}. "
             "Use the model's Hugging Face folder instead"
         )
     return str(name)
@@ -119,7 +122,7 @@ def _pre_tokenizer(metadata: Mapping[str, Any], tokens: Sequence[str]) -> str:
 def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str], pre_tokenizer: str) -> tokenizers.Tokenizer:
     merges = [_pair(merge) for merge in _strings(metadata, "merges")]
     vocab = {token: token_id for token_id, token in enumerate(tokens)}
-    patterns, ignore_merges = WORD_PATTERNS[pre_tokenizer], pre_tokenizer == "llama-bpe"
+    patterns, ignore_merges = WORD_PATTERNS[pre_tokenizer], pre_tokenizer in WHOLE_WORD_NAMES
     try:
         return bpe.byte_level_engine(vocab, merges, patterns, ignore_merges=ignore_merges)
     except Exception as error:  # the library raises plain Exception for a merge of tokens that do not exist
@@ -135,16 +138,15 @@ def _sentencepiece(metadata: Mapping[str, Any], tokens: list[str], types: list[i
         [token_id for token_id, kind in enumerate(types) if kind in (TokenType.NORMAL, TokenType.USER_DEFINED)],
         unknown=next((token for token, kind in zip(tokens, types, strict=True) if kind == TokenType.UNKNOWN), None),
         byte_fallback=TokenType.BYTE in types,
-        space_prefix=bool(metadata.get("tokenizer.ggml.add_space_prefix", True)),
+        space_prefix=_flag(metadata, "add_space_prefix", default=True),
     )
 
 
-def _chat_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        key.removeprefix(TEMPLATE_KEY).removeprefix(".") or "default": template
-        for key, template in metadata.items()
-        if (key == TEMPLATE_KEY or key.startswith(TEMPLATE_KEY + ".")) and isinstance(template, str)
-    }
+def _flag(metadata: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = metadata.get(f"tokenizer.ggml.{name}", default)
+    if not isinstance(value, bool):
+        raise TokenizerError(f"tokenizer.ggml.{name} must be true or false, not {value!r:.80}; {_DAMAGED}")
+    return value
 
 
 def _strings(metadata: Mapping[str, Any], name: str) -> list[str]:
@@ -166,11 +168,13 @@ def _pair(merge: str) -> tuple[str, str]:
     return left, right
 
 
-def _token(metadata: Mapping[str, Any], tokens: Sequence[str], name: str) -> str | None:
-    """Return the token of `tokenizer.ggml.NAME_token_id`."""
-    token_id = metadata.get(f"tokenizer.ggml.{name}_token_id")
+def _token(metadata: Mapping[str, Any], tokens: Sequence[str], key: str) -> str | None:
+    """Return the token whose id a key gives, or None if the file does not have the key."""
+    token_id = metadata.get(key)
     if token_id is None:
         return None
-    if not 0 <= token_id < len(tokens):
-        raise TokenizerError(f"tokenizer.ggml.{name}_token_id is {token_id}, past the {len(tokens)} tokens; {_DAMAGED}")
-    return str(tokens[token_id])
+    if type(token_id) is not int or not 0 <= token_id < len(tokens):
+        raise TokenizerError(
+            f"{key} is {token_id!r:.80}, which is not the id of one of {len(tokens)} tokens; {_DAMAGED}"
+        )
+    return tokens[token_id]

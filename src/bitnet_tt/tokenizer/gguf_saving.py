@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitnet_tt.errors import TokenizerError
-from bitnet_tt.tokenizer import bpe
-from bitnet_tt.tokenizer.gguf import TEMPLATE_KEY, TOKENIZER_JSON_KEY, WORD_PATTERNS, TokenType
+from bitnet_tt.tokenizer.gguf import TokenType
+from bitnet_tt.tokenizer.gguf_keys import TEMPLATE_KEY, TOKENIZER_JSON_KEY
+from bitnet_tt.tokenizer.gguf_words import pre_tokenizer_name
 from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
     """Describe a tokenizer as GGUF metadata, for `from_metadata` and for llama.cpp.
 
     GGUF has names for a few ways to split text into words. For a tokenizer that splits in another way, the metadata
-    also hold its whole tokenizer.json, which `from_metadata` reads. llama.cpp does not read it and splits words in its
-    default way, so that it gives some texts other ids.
+    also hold its whole tokenizer.json, which `from_metadata` reads. llama.cpp does not read it and splits words in the
+    way that is named, so that it gives some texts other ids.
 
     Args:
         tokenizer: A byte-level or sentencepiece BPE tokenizer.
@@ -52,13 +53,17 @@ def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
         types[token_id] = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in model["merges"]]
 
-    metadata: dict[str, Any] = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.add_bos_token": tokenizer.add_bos}
+    metadata: dict[str, Any] = {
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.add_bos_token": tokenizer.add_bos,
+        "tokenizer.ggml.add_eos_token": tokenizer.add_eos,
+    }
     if tokenizer.token_bytes.byte_level:
-        metadata |= _byte_level(tokenizer.engine, merges)
+        metadata |= _byte_level(tokenizer.engine, model, merges)
     else:
         _set_piece_types(types, vocab, model["unk_token"])
         if tokenizer.engine.pre_tokenizer is not None or _has_flags(tokenizer.engine):
-            metadata |= _whole_file(tokenizer.engine)
+            metadata[TOKENIZER_JSON_KEY] = tokenizer.engine.to_str()
         metadata |= {
             "tokenizer.ggml.model": "llama",
             "tokenizer.ggml.add_space_prefix": tokenizer.token_bytes.strip_space,
@@ -81,29 +86,15 @@ def _has_flags(engine: tokenizers.Tokenizer) -> bool:
     return any(t.single_word or t.lstrip or t.rstrip or (t.normalized and normalized) for t in added)
 
 
-def _whole_file(engine: tokenizers.Tokenizer) -> dict[str, str]:
-    return {TOKENIZER_JSON_KEY: engine.to_str()}
-
-
-def _byte_level(engine: tokenizers.Tokenizer, merges: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-    pre_tokenizer = _pre_tokenizer(engine)
-    return (_whole_file(engine) if pre_tokenizer is None else {}) | {
+def _byte_level(
+    engine: tokenizers.Tokenizer, model: Mapping[str, Any], merges: Sequence[tuple[str, ...]]
+) -> dict[str, Any]:
+    name, exact = pre_tokenizer_name(engine, model)
+    return ({} if exact else {TOKENIZER_JSON_KEY: engine.to_str()}) | {
         "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": pre_tokenizer or "default",
+        "tokenizer.ggml.pre": name,
         "tokenizer.ggml.merges": [" ".join(merge) for merge in merges],
     }
-
-
-def _pre_tokenizer(engine: tokenizers.Tokenizer) -> str | None:
-    """Return GGUF's name for the way an engine splits text into words, or None if GGUF has no name for it."""
-    patterns: list[str] = []
-    step = json.loads(engine.pre_tokenizer.__getstate__()) if engine.pre_tokenizer is not None else {}
-    for part in step.get("pretokenizers", [step]):
-        pattern = part.get("pattern", {}).get("Regex", "") if part.get("type") == "Split" else ""
-        patterns += [pattern] if pattern else [bpe.GPT2_PATTERN] if part.get("use_regex") else []
-    if engine.normalizer is not None or _has_flags(engine):
-        return None
-    return next((name for name, known in WORD_PATTERNS.items() if known == tuple(patterns)), None)
 
 
 def _scores(vocab: Mapping[str, int], merges: Sequence[tuple[str, ...]], vocab_size: int) -> list[float]:

@@ -71,6 +71,11 @@ class Tokenizer:
         return self.bos_token is not None and self._before[:1] == [self.bos_token_id]
 
     @property
+    def add_eos(self) -> bool:
+        """Whether `encode` puts the first of `eos_tokens` after a text."""
+        return len(self._after) > 0 and self._after[-1:] == list(self.eos_token_ids[:1])
+
+    @property
     def vocab_size(self) -> int:
         """Number of tokens, special tokens included. The model's embedding may have more rows."""
         return int(self.engine.get_vocab_size())
@@ -145,16 +150,15 @@ class Tokenizer:
             messages: The chat, first to last. Each message has a `role` and a `content`; other fields are for the
                 template.
             add_generation_prompt: End with the text that begins the assistant's turn.
-            template: Name of the template. None means the usual one.
-            variables: More variables of the template, such as `tools`.
+            template: Name of the template. None means the usual one, or `tool_use` if there is one and `tools` are
+                given.
+            variables: More variables of the template, such as `tools` and `documents`.
 
         Raises:
-            RequestError: There is no message, one has no role or no content, or a field holds what JSON cannot.
+            RequestError: There is no message, one has no role or no content, or a value is not of a type of JSON.
             TokenizerError: There is no such template, or it refuses the messages.
         """
         chat_template.check_messages(messages)
-        user_text.strings(messages)
-        user_text.strings(variables, "variables")
         return self._render(messages, template, dict(variables or {}), add_generation_prompt)
 
     def apply_chat_template(
@@ -209,11 +213,17 @@ class Tokenizer:
         return self._encoders[marker]
 
     def _render(
-        self, messages: Sequence[Message], template: str | None, variables: Mapping[str, Any], prompt: bool
+        self,
+        messages: Sequence[Message],
+        template: str | None,
+        variables: Mapping[str, Any],
+        add_generation_prompt: bool,
     ) -> str:
-        tokens = self.other_tokens | {"bos_token": self.bos_token or "", "eos_token": next(iter(self.eos_tokens), "")}
-        context = {"tools": None, "documents": None, **tokens, **variables, "add_generation_prompt": prompt}
-        return chat_template.render(self._template(template), messages, **context)
+        tokens = {"bos_token": self.bos_token, "eos_token": next(iter(self.eos_tokens), None), **self.other_tokens}
+        tokens = {name: token for name, token in tokens.items() if token is not None}
+        context = {**tokens, **variables, "add_generation_prompt": add_generation_prompt}
+        source = self._template(template, has_tools=variables.get("tools") is not None)
+        return chat_template.render(source, messages, context)
 
     def _with_bos(self, ids: list[int], *, always: bool) -> list[int]:
         """Put the tokens first that come before a text, unless they are there; `always` if the checkpoint has none."""
@@ -221,15 +231,16 @@ class Tokenizer:
         before = self._before or ([bos] if always and bos is not None else [])
         return ids if ids[: len(before)] == before else [*before, *ids]
 
-    def _template(self, name: str | None) -> str:
-        template = self.chat_templates.get(name or "default")
+    def _template(self, name: str | None, *, has_tools: bool) -> str:
+        """Return a template by name. Without a name, it is the one for tools if there are any, else the usual one."""
+        if name is None:
+            name = "tool_use" if has_tools and "tool_use" in self.chat_templates else "default"
+        template = self.chat_templates.get(name)
         if template is not None:
             return template
         if not self.chat_templates:
             raise TokenizerError(
-                "this model has no chat template; it only continues text: use generate, or add a chat_template to its "
-                "tokenizer_config.json"
+                "this model has no chat template; it only continues text: use generate, or add a chat template to its "
+                "files"
             )
-        raise TokenizerError(
-            f"there is no chat template {name or 'default'!r}; there are: {', '.join(self.chat_templates)}"
-        )
+        raise TokenizerError(f"there is no chat template {name!r}; there are: {', '.join(self.chat_templates)}")

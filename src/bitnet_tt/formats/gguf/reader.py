@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.gguf.types import BLOCKS, DEFAULT_ALIGNMENT, SCALAR_FORMATS, TYPE_IDS, ValueType, stored_size
+from bitnet_tt.formats.gguf.type_names import refusal, type_name
+from bitnet_tt.formats.gguf.types import BLOCKS, DEFAULT_ALIGNMENT, SCALAR_FORMATS, ValueType, stored_size
 from bitnet_tt.formats.tensor import DAMAGED, StoredTensor
 from bitnet_tt.mapped import MappedFile
 
-_NAMES = {type_id: name for name, type_id in TYPE_IDS.items()}
-_REFUSED = {2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 15: "Q8_K"}
-_MACHINE_BOUND = {38: "TL1", 39: "TL2"}
 _MAX_KEY_LENGTH = 65535
 _MIN_PAIR_BYTES = 13
 """A key/value pair takes at least an empty key (8 bytes), a type id (4) and a value (1)."""
@@ -35,10 +33,17 @@ an offset (8)."""
 
 @dataclass(frozen=True, slots=True)
 class GGUF:
-    """The contents of a GGUF file: metadata by key, and tensors by name, in the order of their offsets."""
+    """The contents of a GGUF model.
+
+    Attributes:
+        metadata: The metadata by key.
+        tensors: The tensors by name, in the order of their offsets.
+        files: The files that hold the model: one, or the parts of a split one.
+    """
 
     metadata: dict[str, Any]
     tensors: dict[str, StoredTensor]
+    files: tuple[MappedFile, ...] = ()
 
 
 def is_gguf_name(name: str | Path) -> bool:
@@ -46,19 +51,19 @@ def is_gguf_name(name: str | Path) -> bool:
     return str(name).lower().endswith(".gguf")
 
 
-def read(path: Path) -> GGUF:
-    """Read the metadata and find every tensor. No tensor data is read.
+def read_file(path: Path) -> GGUF:
+    """Read the metadata of one file and find every tensor in it. No tensor data is read.
 
     Raises:
         CheckpointError: The file is not GGUF, is damaged, or has a tensor type that we do not read.
     """
     cursor = _Cursor(MappedFile(path))
     tensor_count, metadata = _read_metadata(cursor)
-    return GGUF(metadata, _read_tensors(cursor, tensor_count, metadata))
+    return GGUF(metadata, _read_tensors(cursor, tensor_count, metadata), (cursor.file,))
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Read only the metadata: values of type int, float, bool or str, or lists of these or of lists.
+def read_file_metadata(path: Path) -> dict[str, Any]:
+    """Read only the metadata of one file: values of type int, float, bool or str, or lists of these or of lists.
 
     Raises:
         CheckpointError: The file is not GGUF, or is damaged.
@@ -70,7 +75,7 @@ class _TableEntry(NamedTuple):
     """An entry of the tensor table. `offset` counts from the end of the header, in bytes."""
 
     name: str
-    dtype: str
+    type_id: int
     shape: tuple[int, ...]
     offset: int
 
@@ -167,14 +172,18 @@ def _read_array(cursor: _Cursor, depth: int = 1) -> list[Any]:
 
 def _read_tensors(cursor: _Cursor, count: int, metadata: dict[str, Any]) -> dict[str, StoredTensor]:
     """Read the tensor table and check that the tensors lie one after another inside the file."""
-    table = [_read_table_entry(cursor) for _ in range(count)]
+    table = sorted((_read_table_entry(cursor) for _ in range(count)), key=lambda entry: entry.offset)
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
         raise cursor.error(f"has general.alignment {alignment!r}, which is not a power of two up to 2**20")
     start = -(-cursor.offset // alignment) * alignment
+    next_offsets = [*(entry.offset for entry in table), cursor.file.size - start][1:]
     tensors: dict[str, StoredTensor] = {}
     end = start
-    for name, dtype, shape, offset in sorted(table, key=lambda entry: entry.offset):
+    for (name, type_id, shape, offset), next_offset in zip(table, next_offsets, strict=True):
+        dtype = type_name(type_id, shape, next_offset - offset, alignment)
+        if dtype not in BLOCKS:
+            raise CheckpointError(f"{cursor.file.path}: tensor {name[:80]} has {refusal(type_id, dtype)}")
         tensor = StoredTensor(name, dtype, shape, start + offset, stored_size(dtype, shape), cursor.file)
         if not all(shape) or shape[-1] % BLOCKS[dtype][0]:
             raise tensor.error(f"has shape {list(shape)}, whose rows are not whole blocks of {dtype}; {DAMAGED}")
@@ -195,19 +204,4 @@ def _read_table_entry(cursor: _Cursor) -> _TableEntry:
     if not 1 <= dimensions <= 4:
         raise cursor.error(f"gives tensor {name[:80]!r} {dimensions} dimensions, where 1 to 4 are possible")
     shape = tuple(int(cursor.scalar("<Q")) for _ in range(dimensions))[::-1]  # the file has the fastest-varying first
-    return _TableEntry(name, _type_name(cursor, name, cursor.scalar("<I")), shape, int(cursor.scalar("<Q")))
-
-
-def _type_name(cursor: _Cursor, tensor: str, type_id: int) -> str:
-    if type_id in _NAMES:
-        return _NAMES[type_id]
-    where = f"{cursor.file.path}: tensor {tensor[:80]} has type"
-    if type_id in _MACHINE_BOUND:
-        raise CheckpointError(
-            f"{where} {_MACHINE_BOUND[type_id]}, whose layout depends on the machine that made the file; download the "
-            "I2_S file of this model, or its safetensors, instead"
-        )
-    raise CheckpointError(
-        f"{where} {_REFUSED.get(type_id, type_id)}, which cannot be read; download a file with I2_S, TQ1_0 or TQ2_0 "
-        "weights and an F32, F16, BF16, Q8_0 or Q6_K embedding, or the safetensors of this model"
-    )
+    return _TableEntry(name, int(cursor.scalar("<I")), shape, int(cursor.scalar("<Q")))

@@ -1,7 +1,6 @@
 """Constants of the GGUF format: ids of tensor types, the blocks of each type, and ids of metadata types.
 
-Reader and writer share this table. The tensor type ids 36, 38 and 39 mean what bitnet.cpp means by them: ggml gave 39
-to another type.
+Reader and writer share this table. See `type_names` for the types that we do not read.
 """
 
 from __future__ import annotations
@@ -12,10 +11,15 @@ from enum import IntEnum
 DEFAULT_ALIGNMENT = 32
 """Every tensor begins at a multiple of this many bytes, unless `general.alignment` gives another number."""
 
-TYPE_IDS = {"F32": 0, "F16": 1, "Q8_0": 8, "Q6_K": 14, "BF16": 30, "TQ1_0": 34, "TQ2_0": 35, "I2_S": 36}
+TYPE_IDS = {"F32": 0, "F16": 1, "BF16": 30}
+TYPE_IDS |= {"Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8}
+TYPE_IDS |= {"Q2_K": 10, "Q3_K": 11, "Q4_K": 12, "Q5_K": 13, "Q6_K": 14}
+TYPE_IDS |= {"TQ1_0": 34, "TQ2_0": 35, "I2_S": 36}
 """Id of each tensor type that we read."""
 
-BLOCKS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "Q8_0": (32, 34), "Q6_K": (256, 210)}
+BLOCKS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2)}
+BLOCKS |= {"Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24), "Q8_0": (32, 34)}
+BLOCKS |= {"Q2_K": (256, 84), "Q3_K": (256, 110), "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210)}
 BLOCKS |= {"TQ1_0": (256, 54), "TQ2_0": (256, 66), "I2_S": (128, 32)}
 """Values per block and bytes per block of each tensor type that we read."""
 
