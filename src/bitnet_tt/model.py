@@ -23,7 +23,7 @@ from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
 from bitnet_tt.engine import Engine
 from bitnet_tt.errors import ConfigError, RequestError
 from bitnet_tt.generation import Piece, pieces
-from bitnet_tt.tokenizer import Tokenizer, load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer
 
 type Prompt = str | Sequence[int]
 type Messages = Sequence[Mapping[str, str]]
@@ -112,7 +112,7 @@ class BitNetModel:
         require("threads", threads, "None or an integer", threads is None or is_int(threads, -sys.maxsize, sys.maxsize))
         names = get_args(Precision)
         require("precision", precision, " or ".join(map(repr, names)), precision in names)
-        tokenizer = load_tokenizer(path)
+        tokenizer = Tokenizer.from_path(path)
         options = BackendOptions(device, threads, isa, precision)
         weights = checkpoint.load_weights(progress)
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)

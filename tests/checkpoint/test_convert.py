@@ -17,7 +17,7 @@ from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BitNetError, CheckpointError
 from bitnet_tt.formats.gguf import read
-from bitnet_tt.tokenizer import Tokenizer, load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
 from tests import golden_checkpoints as golden
 from tests.checkpoint import small
@@ -74,8 +74,8 @@ def test_packed_to_gguf_to_packed(source: Path, tmp_path: Path) -> None:
         assert same_model(original.config, copy.config)
         assert_equal(original.config, weights, copy.load_weights())
         for text in ("The fox can't swim: 1234 naïve 🙂", ""):
-            assert load_tokenizer(path).encode(text) == load_tokenizer(source).encode(text)
-        assert load_tokenizer(path).chat_templates == {"default": TEMPLATE}
+            assert Tokenizer.from_path(path).encode(text) == Tokenizer.from_path(source).encode(text)
+        assert Tokenizer.from_path(path).chat_templates == {"default": TEMPLATE}
     assert sorted(path.name for path in (tmp_path / "back").iterdir()) == [
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
@@ -172,7 +172,7 @@ def test_the_name_of_a_gguf_file_may_be_in_capitals(source: Path, tmp_path: Path
 
 def test_a_folder_may_have_the_name_of_a_gguf_file(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "folder.gguf", "packed")
-    assert load_tokenizer(tmp_path / "folder.gguf").chat_templates == {"default": TEMPLATE}
+    assert Tokenizer.from_path(tmp_path / "folder.gguf").chat_templates == {"default": TEMPLATE}
     assert Checkpoint.open(tmp_path / "folder.gguf").format == "safetensors"
 
 

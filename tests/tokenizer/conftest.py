@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bitnet_tt.tokenizer import Tokenizer, bpe, load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer, bpe
 from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TEMPLATE, train_engine
 
 
@@ -45,7 +45,7 @@ def sentencepiece_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sentencepiece_tokenizer(sentencepiece_file: Path) -> Tokenizer:
-    return load_tokenizer(sentencepiece_file.parent)
+    return Tokenizer.from_path(sentencepiece_file.parent)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """A byte-level tokenizer trained on a few lines, and texts that are hard to split into words."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hypothesis import strategies as st
 from tokenizers import AddedToken, trainers
 from tokenizers import Tokenizer as Engine
 
-from bitnet_tt.tokenizer import bpe
+from bitnet_tt.tokenizer import Tokenizer, bpe, gguf
 
 SPECIALS = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
 TEMPLATE = (
@@ -55,3 +58,8 @@ def train_engine(pattern: str = bpe.LLAMA3_PATTERN, vocab_size: int = 400) -> En
     engine.train_from_iterator(CORPUS, trainer)
     engine.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIALS])
     return engine
+
+
+def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer that a GGUF file's metadata describes."""
+    return Tokenizer(**gguf.read_tokenizer(metadata))

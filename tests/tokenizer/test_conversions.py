@@ -8,13 +8,13 @@ import tiktoken
 from hypothesis import given
 
 from bitnet_tt.errors import TokenizerError
-from bitnet_tt.tokenizer import Tokenizer, bpe, load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer, bpe
 from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TRICKY, texts
 
 
 @pytest.fixture(scope="module")
 def llama3(tiktoken_file: Path) -> Tokenizer:
-    return load_tokenizer(tiktoken_file.parent)
+    return Tokenizer.from_path(tiktoken_file.parent)
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def test_tiktoken_special_tokens_can_come_from_the_config(tiktoken_file: Path, t
         '{"added_tokens_decoder": {"500": {"content": "<bos>"}, "501": {"content": "<eos>"}},'
         ' "bos_token": "<bos>", "eos_token": {"content": "<eos>"}}'
     )
-    tokenizer = load_tokenizer(tmp_path)
+    tokenizer = Tokenizer.from_path(tmp_path)
     assert (tokenizer.bos_token_id, tokenizer.eos_token_ids) == (500, (501,))
 
 
 def test_tiktoken_ranks_with_gaps_are_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_text("YQ== 0\nYg== 2\n")
     with pytest.raises(TokenizerError, match=r"tokenizer\.model: ranks have gaps"):
-        load_tokenizer(tmp_path)
+        Tokenizer.from_path(tmp_path)
 
 
 @given(text=texts.filter(lambda text: "\0" not in text))
@@ -122,12 +122,12 @@ def test_other_kinds_of_sentencepiece_models_are_refused(
 ) -> None:
     train(tmp_path / "tokenizer.model", **options)
     with pytest.raises(TokenizerError, match=rf"tokenizer\.model: {message}; only sentencepiece models of type BPE"):
-        load_tokenizer(tmp_path)
+        Tokenizer.from_path(tmp_path)
 
 
 @given(text=texts.filter(lambda text: "\0" not in text))
 def test_a_model_without_a_space_prefix_encodes_as_sentencepiece_does(model_without_prefix: Path, text: str) -> None:
-    tokenizer = load_tokenizer(model_without_prefix.parent)
+    tokenizer = Tokenizer.from_path(model_without_prefix.parent)
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model_without_prefix))
     assert tokenizer.encode(text, add_bos=False, parse_special=False) == processor.encode(text)
 
@@ -141,7 +141,7 @@ def model_without_prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_unreadable_model_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.model").write_bytes(content)
     with pytest.raises(TokenizerError, match=r"tokenizer\.model"):
-        load_tokenizer(tmp_path)
+        Tokenizer.from_path(tmp_path)
 
 
 def test_special_tokens_of_the_small_byte_level_tokenizer(byte_level: Tokenizer) -> None:

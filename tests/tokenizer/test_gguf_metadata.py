@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import Tokenizer
-from bitnet_tt.tokenizer.gguf import from_metadata
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
 from bitnet_tt.tokenizer.gguf_templates import template_note
-from tests.tokenizer.small_tokenizers import PLACEHOLDER, SPECIALS, TRICKY, texts
+from tests.tokenizer.small_tokenizers import PLACEHOLDER, SPECIALS, TRICKY, from_metadata, texts
 
 KINDS = ["byte_level", "sentencepiece_tokenizer"]
 

@@ -11,9 +11,8 @@ from tokenizers import Tokenizer as Engine
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import Tokenizer, bpe
-from bitnet_tt.tokenizer.gguf import from_metadata
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
-from tests.tokenizer.small_tokenizers import TRICKY, train_engine
+from tests.tokenizer.small_tokenizers import TRICKY, from_metadata, train_engine
 
 
 @pytest.mark.parametrize("name", ["gpt-2", "qwen2", "default", "llama3", "falcon3", "falcon", "falcon_e", "falcon-e"])

@@ -1,4 +1,4 @@
-"""load_tokenizer finds a checkpoint's tokenizer, its beginning-of-text rule and its templates; save writes them."""
+"""`from_path` finds a checkpoint's tokenizer, its beginning-of-text rule and its templates; `save` writes them."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from tokenizers import processors
 
 import bitnet_tt
 from bitnet_tt.errors import RequestError, TokenizerError
-from bitnet_tt.tokenizer import Tokenizer, bpe, load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer, bpe
 from tests.tokenizer.small_tokenizers import CORPUS, SPECIALS, TEMPLATE, train_engine
 
 BOS, END, EOT = SPECIALS
@@ -42,7 +42,7 @@ def write_folder(folder: Path, config: object = None, *, post_processor: bool = 
 def test_the_post_processor_decides_about_the_beginning_of_text_token(
     tmp_path: Path, config: object, post_processor: bool, expected: bool
 ) -> None:
-    tokenizer = load_tokenizer(write_folder(tmp_path, config, post_processor=post_processor))
+    tokenizer = Tokenizer.from_path(write_folder(tmp_path, config, post_processor=post_processor))
     assert tokenizer.add_bos is expected
     bos = tokenizer.token_to_id(BOS)
     assert (tokenizer.encode("fox")[0] == bos) is expected
@@ -56,27 +56,27 @@ def test_a_post_processor_can_add_tokens_after_a_text(tmp_path: Path) -> None:
     engine = train_engine()
     bpe.surround(engine, BOS, EOT)
     engine.save(str(folder / "tokenizer.json"))
-    tokenizer = load_tokenizer(folder)
+    tokenizer = Tokenizer.from_path(folder)
     plain = tokenizer.encode("fox", add_bos=False)
     assert tokenizer.encode("fox") == [*map(tokenizer.token_to_id, [BOS]), *plain, tokenizer.token_to_id(EOT)]
 
 
 def test_the_demo_begins_texts_as_transformers_does() -> None:
-    tokenizer = load_tokenizer(Path(bitnet_tt.__file__).parent / "assets/demo")
+    tokenizer = Tokenizer.from_path(Path(bitnet_tt.__file__).parent / "assets/demo")
     assert tokenizer.engine.encode("fox").ids == tokenizer.encode("fox") == [0, *tokenizer.encode("fox", add_bos=False)]
 
 
 def test_flags_of_a_model_file_decide_about_the_tokens_around_a_text(sentencepiece_file: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(sentencepiece_file.read_bytes())
     (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": false, "add_eos_token": true}')
-    assert load_tokenizer(tmp_path).encode("fox")[-1] == 2
-    assert load_tokenizer(tmp_path).encode("fox")[0] != 1
+    assert Tokenizer.from_path(tmp_path).encode("fox")[-1] == 2
+    assert Tokenizer.from_path(tmp_path).encode("fox")[0] != 1
 
 
 def test_end_tokens(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(write_folder(tmp_path, {"eos_token": END}))
+    tokenizer = Tokenizer.from_path(write_folder(tmp_path, {"eos_token": END}))
     assert tokenizer.eos_token_ids == (tokenizer.token_to_id(END), tokenizer.token_to_id(EOT))
-    assert load_tokenizer(write_folder(tmp_path, {"eos_token": EOT})).eos_tokens[0] == EOT
+    assert Tokenizer.from_path(write_folder(tmp_path, {"eos_token": EOT})).eos_tokens[0] == EOT
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_end_tokens(tmp_path: Path) -> None:
     ],
 )
 def test_places_of_chat_templates(tmp_path: Path, config: object, files: dict[str, str], expected: object) -> None:
-    tokenizer = load_tokenizer(write_folder(tmp_path, config, **files))
+    tokenizer = Tokenizer.from_path(write_folder(tmp_path, config, **files))
     assert tokenizer.chat_templates == (expected if expected is not None else {"default": "A", "rag": "B"})
 
 
@@ -100,7 +100,7 @@ def test_more_chat_templates_have_a_folder(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, {"chat_template": "A"}, chat_template__jinja="J")
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates/rag.jinja").write_text("R")
-    assert load_tokenizer(folder).chat_templates == {"default": "J", "rag": "R"}
+    assert Tokenizer.from_path(folder).chat_templates == {"default": "J", "rag": "R"}
 
 
 def test_truncation_and_padding_of_a_file_are_ignored(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_truncation_and_padding_of_a_file_are_ignored(tmp_path: Path) -> None:
     engine.enable_truncation(4)
     engine.enable_padding(length=64)
     engine.save(str(tmp_path / "tokenizer.json"))
-    tokenizer = load_tokenizer(tmp_path)
+    tokenizer = Tokenizer.from_path(tmp_path)
     assert tokenizer.decode(tokenizer.encode(CORPUS[0])) == CORPUS[0]
 
 
@@ -120,7 +120,7 @@ def test_invalid_unicode_is_refused(byte_level: Tokenizer) -> None:
 @pytest.mark.parametrize("content", ["đem", "café", "č", "naïve"])
 def test_an_added_token_is_written_as_itself(tmp_path: Path, content: str) -> None:
     (write_folder(tmp_path) / "added_tokens.json").write_text(json.dumps({content: 403}))
-    tokenizer = load_tokenizer(tmp_path)
+    tokenizer = Tokenizer.from_path(tmp_path)
     assert len(tokenizer.encode(content)) == 1
     assert tokenizer.decode(tokenizer.encode(f"fox {content} fox")) == f"fox {content} fox"
 
@@ -136,7 +136,7 @@ def test_an_added_token_is_written_as_itself(tmp_path: Path, content: str) -> No
     ],
 )
 def test_places_of_special_tokens(tmp_path: Path, files: dict) -> None:
-    tokenizer = load_tokenizer(write_folder(tmp_path, **files))
+    tokenizer = Tokenizer.from_path(write_folder(tmp_path, **files))
     assert tokenizer.encode("a<|x|>b")[1:-1] == [403]
     assert tokenizer.decode(tokenizer.encode("a<|x|>b")) == "ab"
     tokenizer.chat_templates["default"] = "{{ messages[0].content }}"
@@ -147,7 +147,7 @@ def test_a_token_that_is_special_only_by_its_use(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, {"eos_token": EOT})
     file = folder / "tokenizer.json"
     file.write_text(file.read_text().replace('"special": true', '"special": false'))
-    tokenizer = load_tokenizer(folder)
+    tokenizer = Tokenizer.from_path(folder)
     assert tokenizer.special_ids == {tokenizer.token_to_id(EOT)}
     assert tokenizer.decode(tokenizer.encode(f"a{EOT}")) == "a"
 
@@ -156,7 +156,7 @@ def test_a_token_that_is_special_only_by_its_use(tmp_path: Path) -> None:
 def test_a_saved_tokenizer_loads_as_the_same(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     tokenizer: Tokenizer = request.getfixturevalue(kind)
     tokenizer.save(tmp_path / "new")
-    reloaded = load_tokenizer(tmp_path / "new")
+    reloaded = Tokenizer.from_path(tmp_path / "new")
     assert reloaded.encode(CORPUS[2]) == tokenizer.encode(CORPUS[2])
     for name in ("bos_token", "eos_tokens", "add_bos", "chat_templates", "special_ids", "vocab_size"):
         assert getattr(reloaded, name) == getattr(tokenizer, name)
@@ -165,13 +165,13 @@ def test_a_saved_tokenizer_loads_as_the_same(kind: str, request: pytest.FixtureR
 def test_several_templates_are_saved(byte_level: Tokenizer, tmp_path: Path) -> None:
     templates = {"default": TEMPLATE, "rag": "x"}
     Tokenizer(byte_level.engine, bos_token=None, eos_tokens=[], chat_templates=templates).save(tmp_path)
-    assert load_tokenizer(tmp_path).chat_templates == templates
+    assert Tokenizer.from_path(tmp_path).chat_templates == templates
 
 
 def test_a_missing_tokenizer_error_says_what_was_looked_for(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(TokenizerError, match=r"looked for tokenizer\.json and tokenizer\.model; copy"):
-            load_tokenizer(path)
+            Tokenizer.from_path(path)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_missing_tokenizer_error_says_what_was_looked_for(tmp_path: Path) -> N
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
     (write_folder(tmp_path) / name).write_bytes(content)
     with pytest.raises(TokenizerError, match=str(tmp_path)):
-        load_tokenizer(tmp_path)
+        Tokenizer.from_path(tmp_path)
 
 
 def test_unknown_ids_and_tokens(byte_level: Tokenizer) -> None:

@@ -8,9 +8,8 @@ from tokenizers import Tokenizer as Engine
 
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.tokenizer import StreamDecoder, Tokenizer
-from bitnet_tt.tokenizer.gguf import from_metadata
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
-from tests.tokenizer.small_tokenizers import texts, train_engine
+from tests.tokenizer.small_tokenizers import from_metadata, texts, train_engine
 
 KINDS = ["byte_level", "sentencepiece_tokenizer"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bitnet_tt.tokenizer import load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer
 
 FILE = Path(os.environ.get("BITNET_TT_RECORDED_TOKENIZERS", Path(__file__).parent / "transformers/tokenizers.json"))
 RECORDED = json.loads(FILE.read_text(encoding="utf-8"))
@@ -18,7 +18,7 @@ def test_a_folder_gives_the_ids_of_transformers(case: dict[str, Any], tmp_path: 
     files = {"tokenizer.json": RECORDED["bases"][case["base"]] | case["tokenizer"]} | case["files"]
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
-    tokenizer = load_tokenizer(tmp_path)
+    tokenizer = Tokenizer.from_path(tmp_path)
     expected = case["expected"]
     for name, token in (("bos_token", tokenizer.bos_token), ("eos_token", next(iter(tokenizer.eos_tokens), None))):
         assert expected[name] in (token, None)

@@ -10,7 +10,7 @@ from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.checkpoint.save_packed import save_packed
 from bitnet_tt.formats.staging import prepare_target
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.tokenizer import load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
 
 Format = Literal["packed", "gguf-i2s"]
@@ -61,6 +61,6 @@ def convert(
     if to == "packed":
         save_packed(config, weights, target, tokenizer=source, progress=writing, overwrite=overwrite)
     else:
-        tokenizer = to_metadata(load_tokenizer(source), config.vocab_size)
+        tokenizer = to_metadata(Tokenizer.from_path(source), config.vocab_size)
         save_gguf(config, weights, target, tokenizer_metadata=tokenizer, progress=writing, overwrite=overwrite)
     return checkpoint.notes

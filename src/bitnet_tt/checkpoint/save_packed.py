@@ -16,7 +16,7 @@ from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats.safetensors import write_safetensors
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.tokenizer import load_tokenizer
+from bitnet_tt.tokenizer import Tokenizer
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
 
 _SIDE_FILES_BYTES = 1 << 25
@@ -96,4 +96,4 @@ def _copy_tokenizer(source: Path, folder: Path) -> None:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
     else:
-        load_tokenizer(source).save(folder)
+        Tokenizer.from_path(source).save(folder)

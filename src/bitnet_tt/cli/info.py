@@ -40,12 +40,12 @@ def info(
         bitnet-tt info demo --energy
     """
     from bitnet_tt.checkpoint import Checkpoint
-    from bitnet_tt.tokenizer import load_tokenizer
+    from bitnet_tt.tokenizer import Tokenizer
 
     path = hub.resolve(model)
     checkpoint = Checkpoint.open(path)
     try:
-        tokenizer = describe_tokenizer(load_tokenizer(path))
+        tokenizer = describe_tokenizer(Tokenizer.from_path(path))
     except TokenizerError as error:
         tokenizer = {"error": str(error)}
     facts: dict[str, Any] = {

@@ -30,9 +30,9 @@ def check_messages(messages: Sequence[Message]) -> None:
     if not messages:
         raise RequestError("a chat needs at least one message")
     for index, message in enumerate(messages):
-        texts = ("role", "content")
+        texts = ["role", "content"]
         if isinstance(message, Mapping) and message.get("tool_calls") and message.get("content") is None:
-            texts = ("role",)
+            texts.remove("content")
         if not isinstance(message, Mapping) or not all(isinstance(message.get(name), str) for name in texts):
             raise RequestError(f"message {index} must have a role and a content, both strings")
 

@@ -11,7 +11,7 @@ from bitnet_tt.tokenizer import bpe
 from bitnet_tt.tokenizer.gguf_keys import CODE_END_KEYS, END_KEYS, TOKENIZER_JSON_KEY, check_keys
 from bitnet_tt.tokenizer.gguf_templates import chat_templates
 from bitnet_tt.tokenizer.gguf_words import ALIASES, WHOLE_WORD_NAMES, WORD_PATTERNS
-from bitnet_tt.tokenizer.tokenizer import Tokenizer
+from bitnet_tt.tokenizer.parts import TokenizerParts
 
 if TYPE_CHECKING:
     import tokenizers
@@ -33,8 +33,8 @@ _OTHER_KINDS = {"t5": "Unigram", "bert": "WordPiece", "rwkv": "RWKV", "plamo2": 
 _OTHER_KINDS |= dict.fromkeys(("none", "no_vocab"), "no tokenizer")
 
 
-def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
-    """Build the tokenizer that a GGUF file's metadata describes.
+def read_tokenizer(metadata: Mapping[str, Any]) -> TokenizerParts:
+    """Read the tokenizer that a GGUF file's metadata describes.
 
     bitnet.cpp's files of 2B4T have no `tokenizer.ggml.pre`. llama.cpp then splits words in its default way. This
     function splits them as Llama 3 does, if the vocabulary has Llama 3's special tokens: the model was trained so.
@@ -43,14 +43,14 @@ def from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
         TokenizerError: A field is missing or has the wrong type, or this kind of tokenizer is not supported.
     """
     try:
-        return _from_metadata(metadata)
+        return _read_tokenizer(metadata)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TokenizerError(
             f"the tokenizer metadata of this GGUF file is damaged ({error}): download it again"
         ) from error
 
 
-def _from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
+def _read_tokenizer(metadata: Mapping[str, Any]) -> TokenizerParts:
     kind = metadata.get("tokenizer.ggml.model")
     if kind not in ("gpt2", "llama"):
         meaning = f" ({_OTHER_KINDS[str(kind)]})" if str(kind) in _OTHER_KINDS else ""
@@ -74,9 +74,10 @@ def _from_metadata(metadata: Mapping[str, Any]) -> Tokenizer:
     after = eos if _flag(metadata, "add_eos_token", default=False) else None
     if TOKENIZER_JSON_KEY not in metadata or (before is None) == bool(bpe.tokens_around(engine)[0]):
         bpe.surround(engine, before, after)
-    return Tokenizer(
-        engine,
+    return TokenizerParts(
+        engine=engine,
         bos_token=bos,
+        other_tokens={},
         eos_tokens=[token for token in ends if token is not None],
         chat_templates=chat_templates(metadata, tokens),
     )

@@ -19,11 +19,11 @@ _BYTE_PIECES = {f"<0x{byte:02X}>" for byte in range(256)}
 
 
 def to_metadata(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]:
-    """Describe a tokenizer as GGUF metadata, for `from_metadata` and for llama.cpp.
+    """Describe a tokenizer as GGUF metadata, for `gguf.read_tokenizer` and for llama.cpp.
 
     GGUF has names for a few ways to split text into words. For a tokenizer that splits in another way, the metadata
-    also hold its whole tokenizer.json, which `from_metadata` reads. llama.cpp does not read it and splits words in the
-    way that is named, so that it gives some texts other ids.
+    also hold its whole tokenizer.json, which `gguf.read_tokenizer` reads. llama.cpp does not read it and splits words
+    in the way that is named, so that it gives some texts other ids.
 
     Args:
         tokenizer: A byte-level or sentencepiece BPE tokenizer.

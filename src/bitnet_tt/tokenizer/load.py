@@ -1,4 +1,4 @@
-"""Load a checkpoint's tokenizer: find its files, choose the one that decides, and read what the others add."""
+"""Read a checkpoint's tokenizer: find its files, choose the one that decides, and read what the others add."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from bitnet_tt.errors import TokenizerError
 from bitnet_tt.formats.gguf import is_gguf_name, read_metadata
 from bitnet_tt.tokenizer import bpe, gguf, llama, sentencepiece, special_tokens, tiktoken
+from bitnet_tt.tokenizer.parts import TokenizerParts
 from bitnet_tt.tokenizer.special_tokens import TokenFiles
-from bitnet_tt.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import tokenizers
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Load the tokenizer of a checkpoint.
+def read_tokenizer(path: Path) -> TokenizerParts:
+    """Read the tokenizer of a checkpoint.
 
     Args:
         path: A Hugging Face folder or a GGUF file.
@@ -29,10 +29,9 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         TokenizerError: The checkpoint has no tokenizer, or this package cannot use it. The message names the file, or
             the files that were looked for.
     """
-    path = Path(path)
     try:
         if is_gguf_name(path) and not path.is_dir():
-            return gguf.from_metadata(read_metadata(path))
+            return gguf.read_tokenizer(read_metadata(path))
         return _read_folder(path)
     except OSError as error:
         raise TokenizerError(f"cannot read {error.filename or path}: {error.strerror}") from error
@@ -44,7 +43,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         raise TokenizerError(f"{path}: {error}") from error
 
 
-def _read_folder(folder: Path) -> Tokenizer:
+def _read_folder(folder: Path) -> TokenizerParts:
     config, special_tokens_map, added_tokens = (
         _read_json(folder / f"{name}.json") for name in ("tokenizer_config", "special_tokens_map", "added_tokens")
     )
@@ -59,8 +58,8 @@ def _read_folder(folder: Path) -> Tokenizer:
             "copy them from the model's original repository"
         )
     bos, eos = names.pop("bos_token", None), names.pop("eos_token", None)
-    return Tokenizer(
-        engine,
+    return TokenizerParts(
+        engine=engine,
         bos_token=bos,
         eos_tokens=[] if eos is None else [eos],
         other_tokens=names,

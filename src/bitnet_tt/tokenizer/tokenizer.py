@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bitnet_tt.errors import TokenizerError
-from bitnet_tt.tokenizer import bpe, chat_template, user_text
+from bitnet_tt.tokenizer import bpe, chat_template, load, user_text
 from bitnet_tt.tokenizer.chat_template import Message
 from bitnet_tt.tokenizer.token_bytes import TokenBytes
 from bitnet_tt.tokenizer.user_text import ChatEncoder
@@ -21,7 +21,7 @@ _END_TOKENS = ("<|eot_id|>", "<|end_of_text|>", "<|im_end|>")
 
 
 class Tokenizer:
-    """A vocabulary with its rules for special tokens and chats. `load_tokenizer` reads one from files.
+    """A vocabulary with its rules for special tokens and chats. `from_path` reads one from files.
 
     Attributes:
         engine: The `tokenizers` object that splits and merges. Its post-processor says which tokens are put around a
@@ -64,6 +64,24 @@ class Tokenizer:
                 raise TokenizerError(
                     f"the special token {token!r} is not in the tokenizer's vocabulary; download its files again"
                 )
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Self:
+        """Load the tokenizer of a checkpoint.
+
+        Args:
+            path: A Hugging Face folder or a GGUF file.
+
+        Raises:
+            CheckpointError: The GGUF file is damaged.
+            TokenizerError: The checkpoint has no tokenizer, or this package cannot use it. The message names the file,
+                or the files that were looked for.
+        """
+        parts = load.read_tokenizer(Path(path))
+        try:
+            return cls(**parts)
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from error
 
     @property
     def add_bos(self) -> bool:
@@ -186,7 +204,7 @@ class Tokenizer:
         return self._with_bos(encoder.encode(rendered), always=False)
 
     def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json, which Hugging Face tools and `load_tokenizer` read."""
+        """Write tokenizer.json and tokenizer_config.json, which Hugging Face tools and `from_path` read."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.engine.save(str(folder / "tokenizer.json"))
