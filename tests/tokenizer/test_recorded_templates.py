@@ -1,4 +1,4 @@
-"""Templates give the texts that transformers gives. tools/record_templates.py recorded these in the JSON file."""
+"""Templates give the texts that transformers gives. tools/record_transformers recorded these in the JSON file."""
 
 import datetime
 import json

@@ -1,6 +1,6 @@
 """Make random tokenizer folders, and record the ids that Hugging Face transformers 5 gives to random texts.
 
-    python record_tokenizers.py ../../tests/tokenizer/transformers/tokenizers.json
+    python tools/record_transformers/record_tokenizers.py tests/tokenizer/recorded_tokenizers.json
 
 A folder has a tokenizer.json, and at random tokenizer_config.json, special_tokens_map.json, added_tokens.json and
 config.json. They name tokens and their flags in every way that transformers reads, with two exceptions: no folder has

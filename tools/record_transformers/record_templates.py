@@ -1,8 +1,8 @@
 """Record what Hugging Face transformers renders, as the expected texts of tests/tokenizer/test_recorded_templates.py.
 
-Run in an environment with transformers 5, tokenizers and jinja2; BitNet-TT is not needed:
+README.md says how to make the environment. BitNet-TT is not needed in it.
 
-    python tools/record_templates.py tests/tokenizer
+    python tools/record_transformers/record_templates.py tests/tokenizer
 
 The folder has the templates in chat_templates/. The result is recorded_templates.json in it.
 """

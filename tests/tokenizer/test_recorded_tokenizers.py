@@ -9,7 +9,7 @@ import pytest
 
 from bitnet_tt.tokenizer import Tokenizer
 
-FILE = Path(os.environ.get("BITNET_TT_RECORDED_TOKENIZERS", Path(__file__).parent / "transformers/tokenizers.json"))
+FILE = Path(os.environ.get("BITNET_TT_RECORDED_TOKENIZERS", Path(__file__).parent / "recorded_tokenizers.json"))
 RECORDED = json.loads(FILE.read_text(encoding="utf-8"))
 
 
