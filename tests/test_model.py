@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Unpack, get_type_hints
 
 import numpy as np
 import pytest
 
+import bitnet_tt
 from bitnet_tt import BitNetModel, reference
 from bitnet_tt.config import GenerationOptions
-from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError
+from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError, TokenizerError
 from bitnet_tt.reference.compare import CONTRACT, compare_logits
 from tests.engine.fake_backend import FakeBackend
 from tests.resident import resident_anonymous_bytes
@@ -117,6 +119,14 @@ def test_saved_and_loaded_it_is_the_same_model(model: BitNetModel, tmp_path: Pat
     assert copy.chat(QUESTION) == model.chat(QUESTION)
     with pytest.raises(BitNetError, match="exists"):
         model.save_pretrained(tmp_path / "copy")
+
+
+def test_a_special_token_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(Path(bitnet_tt.__file__).parent / "assets/demo", folder)
+    (folder / "special_tokens_map.json").write_text('{"eos_token": "<none>"}')
+    with pytest.raises(TokenizerError, match="special token '<none>' has id 2048, but the model has only 2048 tokens"):
+        BitNetModel.from_pretrained(folder)
 
 
 def test_the_context_is_a_limit_with_a_name(model: BitNetModel) -> None:

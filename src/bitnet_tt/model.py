@@ -21,7 +21,7 @@ from bitnet_tt.checkpoint.convert import convert
 from bitnet_tt.checks import is_int, require
 from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
 from bitnet_tt.engine import Engine
-from bitnet_tt.errors import ConfigError, RequestError
+from bitnet_tt.errors import ConfigError, RequestError, TokenizerError
 from bitnet_tt.generation import Piece, pieces
 from bitnet_tt.tokenizer import Tokenizer
 
@@ -100,7 +100,7 @@ class BitNetModel:
             CheckpointError: The model is not found, damaged, or of a kind this package does not know.
             ConfigError: A setting, or a field of config.json, cannot be used.
             DeviceError: The device is missing or has too little memory.
-            TokenizerError: The model has no tokenizer, or it cannot be read.
+            TokenizerError: The model has no tokenizer, it cannot be read, or it is that of another model.
         """
         path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         checkpoint = Checkpoint.open(path, masters=masters)
@@ -113,6 +113,7 @@ class BitNetModel:
         names = get_args(Precision)
         require("precision", precision, " or ".join(map(repr, names)), precision in names)
         tokenizer = Tokenizer.from_path(path)
+        _check_special_tokens(tokenizer, checkpoint)
         options = BackendOptions(device, threads, isa, precision)
         weights = checkpoint.load_weights(progress)
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
@@ -292,6 +293,17 @@ class BitNetModel:
     def _pieces(self, token_ids: Sequence[int], config: GenerationConfig) -> Iterator[Piece]:
         request = self.engine.request(token_ids, config, self._eos_token_ids)
         return pieces(self.engine, request, self.tokenizer)
+
+
+def _check_special_tokens(tokenizer: Tokenizer, checkpoint: Checkpoint) -> None:
+    """Refuse a tokenizer whose begin-of-text or end-of-text tokens the model does not have."""
+    for token in (tokenizer.bos_token, *tokenizer.eos_tokens):
+        token_id = None if token is None else tokenizer.token_to_id(token)
+        if token_id is not None and token_id >= checkpoint.config.vocab_size:
+            raise TokenizerError(
+                f"{checkpoint.path}: the special token {token!r} has id {token_id}, but the model has only "
+                f"{checkpoint.config.vocab_size} tokens; take the tokenizer's files from the model's repository"
+            )
 
 
 def _is_one_prompt(prompt: object) -> bool:

@@ -27,6 +27,8 @@ FOLDER = {path.name: path.read_bytes() for path in (golden.FOLDER / "bitnet-pack
 REPOSITORIES: dict[str, dict[str, bytes]] = {
     "org/packed": FOLDER
     | {"pytorch_model.bin": b"p", "modeling.py": b"p", "README.md": b"r", "sub/x.safetensors": b"s"},
+    "org/chats": FOLDER
+    | {"chat_template.jinja": b"c", "additional_chat_templates/rag.jinja": b"r", "other/x.jinja": b"x"},
     "org/gguf": {"ggml-model-i2_s.gguf": b"GGUF i2_s", "ggml-model-tl1.gguf": b"GGUF tl1", "config.json": b"{}"},
     "org/ggufs": {"a.gguf": b"GGUF a", "b.gguf": b"GGUF b"},
     "org/capitals": {"MODEL.GGUF": b"GGUF m", "config.json": b"{}"},
@@ -116,6 +118,12 @@ def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _our_hub(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use(server, monkeypatch)
+
+
+def test_chat_templates_are_downloaded(tmp_path: Path) -> None:
+    folder = resolve("org/chats", cache_dir=tmp_path)
+    templates = {str(path.relative_to(folder)) for path in folder.rglob("*.jinja")}
+    assert templates == {"chat_template.jinja", "additional_chat_templates/rag.jinja"}
 
 
 def test_only_safe_files_are_downloaded(tmp_path: Path) -> None:

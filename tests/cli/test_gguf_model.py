@@ -38,7 +38,9 @@ def test_info_lists_all_parts(run, parts: list[Path], part: int) -> None:
     assert [file["bytes"] for file in facts["files"]] == [path.stat().st_size for path in parts]
     assert facts["tokenizer"]["chat_example"] == "User: Hello<|eot_id|>Assistant: "
     assert facts["notes"] == [NOTE]
-    assert NOTE in " ".join(run("info", str(parts[part])).stdout.split())
+    facts = " ".join(run("info", str(parts[part])).stdout.split())
+    assert NOTE in facts
+    assert "gguf, split into 3 files" in facts
     assert json.loads(run("info", "--json").stdout)["notes"] == []
 
 

@@ -101,7 +101,9 @@ def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[s
     weights = _ending(top, ".safetensors")
     if weights:
         named = [name for name in weights if name.startswith("model")]
-        return [*(named or weights), *_ending(top, ".json"), *_ending(top, "tokenizer.model"), *_ending(top, ".jinja")]
+        templates = [name for name in names if name.startswith("additional_chat_templates/")]
+        others = [name for ending in (".json", "tokenizer.model", ".jinja") for name in _ending(top, ending)]
+        return [*(named or weights), *others, *_ending(sorted(templates), ".jinja")]
     ggufs = _first_parts(filter(is_gguf_name, top))
     if len(ggufs) > 1:
         plain = [name for name in ggufs if "i2_s" in name.lower()]

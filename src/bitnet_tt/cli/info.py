@@ -185,9 +185,11 @@ def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
     heads = f"{config.num_attention_heads} query heads of {config.head_dim}, {config.num_key_value_heads} KV heads"
     sizes = f"hidden size {config.hidden_size}, feed-forward {config.intermediate_size}"
     quantization = config.quantization
+    parts = len(facts["files"])
+    split = f", split into {parts} files" if parts > 1 else ""
     rows = [
         ("Model", facts["model"]),
-        ("Family", f"{facts['family']}, {facts['format']}"),
+        ("Family", f"{facts['family']}, {facts['format']}{split}"),
         ("Layers", f"{config.num_hidden_layers}, {sizes}"),
         ("Attention", heads),
         ("Activation", config.hidden_act + (", with sub-norms" if config.sub_norms else "")),

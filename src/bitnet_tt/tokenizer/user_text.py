@@ -111,7 +111,7 @@ class ChatEncoder:
         # The lookahead consumes only the first character, so that special tokens that overlap are found too.
         self._first_character = re.compile(f"(?={_any_of(special)})(.)", re.DOTALL | re.IGNORECASE)
         # A word such as `user` is not marked if a special token begins so: templates compare words.
-        beginnings = {token[:end] for token in special for end in range(1, len(token))}
+        beginnings = {token[:end].lower() for token in special for end in range(1, len(token))}
         self._beginnings = tuple(beginning for beginning in beginnings if not beginning.isidentifier())
 
     def mark(self, values: Any, *, is_role: bool = False) -> Any:
@@ -128,7 +128,7 @@ class ChatEncoder:
         if isinstance(values, str):
             if is_role and values.isidentifier():
                 return values
-            return self._mark_inside(values) + (self._marker if values.endswith(self._beginnings) else "")
+            return self._mark_inside(values) + (self._marker if values.lower().endswith(self._beginnings) else "")
         if isinstance(values, Mapping):
             return {
                 self._mark_inside(key) if isinstance(key, str) else key: self.mark(value, is_role=key == "role")
