@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -15,8 +16,9 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import RequestError
 
 if TYPE_CHECKING:
-    from bitnet_tt.generation import Timings
+    from bitnet_tt.generation import Piece, Timings
     from bitnet_tt.model import BitNetModel
+    from bitnet_tt.tokenizer.chat_template import Message
 
 HELP = "Type a message, or /help."
 
@@ -30,6 +32,31 @@ _COMMANDS = """\
 /exit         end the chat, as Ctrl-D does; Ctrl-C stops an answer"""
 
 
+class ChatModel(Protocol):
+    """What answers: a model in this process, or behind a server."""
+
+    def stream_chat(self, messages: Sequence[Message], config: GenerationConfig) -> Iterator[Piece]:
+        """Answer a conversation, and yield the text as it is generated."""
+
+    def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of a conversation, or 0 if it cannot be known."""
+
+
+class LocalModel:
+    """A model in this process."""
+
+    def __init__(self, model: BitNetModel) -> None:
+        self._model = model
+
+    def stream_chat(self, messages: Sequence[Message], config: GenerationConfig) -> Iterator[Piece]:
+        """Answer a conversation, and yield the text as it is generated."""
+        return self._model.stream_chat(messages, config)
+
+    def count_prompt_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of a conversation."""
+        return len(self._model.tokenizer.apply_chat_template(messages))
+
+
 class ChatSession:
     """A conversation with a model.
 
@@ -37,7 +64,7 @@ class ChatSession:
         messages: The conversation so far without the system message, oldest message first.
     """
 
-    def __init__(self, model: BitNetModel, config: GenerationConfig, system: str) -> None:
+    def __init__(self, model: ChatModel, config: GenerationConfig, system: str) -> None:
         self.messages: list[dict[str, str]] = []
         self._model = model
         self._config = config
@@ -101,7 +128,7 @@ class ChatSession:
             from bitnet_tt.generation import Timings
 
             self._timings = Timings(
-                prompt_tokens=len(self._model.tokenizer.apply_chat_template(self._with_system(asked))),
+                prompt_tokens=self._model.count_prompt_tokens(self._with_system(asked)),
                 reused_tokens=0,  # unknown
                 generated_tokens=generated,
                 first_token_seconds=first - started,
