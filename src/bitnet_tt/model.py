@@ -20,7 +20,7 @@ from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
 from bitnet_tt.checks import is_int, is_number, require
 from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
-from bitnet_tt.engine import Engine
+from bitnet_tt.engine import AsyncEngine, AsyncStream, Engine
 from bitnet_tt.errors import ConfigError, RequestError
 from bitnet_tt.generation import Piece
 from bitnet_tt.tokenizer import Tokenizer
@@ -42,7 +42,8 @@ class BitNetModel:
         tokenizer: Converts text to token ids and back.
         options: The device and its settings.
         backend: The device with the weights on it.
-        engine: Continues prompts in batches; `generate` and `stream` are thin over it.
+        engine: Continues prompts in batches; `generate` and `stream` are thin over it. `AsyncEngine(model.engine)` is
+            the same for asyncio.
     """
 
     def __init__(
@@ -208,6 +209,17 @@ class BitNetModel:
         settings = (config or GenerationConfig()).with_options(**options)
         return self._pieces(self._encode(prompt), settings)
 
+    def astream(
+        self, prompt: Prompt, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> AsyncStream:
+        """Continue a prompt in an event loop: `async for piece in model.astream(prompt)`.
+
+        Arguments and errors are those of `generate` for one prompt. The generation starts at once. It stops if the task
+        is cancelled, or if nobody holds the stream any more, so also by `break`.
+        """
+        settings = (config or GenerationConfig()).with_options(**options)
+        return AsyncEngine(self.engine).stream(self._encode(prompt), settings)
+
     def chat(
         self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
     ) -> str:
@@ -233,6 +245,13 @@ class BitNetModel:
         """Answer a conversation as `chat` does, and yield the text as it is generated."""
         settings = (config or GenerationConfig()).with_options(**options)
         return self._pieces(self._encode_chat(messages), settings)
+
+    def astream_chat(
+        self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> AsyncStream:
+        """Answer a conversation in an event loop: as `chat`, but in pieces, as `astream` yields them."""
+        settings = (config or GenerationConfig()).with_options(**options)
+        return AsyncEngine(self.engine).stream(self._encode_chat(messages), settings)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the logits of every position: row t scores each token as the one after `token_ids[:t + 1]`.
