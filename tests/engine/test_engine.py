@@ -166,6 +166,20 @@ def test_a_small_device_gets_a_smaller_cache_but_never_less_than_a_text() -> Non
             Engine(SmallBackend(), vocab_size=VOCAB_SIZE, **too_much)
 
 
+def test_a_request_without_a_filter_changes_no_other_request() -> None:
+    engine = make_engine(GatedBackend())
+    good = [engine.request([token], GenerationConfig(max_new_tokens=20)) for token in (2, 3)]
+    failing = engine.request([1], GenerationConfig())
+    failing.config = None  # type: ignore[assignment]
+    for request in (good[0], failing, good[1]):
+        engine.submit(request)
+    engine.backend.gate.set()
+    with pytest.raises(AttributeError):
+        list(engine.outputs(failing))
+    assert [tokens_of(engine.outputs(request)) for request in good] == [expected([token], 20) for token in (2, 3)]
+    check_idle(engine)
+
+
 def test_a_device_that_fails_ends_the_running_requests_and_no_others() -> None:
     class FailingBackend(GatedBackend):
         fails = True

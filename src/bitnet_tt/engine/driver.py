@@ -48,6 +48,7 @@ class Driver:
         self._requests = 0  # submitted and not ended
         self._closed = False
         self._draining = False
+        self._exiting = False
         self._thread: threading.Thread | None = None
         self._handed_out_at = 0.0
         self._end = False  # only the thread itself reads and writes it
@@ -190,7 +191,7 @@ class Driver:
     def _exit(self) -> None:
         if self.forked:
             return
-        self._draining = True
+        self._exiting = self._draining = True
         self.abandon()
         self.join(_EXIT_SECONDS)
 
@@ -244,7 +245,8 @@ class Driver:
 
     def _shut_down(self, failure: BaseException) -> None:
         """End all requests by an error, and close the backend if the driver is closed."""
-        atexit.unregister(self._exit)
+        if not self._exiting:
+            atexit.unregister(self._exit)
         while not self._inbox.empty():  # requests that the thread has not seen
             self._inbox.get()()
         for request in self._stepper.requests:

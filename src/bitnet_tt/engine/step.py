@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from itertools import islice
 
 from bitnet_tt.backends.base import Backend, Candidates, LogitFilter
@@ -147,13 +146,26 @@ class Stepper:
             self.step_started_at = 0.0
 
     def _compute(self, step: list[Chunk], started: float) -> None:
+        filters = self._filters(step)
+        if not step:
+            return
         decoding = sum(chunk.request.decoding for chunk in step)
-        filters = [one for chunk in step for one in _filters(chunk)]
         rows = iter(self.backend.candidates(build_batch(step), filters))
         self.steps += 1
         for chunk in step:
             self._consume(chunk, list(islice(rows, chunk.rows)), started)
         self._pace.record(step, decoding, time.perf_counter() - started)
+
+    def _filters(self, step: list[Chunk]) -> list[LogitFilter]:
+        """Return the filter of each row of a step. A request whose filter cannot be made ends, and leaves the step."""
+        filters: list[LogitFilter] = []
+        for chunk in list(step):
+            try:
+                filters += _row_filters(chunk)
+            except Exception as error:
+                self.fail(chunk.request, error)
+                step.remove(chunk)
+        return filters
 
     def _consume(self, chunk: Chunk, rows: list[Candidates], started: float) -> None:
         """Give a request what the step computed for it."""
@@ -212,10 +224,11 @@ class Stepper:
         self._news.setdefault(request, []).append(piece)
 
 
-def _filters(chunk: Chunk) -> Iterator[LogitFilter]:
-    """Yield the filter of each row of a chunk."""
-    for _ in range(chunk.rows):
-        yield LogitFilter() if chunk.request.is_score else logit_filter(chunk.request.config)
+def _row_filters(chunk: Chunk) -> list[LogitFilter]:
+    """Return the filter of each row of a chunk."""
+    if chunk.request.is_score or not chunk.rows:
+        return [LogitFilter()] * chunk.rows
+    return [logit_filter(chunk.request.config)]
 
 
 def _pick(request: Request, row: Candidates) -> tuple[int, TokenLogprob | None]:
