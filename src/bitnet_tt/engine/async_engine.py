@@ -82,11 +82,14 @@ class AsyncStream:
 
     The request is cancelled if the stream is closed, if the task that waits for a piece is cancelled, and if nobody
     holds the stream any more: so also by `break` in `async for piece in engine.stream(...)`.
+
+    Attributes:
+        request: The request, to read: how many tokens it has so far, what it reused, when it began.
     """
 
     def __init__(self, engine: Engine, request: Request, channel: LoopChannel) -> None:
         self._engine = engine
-        self._request = request
+        self.request = request
         self._channel = channel
         self._pieces: deque[Piece] = deque()
         self._ended = False
@@ -104,7 +107,7 @@ class AsyncStream:
         try:
             while not self._pieces:
                 if self._ended:
-                    raise self._request.error or StopAsyncIteration
+                    raise self.request.error or StopAsyncIteration
                 self._engine.check_open()
                 pieces, self._ended = await self._channel.get()
                 self._pieces.extend(pieces)
@@ -121,8 +124,8 @@ class AsyncStream:
         """Do what `aclose` does."""
         self._ended = True
         self._pieces.clear()
-        self._engine.cancel(self._request)
+        self._engine.cancel(self.request)
 
     def __del__(self) -> None:
         """Cancel the request: nobody can read it any more."""
-        self._engine.cancel(self._request)
+        self._engine.cancel(self.request)

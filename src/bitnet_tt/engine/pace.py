@@ -23,7 +23,7 @@ _SAMPLES = 3
 class Pace:
     """Says how many prompt tokens a step may compute while streams wait for their next token.
 
-    It measures earlier steps. The number is a power of two: backends prepare a program for each size that they see.
+    It measures earlier steps. The number is a power of two, because a card computes others as the next larger one.
     The prompt tokens of a score, which need logits each, are measured apart from those of other prompts.
 
     Args:
