@@ -25,5 +25,13 @@ class RequestError(BitNetError, ValueError):
     """A prompt, text or chat cannot be computed; the message says why, such as ids outside the vocabulary."""
 
 
+class QueueFullError(BitNetError):
+    """Too many requests wait already; send this one again later."""
+
+
+class DrainingError(BitNetError):
+    """The model takes no new requests, because it will be closed when the running ones have ended."""
+
+
 class BenchmarkError(BitNetError):
     """A measurement cannot be made; the message says which program, package or kind of model it needs."""

@@ -1,14 +1,16 @@
-"""Turn the engine's tokens into pieces of text: streaming decode, stop strings, timings."""
+"""Pieces of generated text: streaming decode, stop strings, timings. The engine makes a piece of each token."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from bitnet_tt.engine import Engine, FinishReason, Request
 from bitnet_tt.sampling import TokenLogprob
 from bitnet_tt.tokenizer import StreamDecoder, Tokenizer
+
+FinishReason = Literal["stop", "length", "timeout", "cancelled"]
+"""Why a text ends: an end-of-text token, stop id or stop string; a limit on tokens; a limit on time; another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +20,11 @@ class Timings:
     Attributes:
         prompt_tokens: Tokens of the prompt.
         reused_tokens: Tokens of the prompt that were already in the cache.
-        generated_tokens: Generated tokens, the end-of-text token included.
+        generated_tokens: Generated tokens, up to and including the end-of-text token or the token that completes a
+            stop string.
         first_token_seconds: Time from the request to its first token, including the wait for a place in the batch.
         decode_seconds: Time from the first token to the last.
+        queue_seconds: The part of `first_token_seconds` that the request waited for a place in the batch.
     """
 
     prompt_tokens: int
@@ -28,6 +32,7 @@ class Timings:
     generated_tokens: int
     first_token_seconds: float
     decode_seconds: float
+    queue_seconds: float = 0.0
 
     @property
     def decode_tokens_per_second(self) -> float:
@@ -41,8 +46,9 @@ class Piece:
 
     Attributes:
         text: The new text; may be empty.
-        token_ids: The tokens generated since the previous piece.
-        finish_reason: `stop` or `length` on the last piece; None on the others.
+        token_ids: The tokens generated since the previous piece. The last piece has none if it ends by `timeout` or
+            `cancelled`.
+        finish_reason: Why the text ends, on the last piece; None on the others.
         logprobs: One entry for each token if the request asks for them; otherwise empty.
         timings: The timings of the request on the last piece; None on the others.
     """
@@ -52,34 +58,6 @@ class Piece:
     finish_reason: FinishReason | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     timings: Timings | None = None
-
-
-def pieces(engine: Engine, request: Request, tokenizer: Tokenizer) -> Iterator[Piece]:
-    """Run a request and yield its text as it is generated. Only the last piece has a finish reason."""
-    decoder = StreamDecoder(tokenizer, continues=True)
-    stop = StopStrings(request.config.stop or ())
-    outputs = engine.outputs(request)
-    try:
-        for output in outputs:
-            ended_by_token = output.finish_reason == "stop"
-            text = "" if ended_by_token else decoder.push(output.token_id)
-            if output.finish_reason is not None:
-                text += decoder.flush()
-            text = stop.push(text)
-            reason: FinishReason | None = "stop" if stop.found else output.finish_reason
-            if output.finish_reason is not None and not stop.found:
-                text += stop.flush()
-            yield Piece(
-                text=text,
-                token_ids=(output.token_id,),
-                finish_reason=reason,
-                logprobs=(output.logprob,) if output.logprob else (),
-                timings=_timings(request) if reason else None,
-            )
-            if reason:
-                return
-    finally:
-        outputs.close()
 
 
 class StopStrings:
@@ -121,12 +99,30 @@ class StopStrings:
         return text
 
 
-def _timings(request: Request) -> Timings:
-    ended_at = request.finished_at or time.perf_counter()  # a stop string ends the text before the engine does
-    return Timings(
-        prompt_tokens=len(request.prompt),
-        reused_tokens=request.reused,
-        generated_tokens=request.generated,
-        first_token_seconds=request.first_token_at - request.submitted_at,
-        decode_seconds=ended_at - request.first_token_at,
-    )
+class TextStream:
+    """The text of one request: decodes its tokens as they come, and ends at the first stop string.
+
+    Args:
+        tokenizer: The tokenizer of the model.
+        stop: The stop strings.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._decoder = StreamDecoder(tokenizer, continues=True)
+        self._stop = StopStrings(stop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the text contains a stop string."""
+        return self._stop.found
+
+    def push(self, token_id: int) -> str:
+        """Add the next token; return the new text that is certain to lie before any stop string."""
+        return self._stop.push(self._decoder.push(token_id))
+
+    def end(self) -> str:
+        """End the text; return what was held back. If there is a stop string, that is nothing."""
+        if self.stopped:
+            return ""
+        text = self._stop.push(self._decoder.flush())
+        return text if self.stopped else text + self._stop.flush()

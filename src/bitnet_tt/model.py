@@ -18,11 +18,11 @@ from bitnet_tt.backends.options import BackendOptions, Device, Precision
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
-from bitnet_tt.checks import is_int, require
+from bitnet_tt.checks import is_int, is_number, require
 from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
-from bitnet_tt.engine import Engine
+from bitnet_tt.engine import AsyncEngine, AsyncStream, Engine
 from bitnet_tt.errors import ConfigError, RequestError, TokenizerError
-from bitnet_tt.generation import Piece, pieces
+from bitnet_tt.generation import Piece
 from bitnet_tt.tokenizer import Tokenizer
 
 type Prompt = str | Sequence[int]
@@ -32,8 +32,9 @@ type Messages = Sequence[Mapping[str, str]]
 class BitNetModel:
     """A BitNet b1.58 model on a device, ready to generate. Make one with `BitNetModel.from_pretrained`.
 
-    Any thread may call any method. The requests of all threads share the engine's batches. `close` frees the device and
-    its memory, and so does the end of `with BitNetModel.from_pretrained(...) as model`.
+    Any thread may call any method. The requests of all threads and tasks share the engine's batches, which one thread
+    of the engine computes. `close` frees the device and its memory, and so does the end of `with
+    BitNetModel.from_pretrained(...) as model`.
 
     Attributes:
         checkpoint: The files of the model.
@@ -41,7 +42,8 @@ class BitNetModel:
         tokenizer: Converts text to token ids and back.
         options: The device and its settings.
         backend: The device with the weights on it.
-        engine: Continues prompts in batches; `generate` and `stream` are thin over it.
+        engine: Continues prompts in batches; `generate` and `stream` are thin over it. `AsyncEngine(model.engine)` is
+            the same for asyncio.
     """
 
     def __init__(
@@ -58,7 +60,6 @@ class BitNetModel:
         self.options = options
         self.backend = backend
         self.engine = engine
-        self._eos_token_ids = frozenset(self.config.eos_token_ids) | frozenset(tokenizer.eos_token_ids)
 
     @classmethod
     def from_pretrained(
@@ -69,6 +70,8 @@ class BitNetModel:
         revision: str | None = None,
         context_length: int | None = None,
         max_batch_size: int = 8,
+        max_queue: int | None = None,
+        max_stall_ms: float | None = 200.0,
         threads: int | None = None,
         isa: str | None = None,
         precision: Precision = "fast",
@@ -86,6 +89,10 @@ class BitNetModel:
             context_length: Maximum number of tokens of one text, prompt included. None means the model's own limit,
                 which is also the maximum.
             max_batch_size: Maximum number of prompts that are computed together; further ones wait.
+            max_queue: Maximum number of prompts that wait while `max_batch_size` others are computed; one more raises
+                QueueFullError. None means no limit.
+            max_stall_ms: While texts are generated, new prompts are read in parts that take about this many
+                milliseconds at most, so that no text stops for long. None reads prompts as fast as possible.
             threads: CPU only: maximum number of threads. None means one for each physical core that this process may
                 use.
             isa: CPU only: the instruction set to use, for tests. It changes no bit of a result. None means the fastest.
@@ -109,6 +116,10 @@ class BitNetModel:
         if not is_int(context_length, 1, limit):
             raise ConfigError(f"context_length must be from 1 to {limit}, this model's limit, not {context_length!r}")
         require("max_batch_size", max_batch_size, "a positive integer", is_int(max_batch_size, 1))
+        known = max_queue is None or is_int(max_queue, 0)
+        require("max_queue", max_queue, "None or an integer of at least 0", known)
+        known = max_stall_ms is None or (is_number(max_stall_ms, 0.0) and max_stall_ms > 0)
+        require("max_stall_ms", max_stall_ms, "None or a positive number", known)
         require("threads", threads, "None or an integer", threads is None or is_int(threads, -sys.maxsize, sys.maxsize))
         names = get_args(Precision)
         require("precision", precision, " or ".join(map(repr, names)), precision in names)
@@ -122,7 +133,11 @@ class BitNetModel:
                 backend,
                 vocab_size=checkpoint.config.vocab_size,
                 context_length=context_length,
+                tokenizer=tokenizer,
+                eos_token_ids={*checkpoint.config.eos_token_ids, *tokenizer.eos_token_ids},
                 max_batch_size=max_batch_size,
+                max_queue=max_queue,
+                max_stall_ms=max_stall_ms,
             )
         except BaseException:
             backend.close()
@@ -168,17 +183,18 @@ class BitNetModel:
         Raises:
             ConfigError: An option is unknown or out of range.
             RequestError: A prompt is empty, too long, or has ids outside the vocabulary.
-            DeviceError: The model is closed.
+            DeviceError: The model is closed, or the device failed.
+            QueueFullError: `max_queue` prompts wait already.
         """
         settings = (config or GenerationConfig()).with_options(**options)
         if _is_one_prompt(prompt):
             return _text(self._pieces(self._encode(cast(Prompt, prompt)), settings))
         prompts = [self._encode(one) for one in cast(Sequence[Prompt], prompt)]
-        requests = [self.engine.request(token_ids, settings, self._eos_token_ids) for token_ids in prompts]
+        requests = [self.engine.request(token_ids, settings) for token_ids in prompts]
         try:
             for request in requests:
                 self.engine.submit(request)
-            return [_text(pieces(self.engine, request, self.tokenizer)) for request in requests]
+            return [_text(self.engine.outputs(request)) for request in requests]
         finally:
             for request in requests:
                 self.engine.cancel(request)
@@ -188,10 +204,22 @@ class BitNetModel:
     ) -> Iterator[Piece]:
         """Continue a prompt and yield the text as it is generated.
 
-        Arguments and errors are those of `generate` for one prompt. Closing the iterator stops the generation.
+        Arguments and errors are those of `generate` for one prompt. The first piece that is asked for starts the
+        generation, and closing the iterator stops it.
         """
         settings = (config or GenerationConfig()).with_options(**options)
         return self._pieces(self._encode(prompt), settings)
+
+    def astream(
+        self, prompt: Prompt, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> AsyncStream:
+        """Continue a prompt in an event loop: `async for piece in model.astream(prompt)`.
+
+        Arguments and errors are those of `generate` for one prompt. The generation starts at once. It stops if the task
+        is cancelled, or if nobody holds the stream any more, so also by `break`.
+        """
+        settings = (config or GenerationConfig()).with_options(**options)
+        return AsyncEngine(self.engine).stream(self._encode(prompt), settings)
 
     def chat(
         self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
@@ -217,9 +245,14 @@ class BitNetModel:
     ) -> Iterator[Piece]:
         """Answer a conversation as `chat` does, and yield the text as it is generated."""
         settings = (config or GenerationConfig()).with_options(**options)
-        _check_messages(messages)
-        self.engine.check_open()
-        return self._pieces(self.tokenizer.apply_chat_template(messages), settings)
+        return self._pieces(self._encode_chat(messages), settings)
+
+    def astream_chat(
+        self, messages: Messages, config: GenerationConfig | None = None, **options: Unpack[GenerationOptions]
+    ) -> AsyncStream:
+        """Answer a conversation in an event loop: as `chat`, but in pieces, as `astream` yields them."""
+        settings = (config or GenerationConfig()).with_options(**options)
+        return AsyncEngine(self.engine).stream(self._encode_chat(messages), settings)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the logits of every position: row t scores each token as the one after `token_ids[:t + 1]`.
@@ -228,37 +261,26 @@ class BitNetModel:
             float32 [len(token_ids), vocab].
 
         Raises:
-            RequestError: There are no ids, too many, or some outside the vocabulary; or running requests hold blocks of
-                the KV cache that this call needs.
-            DeviceError: The model is closed.
+            RequestError: There are no ids, too many, or some outside the vocabulary.
+            DeviceError: The model is closed, or the device failed.
         """
-        token_ids = _token_ids(token_ids, "a list of token ids here")
-        result = np.empty((len(token_ids), self.config.vocab_size), np.float32)
-        for start, chunk in self.engine.score(token_ids):
-            result[start : start + len(chunk)] = chunk
-        return result
+        return self.engine.logits(_token_ids(token_ids, "a list of token ids here"))
 
     def perplexity(self, text: str) -> float:
         """Return the perplexity of a text: exp of the mean negative log-likelihood of its tokens after the first.
 
         Raises:
-            RequestError: The text is shorter than two tokens or longer than the context; or running requests hold
-                blocks of the KV cache that this call needs.
-            DeviceError: The model is closed.
+            RequestError: The text is shorter than two tokens or longer than the context.
+            DeviceError: The model is closed, or the device failed.
         """
         if not isinstance(text, str):
             raise RequestError(f"perplexity needs a str, not {type(text).__name__}")
         self.engine.check_open()
-        token_ids = np.asarray(self.tokenizer.encode(text))
+        token_ids = self.tokenizer.encode(text)
         if len(token_ids) < 2:
             raise RequestError("perplexity needs a text of at least two tokens")
-        total = 0.0
-        for start, chunk in self.engine.score(token_ids[:-1].tolist()):
-            wide = chunk.astype(np.float64)
-            wide -= wide.max(axis=-1, keepdims=True)
-            chosen = wide[np.arange(len(wide)), token_ids[start + 1 : start + 1 + len(wide)]]
-            total += float((np.log(np.exp(wide).sum(axis=-1)) - chosen).sum())
-        return math.exp(total / (len(token_ids) - 1))
+        logprobs = self.engine.score(token_ids)
+        return math.exp(-sum(one.logprob for one in logprobs) / len(logprobs))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model as a Hugging Face folder of packed weights, with its tokenizer.
@@ -269,8 +291,9 @@ class BitNetModel:
         convert(self.checkpoint.path, Path(folder), to="packed", masters=self.checkpoint.masters)
 
     def close(self) -> None:
-        """Free the device and its memory. Later calls raise DeviceError, except `close` itself."""
+        """Free the device and its memory, after the current step. Later calls raise DeviceError, except `close`."""
         self.engine.close()
+        self.engine.join()
 
     def __enter__(self) -> Self:
         """Return the model itself: `with BitNetModel.from_pretrained(...) as model`."""
@@ -290,9 +313,13 @@ class BitNetModel:
             else _token_ids(prompt, "a str or a list of token ids")
         )
 
+    def _encode_chat(self, messages: Messages) -> list[int]:
+        _check_messages(messages)
+        self.engine.check_open()
+        return self.tokenizer.apply_chat_template(messages)
+
     def _pieces(self, token_ids: Sequence[int], config: GenerationConfig) -> Iterator[Piece]:
-        request = self.engine.request(token_ids, config, self._eos_token_ids)
-        return pieces(self.engine, request, self.tokenizer)
+        return self.engine.outputs(self.engine.request(token_ids, config))
 
 
 def _check_special_tokens(tokenizer: Tokenizer, checkpoint: Checkpoint) -> None:

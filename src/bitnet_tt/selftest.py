@@ -80,7 +80,6 @@ def run_self_test(model: BitNetModel, progress: Callable[[int, int], None] | Non
 
     Raises:
         DeviceError: The model is closed.
-        RequestError: Running requests hold the blocks of the KV cache that the prompt needs.
     """
     on_cpu = model.options.resolved_device == "cpu"
     variants = list_variants() if on_cpu else []
@@ -152,6 +151,11 @@ def run_variant(
             max_batch_size=1,
             max_batch_tokens=variant.chunk,
         )
-        return np.concatenate([chunk for _, chunk in engine.score(token_ids)])
-    finally:
+    except BaseException:
         backend.close()
+        raise
+    try:
+        return engine.logits(token_ids)
+    finally:
+        engine.close()
+        engine.join()

@@ -26,9 +26,7 @@ def make_engine(folder: Path, isa: str | None = None) -> Engine:
 @pytest.mark.parametrize("name", golden.NAMES)
 def test_logits_equal_transformers(name: str, isa: str) -> None:
     expected, engine = golden.expected(name), make_engine(golden.FOLDER / name, isa)
-    logits = np.stack(
-        [np.concatenate([chunk for _, chunk in engine.score(ids.tolist())]) for ids in expected["input_ids"]]
-    )
+    logits = np.stack([engine.logits(ids.tolist()) for ids in expected["input_ids"]])
     agreement = compare_logits(logits, expected["logits"])
     assert agreement.meets(CONTRACT), agreement
 
@@ -47,9 +45,9 @@ def test_greedy_tokens_equal_transformers(name: str) -> None:
 def test_decode_picks_what_prefill_would(name: str) -> None:
     prompt, engine = golden.expected(name)["greedy_prompt"].tolist(), make_engine(golden.FOLDER / name)
     config = GenerationConfig(max_new_tokens=40, ignore_eos=True)
-    tokens = [output.token_id for output in engine.outputs(engine.request(prompt, config))]
+    tokens = [token for piece in engine.outputs(engine.request(prompt, config)) for token in piece.token_ids]
     assert greedy_picks(engine, prompt + tokens)[len(prompt) - 1 : -1].tolist() == tokens
 
 
 def greedy_picks(engine: Engine, token_ids: list[int]) -> NDArray[np.int64]:
-    return np.concatenate([np.argmax(chunk, axis=-1) for _, chunk in engine.score(token_ids)])
+    return np.argmax(engine.logits(token_ids), axis=-1)

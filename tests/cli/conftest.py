@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bitnet_tt.cli import app
-from bitnet_tt.engine import Engine, Request, TokenOutput
+from bitnet_tt.engine import Engine, Request
+from bitnet_tt.generation import Piece
 
 
 @pytest.fixture
@@ -29,14 +30,14 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def interrupt_after(count: int) -> None:
         original = Engine.outputs
 
-        def outputs(self: Engine, request: Request) -> Generator[TokenOutput]:
+        def outputs(self: Engine, request: Request) -> Generator[Piece]:
             monkeypatch.setattr(Engine, "outputs", original)
             stream = original(self, request)
             try:
-                for index, output in enumerate(stream):
+                for index, piece in enumerate(stream):
                     if index == count:
                         raise KeyboardInterrupt
-                    yield output
+                    yield piece
             finally:
                 stream.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,3 +80,32 @@ class FakeBackend:
 
     def close(self) -> None:
         self.closings += 1
+
+
+class GatedBackend(FakeBackend):
+    """Each step waits until the test opens the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        self.entered.set()
+        assert self.gate.wait(timeout=60)
+        return super().forward(batch)
+
+
+class SlowBackend(FakeBackend):
+    """A step takes a fixed time, and more for each token."""
+
+    def __init__(self, step_seconds: float, token_seconds: float) -> None:
+        super().__init__()
+        self.step_seconds, self.token_seconds = step_seconds, token_seconds
+        self.seconds: list[float] = []
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        seconds = self.step_seconds + self.token_seconds * len(batch.token_ids)
+        self.seconds.append(seconds)
+        time.sleep(seconds)
+        return super().forward(batch)

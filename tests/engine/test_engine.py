@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import Batch, Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine import BLOCK_SIZE, Engine, EngineStats
+from bitnet_tt.engine import BLOCK_SIZE, Engine
 from bitnet_tt.errors import DeviceError, RequestError
-from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, next_token
-from tests.engine.small_engine import check_idle, expected, make_engine, run
+from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, GatedBackend, next_token
+from tests.engine.small_engine import check_idle, expected, make_engine, run, tokens_of, wait_for
 
 
 @settings(max_examples=40)
@@ -37,7 +37,8 @@ def test_preemption_gives_blocks_back_and_changes_nothing() -> None:
     engine = make_engine(num_blocks=8)
     prompts = [[i] * (BLOCK_SIZE + 5) for i in range(4)]
     assert run(engine, prompts, 100) == [expected(prompt, 100) for prompt in prompts]
-    assert engine.stats() == EngineStats(blocks=8, free_blocks=8, running=0, waiting=0)
+    assert engine.stats().preemptions > 0
+    check_idle(engine)
 
 
 def test_the_same_beginning_is_computed_once() -> None:
@@ -46,31 +47,46 @@ def test_the_same_beginning_is_computed_once() -> None:
     first = run(engine, [prompt])
     steps = len(engine.backend.batches)
     request = engine.request(prompt, GenerationConfig(max_new_tokens=20))
-    assert [output.token_id for output in engine.outputs(request)] == first[0]
+    assert tokens_of(engine.outputs(request)) == first[0]
     assert request.reused == 3 * BLOCK_SIZE
     assert len(engine.backend.batches[steps].token_ids) == 5
 
 
+def test_the_same_beginning_is_computed_again_for_another_cache_key() -> None:
+    engine = make_engine()
+    prompt = [i % VOCAB_SIZE for i in range(3 * BLOCK_SIZE + 5)]
+    reused = []
+    for key in ("", "a", "b", "a", "", "c"):
+        request = engine.request(prompt, GenerationConfig(max_new_tokens=20), cache_key=key)
+        assert tokens_of(engine.outputs(request)) == expected(prompt, 20)
+        reused.append(request.reused)
+    assert reused == [0, 0, 0, 3 * BLOCK_SIZE, 3 * BLOCK_SIZE, 0]
+
+
 def test_a_long_prompt_does_not_stall_the_others() -> None:
     engine = make_engine(max_batch_tokens=16)
-    short = engine.request([1], GenerationConfig(max_new_tokens=10))
-    engine.submit(short)
-    engine.step()
-    engine.submit(engine.request([2] * 200, GenerationConfig(max_new_tokens=1)))
-    for _ in range(9):
-        engine.step()
-    assert short.finish_reason == "length"
+    short = engine.request([1], GenerationConfig(max_new_tokens=100))
+    long = engine.request([2] * 200, GenerationConfig(max_new_tokens=1))
+    for request in (short, long):
+        engine.submit(request)
+    for request in (short, long):
+        list(engine.outputs(request))
+    first = engine.backend.batches[0]
+    assert list(first.starts) == [0, 1, 16]
+    together = [batch for batch in engine.backend.batches if len(batch.starts) == 3]
+    assert len(together) >= 13
+    assert all(len(batch.logit_rows) >= 1 for batch in together)
 
 
 def test_end_ids_stop_and_can_be_ignored() -> None:
-    engine = make_engine()
     third = expected([5], 3)[2]
-    outputs = list(engine.outputs(engine.request([5], GenerationConfig(), eos_token_ids=[third])))
-    assert (outputs[-1].token_id, outputs[-1].finish_reason) == (third, "stop")
+    engine = make_engine(eos_token_ids=[third])
+    pieces = list(engine.outputs(engine.request([5], GenerationConfig())))
+    assert (pieces[-1].token_ids, pieces[-1].finish_reason) == ((third,), "stop")
     ignoring = GenerationConfig(ignore_eos=True, max_new_tokens=9)
-    assert len(list(engine.outputs(engine.request([5], ignoring, eos_token_ids=[third])))) == 9
+    assert len(list(engine.outputs(engine.request([5], ignoring)))) == 9
     stopping = GenerationConfig(stop_token_ids=[third])
-    assert list(engine.outputs(engine.request([5], stopping)))[-1].finish_reason == "stop"
+    assert list(make_engine().outputs(engine.request([5], stopping)))[-1].finish_reason == "stop"
 
 
 def test_a_text_fills_the_context_and_no_more() -> None:
@@ -79,21 +95,26 @@ def test_a_text_fills_the_context_and_no_more() -> None:
 
 
 def test_closing_early_frees_the_blocks() -> None:
-    engine = make_engine()
-    outputs = engine.outputs(engine.request([1] * 100, GenerationConfig()))
+    engine = make_engine(GatedBackend())
+    engine.backend.gate.set()
+    outputs = engine.outputs(engine.request([1] * 100, GenerationConfig(max_new_tokens=None)))
     next(outputs)
+    engine.backend.gate.clear()
     running = engine.stats()
     assert running.running == 1
     assert running.free_blocks < running.blocks
     outputs.close()
+    engine.backend.gate.set()
     check_idle(engine)
+    assert engine.stats().steps < 150
 
 
 def test_a_request_that_nobody_iterates_does_no_work() -> None:
     engine = make_engine()
     engine.outputs(engine.request([1], GenerationConfig()))
+    run(engine, [[2]], 3)
     check_idle(engine)
-    assert not engine.step()
+    assert len(engine.backend.batches) == 3
 
 
 def test_a_token_that_cannot_be_sampled_changes_no_other_request() -> None:
@@ -114,7 +135,7 @@ def test_a_token_that_cannot_be_sampled_changes_no_other_request() -> None:
         with pytest.raises(ValueError, match="zero-size"):
             list(engine.outputs(failing))
         failing = engine.request([1], GenerationConfig(temperature=1.0))
-    tokens = [[output.token_id for output in engine.outputs(request)] for request in good]
+    tokens = [tokens_of(engine.outputs(request)) for request in good]
     assert tokens == [expected([token], 20) for token in (2, 3)]
     check_idle(engine)
 
@@ -145,45 +166,97 @@ def test_a_small_device_gets_a_smaller_cache_but_never_less_than_a_text() -> Non
             Engine(SmallBackend(), vocab_size=VOCAB_SIZE, **too_much)
 
 
-def test_score_returns_every_position() -> None:
-    engine = make_engine()
-    text = [i % VOCAB_SIZE for i in range(120)]
-    picked = [int(token) for _, chunk in engine.score(text) for token in np.argmax(chunk, axis=-1)]
-    assert picked == [next_token(text[: i + 1]) for i in range(120)]
+def test_a_request_without_a_filter_changes_no_other_request() -> None:
+    engine = make_engine(GatedBackend())
+    good = [engine.request([token], GenerationConfig(max_new_tokens=20)) for token in (2, 3)]
+    failing = engine.request([1], GenerationConfig())
+    failing.config = None  # type: ignore[assignment]
+    for request in (good[0], failing, good[1]):
+        engine.submit(request)
+    engine.backend.gate.set()
+    with pytest.raises(AttributeError):
+        list(engine.outputs(failing))
+    assert [tokens_of(engine.outputs(request)) for request in good] == [expected([token], 20) for token in (2, 3)]
     check_idle(engine)
 
 
-def test_a_score_without_blocks_is_refused() -> None:
+def test_a_device_that_fails_ends_the_running_requests_and_no_others() -> None:
+    class FailingBackend(GatedBackend):
+        fails = True
+
+        def forward(self, batch: Batch) -> np.ndarray:
+            result = super().forward(batch)
+            if self.fails:
+                self.fails = False
+                raise DeviceError("the card was pulled out")
+            return result
+
+    engine = make_engine(FailingBackend(), max_batch_size=2)
+    requests = [engine.request([token], GenerationConfig(max_new_tokens=5)) for token in range(4)]
+    for request in requests:
+        engine.submit(request)
+        engine.backend.entered.wait()
+    running, waiting = [requests[0]], requests[1:]  # the first step began before the others were submitted
+    engine.backend.gate.set()
+    for request in running:
+        with pytest.raises(DeviceError, match="pulled out"):
+            list(engine.outputs(request))
+    assert [tokens_of(engine.outputs(request)) for request in waiting] == [expected([token], 5) for token in (1, 2, 3)]
+    check_idle(engine)
+
+
+def test_logits_and_scores_are_those_of_every_position() -> None:
+    engine = make_engine()
+    text = [i % VOCAB_SIZE for i in range(120)]
+    logits = engine.logits(text)
+    wanted = [next_token(text[: i + 1]) for i in range(120)]
+    assert np.argmax(logits, axis=-1).tolist() == wanted
+    scores = engine.score(text, top=1)
+    assert [one.token_id for one in scores] == text[1:]
+    assert [one.top[0][0] for one in scores] == wanted[:-1]
+    assert engine.score(text[:1]) == []
+    check_idle(engine)
+
+
+def test_a_score_fills_the_context_and_waits_for_blocks() -> None:
     engine = make_engine(num_blocks=8)
-    outputs = engine.outputs(engine.request([1] * 100, GenerationConfig()))
-    next(outputs)
-    with pytest.raises(RequestError, match="in use by other requests"):
-        next(engine.score([1] * 200))
-    outputs.close()
+    text = [1] * 256
+    outputs = [engine.outputs(engine.request([i] * 100, GenerationConfig(max_new_tokens=60))) for i in range(3)]
+    first = [next(one) for one in outputs]
+    assert len(engine.score([*text, 5])) == 256
+    for i, one in enumerate(outputs):
+        assert tokens_of([first[i], *one]) == expected([i] * 100, 60)
+    with pytest.raises(RequestError, match="257 tokens"):
+        engine.logits([*text, 5])
     check_idle(engine)
 
 
 def test_close_closes_the_backend_and_later_calls_say_so() -> None:
     engine = make_engine()
     outputs = engine.outputs(engine.request([5], GenerationConfig()))
-    chunks = engine.score([1] * 100)
     unsubmitted = engine.request([5], GenerationConfig())
     next(outputs)
-    next(chunks)
     engine.close()
     engine.close()
+    assert engine.join(timeout=20)
     assert engine.backend.closings == 1
     for later in (
         lambda: next(outputs),
-        lambda: next(chunks),
-        lambda: next(engine.score([1])),
+        lambda: engine.score([1]),
+        lambda: engine.logits([1]),
         lambda: engine.request([5], GenerationConfig()),
         lambda: engine.submit(unsubmitted),
-        engine.step,
     ):
         with pytest.raises(DeviceError, match="closed; load it again"):
             later()
     check_idle(engine)
+
+
+def test_an_engine_without_requests_closes_the_backend_at_once() -> None:
+    engine = make_engine()
+    engine.close()
+    assert engine.backend.closings == 1
+    assert engine.join()
 
 
 @pytest.mark.parametrize(
@@ -197,18 +270,21 @@ def test_prompts_that_the_model_cannot_take_are_refused(prompt: list[int], messa
 
 def test_log_probabilities_are_reported_on_request() -> None:
     engine = make_engine()
-    (output,) = engine.outputs(engine.request([4], GenerationConfig(max_new_tokens=1, logprobs=3)))
-    assert output.logprob is not None
-    assert output.logprob.token_id == output.token_id == output.logprob.top[0][0]
-    assert len(output.logprob.top) == 3
-    assert output.logprob.logprob == pytest.approx(np.log(np.e / (np.e + VOCAB_SIZE - 1)))
+    (piece,) = engine.outputs(engine.request([4], GenerationConfig(max_new_tokens=1, logprobs=3)))
+    (logprob,) = piece.logprobs
+    assert logprob.token_id == piece.token_ids[0] == logprob.top[0][0]
+    assert len(logprob.top) == 3
+    assert logprob.logprob == pytest.approx(np.log(np.e / (np.e + VOCAB_SIZE - 1)))
 
 
 def test_each_row_has_the_filter_of_its_request() -> None:
-    engine = make_engine()
+    engine = make_engine(GatedBackend())
     settings = [{}, {"temperature": 1.0, "top_k": 5}, {"logprobs": 0}]
+    engine.submit(engine.request([1], GenerationConfig(max_new_tokens=1)))
+    engine.backend.entered.wait()
     requests = [engine.request([1], GenerationConfig(**option, max_new_tokens=1)) for option in settings]
     for request in requests:
         engine.submit(request)
-    engine.step()
-    assert engine.backend.filters == [[LogitFilter(count=1), LogitFilter(count=5), LogitFilter()]]
+    engine.backend.gate.set()
+    wait_for(lambda: all(request.ended for request in requests))
+    assert engine.backend.filters[1:] == [[LogitFilter(count=1), LogitFilter(count=5), LogitFilter()]]

@@ -48,3 +48,13 @@ def test_the_content_that_is_free_longest_is_forgotten_first() -> None:
     pool.take()
     assert pool.share_prefix([1, 1]) == []
     assert len(pool.share_prefix([2, 2])) == 1
+
+
+def test_a_text_finds_only_blocks_of_its_cache_key() -> None:
+    pool = BlockPool(num_blocks=4, block_size=SIZE)
+    tokens = [1, 1, 2, 2]
+    tables = {}
+    for key in ("", "a"):
+        tables[key] = [pool.take(), pool.take()]
+        pool.remember(tokens, tables[key], 0, 4, key)
+    assert {key: pool.share_prefix(tokens, key) for key in ("", "a", "b")} == {**tables, "b": []}

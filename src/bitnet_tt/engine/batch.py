@@ -27,19 +27,28 @@ class Chunk(NamedTuple):
         """Whether no pending token is left after this chunk, so that the next token can be sampled."""
         return self.size == self.request.pending
 
+    @property
+    def rows(self) -> int:
+        """Number of its last tokens whose logits are needed.
 
-def build_batch(chunks: Sequence[Chunk], *, every_row: bool = False) -> Batch:
+        A score needs them all, but none twice: after a preemption it computes tokens again whose logits it had.
+        """
+        if self.request.is_score:
+            return max(0, self.request.computed + self.size - self.request.scored)
+        return int(self.is_last)
+
+
+def build_batch(chunks: Sequence[Chunk]) -> Batch:
     """Lay the tokens of all chunks out one after another.
 
     Args:
         chunks: At least one; each request at most once.
-        every_row: Ask for the logits of every token. Otherwise only the last token of each last chunk has logits.
     """
     ends = np.cumsum([chunk.size for chunk in chunks])
     tables = np.full((len(chunks), max(len(chunk.request.block_table) for chunk in chunks)), -1, dtype=np.int32)
     for row, (request, _) in enumerate(chunks):
         tables[row, : len(request.block_table)] = request.block_table
-    last_rows = [end - 1 for end, chunk in zip(ends, chunks, strict=True) if chunk.is_last]
+    rows = [row for chunk, end in zip(chunks, ends.tolist(), strict=True) for row in range(end - chunk.rows, end)]
     return Batch(
         token_ids=np.concatenate(
             [
@@ -50,5 +59,5 @@ def build_batch(chunks: Sequence[Chunk], *, every_row: bool = False) -> Batch:
         starts=np.concatenate([[0], ends]).astype(np.int32),
         positions=np.asarray([chunk.request.computed for chunk in chunks], np.int32),
         block_tables=tables,
-        logit_rows=np.arange(ends[-1], dtype=np.int32) if every_row else np.asarray(last_rows, np.int32),
+        logit_rows=np.asarray(rows, np.int32),
     )

@@ -1,28 +1,25 @@
-"""The engine: requests go in, tokens come out, and each step runs one batch on the backend."""
+"""The engine: requests go in, pieces of text come out, and one thread computes them all in batches."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import FORKED, Backend, Candidates
+from bitnet_tt.backends.base import Backend
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine.batch import Chunk, build_batch
-from bitnet_tt.engine.kv_cache import BlockPool
-from bitnet_tt.engine.request import FinishReason, Request, TokenOutput
-from bitnet_tt.engine.scheduler import Scheduler
-from bitnet_tt.errors import DeviceError, RequestError
-from bitnet_tt.sampling import log_probabilities, logit_filter, sample
-
-BLOCK_SIZE = 32
-"""Positions of one block of the KV cache."""
+from bitnet_tt.engine.channel import Channel, ThreadChannel
+from bitnet_tt.engine.driver import Driver
+from bitnet_tt.engine.request import OnLogits, Request
+from bitnet_tt.engine.step import Stepper
+from bitnet_tt.errors import RequestError
+from bitnet_tt.generation import Piece, TextStream
+from bitnet_tt.sampling import TokenLogprob, log_probabilities
+from bitnet_tt.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +31,43 @@ class EngineStats:
         free_blocks: Blocks that no request holds. They may still have contents that a later prompt can reuse.
         running: Requests that are in the batch.
         waiting: Requests that wait for a place in the batch.
+        steps: How many steps there were.
+        step_seconds: How long the current step takes already; 0 between two steps. If it grows and grows, the device
+            hangs.
+        preemptions: How often a running request gave its blocks back and waited again.
     """
 
     blocks: int
     free_blocks: int
     running: int
     waiting: int
+    steps: int
+    step_seconds: float
+    preemptions: int
 
 
 class Engine:
     """Continues many prompts at once.
 
-    Threads: any thread may call any method. One lock guards all state, and each step holds it. The lock is never held
-    while `outputs` or `score` yields. The engine has no thread of its own: a thread that wants a token of its request
-    computes the next step, for all requests. In a process that was forked after the engine was made, every method
-    raises DeviceError at once, except `cancel` and `close`.
+    Threads: any thread may call any method. One thread, the engine's own, computes all steps, see `Driver`. `submit`,
+    `cancel`, `close` and `stats` never wait for a step. `outputs`, `logits` and `score` wait for the results of their
+    own request only. `AsyncEngine` is for asyncio. In a process that was forked after the engine was made, every method
+    raises DeviceError at once, except `cancel`, `close` and `join`.
+
+    An engine that is garbage collected ends its thread, but does not close the backend.
 
     Args:
         backend: The model on its device. The engine owns it: `close` closes it.
         vocab_size: Token ids are below this.
         context_length: Maximum number of tokens of one text, prompt included.
+        tokenizer: Turns tokens into text and finds stop strings. None leaves the text of all pieces empty.
+        eos_token_ids: The model's own end-of-text ids.
         max_batch_size: Maximum number of requests in a batch; further ones wait.
         max_batch_tokens: Maximum number of tokens of one step; a longer prompt takes several steps.
-        num_blocks: Blocks of the KV cache, `BLOCK_SIZE` positions each. By default enough for `max_batch_size` texts of
-            `context_length` tokens, or fewer if the device has less memory: requests then wait for blocks.
+        num_blocks: Blocks of the KV cache, see `Stepper`.
+        max_queue: Maximum number of requests that wait while `max_batch_size` others run. None means no limit.
+        max_stall_ms: While streams run, prompts are cut so that a step takes about this many milliseconds at most.
+            None does not cut them.
 
     Raises:
         DeviceError: The device has no memory for the cache of one text, or for `num_blocks` blocks.
@@ -69,167 +79,222 @@ class Engine:
         *,
         vocab_size: int,
         context_length: int,
+        tokenizer: Tokenizer | None = None,
+        eos_token_ids: Iterable[int] = (),
         max_batch_size: int = 8,
         max_batch_tokens: int = 512,
         num_blocks: int | None = None,
+        max_queue: int | None = None,
+        max_stall_ms: float | None = 200.0,
     ) -> None:
         self.backend = backend
         self.vocab_size = vocab_size
         self.context_length = context_length
-        min_blocks = -(-context_length // BLOCK_SIZE)
-        if num_blocks is None:
-            blocks = _allocate(backend, max_blocks=min_blocks * max(max_batch_size, 1), min_blocks=min_blocks)
-        else:
-            blocks = max(num_blocks, min_blocks)
-            backend.allocate(blocks, BLOCK_SIZE)
-        self._pool = BlockPool(blocks, BLOCK_SIZE)
-        self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens)
-        self._closed = False
-        self._process = os.getpid()
-        # Reentrant. Threads wait on it for blocks that `score` holds.
-        self._lock = threading.Condition()
+        self._tokenizer = tokenizer
+        self._eos_token_ids = frozenset(eos_token_ids)
+        self._stepper = Stepper(
+            backend,
+            context_length=context_length,
+            max_batch_size=max_batch_size,
+            max_batch_tokens=max_batch_tokens,
+            num_blocks=num_blocks,
+            max_stall_ms=max_stall_ms,
+        )
+        self._driver = Driver(self._stepper, None if max_queue is None else max_batch_size + max_queue)
+        weakref.finalize(self, self._driver.abandon).atexit = False  # the driver has its own end at exit
 
-    def request(self, prompt: Sequence[int], config: GenerationConfig, eos_token_ids: Iterable[int] = ()) -> Request:
+    def request(
+        self,
+        prompt: Sequence[int],
+        config: GenerationConfig,
+        *,
+        timeout: float | None = None,
+        cache_key: str = "",
+        channel: Channel | None = None,
+    ) -> Request:
         """Make a request, for `submit` or `outputs`. It is not queued yet.
 
         Args:
             prompt: Token ids.
             config: How to pick tokens and when to stop.
-            eos_token_ids: The model's own end-of-text ids; `config` may ignore them.
+            timeout: End the text with the reason `timeout` this many seconds after it was submitted. It ends between
+                two steps. None means no limit.
+            cache_key: Reuse cached beginnings only of requests with an equal key.
+            channel: Where the pieces go. None means to the thread that iterates `outputs`.
 
         Raises:
             DeviceError: The engine is closed.
-            RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary.
+            RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary; or the
+                timeout is no positive number.
         """
         self.check_open()
-        self._check_tokens(prompt, new_tokens=1)
-        eos = () if config.ignore_eos else eos_token_ids
-        return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids or ()))
+        self._check_tokens(prompt, limit=self.context_length - 1)
+        if timeout is not None and not timeout > 0:
+            raise RequestError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        eos = frozenset() if config.ignore_eos else self._eos_token_ids
+        return Request(
+            prompt,
+            config,
+            channel or ThreadChannel(),
+            eos_token_ids=eos | frozenset(config.stop_token_ids or ()),
+            text=TextStream(self._tokenizer, config.stop or ()) if self._tokenizer else None,
+            timeout=timeout,
+            cache_key=cache_key,
+        )
 
     def submit(self, request: Request) -> None:
-        """Queue a request, so that every step also computes it. If it is queued already or has ended, nothing changes.
+        """Queue a request, so that the next steps compute it. If it is queued already or has ended, nothing changes.
 
         Raises:
             DeviceError: The engine is closed.
+            DrainingError: `drain` was called.
+            QueueFullError: `max_queue` requests wait already.
         """
-        with self._locked():
-            self.check_open()
-            if not request.submitted_at and request.finish_reason is None:
-                request.submitted_at = time.perf_counter()
-                self._scheduler.waiting.append(request)
+        self._driver.submit(request)
 
-    def outputs(self, request: Request) -> Generator[TokenOutput]:
-        """Submit a request and yield its tokens as they are sampled. Closing the generator early cancels the request.
+    def outputs(self, request: Request) -> Generator[Piece]:
+        """Submit a request, if it is not yet, and yield its pieces as they come: one for each token.
+
+        Closing the generator early cancels the request. Only the last piece has a finish reason. A request that was
+        cancelled before it was submitted has no pieces.
 
         Raises:
-            DeviceError: The engine is closed before the request has ended.
+            DeviceError: The engine is closed, or the device failed.
+            DrainingError, QueueFullError: As in `submit`.
         """
-        self.submit(request)
+        assert isinstance(request.channel, ThreadChannel)
         try:
-            while True:
-                # Read before the tokens: another thread's step may append the last token and end the request meanwhile.
-                ended = request.finish_reason is not None
-                while request.outputs:
-                    yield request.outputs.popleft()
-                if ended:
-                    return
-                with self._locked():
-                    # Another thread's step may have sampled a token while this one waited for the lock.
-                    if not request.outputs and request.finish_reason is None and not self.step():
-                        self._lock.wait()  # `score` holds the blocks that every request waits for
+            self.submit(request)
+            ended = False
+            while not ended:
+                self.check_open()  # a closed engine, or a forked process, has no more pieces
+                pieces, ended = request.channel.get()
+                for piece in pieces:
+                    self.check_open()
+                    yield piece
+            if request.error is not None:
+                raise request.error
         finally:
             self.cancel(request)
 
     def cancel(self, request: Request) -> None:
-        """End a request early. If it has ended already, or in a forked process, nothing changes."""
-        if self._forked():
-            return
-        with self._locked():
-            if request.finish_reason is None:
-                self._finish(request, "cancelled")
+        """End a request before the next step. If it has ended already, or in a forked process, nothing changes."""
+        self._driver.cancel(request)
 
-    def step(self) -> bool:
-        """Compute one batch, and sample a token for each request that has no more pending tokens.
+    def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Return the logits of every position of a text, float32 [len(token_ids), vocab].
 
-        Returns:
-            Whether there was anything to compute. If not, there is no request, or `score` holds too many blocks.
+        It is a request like others: it may have to wait, and other requests run at the same time.
 
         Raises:
-            DeviceError: The engine is closed.
+            DeviceError: The engine is closed, or the device failed.
+            RequestError: The text is empty, longer than the context, or has ids outside the vocabulary.
+            DrainingError, QueueFullError: As in `submit`.
         """
-        with self._locked():
-            self.check_open()
-            step = self._scheduler.next_step()
-            if not step:
-                return False
-            filters = [logit_filter(chunk.request.config) for chunk in step if chunk.is_last]
-            rows = iter(self.backend.candidates(build_batch(step), filters))
-            for chunk in step:
-                request, computed = chunk.request, chunk.request.computed + chunk.size
-                self._pool.remember(request.tokens, request.block_table, request.computed, computed)
-                if chunk.is_last:
-                    self._append_token(request, next(rows))
-                # Last, so that if a token cannot be sampled, the next step computes this chunk and the rest again.
-                request.computed = computed
-            return True
+        self.check_open()
+        self._check_tokens(token_ids, limit=self.context_length)
+        result = np.empty((len(token_ids), self.vocab_size), np.float32)
 
-    def score(self, token_ids: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Compute the logits of every position of a text, chunk by chunk.
+        def copy(first: int, rows: Sequence[NDArray[np.float32]]) -> None:
+            for position, row in enumerate(rows, first):
+                result[position] = row
 
-        Other threads may step the engine between two chunks. The iterator holds the blocks of its text until it ends or
-        is closed, and a request that needs these blocks waits. So close the iterator before the same thread drives a
-        request to its end.
+        self._run(self.score_request(token_ids, copy))
+        return result
 
-        Yields:
-            The position of the chunk's first token, and logits float32 [tokens, vocab]. The array is the caller's.
+    def score(self, token_ids: Sequence[int], *, top: int = 0, cache_key: str = "") -> list[TokenLogprob]:
+        """Return the log-probability of each token of a text after the first, given those before it.
+
+        It is a request like others: it may have to wait, and other requests run at the same time.
+
+        Args:
+            token_ids: The text.
+            top: How many of the most probable tokens to report for each position.
+            cache_key: Requests with an equal key can reuse what it leaves in the cache.
 
         Raises:
-            DeviceError: The engine is closed.
-            RequestError: The text is empty, longer than the context, or has ids outside the vocabulary; or running
-                requests hold the blocks that it needs.
+            DeviceError: The engine is closed, or the device failed.
+            RequestError: The text is empty, more than one token longer than the context, or has ids outside the
+                vocabulary.
+            DrainingError, QueueFullError: As in `submit`.
         """
-        self._check_tokens(token_ids, new_tokens=0)
-        request = Request(token_ids, GenerationConfig())
-        try:
-            while request.pending:
-                with self._locked():
-                    self.check_open()
-                    if not request.block_table:
-                        request.block_table = self._take_blocks(len(token_ids))
-                    chunk = Chunk(request, min(request.pending, self._scheduler.max_batch_tokens))
-                    # A copy: another thread's step may overwrite the backend's buffer while the caller reads the chunk.
-                    logits = self.backend.forward(build_batch([chunk], every_row=True)).copy()
-                yield request.computed, logits
-                request.computed += chunk.size
-        finally:
-            if not self._forked():
-                with self._locked():
-                    self._pool.release(request.block_table)
-                    self._lock.notify_all()
+        scorer = Scorer(token_ids, top)
+        self.check_score(token_ids)
+        if len(token_ids) > 1:
+            self._run(self.score_request(token_ids[:-1], scorer.add, cache_key=cache_key))
+        return scorer.logprobs
+
+    def check_score(self, token_ids: Sequence[int]) -> None:
+        """Raise the errors of `score`, before it is submitted."""
+        self.check_open()
+        self._check_tokens(token_ids, limit=self.context_length + 1)
+
+    def score_request(
+        self, token_ids: Sequence[int], on_logits: OnLogits, *, cache_key: str = "", channel: Channel | None = None
+    ) -> Request:
+        """Make a request that computes the logits of every position, for `submit`. The ids must have been checked.
+
+        Args:
+            token_ids: The text; not empty.
+            on_logits: Takes the logits, in the engine's thread: other requests wait meanwhile.
+            cache_key: As in `request`.
+            channel: Where the end is told, as in `request`.
+        """
+        channel = channel or ThreadChannel()
+        return Request(token_ids, GenerationConfig(), channel, on_logits=on_logits, cache_key=cache_key)
 
     def stats(self) -> EngineStats:
-        """Return how many blocks and requests there are now."""
-        with self._locked():
-            return EngineStats(
-                blocks=self._pool.num_blocks,
-                free_blocks=self._pool.available,
-                running=len(self._scheduler.running),
-                waiting=len(self._scheduler.waiting),
-            )
+        """Return how many blocks, requests and steps there are now.
+
+        Raises:
+            DeviceError: This process was forked after the engine was made.
+        """
+        if self._driver.forked:
+            self.check_open()
+        requests, started = self._driver.requests, self._stepper.step_started_at
+        blocks, free_blocks, running, preemptions = self._stepper.counts
+        return EngineStats(
+            blocks=blocks,
+            free_blocks=free_blocks,
+            running=running,
+            waiting=max(0, requests - running),
+            steps=self._stepper.steps,
+            step_seconds=time.perf_counter() - started if started else 0.0,
+            preemptions=preemptions,
+        )
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Refuse new requests with DrainingError, and wait until all others have ended.
+
+        Args:
+            timeout: The maximum time to wait, in seconds; 0 does not wait. None means no limit.
+
+        Returns:
+            Whether all requests have ended.
+        """
+        return self._driver.drain(timeout)
 
     def close(self) -> None:
-        """Wait for the current step, then close the backend. A second call does nothing.
+        """Close the engine and, after the current step, the backend. It does not wait for that: `join` does.
 
-        Requests that have not ended get no more tokens: `outputs` raises DeviceError. In a forked process nothing
-        changes: the device belongs to the process that opened it.
+        Requests that have not ended get no more tokens: `outputs` raises DeviceError. A second call does nothing. In a
+        forked process nothing changes: the device belongs to the process that opened it.
         """
-        if self._forked():
-            return
-        with self._locked():
-            if not self._closed:
-                self._closed = True
-                self.backend.close()
-                self._lock.notify_all()
+        self._driver.close()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the engine is closed: its thread has ended and the device is free. Call `close` before.
+
+        Args:
+            timeout: The maximum time to wait, in seconds. None means no limit.
+
+        Returns:
+            Whether it is.
+
+        Raises:
+            DeviceError: The backend could not be closed.
+        """
+        return self._driver.join(timeout)
 
     def check_open(self) -> None:
         """Check that this process can use the engine.
@@ -237,56 +302,16 @@ class Engine:
         Raises:
             DeviceError: The engine is closed, or this process was forked after the engine was made.
         """
-        if self._forked():
-            raise DeviceError(FORKED)
-        if self._closed:
-            raise DeviceError("this model is closed; load it again")
+        self._driver.check_open()
 
-    def _append_token(self, request: Request, row: Candidates) -> None:
-        """Sample the next token of a request, and finish the request if the token ends it."""
-        config = request.config
-        token_id = sample(row, config, request.tokens, request.stream)
-        logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
-        request.tokens.append(token_id)
-        if request.generated == 1:
-            request.first_token_at = time.perf_counter()
-        reason: FinishReason | None = None
-        if token_id in request.eos_token_ids:
-            reason = "stop"
-        elif request.generated == config.max_new_tokens or len(request.tokens) >= self.context_length:
-            reason = "length"
-        request.outputs.append(TokenOutput(token_id, reason, logprob))
-        if reason is not None:
-            self._finish(request, reason)
+    def _run(self, request: Request) -> None:
+        for _ in self.outputs(request):
+            pass
 
-    def _finish(self, request: Request, reason: FinishReason) -> None:
-        request.finish_reason = reason
-        request.finished_at = time.perf_counter()
-        self._scheduler.finish(request)
-        self._lock.notify_all()
-
-    def _take_blocks(self, tokens: int) -> list[int]:
-        """Take blocks for a text of this many tokens that `score` computes, outside the scheduler."""
-        count = self._pool.blocks_for(tokens)
-        if count > self._pool.available:
-            raise RequestError("the KV cache is in use by other requests; score the text when they are done")
-        return [self._pool.take() for _ in range(count)]
-
-    def _forked(self) -> bool:
-        return os.getpid() != self._process
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock. A forked process never waits for it: the thread that held it at the fork is not in there."""
-        if self._forked():
-            raise DeviceError(FORKED)
-        with self._lock:
-            yield
-
-    def _check_tokens(self, token_ids: Sequence[int], new_tokens: int) -> None:
+    def _check_tokens(self, token_ids: Sequence[int], limit: int) -> None:
         if len(token_ids) == 0:
             raise RequestError("the prompt is empty; give it at least one token")
-        if len(token_ids) + new_tokens > self.context_length:
+        if len(token_ids) > limit:
             raise RequestError(
                 f"the prompt has {len(token_ids)} tokens, but the context holds {self.context_length}, the answer "
                 "included; shorten the prompt, or raise context_length as far as the model's limit allows"
@@ -299,14 +324,19 @@ class Engine:
             )
 
 
-def _allocate(backend: Backend, max_blocks: int, min_blocks: int) -> int:
-    """Allocate a cache of `max_blocks` blocks; halve that, down to `min_blocks`, until it fits. Return its blocks."""
-    blocks = max_blocks
-    while True:
-        try:
-            backend.allocate(blocks, BLOCK_SIZE)
-            return blocks
-        except DeviceError:
-            if blocks <= min_blocks:
-                raise
-            blocks = max(blocks // 2, min_blocks)
+class Scorer:
+    """Collects the log-probabilities of the tokens of a text from the logits before them.
+
+    Attributes:
+        logprobs: One for each token after the first, in order.
+    """
+
+    def __init__(self, token_ids: Sequence[int], top: int) -> None:
+        self.logprobs: list[TokenLogprob] = []
+        self._token_ids = token_ids
+        self._top = top
+
+    def add(self, first: int, rows: Sequence[NDArray[np.float32]]) -> None:
+        """Take the logits of some positions, see `OnLogits`."""
+        for position, row in enumerate(rows, first):
+            self.logprobs.append(log_probabilities(row, self._token_ids[position + 1], self._top))

@@ -10,8 +10,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-type _Prefix = tuple[int, tuple[int, ...]]
-"""The contents of a full block: the content id of the block before it (0 for none), and its own tokens."""
+type _Prefix = tuple[int | str, tuple[int, ...]]
+"""The contents of a full block: the content id of the block before it, and its own tokens.
+
+The first block of a text has no block before it. There the cache key stands instead.
+"""
 
 
 @dataclass(slots=True)
@@ -36,7 +39,9 @@ class BlockPool:
     of the contents before it. So a block is found only if all tokens from the beginning of the text are the same. A
     free block keeps its contents. When a new block is needed, the one that has been free longest is taken.
 
-    Not thread-safe: the engine calls it under its lock.
+    Texts have a cache key too: a text finds only blocks of texts with an equal key.
+
+    Not thread-safe: only the thread that steps calls it.
 
     Args:
         num_blocks: Blocks in the cache.
@@ -88,10 +93,10 @@ class BlockPool:
             if block.holders == 0:
                 self._free[index] = None
 
-    def share_prefix(self, tokens: Sequence[int]) -> list[int]:
+    def share_prefix(self, tokens: Sequence[int], cache_key: str = "") -> list[int]:
         """Hold and return the blocks of the longest cached beginning of these tokens, in order; maybe none."""
         table: list[int] = []
-        parent = 0
+        parent: int | str = cache_key
         for start in range(0, len(tokens) - self.block_size + 1, self.block_size):
             index = self._known.get((parent, tuple(tokens[start : start + self.block_size])))
             if index is None:
@@ -102,7 +107,9 @@ class BlockPool:
             parent = self._blocks[index].content
         return table
 
-    def remember(self, tokens: Sequence[int], table: Sequence[int], before: int, after: int) -> None:
+    def remember(
+        self, tokens: Sequence[int], table: Sequence[int], before: int, after: int, cache_key: str = ""
+    ) -> None:
         """Let later prompts find the blocks that a step has just filled.
 
         Args:
@@ -110,10 +117,11 @@ class BlockPool:
             table: The block table of the text.
             before: How many positions were computed before the step.
             after: How many are computed now.
+            cache_key: The key of the text.
         """
         for position in range(before // self.block_size, after // self.block_size):
             block = self._blocks[table[position]]
-            parent = self._blocks[table[position - 1]].content if position else 0
+            parent = self._blocks[table[position - 1]].content if position else cache_key
             prefix = (parent, tuple(tokens[position * self.block_size : (position + 1) * self.block_size]))
             known = self._known.get(prefix)
             if known is not None:

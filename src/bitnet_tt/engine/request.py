@@ -1,52 +1,52 @@
-"""A request: a prompt that the engine continues, and the tokens that come out."""
+"""A request: a text that the engine computes, and what it knows about it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomStream, TokenLogprob
+from bitnet_tt.engine.channel import Channel
+from bitnet_tt.generation import FinishReason, TextStream, Timings
+from bitnet_tt.sampling import RandomStream
 
-FinishReason = Literal["stop", "length", "cancelled"]
+type OnLogits = Callable[[int, Sequence[NDArray[np.float32]]], None]
+"""Takes the logits of some positions of a text: the first position, and one row float32 [vocab] for each.
 
-
-@dataclass(frozen=True, slots=True)
-class TokenOutput:
-    """One generated token.
-
-    Attributes:
-        token_id: The token. An end-of-text token is reported too, as the last one.
-        finish_reason: Why the request ends with this token: `stop` (an end-of-text or stop id) or `length`. None if it
-            does not end.
-        logprob: Its log-probability and those of the most probable tokens; None unless the request asks for them.
-    """
-
-    token_id: int
-    finish_reason: FinishReason | None = None
-    logprob: TokenLogprob | None = None
+The rows are valid during the call only.
+"""
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A prompt that is being continued.
+    """A prompt that is continued, or a text that is scored.
 
-    Only the engine changes a request, under its lock. Any thread may read it. One thread for each request iterates
-    `Engine.outputs`, which takes the tokens from `outputs`. Times are in seconds of `time.perf_counter`, 0 until known.
+    Only the driver's thread changes a request after it was submitted. Any thread may read it. Times are in seconds of
+    `time.perf_counter`, 0 until known.
 
     Attributes:
         prompt: Token ids.
         config: How to pick tokens and when to stop.
+        channel: Where its pieces go.
         eos_token_ids: The ids that end this text.
+        text: Decodes its tokens and finds stop strings. None leaves the text of all pieces empty.
+        timeout: Seconds from `submit` until it is ended with the reason `timeout`. None means no limit.
+        cache_key: It reuses cached beginnings only of requests with an equal key.
+        on_logits: Called once a step with the logits of its next positions. Such a request is a score: it ends when all
+            positions are computed, and generates nothing.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
+        scored: How many positions `on_logits` has seen.
         block_table: The cache blocks that it holds.
         reused: How many tokens of the prompt were found in the cache.
-        finish_reason: Why it ended; None until then.
-        outputs: Tokens that the caller has not taken yet.
+        finish_reason: Why it ended; None until then, and if it ended by an error.
+        error: The error that ended it; None if there is none.
         submitted_at: When it was queued.
+        started_at: When its first step began.
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
         stream: Its random numbers.
@@ -54,14 +54,21 @@ class Request:
 
     prompt: Sequence[int]
     config: GenerationConfig
+    channel: Channel
     eos_token_ids: frozenset[int] = frozenset()
+    text: TextStream | None = None
+    timeout: float | None = None
+    cache_key: str = ""
+    on_logits: OnLogits | None = None
     tokens: list[int] = field(init=False)
     computed: int = 0
+    scored: int = 0
     block_table: list[int] = field(default_factory=list)
     reused: int = 0
     finish_reason: FinishReason | None = None
-    outputs: deque[TokenOutput] = field(default_factory=deque)
+    error: BaseException | None = None
     submitted_at: float = 0.0
+    started_at: float = 0.0
     first_token_at: float = 0.0
     finished_at: float = 0.0
     stream: RandomStream = field(init=False)
@@ -80,3 +87,36 @@ class Request:
     def generated(self) -> int:
         """Number of tokens generated so far."""
         return len(self.tokens) - len(self.prompt)
+
+    @property
+    def decoding(self) -> bool:
+        """Whether its next step computes only the token that was sampled last."""
+        return self.generated > 0 and self.pending == 1
+
+    @property
+    def is_score(self) -> bool:
+        """Whether it computes logits and generates nothing."""
+        return self.on_logits is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more steps compute it."""
+        return self.finish_reason is not None or self.error is not None
+
+    @property
+    def deadline(self) -> float:
+        """When it is ended with the reason `timeout`; infinity if never."""
+        return math.inf if self.timeout is None else self.submitted_at + self.timeout
+
+    def timings(self) -> Timings:
+        """Return the timings of a request that has ended."""
+        started = self.started_at or self.finished_at
+        first_token = self.first_token_at or self.finished_at
+        return Timings(
+            prompt_tokens=len(self.prompt),
+            reused_tokens=self.reused,
+            generated_tokens=self.generated,
+            first_token_seconds=first_token - self.submitted_at,
+            decode_seconds=self.finished_at - first_token,
+            queue_seconds=started - self.submitted_at,
+        )

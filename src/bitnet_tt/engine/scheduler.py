@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from bitnet_tt.engine.batch import Chunk
 from bitnet_tt.engine.kv_cache import BlockPool
+from bitnet_tt.engine.pace import Pace
 from bitnet_tt.engine.request import Request
 
 
@@ -15,37 +17,45 @@ class Scheduler:
     If blocks run out, the newest running request gives its blocks back and waits. Its tokens are computed again later,
     which changes no result.
 
-    Not thread-safe: the engine calls it under its lock.
+    Not thread-safe: only the thread that steps calls it.
 
     Args:
         pool: The blocks of the cache.
         max_batch_size: Maximum number of running requests.
         max_batch_tokens: Maximum number of tokens of a step.
+        pace: Limits the prompt tokens of a step while streams run.
+
+    Attributes:
+        preemptions: How often a running request gave its blocks back.
     """
 
-    def __init__(self, pool: BlockPool, max_batch_size: int, max_batch_tokens: int) -> None:
+    def __init__(self, pool: BlockPool, max_batch_size: int, max_batch_tokens: int, pace: Pace) -> None:
         self.pool = pool
         self.max_batch_size = max_batch_size
         self.max_batch_tokens = max_batch_tokens
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
+        self.preemptions = 0
+        self._pace = pace
 
     def next_step(self) -> list[Chunk]:
-        """Return the chunks to compute now, and give their requests the blocks that this takes."""
+        """Return the chunks to compute now, and give their requests the blocks that this takes.
+
+        The chunks of running streams come first, so that a long prompt never stalls them.
+        """
         step: list[Chunk] = []
         budget = self.max_batch_tokens
-        # Requests that need only one token go first, so that a long prompt never stalls the others.
-        for request in sorted(self.running, key=lambda request: request.pending > 1):
+        for request in [one for one in self.running if one.decoding]:
             if budget and request in self.running:  # an earlier request of this step may have preempted it
-                budget -= self._add_chunk(request, budget, step)
-        while self.waiting and budget and len(self.running) < self.max_batch_size:
-            request = self.waiting[0]
-            self._reuse_prefix(request)
-            if self.pool.available < self._missing_blocks(request, min(request.pending, budget)):
-                self._drop_blocks(request)
+                budget -= self._add_chunk(request, 1, step)
+        self._pace.begin(streams=bool(step))
+        for request in self._prompts():
+            limit = min(budget, self._pace.limit(is_score=request.is_score))
+            if not limit or not self._admit(request, limit):
                 break
-            self.running.append(self.waiting.popleft())
-            budget -= self._add_chunk(request, budget, step)
+            count = self._add_chunk(request, min(request.pending, limit), step)
+            self._pace.spend(count, is_score=request.is_score)
+            budget -= count
         return step
 
     def finish(self, request: Request) -> None:
@@ -56,12 +66,29 @@ class Scheduler:
             self.waiting.remove(request)
         self._release(request)
 
-    def _add_chunk(self, request: Request, budget: int, step: list[Chunk]) -> int:
-        """Add at most `budget` tokens of a running request to the step, and return how many it adds.
+    def _prompts(self) -> Iterator[Request]:
+        """Yield the requests with a prompt to compute: the running ones, then those that wait for a place."""
+        for request in [one for one in self.running if not one.decoding]:
+            if request in self.running:
+                yield request
+        while self.waiting and len(self.running) < self.max_batch_size:
+            yield self.waiting[0]
+
+    def _admit(self, request: Request, limit: int) -> bool:
+        """Move a request that waits to the running ones; return False if there are not enough blocks for it."""
+        if self.waiting and request is self.waiting[0]:
+            self._reuse_prefix(request)
+            if self.pool.available < self._missing_blocks(request, min(request.pending, limit)):
+                self._drop_blocks(request)
+                return False
+            self.running.append(self.waiting.popleft())
+        return True
+
+    def _add_chunk(self, request: Request, count: int, step: list[Chunk]) -> int:
+        """Add `count` tokens of a running request to the step, and return how many it adds.
 
         If blocks run out, the newest running request loses its blocks. If that is the request itself, nothing is added.
         """
-        count = min(request.pending, budget)
         while self._missing_blocks(request, count) > self.pool.available:
             newest = self.running[-1]
             self._preempt(newest, step)
@@ -79,13 +106,19 @@ class Scheduler:
         self.running.remove(request)
         self.waiting.appendleft(request)
         self._drop_blocks(request)
+        self.preemptions += 1
         step[:] = [chunk for chunk in step if chunk.request is not request]
 
     def _reuse_prefix(self, request: Request) -> None:
-        """Start from the cached blocks of an equal beginning. At least one token is left to compute, for its logits."""
-        request.block_table = self.pool.share_prefix(request.tokens[:-1])
+        """Start from the cached blocks of an equal beginning.
+
+        At least one token is left to compute, for its logits. A score needs the logits of every token that it has not
+        scored yet.
+        """
+        reusable = request.tokens[: request.scored] if request.is_score else request.tokens[:-1]
+        request.block_table = self.pool.share_prefix(reusable, request.cache_key)
         request.computed = len(request.block_table) * self.pool.block_size
-        if not request.generated:
+        if not request.generated and not request.is_score:
             request.reused = request.computed
 
     def _drop_blocks(self, request: Request) -> None:

@@ -10,13 +10,16 @@ import numpy as np
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.bench.measure.energy import Stopwatch
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine import Engine
+from bitnet_tt.engine import Request, Stepper
+from bitnet_tt.engine.channel import ThreadChannel
 
 _STEP_TOKENS = 512
 
 
 class Workload:
-    """An engine over a backend, with room for the longest sequence and the largest batch.
+    """The steps of an engine over a backend, with room for the longest sequence and the largest batch.
+
+    It steps on the calling thread: a measurement times steps, and no thread waits for another.
 
     Attributes:
         vocab_size, prompt_length, context, new_tokens: The arguments of the constructor.
@@ -25,7 +28,7 @@ class Workload:
     def __init__(
         self, backend: Backend, vocab_size: int, *, prompt_length: int, context: int, new_tokens: int, batch: int
     ) -> None:
-        """Create the engine.
+        """Create the engine's steps.
 
         Args:
             backend: The backend to measure.
@@ -40,9 +43,8 @@ class Workload:
         self.context = context
         self.new_tokens = new_tokens
         self._limit = new_tokens + tokens_ahead(context, batch)
-        self._engine = Engine(
+        self._stepper = Stepper(
             backend,
-            vocab_size=vocab_size,
             context_length=context_length(prompt_length, context, new_tokens, batch),
             max_batch_size=batch,
             max_batch_tokens=_step_tokens(batch),
@@ -52,10 +54,11 @@ class Workload:
 
     def prefill(self, length: int, watch: Stopwatch) -> None:
         """Read a prompt of `length` tokens and pick the token after it; `watch` measures this."""
-        request = self._engine.request(self._prompt(length), GenerationConfig(max_new_tokens=1))
+        request = Request(self._prompt(length), GenerationConfig(max_new_tokens=1), ThreadChannel())
         with watch.running():
-            for _ in self._engine.outputs(request):
-                pass
+            self._stepper.add(request)
+            while not request.ended:
+                self._step()
 
     @contextmanager
     def decoding(self, batch: int) -> Iterator[Callable[[], object]]:
@@ -64,16 +67,27 @@ class Workload:
         Each call of the step appends one token to each sequence.
         """
         config = GenerationConfig(max_new_tokens=self._limit)
-        requests = [self._engine.request(prompt, config) for prompt in self._prompts[:batch]]
+        requests = [Request(prompt, config, ThreadChannel()) for prompt in self._prompts[:batch]]
         try:
             for request in requests:
-                self._engine.submit(request)
+                self._stepper.add(request)
             while not all(request.generated for request in requests):
-                self._engine.step()
-            yield self._engine.step
+                self._step()
+            yield self._step
         finally:
             for request in requests:
-                self._engine.cancel(request)
+                self._stepper.end(request, "cancelled")
+
+    def _step(self) -> None:
+        """Compute one step, and raise the error of a request that it ended.
+
+        Raises:
+            Exception: The error of the backend, or of the sampler.
+        """
+        self._stepper.step()
+        for request, _ in self._stepper.take_news():
+            if request.error is not None:
+                raise request.error
 
     def decode(self, batch: int, watch: Stopwatch) -> None:
         """Append `new_tokens` tokens to each of `batch` sequences; `watch` measures this, without the prefill."""

@@ -1,0 +1,252 @@
+"""One step: a batch runs on the backend, and each request gets its next token."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+
+from bitnet_tt.backends.base import Backend, Candidates, LogitFilter
+from bitnet_tt.engine.batch import Chunk, build_batch
+from bitnet_tt.engine.channel import Delivery
+from bitnet_tt.engine.kv_cache import BlockPool
+from bitnet_tt.engine.pace import Pace
+from bitnet_tt.engine.request import Request
+from bitnet_tt.engine.scheduler import Scheduler
+from bitnet_tt.errors import DeviceError
+from bitnet_tt.generation import FinishReason, Piece
+from bitnet_tt.sampling import TokenLogprob, log_probabilities, logit_filter, sample
+
+BLOCK_SIZE = 32
+"""Positions of one block of the KV cache."""
+
+
+class Stepper:
+    """Computes all requests, step by step. It is the engine without its thread.
+
+    Not thread-safe: one thread makes all calls. `counts` may be read by any thread.
+
+    Args:
+        backend: The model on its device.
+        context_length: Maximum number of tokens of one text, prompt included.
+        max_batch_size: Maximum number of requests in a batch; further ones wait.
+        max_batch_tokens: Maximum number of tokens of one step; a longer prompt takes several steps.
+        num_blocks: Blocks of the KV cache, `BLOCK_SIZE` positions each. By default enough for `max_batch_size` texts of
+            `context_length` tokens, or fewer if the device has less memory: requests then wait for blocks.
+        max_stall_ms: While streams run, prompts are cut so that a step takes about this many milliseconds at most.
+            None does not cut them.
+
+    Attributes:
+        backend, context_length: The arguments of the constructor.
+        steps: How many steps there were.
+        has_ends: Whether a request has ended since `take_news`.
+        step_started_at: When the current step began, in seconds of `time.perf_counter`; 0 between two steps.
+
+    Raises:
+        DeviceError: The device has no memory for the cache of one text, or for `num_blocks` blocks.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        context_length: int,
+        max_batch_size: int = 8,
+        max_batch_tokens: int = 512,
+        num_blocks: int | None = None,
+        max_stall_ms: float | None = None,
+    ) -> None:
+        self.backend = backend
+        self.context_length = context_length
+        self.steps = 0
+        self.step_started_at = 0.0
+        min_blocks = -(-context_length // BLOCK_SIZE)
+        if num_blocks is None:
+            blocks = _allocate(backend, max_blocks=min_blocks * max(max_batch_size, 1), min_blocks=min_blocks)
+        else:
+            blocks = max(num_blocks, min_blocks)
+            backend.allocate(blocks, BLOCK_SIZE)
+        self._pace = Pace(None if max_stall_ms is None else max_stall_ms / 1000)
+        self._pool = BlockPool(blocks, BLOCK_SIZE)
+        self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens, self._pace)
+        self._news: dict[Request, list[Piece]] = {}
+        self.has_ends = False
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Number of blocks, of blocks that no request holds, of running requests, and of preemptions so far."""
+        return (
+            self._pool.num_blocks,
+            self._pool.available,
+            len(self._scheduler.running),
+            self._scheduler.preemptions,
+        )
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests that have not ended, the running ones first."""
+        return [*self._scheduler.running, *self._scheduler.waiting]
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is a request that has not ended."""
+        return bool(self._scheduler.running or self._scheduler.waiting)
+
+    def add(self, request: Request) -> None:
+        """Queue a request, so that the next steps compute it."""
+        self._scheduler.waiting.append(request)
+
+    def end(self, request: Request, reason: FinishReason) -> None:
+        """End a request before its last token. If it has ended already, nothing changes."""
+        if not request.ended:
+            self._finish(request, reason)
+            text = request.text.end() if request.text else ""
+            self._tell(request, Piece(text, finish_reason=reason, timings=request.timings()))
+
+    def fail(self, request: Request, error: BaseException) -> None:
+        """End a request by an error. If it has ended already, nothing changes."""
+        if not request.ended:
+            request.error = error
+            self._finish(request, None)
+
+    def expire(self) -> None:
+        """End the requests whose time is over."""
+        for request in self.requests:
+            if request.timeout is not None and time.perf_counter() >= request.deadline:
+                self.end(request, "timeout")
+
+    def take_news(self) -> list[tuple[Request, Delivery]]:
+        """Return what the readers of requests do not know yet."""
+        if not self._news:
+            return []
+        news = [(request, Delivery(pieces, request.ended)) for request, pieces in self._news.items()]
+        self._news = {}
+        self.has_ends = False
+        return news
+
+    def step(self) -> bool:
+        """Compute one batch, and sample a token for each request that has no more pending tokens.
+
+        If the backend fails, all running requests end by its error. If one request fails, such as by a row of logits
+        that cannot be sampled, only that request ends by the error.
+
+        Returns:
+            Whether there was anything to compute.
+        """
+        started = self.step_started_at = time.perf_counter()
+        try:
+            step = self._scheduler.next_step()
+            if step:
+                self._compute(step, started)
+            return bool(step)
+        except Exception as error:
+            for request in list(self._scheduler.running):
+                self.fail(request, error)
+            return True
+        finally:
+            self.step_started_at = 0.0
+
+    def _compute(self, step: list[Chunk], started: float) -> None:
+        filters = self._filters(step)
+        if not step:
+            return
+        decoding = sum(chunk.request.decoding for chunk in step)
+        rows = iter(self.backend.candidates(build_batch(step), filters))
+        self.steps += 1
+        for chunk in step:
+            self._consume(chunk, list(islice(rows, chunk.rows)), started)
+        self._pace.record(step, decoding, time.perf_counter() - started)
+
+    def _filters(self, step: list[Chunk]) -> list[LogitFilter]:
+        """Return the filter of each row of a step. A request whose filter cannot be made ends, and leaves the step."""
+        filters: list[LogitFilter] = []
+        for chunk in list(step):
+            try:
+                filters += _row_filters(chunk)
+            except Exception as error:
+                self.fail(chunk.request, error)
+                step.remove(chunk)
+        return filters
+
+    def _consume(self, chunk: Chunk, rows: list[Candidates], started: float) -> None:
+        """Give a request what the step computed for it."""
+        request, computed = chunk.request, chunk.request.computed + chunk.size
+        self._pool.remember(request.tokens, request.block_table, request.computed, computed, request.cache_key)
+        request.computed = computed
+        request.started_at = request.started_at or started
+        try:
+            if request.is_score:
+                self._score(request, rows)
+            else:
+                for row in rows:
+                    self._append_token(request, row)
+        except Exception as error:
+            self.fail(request, error)
+
+    def _score(self, request: Request, rows: list[Candidates]) -> None:
+        assert request.on_logits is not None
+        request.on_logits(request.scored, [row.logits for row in rows])
+        request.scored += len(rows)
+        if not request.pending:
+            self._finish(request, "length")
+
+    def _append_token(self, request: Request, row: Candidates) -> None:
+        """Sample the next token of a request, and finish the request if the token ends it."""
+        token_id, logprob = _pick(request, row)
+        request.tokens.append(token_id)
+        if request.generated == 1:
+            request.first_token_at = time.perf_counter()
+        reason: FinishReason | None = None
+        if token_id in request.eos_token_ids:
+            reason = "stop"
+        elif request.generated == request.config.max_new_tokens or len(request.tokens) >= self.context_length:
+            reason = "length"
+        text = ""
+        if request.text is not None:
+            if reason != "stop":
+                text = request.text.push(token_id)
+            if reason is not None:
+                text += request.text.end()
+            if request.text.stopped:
+                reason = "stop"
+        if reason is not None:
+            self._finish(request, reason)
+        timings = request.timings() if reason is not None else None
+        self._tell(request, Piece(text, (token_id,), reason, () if logprob is None else (logprob,), timings))
+
+    def _finish(self, request: Request, reason: FinishReason | None) -> None:
+        request.finish_reason = reason
+        request.finished_at = time.perf_counter()
+        self._scheduler.finish(request)
+        self._news.setdefault(request, [])
+        self.has_ends = True
+
+    def _tell(self, request: Request, piece: Piece) -> None:
+        self._news.setdefault(request, []).append(piece)
+
+
+def _row_filters(chunk: Chunk) -> list[LogitFilter]:
+    """Return the filter of each row of a chunk."""
+    if chunk.request.is_score or not chunk.rows:
+        return [LogitFilter()] * chunk.rows
+    return [logit_filter(chunk.request.config)]
+
+
+def _pick(request: Request, row: Candidates) -> tuple[int, TokenLogprob | None]:
+    """Pick the next token of a request; return it, and its log-probability if the request asks for it."""
+    config = request.config
+    token_id = sample(row, config, request.tokens, request.stream)
+    logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
+    return token_id, logprob
+
+
+def _allocate(backend: Backend, max_blocks: int, min_blocks: int) -> int:
+    """Allocate a cache of `max_blocks` blocks; halve that, down to `min_blocks`, until it fits. Return its blocks."""
+    blocks = max_blocks
+    while True:
+        try:
+            backend.allocate(blocks, BLOCK_SIZE)
+            return blocks
+        except DeviceError:
+            if blocks <= min_blocks:
+                raise
+            blocks = max(blocks // 2, min_blocks)
