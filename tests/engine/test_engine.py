@@ -40,6 +40,24 @@ def test_preemption_gives_blocks_back_and_changes_nothing() -> None:
     assert engine.stats() == EngineStats(blocks=8, free_blocks=8, running=0, waiting=0)
 
 
+def test_a_seeded_text_depends_on_nothing_but_prompt_seed_and_choice() -> None:
+    """A seed gives a text alone, and among others that are preempted; each choice is another text."""
+    config = GenerationConfig(temperature=0.4, seed=5, max_new_tokens=90)
+    prompt = [3] * (BLOCK_SIZE + 5)
+
+    def texts(choices: list[int], **options: int) -> list[list[int]]:
+        engine = make_engine(**options)
+        requests = [engine.request(prompt, config, choice=choice) for choice in choices]
+        for request in requests:
+            engine.submit(request)
+        return [[output.token_id for output in engine.outputs(request)] for request in requests]
+
+    alone = [texts([choice])[0] for choice in range(4)]
+    assert texts([0, 1, 2, 3], num_blocks=8) == alone
+    assert texts([3, 1, 1]) == [alone[3], alone[1], alone[1]]
+    assert len(set(map(tuple, alone))) == 4
+
+
 def test_the_same_beginning_is_computed_once() -> None:
     engine = make_engine()
     prompt = [i % VOCAB_SIZE for i in range(3 * BLOCK_SIZE + 5)]

@@ -89,13 +89,16 @@ class Engine:
         # Reentrant. Threads wait on it for blocks that `score` holds.
         self._lock = threading.Condition()
 
-    def request(self, prompt: Sequence[int], config: GenerationConfig, eos_token_ids: Iterable[int] = ()) -> Request:
+    def request(
+        self, prompt: Sequence[int], config: GenerationConfig, eos_token_ids: Iterable[int] = (), *, choice: int = 0
+    ) -> Request:
         """Make a request, for `submit` or `outputs`. It is not queued yet.
 
         Args:
             prompt: Token ids.
             config: How to pick tokens and when to stop.
             eos_token_ids: The model's own end-of-text ids; `config` may ignore them.
+            choice: Which of several texts of the same prompt and seed this is; each has its own random numbers.
 
         Raises:
             DeviceError: The engine is closed.
@@ -104,7 +107,7 @@ class Engine:
         self.check_open()
         self._check_tokens(prompt, new_tokens=1)
         eos = () if config.ignore_eos else eos_token_ids
-        return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids or ()))
+        return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids or ()), choice)
 
     def submit(self, request: Request) -> None:
         """Queue a request, so that every step also computes it. If it is queued already or has ended, nothing changes.
@@ -245,7 +248,7 @@ class Engine:
     def _append_token(self, request: Request, row: Candidates) -> None:
         """Sample the next token of a request, and finish the request if the token ends it."""
         config = request.config
-        token_id = sample(row, config, request.tokens, request.stream)
+        token_id = sample(row, config, request.tokens, request.numbers)
         logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
         request.tokens.append(token_id)
         if request.generated == 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomStream, TokenLogprob
+from bitnet_tt.sampling import RandomNumbers, TokenLogprob
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -40,6 +40,7 @@ class Request:
         prompt: Token ids.
         config: How to pick tokens and when to stop.
         eos_token_ids: The ids that end this text.
+        choice: Which of several texts of the same prompt and seed this is; the first is 0.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
         block_table: The cache blocks that it holds.
@@ -49,12 +50,13 @@ class Request:
         submitted_at: When it was queued.
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
-        stream: Its random numbers.
+        numbers: Its random numbers.
     """
 
     prompt: Sequence[int]
     config: GenerationConfig
     eos_token_ids: frozenset[int] = frozenset()
+    choice: int = 0
     tokens: list[int] = field(init=False)
     computed: int = 0
     block_table: list[int] = field(default_factory=list)
@@ -64,12 +66,12 @@ class Request:
     submitted_at: float = 0.0
     first_token_at: float = 0.0
     finished_at: float = 0.0
-    stream: RandomStream = field(init=False)
+    numbers: RandomNumbers = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin the text with the prompt, and seed the random numbers."""
         self.tokens = list(self.prompt)
-        self.stream = RandomStream(self.config.seed)
+        self.numbers = RandomNumbers(self.config.seed, self.choice)
 
     @property
     def pending(self) -> int:

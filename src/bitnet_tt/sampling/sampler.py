@@ -1,4 +1,4 @@
-"""Pick the next token: a pure function of logits, settings, the text so far and a random stream."""
+"""Pick the next token: a pure function of logits, settings, the text so far and its random numbers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from bitnet_tt.backends.base import Candidates
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.sampling.filters import kept_tokens, penalize_repetition
-from bitnet_tt.sampling.random import RandomStream
+from bitnet_tt.sampling.random import RandomNumbers
 
 
-def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], stream: RandomStream) -> int:
+def sample(row: Candidates, config: GenerationConfig, tokens: Sequence[int], numbers: RandomNumbers) -> int:
     """Pick the next token.
 
     Repetition penalty comes first, then temperature, top-k, top-p and min-p, as in Hugging Face transformers.
@@ -20,15 +20,15 @@ def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], st
     Args:
         row: The logits that `logit_filter(config)` passes. It may hold more logits, which does not change the result.
         config: The settings of the request.
-        history: Token ids of the text so far, for the repetition penalty.
-        stream: The random numbers of the request. A greedy pick draws none, any other pick draws one.
+        tokens: The text so far, prompt included.
+        numbers: The random numbers of the text. A greedy pick uses none, any other pick uses that of its position.
 
     Returns:
         A token id. Of equal logits, the lowest id comes first.
     """
     logits, token_ids = row.logits, row.token_ids
     if config.repetition_penalty != 1.0:
-        logits = penalize_repetition(logits, config.repetition_penalty, history)
+        logits = penalize_repetition(logits, config.repetition_penalty, tokens)
     if config.temperature == 0:
         index = int(np.argmax(logits))
     else:
@@ -40,6 +40,6 @@ def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], st
         indices, weights = kept
         # Token i owns the integers from cumulative[i - 1] to cumulative[i] - 1: as many as its weight.
         cumulative = np.cumsum(weights)
-        drawn = stream.below(int(cumulative[-1]))
+        drawn = numbers.below(int(cumulative[-1]), len(tokens))
         index = int(indices[np.searchsorted(cumulative, drawn, side="right")])
     return index if token_ids is None else int(token_ids[index])

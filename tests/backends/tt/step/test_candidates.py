@@ -14,7 +14,7 @@ from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.candidates import NO_TOKEN, read_candidates
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomStream, logit_filter, sample
+from bitnet_tt.sampling import RandomNumbers, logit_filter, sample
 from tests.backends.tt.planning.plans import CONFIG_2B4T
 
 PLAN = Plan(replace(CONFIG_2B4T, vocab_size=4007), SMALLEST_P150, "fast", 128)
@@ -66,7 +66,7 @@ def test_tokens_are_those_of_whole_rows(
     ):
         found = read(row, logit_filter(config))
         for draw in range(4):
-            picks = [sample(each, config, [], RandomStream(draw)) for each in (found, Candidates(row))]
+            picks = [sample(each, config, [], RandomNumbers(draw)) for each in (found, Candidates(row))]
             assert picks[0] == picks[1]
 
 
@@ -88,7 +88,7 @@ def test_a_row_with_few_probable_tokens_is_not_copied_whole() -> None:
         config = GenerationConfig(temperature=0.8, **options)
         found = read(row, logit_filter(config), whole_rows)
         assert len(found.logits) < 1000
-        assert {sample(found, config, [], RandomStream(seed)) for seed in range(40)} == {5, 17, 3000}
+        assert {sample(found, config, [], RandomNumbers(seed)) for seed in range(40)} == {5, 17, 3000}
     assert whole_rows == []
 
 
