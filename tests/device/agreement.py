@@ -153,7 +153,7 @@ def check_candidates() -> None:
                 if found.whole_row is not None:
                     np.testing.assert_array_equal(found.whole_row(), row)
                 for seed in range(50):
-                    picks = [sample(each, config, [], RandomNumbers(seed)) for each in (found, Candidates(row))]
+                    picks = [sample(each, config, [], 0, RandomNumbers(seed)) for each in (found, Candidates(row))]
                     assert picks[0] == picks[1]
 
 

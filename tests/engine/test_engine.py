@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import Batch, Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine import BLOCK_SIZE, Engine, EngineStats
+from bitnet_tt.engine import BLOCK_SIZE, Engine, EngineStats, TokenOutput
 from bitnet_tt.errors import DeviceError, RequestError
 from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, next_token
 from tests.engine.small_engine import check_idle, expected, make_engine, run
@@ -135,6 +135,37 @@ def test_a_token_that_cannot_be_sampled_changes_no_other_request() -> None:
     tokens = [[output.token_id for output in engine.outputs(request)] for request in good]
     assert tokens == [expected([token], 20) for token in (2, 3)]
     check_idle(engine)
+
+
+def test_penalties_and_bias_reach_the_sampler() -> None:
+    """The fake model's best logit is 1, all others are 0."""
+    engine = make_engine()
+
+    def text(**options: object) -> list[int]:
+        request = engine.request([5], GenerationConfig(max_new_tokens=30, **options))
+        return [output.token_id for output in engine.outputs(request)]
+
+    best = expected([5], 30)
+    assert text() == best
+    assert text(logit_bias={9: 100}) == [9] * 30
+    assert best[0] not in text(logit_bias={best[0]: -100})
+    assert len(set(text(presence_penalty=2.0))) == 30  # a token that was generated is at most -1
+    with pytest.raises(RequestError, match="logit_bias has token id 97"):
+        text(logit_bias={VOCAB_SIZE: 1.0})
+
+
+def test_reported_log_probabilities_are_those_of_the_model() -> None:
+    engine = make_engine()
+
+    def first(**options: object) -> TokenOutput:
+        return next(engine.outputs(engine.request([5], GenerationConfig(logprobs=2, **options))))
+
+    plain, changed = first(), first(logit_bias={9: 100}, presence_penalty=1.0, temperature=0.5)
+    assert plain.logprob is not None
+    assert changed.logprob is not None
+    assert changed.token_id == changed.logprob.token_id == 9
+    assert changed.logprob.top == plain.logprob.top
+    assert changed.logprob.logprob < plain.logprob.logprob
 
 
 def test_a_cancelled_request_is_not_queued_again() -> None:

@@ -1,5 +1,5 @@
-"""Top-k, top-p, min-p and the repetition penalty keep the tokens they promise, and the LogitFilter of the settings
-passes all logits that this takes.
+"""Top-k, top-p and min-p keep the tokens they promise, and the LogitFilter of the settings passes all logits that this
+takes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling.filters import kept_tokens, logit_filter, most_probable, penalize_repetition
+from bitnet_tt.sampling.filters import kept_tokens, logit_filter, most_probable
 from tests.sampling.rows import logit_rows, probabilities
 
 
@@ -59,11 +59,11 @@ def test_the_filter_passes_no_more_than_needed() -> None:
     assert logit_filter(GenerationConfig(temperature=1.0, top_k=40, top_p=0.9)) == LogitFilter(count=40)
     assert logit_filter(GenerationConfig(temperature=1.0, min_p=0.1)).margin == pytest.approx(-math.log(0.1), abs=0.02)
     assert logit_filter(GenerationConfig(temperature=0.6, top_p=0.9)) == LogitFilter(margin=9.6, mass_temperature=0.6)
-    for needs_all in ({"repetition_penalty": 1.1}, {"logprobs": 3}, {"temperature": 1.0}):
+    for needs_all in (
+        {"repetition_penalty": 1.1},
+        {"presence_penalty": 1},
+        {"logit_bias": {3: 1}},
+        {"logprobs": 3},
+        {"temperature": 1.0},
+    ):
         assert logit_filter(GenerationConfig(**needs_all)).passes_all
-
-
-def test_repetition_penalty_pushes_seen_tokens_down() -> None:
-    logits = np.array([2.0, -2.0, 3.0], np.float32)
-    assert penalize_repetition(logits, 2.0, [0, 1, 0]).tolist() == [1.0, -4.0, 3.0]
-    assert logits.tolist() == [2.0, -2.0, 3.0]

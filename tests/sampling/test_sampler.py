@@ -20,13 +20,13 @@ from tests.sampling.rows import logit_rows, probabilities
 def draw(logits: np.ndarray, count: int, seed: int = 0, **options: object) -> np.ndarray:
     """Return how often each token is picked at the first `count` positions."""
     config, numbers = GenerationConfig(**options), RandomNumbers(seed)
-    picks = [sample(Candidates(logits), config, range(position), numbers) for position in range(count)]
+    picks = [sample(Candidates(logits), config, range(position), 0, numbers) for position in range(count)]
     return np.bincount(picks, minlength=len(logits)) / count
 
 
 @given(logit_rows)
 def test_greedy_is_argmax(logits: np.ndarray) -> None:
-    assert sample(Candidates(logits), GenerationConfig(), [], RandomNumbers(1)) == int(np.argmax(logits))
+    assert sample(Candidates(logits), GenerationConfig(), [], 0, RandomNumbers(1)) == int(np.argmax(logits))
 
 
 def test_a_tiny_temperature_is_greedy() -> None:
@@ -55,7 +55,7 @@ def test_candidates_that_pass_the_filter_are_enough(
     )
 
     def picks(row: Candidates) -> list[int]:
-        return [sample(row, config, [0], RandomNumbers(3, choice)) for choice in range(8)]
+        return [sample(row, config, [0], 0, RandomNumbers(3, choice)) for choice in range(8)]
 
     assert picks(Candidates(logits)) == picks(passing(logits, logit_filter(config)))
 
@@ -68,14 +68,14 @@ def test_a_nucleus_is_found_without_the_improbable_tokens(seed: int, temperature
     part = passing(logits, logit_filter(config))
     row = replace(part, dropped_mass=part.dropped_mass * 2, whole_row=lambda: logits)
     for draw_seed in range(4):
-        picks = [sample(each, config, [], RandomNumbers(draw_seed)) for each in (Candidates(logits), row)]
+        picks = [sample(each, config, [], 0, RandomNumbers(draw_seed)) for each in (Candidates(logits), row)]
         assert picks[0] == picks[1]
 
 
 def test_a_nucleus_that_ends_clearly_takes_no_whole_row() -> None:
     row = Candidates(np.array([3.0, 2.0, 1.0], np.float32), np.array([4, 7, 9]), dropped_mass=1e-3)
     config = GenerationConfig(temperature=1.0, top_p=0.8)
-    assert {sample(row, config, [], RandomNumbers(seed)) for seed in range(20)} == {4, 7}
+    assert {sample(row, config, [], 0, RandomNumbers(seed)) for seed in range(20)} == {4, 7}
 
 
 @settings(max_examples=20)
@@ -89,5 +89,5 @@ def test_picks_are_the_same_on_every_machine() -> None:
     """If they changed, a seed would no longer give the text that it gave before."""
     logits = (np.arange(40, dtype=np.float32) * np.float32(0.37)) % np.float32(3.0)
     config = GenerationConfig(temperature=0.9, top_p=0.95)
-    picks = [sample(Candidates(logits), config, range(position), RandomNumbers(42)) for position in range(6)]
+    picks = [sample(Candidates(logits), config, range(position), 0, RandomNumbers(42)) for position in range(6)]
     assert picks == [22, 21, 7, 4, 8, 35]

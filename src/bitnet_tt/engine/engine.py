@@ -102,10 +102,12 @@ class Engine:
 
         Raises:
             DeviceError: The engine is closed.
-            RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary.
+            RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary; or the
+                logit_bias has such ids.
         """
         self.check_open()
         self._check_tokens(prompt, new_tokens=1)
+        self._check_bias(config)
         eos = () if config.ignore_eos else eos_token_ids
         return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids or ()), choice)
 
@@ -248,7 +250,7 @@ class Engine:
     def _append_token(self, request: Request, row: Candidates) -> None:
         """Sample the next token of a request, and finish the request if the token ends it."""
         config = request.config
-        token_id = sample(row, config, request.tokens, request.numbers)
+        token_id = sample(row, config, request.tokens, len(request.prompt), request.numbers)
         logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
         request.tokens.append(token_id)
         if request.generated == 1:
@@ -285,6 +287,13 @@ class Engine:
             raise DeviceError(FORKED)
         with self._lock:
             yield
+
+    def _check_bias(self, config: GenerationConfig) -> None:
+        highest = max(dict(config.logit_bias or ()), default=0)
+        if highest >= self.vocab_size:
+            raise RequestError(
+                f"logit_bias has token id {highest}, outside the vocabulary (0 to {self.vocab_size - 1})"
+            )
 
     def _check_tokens(self, token_ids: Sequence[int], new_tokens: int) -> None:
         if len(token_ids) == 0:

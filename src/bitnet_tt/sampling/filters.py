@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.sampling.adjust import adjusts
 from bitnet_tt.sampling.softmax import ONE, softmax_weights
 
 _NUCLEUS_GUESS = 1024
@@ -30,7 +30,7 @@ _MARGIN_ROUNDING = 0.01
 
 def logit_filter(config: GenerationConfig) -> LogitFilter:
     """Return a filter that passes every logit which can change what `sample` or `log_probabilities` return."""
-    if config.repetition_penalty != 1.0 or config.logprobs is not None:
+    if adjusts(config) or config.logprobs is not None:
         return LogitFilter()
     if config.temperature == 0:
         return LogitFilter(count=1)
@@ -47,23 +47,6 @@ def logit_filter(config: GenerationConfig) -> LogitFilter:
     smallest = config.min_p - 1.5 / ONE
     margin = -config.temperature * math.log(smallest) + _MARGIN_ROUNDING if smallest > 0 else math.inf
     return LogitFilter(count=config.top_k or None, margin=margin)
-
-
-def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Sequence[int]) -> NDArray[np.float32]:
-    """Return a copy of the logits in which the tokens of `history` are less probable (CTRL, arXiv 1909.05858).
-
-    Positive logits of these tokens are divided by the penalty, the others multiplied by it.
-
-    Args:
-        logits: The whole row, float32 [vocab].
-        penalty: Above 0; 1 changes nothing.
-        history: Token ids of the text so far.
-    """
-    seen = np.unique(np.asarray(history, dtype=np.int64))
-    penalized = logits.copy()
-    values = logits[seen]
-    penalized[seen] = np.where(values > 0, values / np.float32(penalty), values * np.float32(penalty))
-    return penalized
 
 
 def kept_tokens(

@@ -8,27 +8,31 @@ import numpy as np
 
 from bitnet_tt.backends.base import Candidates
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling.filters import kept_tokens, penalize_repetition
+from bitnet_tt.sampling.adjust import adjust, adjusts
+from bitnet_tt.sampling.filters import kept_tokens
 from bitnet_tt.sampling.random import RandomNumbers
 
 
-def sample(row: Candidates, config: GenerationConfig, tokens: Sequence[int], numbers: RandomNumbers) -> int:
+def sample(
+    row: Candidates, config: GenerationConfig, tokens: Sequence[int], prompt_length: int, numbers: RandomNumbers
+) -> int:
     """Pick the next token.
 
-    Repetition penalty comes first, then temperature, top-k, top-p and min-p, as in Hugging Face transformers.
+    logit_bias and the penalties come first, then temperature, top-k, top-p and min-p: see docs/numerics.md.
 
     Args:
         row: The logits that `logit_filter(config)` passes. It may hold more logits, which does not change the result.
         config: The settings of the request.
         tokens: The text so far, prompt included.
+        prompt_length: How many of `tokens` are the prompt.
         numbers: The random numbers of the text. A greedy pick uses none, any other pick uses that of its position.
 
     Returns:
         A token id. Of equal logits, the lowest id comes first.
     """
     logits, token_ids = row.logits, row.token_ids
-    if config.repetition_penalty != 1.0:
-        logits = penalize_repetition(logits, config.repetition_penalty, tokens)
+    if adjusts(config):
+        logits = adjust(logits, token_ids, config, tokens, prompt_length)
     if config.temperature == 0:
         index = int(np.argmax(logits))
     else:

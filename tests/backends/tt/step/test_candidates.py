@@ -66,7 +66,7 @@ def test_tokens_are_those_of_whole_rows(
     ):
         found = read(row, logit_filter(config))
         for draw in range(4):
-            picks = [sample(each, config, [], RandomNumbers(draw)) for each in (found, Candidates(row))]
+            picks = [sample(each, config, [], 0, RandomNumbers(draw)) for each in (found, Candidates(row))]
             assert picks[0] == picks[1]
 
 
@@ -88,7 +88,7 @@ def test_a_row_with_few_probable_tokens_is_not_copied_whole() -> None:
         config = GenerationConfig(temperature=0.8, **options)
         found = read(row, logit_filter(config), whole_rows)
         assert len(found.logits) < 1000
-        assert {sample(found, config, [], RandomNumbers(seed)) for seed in range(40)} == {5, 17, 3000}
+        assert {sample(found, config, [], 0, RandomNumbers(seed)) for seed in range(40)} == {5, 17, 3000}
     assert whole_rows == []
 
 
