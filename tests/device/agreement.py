@@ -143,7 +143,7 @@ def check_candidates() -> None:
                 logit_rows=ends - 1,
             )
             rows = backend.forward(batch)
-            found_rows = backend.candidates(batch, [logit_filter(config) for config in configs])
+            found_rows = backend.candidates(batch, [logit_filter(config, [], 0) for config in configs])
             for row, config, found in zip(rows, configs, found_rows, strict=True):
                 token_ids = np.arange(len(row)) if found.token_ids is None else found.token_ids
                 assert (found.token_ids is None) == (whole in configs)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import FORKED, Backend, Candidates
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.engine.batch import Chunk, build_batch
+from bitnet_tt.engine.batch import Chunk, build_batch, candidates_of
 from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.request import FinishReason, Request, TokenOutput
 from bitnet_tt.engine.scheduler import Scheduler
 from bitnet_tt.errors import DeviceError, RequestError
-from bitnet_tt.sampling import log_probabilities, logit_filter, sample
+from bitnet_tt.sampling import Constraint, log_probabilities
 
 BLOCK_SIZE = 32
 """Positions of one block of the KV cache."""
@@ -90,7 +90,13 @@ class Engine:
         self._lock = threading.Condition()
 
     def request(
-        self, prompt: Sequence[int], config: GenerationConfig, eos_token_ids: Iterable[int] = (), *, choice: int = 0
+        self,
+        prompt: Sequence[int],
+        config: GenerationConfig,
+        eos_token_ids: Iterable[int] = (),
+        *,
+        choice: int = 0,
+        constraint: Constraint | None = None,
     ) -> Request:
         """Make a request, for `submit` or `outputs`. It is not queued yet.
 
@@ -99,6 +105,7 @@ class Engine:
             config: How to pick tokens and when to stop.
             eos_token_ids: The model's own end-of-text ids; `config` may ignore them.
             choice: Which of several texts of the same prompt and seed this is; each has its own random numbers.
+            constraint: Says which tokens may come next, such as a grammar. It must be new, at the end of the prompt.
 
         Raises:
             DeviceError: The engine is closed.
@@ -109,7 +116,7 @@ class Engine:
         self._check_tokens(prompt, new_tokens=1)
         self._check_bias(config)
         eos = () if config.ignore_eos else eos_token_ids
-        return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids or ()), choice)
+        return Request(prompt, config, frozenset(eos) | frozenset(config.stop_token_ids or ()), choice, constraint)
 
     def submit(self, request: Request) -> None:
         """Queue a request, so that every step also computes it. If it is queued already or has ended, nothing changes.
@@ -167,8 +174,8 @@ class Engine:
             step = self._scheduler.next_step()
             if not step:
                 return False
-            filters = [logit_filter(chunk.request.config) for chunk in step if chunk.is_last]
-            rows = iter(self.backend.candidates(build_batch(step), filters))
+            filters = [chunk.request.next_filter() for chunk in step if chunk.is_last]
+            rows = iter(candidates_of(self.backend, build_batch(step), filters))
             for chunk in step:
                 request, computed = chunk.request, chunk.request.computed + chunk.size
                 self._pool.remember(request.tokens, request.block_table, request.computed, computed)
@@ -250,7 +257,7 @@ class Engine:
     def _append_token(self, request: Request, row: Candidates) -> None:
         """Sample the next token of a request, and finish the request if the token ends it."""
         config = request.config
-        token_id = sample(row, config, request.tokens, len(request.prompt), request.numbers)
+        token_id = request.pick(row)
         logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
         request.tokens.append(token_id)
         if request.generated == 1:

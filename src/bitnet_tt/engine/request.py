@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomNumbers, TokenLogprob
+from bitnet_tt.sampling import Constraint, RandomNumbers, TokenLogprob, logit_filter, sample
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -41,6 +45,7 @@ class Request:
         config: How to pick tokens and when to stop.
         eos_token_ids: The ids that end this text.
         choice: Which of several texts of the same prompt and seed this is; the first is 0.
+        constraint: Says which tokens may come next; None allows all.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
         block_table: The cache blocks that it holds.
@@ -51,12 +56,14 @@ class Request:
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
         numbers: Its random numbers.
+        allowed: The tokens that may come next, as the constraint said when `next_filter` asked it.
     """
 
     prompt: Sequence[int]
     config: GenerationConfig
     eos_token_ids: frozenset[int] = frozenset()
     choice: int = 0
+    constraint: Constraint | None = None
     tokens: list[int] = field(init=False)
     computed: int = 0
     block_table: list[int] = field(default_factory=list)
@@ -67,6 +74,7 @@ class Request:
     first_token_at: float = 0.0
     finished_at: float = 0.0
     numbers: RandomNumbers = field(init=False)
+    allowed: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
         """Begin the text with the prompt, and seed the random numbers."""
@@ -82,3 +90,19 @@ class Request:
     def generated(self) -> int:
         """Number of tokens generated so far."""
         return len(self.tokens) - len(self.prompt)
+
+    def next_filter(self) -> LogitFilter:
+        """Return which logits `pick` needs for the next token.
+
+        Raises:
+            RequestError: The constraint allows no token.
+        """
+        self.allowed = None if self.constraint is None else self.constraint.mask()
+        return logit_filter(self.config, self.tokens, len(self.prompt), self.allowed)
+
+    def pick(self, row: Candidates) -> int:
+        """Pick the next token from the logits that `next_filter` passes, and tell the constraint."""
+        token_id = sample(row, self.config, self.tokens, len(self.prompt), self.numbers, self.allowed)
+        if self.constraint is not None:
+            self.constraint.accept(token_id)
+        return token_id

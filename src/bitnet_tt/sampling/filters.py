@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling.adjust import adjusts
+from bitnet_tt.errors import RequestError
+from bitnet_tt.sampling.adjust import adjusted_tokens, adjusts
 from bitnet_tt.sampling.softmax import ONE, softmax_weights
 
 _NUCLEUS_GUESS = 1024
@@ -28,10 +31,36 @@ _MARGIN_ROUNDING = 0.01
 """An upper bound on the float32 rounding of the distance between the largest logit and one that min-p keeps."""
 
 
-def logit_filter(config: GenerationConfig) -> LogitFilter:
-    """Return a filter that passes every logit which can change what `sample` or `log_probabilities` return."""
-    if adjusts(config) or config.logprobs is not None:
+def logit_filter(
+    config: GenerationConfig,
+    tokens: Sequence[int],
+    prompt_length: int,
+    allowed: NDArray[np.uint32] | None = None,
+) -> LogitFilter:
+    """Return a filter that passes every logit which can change what `sample` or `log_probabilities` return.
+
+    Args:
+        config: The settings of the request.
+        tokens: The text so far, prompt included.
+        prompt_length: How many of `tokens` are the prompt.
+        allowed: The tokens that may be picked; see `LogitFilter.allowed`.
+
+    Raises:
+        RequestError: No token is allowed.
+    """
+    if allowed is not None and not allowed.any():
+        raise RequestError("the constraint allows no token; it must allow at least an end-of-text token")
+    if config.logprobs is not None:  # they are those of the whole row, allowed or not
         return LogitFilter()
+    limit = _size_limits(config)
+    # A token whose logit changes may move into the top-k or out of it, so it must be there in any case. The logits of
+    # all others are compared with each other as they are.
+    always = adjusted_tokens(config, tokens, prompt_length) if limit.has_limits and adjusts(config) else None
+    return limit if allowed is None and always is None else replace(limit, allowed=allowed, always=always)
+
+
+def _size_limits(config: GenerationConfig) -> LogitFilter:
+    """Return a filter that passes every logit which temperature, top-k, top-p and min-p can use."""
     if config.temperature == 0:
         return LogitFilter(count=1)
     if config.top_k == 0 and config.top_p < 1:

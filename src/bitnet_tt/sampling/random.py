@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 
 _WORD = (1 << 64) - 1
-_MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
-_KEY_STEPS = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
+_MULTIPLIER_0, _MULTIPLIER_1 = 0xD2E7470EE14C6C93, 0xCA5A826395121157
+_KEY_STEP_0, _KEY_STEP_1 = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 _ROUNDS = 10
 
 
@@ -59,7 +59,7 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
     k0, k1 = key
     for _ in range(_ROUNDS):
         # The high halves of two 128-bit products are mixed with the other words and the key; the low halves stay.
-        first, second = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
+        first, second = _MULTIPLIER_0 * c0, _MULTIPLIER_1 * c2
         c0, c1, c2, c3 = second >> 64 ^ c1 ^ k0, second & _WORD, first >> 64 ^ c3 ^ k1, first & _WORD
-        k0, k1 = k0 + _KEY_STEPS[0] & _WORD, k1 + _KEY_STEPS[1] & _WORD
+        k0, k1 = k0 + _KEY_STEP_0 & _WORD, k1 + _KEY_STEP_1 & _WORD
     return c0, c1, c2, c3

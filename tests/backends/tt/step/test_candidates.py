@@ -64,7 +64,7 @@ def test_tokens_are_those_of_whole_rows(
         GenerationConfig(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
         GenerationConfig(temperature=temperature, top_k=top_k, top_p=min(top_p, 0.99)),
     ):
-        found = read(row, logit_filter(config))
+        found = read(row, logit_filter(config, [], 0))
         for draw in range(4):
             picks = [sample(each, config, [], 0, RandomNumbers(draw)) for each in (found, Candidates(row))]
             assert picks[0] == picks[1]
@@ -86,7 +86,7 @@ def test_a_row_with_few_probable_tokens_is_not_copied_whole() -> None:
     whole_rows: list[int] = []
     for options in ({"top_p": 0.9}, {"min_p": 0.05}, {"top_p": 0.95, "min_p": 0.1}):
         config = GenerationConfig(temperature=0.8, **options)
-        found = read(row, logit_filter(config), whole_rows)
+        found = read(row, logit_filter(config, [], 0), whole_rows)
         assert len(found.logits) < 1000
         assert {sample(found, config, [], 0, RandomNumbers(seed)) for seed in range(40)} == {5, 17, 3000}
     assert whole_rows == []
