@@ -28,6 +28,15 @@ from bitnet_tt.errors import ConfigError
         ("top_p", 1.1),
         ("min_p", 2),
         ("repetition_penalty", 0),
+        ("presence_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("frequency_penalty", None),
+        ("logit_bias", {3: 101}),
+        ("logit_bias", {-1: 1}),
+        ("logit_bias", {"3": 1}),
+        ("logit_bias", {3: float("nan")}),
+        ("logit_bias", [3, 4]),
+        ("logit_bias", 3),
         ("stop", ["a", ""]),
         ("stop_token_ids", [-1]),
         ("seed", -1),
@@ -48,6 +57,14 @@ def test_one_stop_string_is_a_list_of_one() -> None:
 def test_no_stop_may_be_written_as_none() -> None:
     options: GenerationOptions = {"stop": None, "stop_token_ids": None}
     assert GenerationConfig(stop=["x"], stop_token_ids=[1]).with_options(**options) == GenerationConfig()
+
+
+def test_a_logit_bias_is_a_mapping_and_stays_hashable() -> None:
+    config = GenerationConfig(logit_bias={9: 1, 4: -100})
+    assert config.logit_bias == ((4, -100.0), (9, 1.0))
+    assert config.with_options(seed=1) == GenerationConfig(logit_bias=((9, 1), (4, -100)), seed=1)
+    assert config.with_options(logit_bias=None) == GenerationConfig()
+    assert hash(config) == hash(GenerationConfig(logit_bias={4: -100, 9: 1.0}))
 
 
 def test_options_replace_single_fields() -> None:

@@ -63,6 +63,12 @@ void Decoder::forward_candidates(const Batch& batch, const LogitFilter* filters,
     profile_.close(head_.bytes_read());
 }
 
+void Decoder::listed(std::size_t row, const std::int32_t* ids, std::size_t count, float* logits) {
+    profile_.open(kHeadEntry, team_.size());
+    head_.listed(row, ids, count, logits);
+    profile_.close(2 * count * shape_.hidden);
+}
+
 void Decoder::whole_row(std::size_t row, float* logits) { write_logits(row, 1, logits); }
 
 void Decoder::write_logits(std::size_t first, std::size_t count, float* logits) {

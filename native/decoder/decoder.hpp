@@ -39,6 +39,12 @@ class Decoder {
     // Runs a step as `forward` does, but writes only the logits that pass the filters [rows]; see Head::candidates.
     void forward_candidates(const Batch& batch, const LogitFilter* filters, const Head::CandidateRows& out);
 
+    // Runs a step without the lm_head; `whole_row` and `listed` can then compute logits of its rows.
+    void forward_layers(const Batch& batch) { run_layers(batch); }
+
+    // Writes the logits [count] of the tokens `ids` [count] for a row of the last step; see Head::listed.
+    void listed(std::size_t row, const std::int32_t* ids, std::size_t count, float* logits);
+
     // Writes all logits [vocab] of a row of the last step.
     void whole_row(std::size_t row, float* logits);
 

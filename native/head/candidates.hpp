@@ -15,6 +15,8 @@ struct LogitFilter {
     std::size_t count;       // 0 for no limit
     float margin;            // infinite for no limit
     float mass_temperature;  // above 0 if an upper bound on the mass of the dropped logits is wanted
+    // Bit id % 32 of word id / 32 says whether the logit of token `id` can pass. Null if every logit can.
+    const std::uint32_t* allowed = nullptr;
 };
 
 struct Candidate {

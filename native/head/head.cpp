@@ -15,7 +15,8 @@ Head::Head(const Model& model, const Kernels& kernels, ThreadTeam& team, std::si
 float* Head::start(std::size_t rows) {
     normed_.grow(rows * shape_.hidden);
     rows_ = rows;
-    computed_ = 0;
+    computed_ = screen_bytes_read_ = 0;
+    for (Worker& worker : workers_) worker.rescored = 0;
     return normed_.data();
 }
 
@@ -50,6 +51,7 @@ void Head::run(std::size_t thread, std::size_t phase, std::size_t item) {
         case Task::screen:
             for (std::size_t block = range.begin; block < range.end; ++block) screen_block(workers_[thread], block);
             return;
+        case Task::listed: return compute_listed(workers_[thread], range);
     }
 }
 
@@ -94,6 +96,42 @@ void Head::candidates(const LogitFilter* filters, const CandidateRows& out) {
         computed_ += worker.rescored;
         table_in_memory_ = table_in_memory_ || worker.touched_table;
     }
+}
+
+void Head::listed(std::size_t row, const std::int32_t* ids, std::size_t count, float* out) {
+    if (count == 0) return;
+    first_ = row;
+    listed_ = ids;
+    out_ = out;
+    grow_file_buffers();
+    share_out(Task::listed, count, kLogitsPerCall, 2 * count * shape_.hidden);
+    computed_ += count;
+    for (const Worker& worker : workers_) table_in_memory_ = table_in_memory_ || worker.touched_table;
+}
+
+// Computes the logits of listed tokens. While one group is computed, the weights of the next group are on their way.
+void Head::compute_listed(Worker& worker, Range range) {
+    const auto prefetch_group = [&](std::size_t begin) {
+        for (std::size_t i = begin; i < std::min(begin + kLogitsPerCall, range.end); ++i) prefetch(worker, listed_[i]);
+    };
+    prefetch_group(range.begin);
+    for (std::size_t begin = range.begin; begin < range.end; begin += kLogitsPerCall) {
+        prefetch_group(begin + kLogitsPerCall);
+        compute_single(worker, first_, listed_ + begin, std::min(kLogitsPerCall, range.end - begin), out_ + begin);
+    }
+}
+
+// Computes up to kLogitsPerCall logits of a row from the bfloat16 weights of single tokens.
+void Head::compute_single(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count, float* out) {
+    const std::uint8_t* weights[kLogitsPerCall] = {};
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t id = static_cast<std::size_t>(ids[i]), size = model_.head.row_bytes();
+        weights[i] =
+            reads_file(worker) ? model_.head.read(id, 1, worker.weights.data() + i * size) : model_.head.at(id);
+    }
+    worker.touched_table = worker.touched_table || !reads_file(worker);
+    kernels_.logits_of(weights, shape_.hidden, count, normed_.data() + row * shape_.hidden, out);
+    worker.rescored += count;
 }
 
 void Head::make_screen() {

@@ -1,4 +1,5 @@
-// The lm_head: normed hidden states go in, logits come out. Either whole rows, or only the logits that pass a filter.
+// The lm_head: normed hidden states go in, logits come out: whole rows, or only the logits that pass a filter, or the
+// logits of listed tokens.
 //
 // Logits that pass a filter are found without reading most of the weights. A screen, which is a 6-bit copy of the
 // weights, gives an upper bound for each logit. Only logits whose bound reaches the current threshold are computed from
@@ -47,7 +48,10 @@ class Head {
     // screen. Throws DeviceError if there is no memory for it.
     void candidates(const LogitFilter* filters, const CandidateRows& out);
 
-    // Bytes of the screen and of bfloat16 weights that the last call of `candidates` read.
+    // Computes the logits [count] of the tokens `ids` [count] for a row of the step, and reads only their weights.
+    void listed(std::size_t row, const std::int32_t* ids, std::size_t count, float* out);
+
+    // Bytes of the screen and of bfloat16 weights that `candidates` and `listed` read since `start`.
     std::size_t bytes_read() const;
 
     // Whether the weights were read through their mapping, so that pages of the file stay in memory.
@@ -60,7 +64,7 @@ class Head {
     std::size_t computed() const { return computed_; }
 
   private:
-    enum class Task { logits, pack, screen };
+    enum class Task { logits, pack, screen, listed };
 
     // Logits of one row that a kernel computes together.
     static constexpr std::size_t kLogitsPerCall = 4;
@@ -94,7 +98,7 @@ class Head {
         std::vector<ScreenQuery> queries;
         Buffer<ScreenSums> sums;
         Buffer<std::uint8_t> weights;  // kFileRows rows of the table, if it is in a file
-        std::size_t rescored = 0;      // logits computed in this step
+        std::size_t rescored = 0;      // logits of single tokens computed in this step
         bool touched_table = false;
     };
     // The threshold and the largest logit of a row, over all threads. Both only rise during a search.
@@ -109,6 +113,8 @@ class Head {
 
     void share_out(Task task, std::size_t total, std::size_t grain, std::size_t cost);
     void compute_whole_rows(Worker& worker, Range ids);
+    void compute_listed(Worker& worker, Range range);
+    void compute_single(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count, float* out);
     void grow_file_buffers();
     void make_screen();
 
@@ -149,7 +155,8 @@ class Head {
     // The current task. Written before the threads start, read by all of them.
     Task task_{};
     std::size_t total_ = 0, grain_ = 1, items_ = 0;
-    std::size_t first_ = 0, count_ = 0;  // rows of Task::logits
+    std::size_t first_ = 0, count_ = 0;     // rows of Task::logits, or the row of Task::listed
+    const std::int32_t* listed_ = nullptr;  // tokens of Task::listed
     float* out_ = nullptr;
 
     // The current search. Quantised rows are [rows], or [2 * rows] if fine(): then row rows_ + r is the quantised
@@ -158,6 +165,7 @@ class Head {
     std::unique_ptr<Progress[]> progress_;
     std::size_t row_capacity_ = 0;
     std::vector<ScreenQuery> queries_;
+    std::vector<const std::uint32_t*> allowed_;  // [rows]: the masks of the filters
     std::vector<Candidate> sorted_;
     Buffer<std::int8_t> values_;  // [rows or 2 * rows, hidden rounded up to 64]
     Buffer<float> scales_;

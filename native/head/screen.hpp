@@ -44,6 +44,21 @@ class Screen {
         return row < rows(block) && id < vocab_ ? static_cast<std::int32_t>(id) : -1;
     }
 
+    // Returns bit 16 * field + row for each logit of a block whose token has its bit in the mask, see LogitFilter. The
+    // bits of logits that are not in the table mean nothing.
+    std::uint64_t allowed(std::size_t block, const std::uint32_t* mask) const {
+        std::uint64_t lanes = 0;
+        const std::size_t words = (vocab_ + 31) / 32;
+        for (std::size_t field = 0; field < 4; ++field) {
+            // The tokens of a field are neighbours, so their 16 bits lie in one word of the mask or in two.
+            const std::size_t first = field * quarter_ + block * kBlockRows, word = first / 32;
+            std::uint64_t bits = word < words ? mask[word] : 0;
+            if (word + 1 < words) bits |= std::uint64_t{mask[word + 1]} << 32;
+            lanes |= (bits >> first % 32 & 0xFFFF) << (field * kBlockRows);
+        }
+        return lanes;
+    }
+
   private:
     // A byte row has three bytes for each column; columns are padded to whole vectors of 64 bytes.
     static std::size_t row_bytes(std::size_t in) { return 3 * round_up(in, 64); }

@@ -43,12 +43,10 @@ bool Head::prepare_search(const LogitFilter* filters) {
         progress_[row].largest.store(-kInfinity);
         const float temperature = filters[row].mass_temperature;
         queries_[row].inverse_temperature = temperature > 0.0f ? 1.0f / temperature : 0.0f;
+        allowed_[row] = filters[row].allowed;
         for (Worker& worker : workers_) worker.collectors[row].start(filters[row]);
     }
-    for (Worker& worker : workers_) {
-        worker.rescored = 0;
-        worker.queries = queries_;
-    }
+    for (Worker& worker : workers_) worker.queries = queries_;
     return bounded;
 }
 
@@ -60,6 +58,7 @@ void Head::grow_search(std::size_t rows) {
     sums_.grow(quantized);
     residual_.grow(shape_.hidden);
     queries_.resize(rows);
+    allowed_.resize(rows);
     progress_ = std::make_unique<Progress[]>(rows);
     for (Worker& worker : workers_) {
         worker.collectors.resize(rows);
@@ -132,8 +131,12 @@ void Head::screen_block(Worker& worker, std::size_t index) {
 void Head::sort_reached(Worker& worker, std::size_t row, std::size_t block) {
     compute_pending(worker, row);  // from the block before: the prefetch of their weights is done by now
     const ScreenBounds& bounds = worker.bounds[row];
+    // Logits that the filter does not allow end here. Those below the threshold are in the dropped mass, although they
+    // need not be: it remains an upper bound.
+    const std::uint32_t* mask = allowed_[row];
+    const std::uint64_t reached = mask == nullptr ? bounds.reached : bounds.reached & screen_.allowed(block, mask);
     // One round for each set bit, lowest first.
-    for (std::uint64_t bits = bounds.reached; bits != 0; bits &= bits - 1) {
+    for (std::uint64_t bits = reached; bits != 0; bits &= bits - 1) {
         const std::size_t lane = static_cast<std::size_t>(__builtin_ctzll(bits));
         const std::int32_t id = screen_.id(block, lane / kBlockRows, lane % kBlockRows);
         if (id < 0) continue;
@@ -196,20 +199,12 @@ void Head::prefetch(const Worker& worker, std::int32_t id) const {
 void Head::compute(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count) {
     CandidateCollector& collector = worker.collectors[row];
     float logits[kLogitsPerCall];
-    const std::uint8_t* weights[kLogitsPerCall] = {};
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t id = static_cast<std::size_t>(ids[i]), size = model_.head.row_bytes();
-        weights[i] =
-            reads_file(worker) ? model_.head.read(id, 1, worker.weights.data() + i * size) : model_.head.at(id);
-    }
-    worker.touched_table = worker.touched_table || !reads_file(worker);
-    kernels_.logits_of(weights, shape_.hidden, count, normed_.data() + row * shape_.hidden, logits);
+    compute_single(worker, row, ids, count, logits);
     for (std::size_t i = 0; i < count; ++i) {
         collector.add({logits[i], ids[i]});
         raise(progress_[row].largest, logits[i]);
     }
     raise(progress_[row].threshold, collector.threshold());
-    worker.rescored += count;
 }
 
 // Merges what the threads found of a row and writes what passes, in the order of the ids.

@@ -27,6 +27,7 @@ using FloatVector = Array<const float, 1>;
 using FloatMatrix = Array<const float, 2>;
 using IntVector = Array<const std::int32_t, 1>;
 using IntMatrix = Array<const std::int32_t, 2>;
+using WordMatrix = Array<const std::uint32_t, 2>;
 
 // Arrays that native code writes to.
 using OutByteMatrix = Array<std::uint8_t, 2>;

@@ -65,12 +65,20 @@ struct PyDecoder {
         decoder.forward(batch, logits.data());
     }
 
-    // The filters come as three arrays [rows], the candidates go to four arrays, as _native.pyi says.
+    // Runs a step without the lm_head.
+    void forward_layers(const IntVector& token_ids, const IntVector& starts, const IntVector& positions,
+                        const IntMatrix& block_tables, const IntVector& logit_rows) {
+        const Batch batch = make_batch(token_ids, starts, positions, block_tables, logit_rows);
+        const nb::gil_scoped_release release;
+        decoder.forward_layers(batch);
+    }
+
+    // The filters come as three arrays [rows] and masks, the candidates go to four arrays, as _native.pyi says.
     void forward_candidates(const IntVector& token_ids, const IntVector& starts, const IntVector& positions,
                             const IntMatrix& block_tables, const IntVector& logit_rows, const IntVector& filter_counts,
                             const FloatVector& filter_margins, const FloatVector& mass_temperatures,
-                            const OutIntMatrix& ids, const OutFloatMatrix& logits, const OutIntVector& counts,
-                            const OutFloatVector& dropped_masses) {
+                            const WordMatrix& masks, const OutIntMatrix& ids, const OutFloatMatrix& logits,
+                            const OutIntVector& counts, const OutFloatVector& dropped_masses) {
         const std::size_t rows = logit_rows.shape(0);
         require(filter_counts.shape(0) == rows && filter_margins.shape(0) == rows &&
                     mass_temperatures.shape(0) == rows && counts.shape(0) == rows && dropped_masses.shape(0) == rows,
@@ -78,13 +86,17 @@ struct PyDecoder {
         require(ids.shape(0) == rows && logits.shape(0) == rows && ids.shape(1) == kMaxCandidates &&
                     logits.shape(1) == kMaxCandidates,
                 "ids or logits are not [rows, MAX_CANDIDATES]");
+        const std::size_t words = (vocab() + 31) / 32;
+        require(masks.shape(0) == 0 || (masks.shape(0) == rows && masks.shape(1) == words),
+                "masks is not [rows, vocab / 32 rounded up], or empty");
         std::vector<LogitFilter> filters;
         for (std::size_t row = 0; row < rows; ++row) {
             const std::int32_t count = filter_counts.data()[row];
             require(count >= 0 && static_cast<std::size_t>(count) <= kMaxCandidates,
                     "a filter's count is negative or more than MAX_CANDIDATES");
-            filters.push_back(
-                {static_cast<std::size_t>(count), filter_margins.data()[row], mass_temperatures.data()[row]});
+            filters.push_back({static_cast<std::size_t>(count), filter_margins.data()[row],
+                               mass_temperatures.data()[row],
+                               masks.shape(0) == 0 ? nullptr : masks.data() + row * words});
         }
         const Batch batch = make_batch(token_ids, starts, positions, block_tables, logit_rows);
         const nb::gil_scoped_release release;
@@ -97,6 +109,16 @@ struct PyDecoder {
         require(logits.shape(0) == 1 && logits.shape(1) == vocab(), "logits is not [1, vocab]");
         const nb::gil_scoped_release release;
         decoder.whole_row(row, logits.data());
+    }
+
+    void listed(std::size_t row, const IntVector& ids, const OutFloatVector& logits) {
+        require(row < decoder.head().rows(), "the last step has no such row");
+        require(logits.shape(0) == ids.shape(0), "logits is not [ids]");
+        for (std::size_t i = 0; i < ids.shape(0); ++i)
+            require(ids.data()[i] >= 0 && static_cast<std::size_t>(ids.data()[i]) < vocab(),
+                    "a token id is outside the vocabulary");
+        const nb::gil_scoped_release release;
+        decoder.listed(row, ids.data(), ids.shape(0), logits.data());
     }
 
     void start_profile() { decoder.profile().start(); }
@@ -157,7 +179,11 @@ void bind_decoder(nb::module_& m) {
         .def("forward_candidates", &PyDecoder::forward_candidates, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert(),
              "filter_counts"_a.noconvert(), "filter_margins"_a.noconvert(), "mass_temperatures"_a.noconvert(),
-             "ids"_a.noconvert(), "logits"_a.noconvert(), "counts"_a.noconvert(), "dropped_masses"_a.noconvert())
+             "masks"_a.noconvert(), "ids"_a.noconvert(), "logits"_a.noconvert(), "counts"_a.noconvert(),
+             "dropped_masses"_a.noconvert())
+        .def("forward_layers", &PyDecoder::forward_layers, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
+             "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert())
+        .def("listed", &PyDecoder::listed, "row"_a, "ids"_a.noconvert(), "logits"_a.noconvert())
         .def("whole_row", &PyDecoder::whole_row, "row"_a, "logits"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
         .def_prop_ro("weight_bytes", [](PyDecoder& self) { return self.decoder.weight_bytes(); })

@@ -148,6 +148,48 @@ void test_candidates(bool llama) {
         }
 }
 
+// A mask lets only its tokens pass, and the largest of them sets the threshold. Listed logits have the bits of the row.
+void test_masks() {
+    const RandomModel random(false);
+    const std::size_t vocab = random.model.shape.vocab;
+    const std::int32_t ids[] = {5, 17, 3}, starts[] = {0, 3}, positions[] = {0}, blocks[] = {0}, rows[] = {2};
+    const Batch batch{ids, 3, starts, positions, 1, blocks, 1, rows, 1};
+    for (const Kernels* kernels : available_kernels())
+        for (std::size_t threads : {1, 3})
+            for (std::size_t every : {2, 7, 40}) {
+                std::vector<std::uint32_t> mask((vocab + 31) / 32);
+                std::vector<std::int32_t> allowed;
+                for (std::size_t id = 0; id < vocab; ++id)
+                    if (id % every == 1) {
+                        mask[id / 32] |= std::uint32_t{1} << id % 32;
+                        allowed.push_back(static_cast<std::int32_t>(id));
+                    }
+                Decoder decoder(random.model, *kernels, threads, 0);
+                decoder.allocate(1, 8);
+                std::vector<float> whole(vocab), found(kMaxCandidates), listed(allowed.size());
+                std::vector<std::int32_t> found_ids(kMaxCandidates);
+                std::int32_t count = 0;
+                float mass = 0.0f;
+                decoder.forward(batch, whole.data());
+                const auto logit = [&](std::int32_t id) { return whole[static_cast<std::size_t>(id)]; };
+                float largest = -std::numeric_limits<float>::infinity();
+                for (std::int32_t id : allowed) largest = std::max(largest, logit(id));
+                const LogitFilter filter{0, 1.5f, 0.0f, mask.data()};
+                decoder.forward_candidates(batch, &filter, {found_ids.data(), found.data(), &count, &mass});
+                std::vector<std::int32_t> expected;
+                for (std::int32_t id : allowed)
+                    if (logit(id) >= largest - 1.5f) expected.push_back(id);
+                found_ids.resize(static_cast<std::size_t>(count));
+                const std::string what = std::string(kernels->name) + " every " + std::to_string(every);
+                expect(found_ids == expected, what + ": allowed ids");
+                decoder.forward_layers(batch);
+                decoder.listed(0, allowed.data(), allowed.size(), listed.data());
+                for (std::size_t i = 0; i < allowed.size(); ++i)
+                    expect(listed[i] == logit(allowed[i]), what + ": listed logits");
+                expect(decoder.head().computed() == allowed.size(), what + ": no other logit");
+            }
+}
+
 }  // namespace
 
 void test_head() {
@@ -158,6 +200,7 @@ void test_head() {
     test_overflow();
     test_dropped_mass_of_a_count();
     for (bool llama : {false, true}) test_candidates(llama);
+    test_masks();
 }
 
 }  // namespace bitnet

@@ -125,6 +125,7 @@ class Decoder:
         filter_counts: NDArray[np.int32],
         filter_margins: NDArray[np.float32],
         mass_temperatures: NDArray[np.float32],
+        masks: NDArray[np.uint32],
         ids: NDArray[np.int32],
         logits: NDArray[np.float32],
         counts: NDArray[np.int32],
@@ -141,6 +142,7 @@ class Decoder:
             filter_counts: [rows], 0 to MAX_CANDIDATES; 0 means no limit.
             filter_margins: [rows]; infinite means no limit.
             mass_temperatures: [rows]; 0 means that no dropped mass is wanted.
+            masks: [rows, words]: the tokens whose logits can pass, see `LogitFilter.allowed`. [0, 0] if all can.
             ids: Written, [rows, MAX_CANDIDATES]: each row's candidates, rising.
             logits: Written, [rows, MAX_CANDIDATES].
             counts: Written, [rows]: how many candidates a row has, or -1 if the whole row must be computed.
@@ -151,12 +153,30 @@ class Decoder:
             DeviceError: There is no memory for the screen, or this process was forked after the decoder was made.
         """
 
+    def forward_layers(
+        self,
+        token_ids: NDArray[np.int32],
+        starts: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        block_tables: NDArray[np.int32],
+        logit_rows: NDArray[np.int32],
+    ) -> None:
+        """Run a step as `forward` does, but without the lm_head. `listed` and `whole_row` then compute logits.
+
+        Raises:
+            RequestError: The model cannot take the tokens.
+            DeviceError: This process was forked after the decoder was made.
+        """
+
+    def listed(self, row: int, ids: NDArray[np.int32], logits: NDArray[np.float32]) -> None:
+        """Compute the logits [n] of the tokens `ids` [n] for a row of the last step, and read only their weights."""
+
     def whole_row(self, row: int, logits: NDArray[np.float32]) -> None:
         """Compute all logits [1, vocab] of a row of the last step."""
 
     @property
     def head_bytes_read(self) -> int:
-        """Bytes of the screen and of weights that the last `forward_candidates` read for the lm_head."""
+        """Bytes of the screen and of single tokens' weights that the last step read for the lm_head."""
 
     @property
     def weight_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Self, TypedDict, Unpack
@@ -20,6 +20,9 @@ class GenerationOptions(TypedDict, total=False):
     top_p: float
     min_p: float
     repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[int, float] | Sequence[tuple[int, float]] | None
     stop: Sequence[str] | None
     stop_token_ids: Sequence[int] | None
     ignore_eos: bool
@@ -40,6 +43,12 @@ class GenerationConfig:
         min_p: Keep tokens at least this fraction as probable as the most probable one (arXiv 2407.01082); 0 keeps all.
         repetition_penalty: Divides the positive logits of tokens that are already in the text, and multiplies their
             negative ones (arXiv 1909.05858); 1 changes nothing.
+        presence_penalty: Subtracted from the logit of each token that was generated before, from -2 to 2; 0 changes
+            nothing. The prompt does not count, as in OpenAI's interface.
+        frequency_penalty: The same, times how often the token was generated.
+        logit_bias: Numbers from -100 to 100 that are added to the logits of tokens, by token id. -100 bans a token; if
+            tokens have 100, only they can be picked. None is an empty mapping. Once the object exists, it is a tuple
+            of pairs (token id, bias) with rising ids.
         stop: Strings that end the text. They are not part of the result. One string is a list of one; None is
             an empty list, here and in `stop_token_ids`. Once the object exists, both are tuples.
         stop_token_ids: Ids that end the text, besides the model's own.
@@ -56,6 +65,9 @@ class GenerationConfig:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] | Sequence[tuple[int, float]] | None = ()
     stop: Sequence[str] | None = ()
     stop_token_ids: Sequence[int] | None = ()
     ignore_eos: bool = False
@@ -82,6 +94,10 @@ class GenerationConfig:
         require("min_p", self.min_p, "between 0 and 1", is_number(self.min_p, 0.0, 1.0))
         penalty = self.repetition_penalty
         require("repetition_penalty", penalty, "a positive number", is_number(penalty, 0.0) and penalty > 0)
+        for name in ("presence_penalty", "frequency_penalty"):
+            value = getattr(self, name)
+            require(name, value, "a number from -2 to 2", is_number(value, -2.0, 2.0))
+        object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
         for text in self.stop or ():
             require("stop", text, "non-empty strings", isinstance(text, str) and text != "")
         token_ids = self.stop_token_ids or ()
@@ -108,3 +124,21 @@ class GenerationConfig:
             if name not in known:
                 raise ConfigError(f"unknown generation option {name!r}; there are: {', '.join(known)}")
         return replace(self, **options)
+
+
+def _checked_bias(bias: object) -> tuple[tuple[int, float], ...]:
+    """Return `GenerationConfig.logit_bias` as a tuple of pairs with rising token ids.
+
+    Raises:
+        ConfigError: It is no mapping, or an id or a number is out of range.
+    """
+    if bias is None:
+        return ()
+    try:
+        pairs = dict(bias)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise ConfigError(f"logit_bias must be a mapping from token ids to numbers, not {bias!r}") from None
+    for token_id, value in pairs.items():
+        require("logit_bias", token_id, "a mapping from token ids", is_int(token_id, 0))
+        require("logit_bias", value, "a mapping to numbers from -100 to 100", is_number(value, -100.0, 100.0))
+    return tuple(sorted((int(token_id), float(value)) for token_id, value in pairs.items()))

@@ -35,8 +35,10 @@ def test_one_newline_at_the_end_of_standard_input_is_dropped(run, newline: str) 
 
 def test_options_reach_the_sampler(run, model: BitNetModel) -> None:
     arguments = "-n 30 -t 1.1 --top-k 50 --top-p 0.9 --min-p 0.01 --repetition-penalty 1.2 --seed 7 --stop zz --stop yy"
+    arguments += " --presence-penalty 0.4 --frequency-penalty 0.3"
     options = {"max_new_tokens": 30, "temperature": 1.1, "top_k": 50, "top_p": 0.9, "min_p": 0.01, "seed": 7}
-    expected = model.generate(STORY, repetition_penalty=1.2, stop=["zz", "yy"], **options)
+    penalties = {"presence_penalty": 0.4, "frequency_penalty": 0.3}
+    expected = model.generate(STORY, repetition_penalty=1.2, stop=["zz", "yy"], **penalties, **options)
     assert run("generate", STORY, *arguments.split()).stdout == expected + "\n"
 
 

@@ -19,7 +19,7 @@ from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.reference.compare import CONTRACT, FAST, Bars, compare_logits
-from bitnet_tt.sampling import RandomStream, logit_filter, sample
+from bitnet_tt.sampling import RandomNumbers, logit_filter, sample
 from tests import golden_checkpoints as golden
 from tests.device.following import follow
 from tests.device.paged import CONTEXT, PagedFeeder, opened
@@ -143,7 +143,7 @@ def check_candidates() -> None:
                 logit_rows=ends - 1,
             )
             rows = backend.forward(batch)
-            found_rows = backend.candidates(batch, [logit_filter(config) for config in configs])
+            found_rows = backend.candidates(batch, [logit_filter(config, [], 0) for config in configs])
             for row, config, found in zip(rows, configs, found_rows, strict=True):
                 token_ids = np.arange(len(row)) if found.token_ids is None else found.token_ids
                 assert (found.token_ids is None) == (whole in configs)
@@ -153,7 +153,7 @@ def check_candidates() -> None:
                 if found.whole_row is not None:
                     np.testing.assert_array_equal(found.whole_row(), row)
                 for seed in range(50):
-                    picks = [sample(each, config, [], RandomStream(seed)) for each in (found, Candidates(row))]
+                    picks = [sample(each, config, [], 0, RandomNumbers(seed)) for each in (found, Candidates(row))]
                     assert picks[0] == picks[1]
 
 

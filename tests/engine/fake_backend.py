@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
+from bitnet_tt.backends.masks import ids_of
 
 VOCAB_SIZE = 97
 
@@ -26,12 +27,16 @@ def passing(logits: NDArray[np.float32], logit_filter: LogitFilter) -> Candidate
     """Return the logits that pass a filter, and no others."""
     if logit_filter.passes_all:
         return Candidates(logits)
-    order = np.argsort(-logits, kind="stable")[: logit_filter.count]
-    token_ids = np.sort(order[logits[order] >= logits.max() - logit_filter.margin])
+    ids = np.arange(len(logits)) if logit_filter.allowed is None else ids_of(logit_filter.allowed, len(logits))
+    always = np.intersect1d(ids, [] if logit_filter.always is None else logit_filter.always)
+    others = np.setdiff1d(ids, always)
+    largest = logits[others].max(initial=-np.inf)
+    best = others[np.argsort(-logits[others], kind="stable")[: logit_filter.count]]
+    token_ids = np.union1d(best[logits[best] >= largest - logit_filter.margin], always).astype(np.int64)
     dropped_mass = 0.0
     if logit_filter.mass_temperature > 0:
-        others = np.delete(logits, token_ids).astype(np.float64)
-        dropped_mass = float(np.exp((others - logits.max()) / logit_filter.mass_temperature).sum())
+        dropped = logits[np.setdiff1d(ids, token_ids)].astype(np.float64)
+        dropped_mass = float(np.exp((dropped - largest) / logit_filter.mass_temperature).sum())
     return Candidates(logits[token_ids], token_ids, dropped_mass, lambda: logits)
 
 

@@ -15,6 +15,7 @@ from bitnet_tt.backends.base import Batch, Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE, Engine
 from bitnet_tt.errors import DeviceError, RequestError
+from bitnet_tt.sampling import TokenLogprob
 from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, GatedBackend, next_token
 from tests.engine.small_engine import check_idle, expected, make_engine, run, tokens_of, wait_for
 
@@ -39,6 +40,24 @@ def test_preemption_gives_blocks_back_and_changes_nothing() -> None:
     assert run(engine, prompts, 100) == [expected(prompt, 100) for prompt in prompts]
     assert engine.stats().preemptions > 0
     check_idle(engine)
+
+
+def test_a_seeded_text_depends_on_nothing_but_prompt_seed_and_choice() -> None:
+    """A seed gives a text alone, and among others that are preempted; each choice is another text."""
+    config = GenerationConfig(temperature=0.4, seed=5, max_new_tokens=90)
+    prompt = [3] * (BLOCK_SIZE + 5)
+
+    def texts(choices: list[int], **options: int) -> list[list[int]]:
+        engine = make_engine(**options)
+        requests = [engine.request(prompt, config, choice=choice) for choice in choices]
+        for request in requests:
+            engine.submit(request)
+        return [tokens_of(engine.outputs(request)) for request in requests]
+
+    alone = [texts([choice])[0] for choice in range(4)]
+    assert texts([0, 1, 2, 3], num_blocks=8) == alone
+    assert texts([3, 1, 1]) == [alone[3], alone[1], alone[1]]
+    assert len(set(map(tuple, alone))) == 4
 
 
 def test_the_same_beginning_is_computed_once() -> None:
@@ -138,6 +157,36 @@ def test_a_token_that_cannot_be_sampled_changes_no_other_request() -> None:
     tokens = [tokens_of(engine.outputs(request)) for request in good]
     assert tokens == [expected([token], 20) for token in (2, 3)]
     check_idle(engine)
+
+
+def test_penalties_and_bias_reach_the_sampler() -> None:
+    """The fake model's best logit is 1, all others are 0."""
+    engine = make_engine()
+
+    def text(**options: object) -> list[int]:
+        request = engine.request([5], GenerationConfig(max_new_tokens=30, **options))
+        return tokens_of(engine.outputs(request))
+
+    best = expected([5], 30)
+    assert text() == best
+    assert text(logit_bias={9: 100}) == [9] * 30
+    assert best[0] not in text(logit_bias={best[0]: -100})
+    assert len(set(text(presence_penalty=2.0))) == 30  # a token that was generated is at most -1
+    with pytest.raises(RequestError, match="logit_bias has token id 97"):
+        text(logit_bias={VOCAB_SIZE: 1.0})
+
+
+def test_reported_log_probabilities_are_those_of_the_model() -> None:
+    engine = make_engine()
+
+    def first(**options: object) -> TokenLogprob:
+        (logprob,) = next(engine.outputs(engine.request([5], GenerationConfig(logprobs=2, **options)))).logprobs
+        return logprob
+
+    plain, changed = first(), first(logit_bias={9: 100}, presence_penalty=1.0, temperature=0.5)
+    assert changed.token_id == 9
+    assert changed.top == plain.top
+    assert changed.logprob < plain.logprob
 
 
 def test_a_cancelled_request_is_not_queued_again() -> None:

@@ -1,5 +1,5 @@
-"""Top-k, top-p, min-p and the repetition penalty keep the tokens they promise, and the LogitFilter of the settings
-passes all logits that this takes.
+"""Top-k, top-p and min-p keep the tokens they promise, and the LogitFilter of the settings passes all logits that this
+takes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling.filters import kept_tokens, logit_filter, most_probable, penalize_repetition
+from bitnet_tt.errors import RequestError
+from bitnet_tt.sampling.filters import kept_tokens, logit_filter, most_probable
 from tests.sampling.rows import logit_rows, probabilities
 
 
@@ -54,16 +56,39 @@ def test_most_probable_orders_ties_by_index(logits: np.ndarray, count: int) -> N
     assert most_probable(rounded, count).tolist() == np.argsort(-rounded, kind="stable")[:count].tolist()
 
 
+def filter_of(**options: object) -> LogitFilter:
+    """Return the filter for a text of the prompt 7, 9 and the generated token 5."""
+    return logit_filter(GenerationConfig(**options), [7, 9, 5], 2)
+
+
 def test_the_filter_passes_no_more_than_needed() -> None:
-    assert logit_filter(GenerationConfig()) == LogitFilter(count=1)
-    assert logit_filter(GenerationConfig(temperature=1.0, top_k=40, top_p=0.9)) == LogitFilter(count=40)
-    assert logit_filter(GenerationConfig(temperature=1.0, min_p=0.1)).margin == pytest.approx(-math.log(0.1), abs=0.02)
-    assert logit_filter(GenerationConfig(temperature=0.6, top_p=0.9)) == LogitFilter(margin=9.6, mass_temperature=0.6)
-    for needs_all in ({"repetition_penalty": 1.1}, {"logprobs": 3}, {"temperature": 1.0}):
-        assert logit_filter(GenerationConfig(**needs_all)).passes_all
+    assert filter_of() == LogitFilter(count=1)
+    assert filter_of(temperature=1.0, top_k=40, top_p=0.9) == LogitFilter(count=40)
+    assert filter_of(temperature=1.0, min_p=0.1).margin == pytest.approx(-math.log(0.1), abs=0.02)
+    assert filter_of(temperature=0.6, top_p=0.9) == LogitFilter(margin=9.6, mass_temperature=0.6)
+    assert filter_of(temperature=1.0).passes_all
+    assert filter_of(temperature=1.0, repetition_penalty=1.1).passes_all
 
 
-def test_repetition_penalty_pushes_seen_tokens_down() -> None:
-    logits = np.array([2.0, -2.0, 3.0], np.float32)
-    assert penalize_repetition(logits, 2.0, [0, 1, 0]).tolist() == [1.0, -4.0, 3.0]
-    assert logits.tolist() == [2.0, -2.0, 3.0]
+@pytest.mark.parametrize(
+    ("options", "always"),
+    [
+        ({"repetition_penalty": 1.1}, [5, 7, 9]),
+        ({"presence_penalty": 1}, [5]),
+        ({"frequency_penalty": 1}, [5]),
+        ({"logit_bias": {8: 1, 2: -100}, "presence_penalty": 1}, [2, 5, 8]),
+    ],
+)
+def test_tokens_whose_logits_change_always_pass(options: dict[str, object], always: list[int]) -> None:
+    limit = filter_of(**options)
+    assert limit.count == 1
+    assert limit.always.tolist() == always
+
+
+def test_reported_log_probabilities_take_the_whole_row() -> None:
+    assert logit_filter(GenerationConfig(logprobs=3), [1], 1, mask_of(np.array([4]), 60)) == LogitFilter()
+
+
+def test_a_mask_without_tokens_is_refused() -> None:
+    with pytest.raises(RequestError, match="allows no token"):
+        logit_filter(GenerationConfig(), [1], 1, mask_of(np.array([], np.int64), 60))

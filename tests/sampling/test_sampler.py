@@ -11,24 +11,23 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitnet_tt.backends.base import Candidates
+from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomStream, logit_filter, sample
+from bitnet_tt.sampling import RandomNumbers, logit_filter, sample
 from tests.engine.fake_backend import passing
 from tests.sampling.rows import logit_rows, probabilities
 
 
 def draw(logits: np.ndarray, count: int, seed: int = 0, **options: object) -> np.ndarray:
-    config = GenerationConfig(**options)
-    stream = RandomStream(seed)
-    picks = [sample(Candidates(logits), config, [], stream) for _ in range(count)]
+    """Return how often each token is picked at the first `count` positions."""
+    config, numbers = GenerationConfig(**options), RandomNumbers(seed)
+    picks = [sample(Candidates(logits), config, range(position), 0, numbers) for position in range(count)]
     return np.bincount(picks, minlength=len(logits)) / count
 
 
 @given(logit_rows)
-def test_greedy_is_argmax_and_draws_nothing(logits: np.ndarray) -> None:
-    stream = RandomStream(1)
-    assert sample(Candidates(logits), GenerationConfig(), [], stream) == int(np.argmax(logits))
-    assert stream.below(1 << 60) == RandomStream(1).below(1 << 60)
+def test_greedy_is_argmax(logits: np.ndarray) -> None:
+    assert sample(Candidates(logits), GenerationConfig(), [], 0, RandomNumbers(1)) == int(np.argmax(logits))
 
 
 def test_a_tiny_temperature_is_greedy() -> None:
@@ -40,45 +39,87 @@ def test_frequencies_follow_the_probabilities() -> None:
     np.testing.assert_allclose(draw(logits, 20_000, temperature=0.8), probabilities(logits, 0.8), atol=0.015)
 
 
-@example(np.array([0, 0, 11, 11], np.float32) / np.float32(1024), 0.3, 50, 0.3, 1.0, 1.0)  # min-p filters after top-p
+configs = st.builds(
+    GenerationConfig,
+    temperature=st.sampled_from([0.0, 0.3, 1.0, 3.0]),
+    top_k=st.sampled_from([0, 1, 3, 50]),
+    top_p=st.sampled_from([0.3, 0.9, 1.0]),
+    min_p=st.sampled_from([0.0, 1e-13, 0.02, 0.5, 1.0]),
+)
+adjusting = st.builds(
+    dict,
+    repetition_penalty=st.sampled_from([1.0, 1.3, 0.8]),
+    presence_penalty=st.sampled_from([0.0, 1.5, -1.0]),
+    frequency_penalty=st.sampled_from([0.0, 0.6]),
+    logit_bias=st.dictionaries(st.integers(0, 59), st.sampled_from([-100, -7, 0.5, 12, 100]), max_size=4),
+)
+MIN_P_AFTER_TOP_P = GenerationConfig(temperature=0.3, top_k=50, top_p=0.3, min_p=1.0)
+
+
+@example(np.array([0, 0, 11, 11], np.float32) / np.float32(1024), MIN_P_AFTER_TOP_P, {}, [0], None)
+@settings(max_examples=400)
 @given(
     logit_rows,
-    st.sampled_from([0.0, 0.3, 1.0, 3.0]),
-    st.sampled_from([0, 1, 3, 50]),
-    st.sampled_from([0.3, 0.9, 1.0]),
-    st.sampled_from([0.0, 1e-13, 0.02, 0.5, 1.0]),
-    st.sampled_from([1.0, 1.3]),
+    configs,
+    st.one_of(st.just({}), adjusting),
+    st.lists(st.integers(0, 59), min_size=1, max_size=30),
+    st.one_of(st.none(), st.sets(st.integers(0, 59), min_size=1)),
 )
 def test_candidates_that_pass_the_filter_are_enough(
-    logits: np.ndarray, temperature: float, top_k: int, top_p: float, min_p: float, penalty: float
+    logits: np.ndarray, config: GenerationConfig, options: dict[str, object], tokens: list[int], some: set[int] | None
 ) -> None:
-    config = GenerationConfig(
-        temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=penalty
-    )
+    """With and without penalties and masks, tokens are those of whole rows with -inf where no token is allowed."""
+    logits, config = np.resize(logits, 60), config.with_options(**options)
+    ids = np.arange(60) if some is None else np.array(sorted(some))
+    masked = np.full(60, -np.inf, np.float32)
+    masked[ids] = logits[ids]
+    allowed = None if some is None else mask_of(ids, 60)
+    prompt = len(tokens) // 2
 
-    def picks(row: Candidates) -> list[int]:
-        stream = RandomStream(3)
-        return [sample(row, config, [0], stream) for _ in range(8)]
+    def picks(row: Candidates, mask: np.ndarray | None) -> list[int]:
+        return [sample(row, config, tokens, prompt, RandomNumbers(3, choice), mask) for choice in range(8)]
 
-    assert picks(Candidates(logits)) == picks(passing(logits, logit_filter(config)))
+    expected = picks(Candidates(masked), None) if _has_a_choice(config, ids) else picks(Candidates(logits), allowed)
+    assert set(expected) <= set(ids.tolist())
+    assert picks(Candidates(logits), allowed) == expected
+    assert picks(passing(logits, logit_filter(config, tokens, prompt, allowed)), allowed) == expected
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.6, 1.0, 2.0]), st.sampled_from([0.5, 0.9, 0.999, 1 - 1e-9]))
-def test_a_nucleus_is_found_without_the_improbable_tokens(seed: int, temperature: float, top_p: float) -> None:
+def _has_a_choice(config: GenerationConfig, ids: np.ndarray) -> bool:
+    """Return whether logit_bias leaves one of these tokens. If not, it is ignored, which a row of -inf cannot say."""
+    bias = dict(config.logit_bias)
+    forced = {token for token, value in bias.items() if value == 100}
+    return any(bias.get(token) != -100 for token in ids.tolist()) and (not forced or bool(forced & set(ids.tolist())))
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.3, 0.6, 1.0, 2.0]),
+    st.sampled_from([0.5, 0.9, 0.999, 1 - 1e-9]),
+    st.sampled_from([1.0, 1.2, 3.0]),
+    st.sampled_from([None, 0.02, 0.5]),
+)
+def test_a_nucleus_is_found_without_the_improbable_tokens(
+    seed: int, temperature: float, top_p: float, penalty: float, density: float | None
+) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, rng.choice([1, 4, 10]), 4000).astype(np.float32)
-    config = GenerationConfig(temperature=temperature, top_p=top_p)
-    part = passing(logits, logit_filter(config))
+    config = GenerationConfig(temperature=temperature, top_p=top_p, repetition_penalty=penalty)
+    tokens = [*rng.integers(0, 4000, 50).tolist(), *np.argsort(-logits)[: rng.integers(0, 9)].tolist()]
+    allowed = None if density is None else mask_of(np.flatnonzero(rng.random(4000) < density), 4000)
+    part = passing(logits, logit_filter(config, tokens, 50, allowed))
     row = replace(part, dropped_mass=part.dropped_mass * 2, whole_row=lambda: logits)
     for draw_seed in range(4):
-        picks = [sample(each, config, [], RandomStream(draw_seed)) for each in (Candidates(logits), row)]
+        numbers = RandomNumbers(draw_seed)
+        picks = [sample(each, config, tokens, 50, numbers, allowed) for each in (Candidates(logits), row)]
         assert picks[0] == picks[1]
 
 
 def test_a_nucleus_that_ends_clearly_takes_no_whole_row() -> None:
     row = Candidates(np.array([3.0, 2.0, 1.0], np.float32), np.array([4, 7, 9]), dropped_mass=1e-3)
     config = GenerationConfig(temperature=1.0, top_p=0.8)
-    assert {sample(row, config, [], RandomStream(seed)) for seed in range(20)} == {4, 7}
+    assert {sample(row, config, [], 0, RandomNumbers(seed)) for seed in range(20)} == {4, 7}
 
 
 @settings(max_examples=20)
@@ -90,10 +131,7 @@ def test_a_seed_decides_the_text(seed: int) -> None:
 
 def test_picks_are_the_same_on_every_machine() -> None:
     """If they changed, a seed would no longer give the text that it gave before."""
-    stream = RandomStream(42)
-    for _ in range(6):
-        stream.below(1000)
     logits = (np.arange(40, dtype=np.float32) * np.float32(0.37)) % np.float32(3.0)
     config = GenerationConfig(temperature=0.9, top_p=0.95)
-    picks = [sample(Candidates(logits), config, [], stream) for _ in range(6)]
-    assert picks == [24, 8, 4, 5, 7, 8]
+    picks = [sample(Candidates(logits), config, range(position), 0, RandomNumbers(42)) for position in range(6)]
+    assert picks == [22, 21, 7, 4, 8, 35]

@@ -39,28 +39,45 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class LogitFilter:
-    """Says which logits of a row the sampler can use: those that pass both limits. Without limits, all of them.
+    """Says which logits of a row the sampler can use: those of allowed tokens that pass both limits.
 
     Attributes:
         count: Pass only the `count` largest logits, at least 1; of equal logits the lowest token ids. None passes all.
         margin: Pass only logits at most this much below the largest.
         mass_temperature: If above 0, the backend also returns an upper bound on the probability mass of the dropped
             tokens at this temperature, see `Candidates.dropped_mass`.
+        allowed: The sampler can use only these tokens: a mask as in `backends.masks`, uint32 [words]. None allows all.
+        always: Tokens that pass both limits whatever their logits, if they are allowed; rising, int64 [n]. The limits
+            and the dropped mass then count the other allowed tokens alone. None is none.
     """
 
     count: int | None = None
     margin: float = math.inf
     mass_temperature: float = 0.0
+    allowed: NDArray[np.uint32] | None = None
+    always: NDArray[np.int64] | None = None
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether the size of a logit decides if it passes."""
+        return self.count is not None or self.margin < math.inf
+
+    @property
+    def names_tokens(self) -> bool:
+        """Whether it treats some tokens otherwise than others."""
+        return self.allowed is not None or self.always is not None
 
     @property
     def passes_all(self) -> bool:
         """Whether the filter drops nothing."""
-        return self.count is None and self.margin == math.inf
+        return not self.has_limits and self.allowed is None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The logits of a row that pass its filter, and maybe more. Each has the same bits as in the whole row.
+    """The logits of a row that pass its filter, and maybe more, also of tokens that the filter does not allow.
+
+    Each has the same bits as in the whole row.
 
     If the filter has a `mass_temperature`, the smallest logits that pass may be missing too. Then `dropped_mass` counts
     them, and no missing logit is larger than one that is here.
@@ -68,8 +85,8 @@ class Candidates:
     Attributes:
         logits: float32 [n]; valid until the backend's next call.
         token_ids: int64 [n], rising: the tokens of `logits`. None if `logits` is the whole row.
-        dropped_mass: At least the sum of exp((logit - largest) / mass_temperature) over all other tokens. 0 if the
-            filter does not ask for it.
+        dropped_mass: At least the sum of exp((logit - largest) / mass_temperature) over all other allowed tokens, where
+            `largest` is the largest logit here that is not of an `always` token. 0 if the filter does not ask for it.
         whole_row: Returns the whole row, float32 [vocab]. None if `logits` is the whole row, or nothing can be missing.
     """
 

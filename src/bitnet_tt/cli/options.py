@@ -134,6 +134,14 @@ class SamplingOptions:
         float,
         _SamplingOption(help="A value above 1 makes tokens that are already in the text less probable."),
     ] = _DEFAULT.repetition_penalty
+    presence_penalty: Annotated[
+        float,
+        _SamplingOption(help="A value above 0 makes tokens less probable that were generated before; from -2 to 2."),
+    ] = _DEFAULT.presence_penalty
+    frequency_penalty: Annotated[
+        float,
+        _SamplingOption(help="The same, times how often the token was generated; from -2 to 2."),
+    ] = _DEFAULT.frequency_penalty
     seed: Annotated[
         int | None,
         _SamplingOption(help="Seed of the random numbers. The same seed gives the same text on every CPU."),
@@ -153,6 +161,8 @@ class SamplingOptions:
                 top_p=self.top_p,
                 min_p=self.min_p,
                 repetition_penalty=self.repetition_penalty,
+                presence_penalty=self.presence_penalty,
+                frequency_penalty=self.frequency_penalty,
                 stop=self.stop,
                 stop_token_ids=self.stop_token_ids,
                 ignore_eos=self.ignore_eos,

@@ -18,7 +18,7 @@ from bitnet_tt.engine.request import OnLogits, Request
 from bitnet_tt.engine.step import Stepper
 from bitnet_tt.errors import RequestError
 from bitnet_tt.generation import Piece, TextStream
-from bitnet_tt.sampling import TokenLogprob, log_probabilities
+from bitnet_tt.sampling import Constraint, TokenLogprob, log_probabilities
 from bitnet_tt.tokenizer import Tokenizer
 
 
@@ -108,6 +108,8 @@ class Engine:
         prompt: Sequence[int],
         config: GenerationConfig,
         *,
+        choice: int = 0,
+        constraint: Constraint | None = None,
         timeout: float | None = None,
         cache_key: str = "",
         channel: Channel | None = None,
@@ -117,6 +119,8 @@ class Engine:
         Args:
             prompt: Token ids.
             config: How to pick tokens and when to stop.
+            choice: Which of several texts of the same prompt and seed this is; each has its own random numbers.
+            constraint: Says which tokens may come next, such as a grammar. It must be new, at the end of the prompt.
             timeout: End the text with the reason `timeout` this many seconds after it was submitted. It ends between
                 two steps. None means no limit.
             cache_key: Reuse cached beginnings only of requests with an equal key.
@@ -125,10 +129,11 @@ class Engine:
         Raises:
             DeviceError: The engine is closed.
             RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary; or the
-                timeout is no positive number.
+                timeout is no positive number, or logit_bias has such ids.
         """
         self.check_open()
         self._check_tokens(prompt, limit=self.context_length - 1)
+        self._check_bias(config)
         if timeout is not None and not timeout > 0:
             raise RequestError(f"timeout must be a positive number of seconds, not {timeout!r}")
         eos = frozenset() if config.ignore_eos else self._eos_token_ids
@@ -140,6 +145,8 @@ class Engine:
             text=TextStream(self._tokenizer, config.stop or ()) if self._tokenizer else None,
             timeout=timeout,
             cache_key=cache_key,
+            choice=choice,
+            constraint=constraint,
         )
 
     def submit(self, request: Request) -> None:
@@ -307,6 +314,13 @@ class Engine:
     def _run(self, request: Request) -> None:
         for _ in self.outputs(request):
             pass
+
+    def _check_bias(self, config: GenerationConfig) -> None:
+        highest = max(dict(config.logit_bias or ()), default=0)
+        if highest >= self.vocab_size:
+            raise RequestError(
+                f"logit_bias has token id {highest}, outside the vocabulary (0 to {self.vocab_size - 1})"
+            )
 
     def _check_tokens(self, token_ids: Sequence[int], limit: int) -> None:
         if len(token_ids) == 0:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import Channel
 from bitnet_tt.generation import FinishReason, TextStream, Timings
-from bitnet_tt.sampling import RandomStream
+from bitnet_tt.sampling import Constraint, RandomNumbers, logit_filter, sample
 
 type OnLogits = Callable[[int, Sequence[NDArray[np.float32]]], None]
 """Takes the logits of some positions of a text: the first position, and one row float32 [vocab] for each.
@@ -38,6 +39,8 @@ class Request:
         cache_key: It reuses cached beginnings only of requests with an equal key.
         on_logits: Called once a step with the logits of its next positions. Such a request is a score: it ends when all
             positions are computed, and generates nothing.
+        choice: Which of several texts of the same prompt and seed this is; the first is 0.
+        constraint: Says which tokens may come next; None allows all.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
         scored: How many positions `on_logits` has seen.
@@ -49,7 +52,8 @@ class Request:
         started_at: When its first step began.
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
-        stream: Its random numbers.
+        numbers: Its random numbers.
+        allowed: The tokens that may come next, as the constraint said when `next_filter` asked it.
     """
 
     prompt: Sequence[int]
@@ -60,6 +64,8 @@ class Request:
     timeout: float | None = None
     cache_key: str = ""
     on_logits: OnLogits | None = None
+    choice: int = 0
+    constraint: Constraint | None = None
     tokens: list[int] = field(init=False)
     computed: int = 0
     scored: int = 0
@@ -71,12 +77,13 @@ class Request:
     started_at: float = 0.0
     first_token_at: float = 0.0
     finished_at: float = 0.0
-    stream: RandomStream = field(init=False)
+    numbers: RandomNumbers = field(init=False)
+    allowed: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
         """Begin the text with the prompt, and seed the random numbers."""
         self.tokens = list(self.prompt)
-        self.stream = RandomStream(self.config.seed)
+        self.numbers = RandomNumbers(self.config.seed, self.choice)
 
     @property
     def pending(self) -> int:
@@ -120,3 +127,19 @@ class Request:
             decode_seconds=self.finished_at - first_token,
             queue_seconds=started - self.submitted_at,
         )
+
+    def next_filter(self) -> LogitFilter:
+        """Return which logits `pick` needs for the next token.
+
+        Raises:
+            RequestError: The constraint allows no token.
+        """
+        self.allowed = None if self.constraint is None else self.constraint.mask()
+        return logit_filter(self.config, self.tokens, len(self.prompt), self.allowed)
+
+    def pick(self, row: Candidates) -> int:
+        """Pick the next token from the logits that `next_filter` passes, and tell the constraint."""
+        token_id = sample(row, self.config, self.tokens, len(self.prompt), self.numbers, self.allowed)
+        if self.constraint is not None:
+            self.constraint.accept(token_id)
+        return token_id

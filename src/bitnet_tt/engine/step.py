@@ -6,7 +6,7 @@ import time
 from itertools import islice
 
 from bitnet_tt.backends.base import Backend, Candidates, LogitFilter
-from bitnet_tt.engine.batch import Chunk, build_batch
+from bitnet_tt.engine.batch import Chunk, build_batch, candidates_of
 from bitnet_tt.engine.channel import Delivery
 from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.pace import Pace
@@ -14,7 +14,7 @@ from bitnet_tt.engine.request import Request
 from bitnet_tt.engine.scheduler import Scheduler
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.generation import FinishReason, Piece
-from bitnet_tt.sampling import TokenLogprob, log_probabilities, logit_filter, sample
+from bitnet_tt.sampling import TokenLogprob, log_probabilities
 
 BLOCK_SIZE = 32
 """Positions of one block of the KV cache."""
@@ -150,7 +150,7 @@ class Stepper:
         if not step:
             return
         decoding = sum(chunk.request.decoding for chunk in step)
-        rows = iter(self.backend.candidates(build_batch(step), filters))
+        rows = iter(candidates_of(self.backend, build_batch(step), filters))
         self.steps += 1
         for chunk in step:
             self._consume(chunk, list(islice(rows, chunk.rows)), started)
@@ -228,13 +228,13 @@ def _row_filters(chunk: Chunk) -> list[LogitFilter]:
     """Return the filter of each row of a chunk."""
     if chunk.request.is_score or not chunk.rows:
         return [LogitFilter()] * chunk.rows
-    return [logit_filter(chunk.request.config)]
+    return [chunk.request.next_filter()]
 
 
 def _pick(request: Request, row: Candidates) -> tuple[int, TokenLogprob | None]:
     """Pick the next token of a request; return it, and its log-probability if the request asks for it."""
     config = request.config
-    token_id = sample(row, config, request.tokens, request.stream)
+    token_id = request.pick(row)
     logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
     return token_id, logprob
 

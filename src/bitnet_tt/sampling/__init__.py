@@ -1,8 +1,9 @@
 """Turn logits into the next token."""
 
+from bitnet_tt.sampling.constraint import Constraint
 from bitnet_tt.sampling.filters import logit_filter
 from bitnet_tt.sampling.logprobs import TokenLogprob, log_probabilities
-from bitnet_tt.sampling.random import RandomStream
+from bitnet_tt.sampling.random import RandomNumbers
 from bitnet_tt.sampling.sampler import sample
 
-__all__ = ["RandomStream", "TokenLogprob", "log_probabilities", "logit_filter", "sample"]
+__all__ = ["Constraint", "RandomNumbers", "TokenLogprob", "log_probabilities", "logit_filter", "sample"]

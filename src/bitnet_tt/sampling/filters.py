@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.errors import RequestError
+from bitnet_tt.sampling.adjust import adjusted_tokens, adjusts
 from bitnet_tt.sampling.softmax import ONE, softmax_weights
 
 _NUCLEUS_GUESS = 1024
@@ -28,10 +31,36 @@ _MARGIN_ROUNDING = 0.01
 """An upper bound on the float32 rounding of the distance between the largest logit and one that min-p keeps."""
 
 
-def logit_filter(config: GenerationConfig) -> LogitFilter:
-    """Return a filter that passes every logit which can change what `sample` or `log_probabilities` return."""
-    if config.repetition_penalty != 1.0 or config.logprobs is not None:
+def logit_filter(
+    config: GenerationConfig,
+    tokens: Sequence[int],
+    prompt_length: int,
+    allowed: NDArray[np.uint32] | None = None,
+) -> LogitFilter:
+    """Return a filter that passes every logit which can change what `sample` or `log_probabilities` return.
+
+    Args:
+        config: The settings of the request.
+        tokens: The text so far, prompt included.
+        prompt_length: How many of `tokens` are the prompt.
+        allowed: The tokens that may be picked; see `LogitFilter.allowed`.
+
+    Raises:
+        RequestError: No token is allowed.
+    """
+    if allowed is not None and not allowed.any():
+        raise RequestError("the constraint allows no token; it must allow at least an end-of-text token")
+    if config.logprobs is not None:  # they are those of the whole row, allowed or not
         return LogitFilter()
+    limit = _size_limits(config)
+    # A token whose logit changes may move into the top-k or out of it, so it must be there in any case. The logits of
+    # all others are compared with each other as they are.
+    always = adjusted_tokens(config, tokens, prompt_length) if limit.has_limits and adjusts(config) else None
+    return limit if allowed is None and always is None else replace(limit, allowed=allowed, always=always)
+
+
+def _size_limits(config: GenerationConfig) -> LogitFilter:
+    """Return a filter that passes every logit which temperature, top-k, top-p and min-p can use."""
     if config.temperature == 0:
         return LogitFilter(count=1)
     if config.top_k == 0 and config.top_p < 1:
@@ -47,23 +76,6 @@ def logit_filter(config: GenerationConfig) -> LogitFilter:
     smallest = config.min_p - 1.5 / ONE
     margin = -config.temperature * math.log(smallest) + _MARGIN_ROUNDING if smallest > 0 else math.inf
     return LogitFilter(count=config.top_k or None, margin=margin)
-
-
-def penalize_repetition(logits: NDArray[np.float32], penalty: float, history: Sequence[int]) -> NDArray[np.float32]:
-    """Return a copy of the logits in which the tokens of `history` are less probable (CTRL, arXiv 1909.05858).
-
-    Positive logits of these tokens are divided by the penalty, the others multiplied by it.
-
-    Args:
-        logits: The whole row, float32 [vocab].
-        penalty: Above 0; 1 changes nothing.
-        history: Token ids of the text so far.
-    """
-    seen = np.unique(np.asarray(history, dtype=np.int64))
-    penalized = logits.copy()
-    values = logits[seen]
-    penalized[seen] = np.where(values > 0, values / np.float32(penalty), values * np.float32(penalty))
-    return penalized
 
 
 def kept_tokens(

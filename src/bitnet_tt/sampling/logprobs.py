@@ -12,7 +12,7 @@ from bitnet_tt.sampling.filters import most_probable
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """The natural log-probability of a token under the model, before repetition penalty, temperature and filters.
+    """The natural log-probability of a token under the model, before logit_bias, penalties, temperature and filters.
 
     Attributes:
         token_id: The token.

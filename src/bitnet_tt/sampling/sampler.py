@@ -1,45 +1,108 @@
-"""Pick the next token: a pure function of logits, settings, the text so far and a random stream."""
+"""Pick the next token: a pure function of logits, settings, the text so far and its random numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates
+from bitnet_tt.backends.masks import contains, ids_of
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling.filters import kept_tokens, penalize_repetition
-from bitnet_tt.sampling.random import RandomStream
+from bitnet_tt.sampling.adjust import adjust, adjusted_tokens, adjusts
+from bitnet_tt.sampling.filters import kept_tokens
+from bitnet_tt.sampling.random import RandomNumbers
 
 
-def sample(row: Candidates, config: GenerationConfig, history: Sequence[int], stream: RandomStream) -> int:
+def sample(
+    row: Candidates,
+    config: GenerationConfig,
+    tokens: Sequence[int],
+    prompt_length: int,
+    numbers: RandomNumbers,
+    allowed: NDArray[np.uint32] | None = None,
+) -> int:
     """Pick the next token.
 
-    Repetition penalty comes first, then temperature, top-k, top-p and min-p, as in Hugging Face transformers.
+    Tokens that are not allowed are left out first. Then come logit_bias and the penalties, then temperature, top-k,
+    top-p and min-p: see docs/numerics.md.
 
     Args:
-        row: The logits that `logit_filter(config)` passes. It may hold more logits, which does not change the result.
+        row: The logits that `logit_filter` passes for the same arguments. It may hold more, which changes no result.
         config: The settings of the request.
-        history: Token ids of the text so far, for the repetition penalty.
-        stream: The random numbers of the request. A greedy pick draws none, any other pick draws one.
+        tokens: The text so far, prompt included.
+        prompt_length: How many of `tokens` are the prompt.
+        numbers: The random numbers of the text. A greedy pick uses none, any other pick uses that of its position.
+        allowed: The tokens that may be picked; see `LogitFilter.allowed`.
 
     Returns:
         A token id. Of equal logits, the lowest id comes first.
     """
-    logits, token_ids = row.logits, row.token_ids
-    if config.repetition_penalty != 1.0:
-        logits = penalize_repetition(logits, config.repetition_penalty, history)
+    changed = _changed(row, config, tokens, prompt_length, allowed)
     if config.temperature == 0:
-        index = int(np.argmax(logits))
-    else:
-        kept = kept_tokens(logits, config, row.dropped_mass)
-        if kept is None:  # the dropped tokens could change the nucleus
-            assert row.whole_row is not None
-            token_ids, kept = None, kept_tokens(row.whole_row(), config)
-        assert kept is not None
-        indices, weights = kept
-        # Token i owns the integers from cumulative[i - 1] to cumulative[i] - 1: as many as its weight.
-        cumulative = np.cumsum(weights)
-        drawn = stream.below(int(cumulative[-1]))
-        index = int(indices[np.searchsorted(cumulative, drawn, side="right")])
-    return index if token_ids is None else int(token_ids[index])
+        return _token(changed, int(np.argmax(changed.logits)))
+    kept = kept_tokens(changed.logits, config, changed.dropped_mass)
+    if kept is None:  # the dropped tokens could change the nucleus
+        assert row.whole_row is not None
+        changed = _changed(Candidates(row.whole_row()), config, tokens, prompt_length, allowed)
+        kept = kept_tokens(changed.logits, config)
+    assert kept is not None
+    indices, weights = kept
+    # Token i owns the integers from cumulative[i - 1] to cumulative[i] - 1: as many as its weight.
+    cumulative = np.cumsum(weights)
+    drawn = numbers.below(int(cumulative[-1]), len(tokens))
+    return _token(changed, int(indices[np.searchsorted(cumulative, drawn, side="right")]))
+
+
+def _changed(
+    row: Candidates,
+    config: GenerationConfig,
+    tokens: Sequence[int],
+    prompt_length: int,
+    allowed: NDArray[np.uint32] | None,
+) -> Candidates:
+    """Return the candidates that are allowed, with logit_bias and penalties applied."""
+    if allowed is not None:
+        row = _only_allowed(row, allowed)
+    if not adjusts(config):
+        return row
+    adjusted = replace(row, logits=adjust(row.logits, row.token_ids, config, tokens, prompt_length))
+    if row.dropped_mass == 0:
+        return adjusted
+    return _drop_again(adjusted, adjusted_tokens(config, tokens, prompt_length), config.temperature)
+
+
+def _only_allowed(row: Candidates, allowed: NDArray[np.uint32]) -> Candidates:
+    if row.token_ids is None:
+        token_ids = ids_of(allowed, len(row.logits))
+        return replace(row, logits=row.logits[token_ids], token_ids=token_ids)
+    inside = contains(allowed, row.token_ids)
+    return replace(row, logits=row.logits[inside], token_ids=row.token_ids[inside])
+
+
+def _drop_again(row: Candidates, adjusted: NDArray[np.int64], temperature: float) -> Candidates:
+    """Restore what `Candidates` promises for a dropped mass: no missing logit is larger than one that is here.
+
+    The smallest logits that the backend returned limit the missing ones. A token whose logit was adjusted to less than
+    that is dropped too, and its mass is added to the others.
+    """
+    assert row.token_ids is not None
+    others = row.logits[~np.isin(row.token_ids, adjusted)]
+    if (
+        not len(others) or others.max() == -np.inf
+    ):  # no token is missing, or none of them can be picked: some are forced
+        return replace(row, dropped_mass=0.0)
+    inside = row.logits >= others.min()
+    dropped = np.exp((row.logits[~inside].astype(np.float64) - float(row.logits.max())) / temperature).sum()
+    return replace(
+        row,
+        logits=row.logits[inside],
+        token_ids=row.token_ids[inside],
+        dropped_mass=row.dropped_mass + float(dropped),
+    )
+
+
+def _token(row: Candidates, index: int) -> int:
+    return index if row.token_ids is None else int(row.token_ids[index])

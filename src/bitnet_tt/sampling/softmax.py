@@ -37,12 +37,13 @@ def softmax_weights(logits: NDArray[np.float32], temperature: float) -> NDArray[
     Returns:
         exp((logits - max(logits)) / temperature) in units of 1 / `ONE`, rounded to the nearest integer; int64 [n].
     """
-    with np.errstate(over="ignore"):  # a tiny temperature takes all logits but the largest to -inf
-        x = np.maximum((logits.astype(np.float64) - float(logits.max())) / temperature, _SMALLEST_EXPONENT)
+    # The smallest exponent is a limit before the division, which would overflow at a tiny temperature.
+    x = np.maximum(logits.astype(np.float64) - float(logits.max()), _SMALLEST_EXPONENT * temperature) / temperature
     exponent = np.rint(x * _LOG2_E)
     remainder = (x - exponent * _LN2_HIGH) - exponent * _LN2_LOW
     result = np.full_like(remainder, _EXP_COEFFICIENTS[0])
     for coefficient in _EXP_COEFFICIENTS[1:]:
-        result = result * remainder + coefficient
+        result *= remainder
+        result += coefficient
     weights: NDArray[np.int64] = np.rint(np.ldexp(result, exponent.astype(np.int32)) * ONE).astype(np.int64)
     return weights

@@ -15,6 +15,7 @@ from bitnet_tt import _native
 from bitnet_tt.backends.base import FORKED, BackendStats, Batch, Candidates, LogitFilter, PhaseTime
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
 from bitnet_tt.backends.cpu.load import load_layers, load_norm, load_table
+from bitnet_tt.backends.cpu.rows import RowPlan, filter_arrays, plan_row
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, DeviceError
 from bitnet_tt.rope import rope_tables
@@ -219,24 +220,35 @@ class CPUBackend:
         """Run one step; see `Backend.candidates`. Raises the errors of `forward`.
 
         A 6-bit copy of the lm_head, the screen, gives an upper bound for each logit; only logits that may pass are
-        computed. See native/head/head.hpp. The second step makes the screen.
+        computed. See native/head/head.hpp. The second step makes the screen. If a filter allows few tokens, only their
+        logits are computed; tokens that always pass are computed besides. See `rows`.
         """
         with self._exclusive() as decoder:
-            if filters:
+            plans = [plan_row(limit, self._config.vocab_size) for limit in filters]
+            if plans and all(plan.screened is None for plan in plans):
+                decoder.forward_layers(*_arrays(batch))
+                return [self._listed(decoder, row, plan) for row, plan in enumerate(plans)]
+            if plans:
                 self._whole_steps -= 1
-            if not filters or not self._screens or self._whole_steps >= 0 or any(map(_needs_whole_row, filters)):
+            if not plans or not self._screens or self._whole_steps >= 0 or any(plan.needs_whole_row for plan in plans):
                 return [Candidates(row) for row in self._forward(decoder, batch)]
-            return self._screened(decoder, batch, filters)
+            return self._screened(decoder, batch, plans)
 
-    def _screened(self, decoder: _native.Decoder, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
-        rows = len(filters)
+    def _listed(self, decoder: _native.Decoder, row: int, plan: RowPlan) -> Candidates:
+        """Compute the logits of a plan's listed tokens, for a row of the last step."""
+        logits = np.empty(len(plan.listed), np.float32)
+        decoder.listed(row, plan.listed, logits)
+        return Candidates(logits, plan.listed.astype(np.int64))
+
+    def _screened(self, decoder: _native.Decoder, batch: Batch, plans: Sequence[RowPlan]) -> list[Candidates]:
+        rows = len(plans)
         if rows > len(self._candidate_logits):
             self._candidate_logits = np.empty((rows, _native.MAX_CANDIDATES), np.float32)
             self._candidate_ids = np.empty((rows, _native.MAX_CANDIDATES), np.int32)
         counts, dropped_masses = np.empty(rows, np.int32), np.empty(rows, np.float32)
         decoder.forward_candidates(
             *_arrays(batch),
-            *_filter_arrays(filters),
+            *filter_arrays(plans, self._config.vocab_size),
             self._candidate_ids[:rows],
             self._candidate_logits[:rows],
             counts,
@@ -244,16 +256,24 @@ class CPUBackend:
         )
         self._whole_steps = _WHOLE_STEPS_AFTER_OVERFLOW if (counts < 0).any() else 0
         return [
-            Candidates(self._compute_row(decoder, row))
-            if count < 0
-            else Candidates(
-                self._candidate_logits[row, :count],
-                self._candidate_ids[row, :count].astype(np.int64),
-                dropped_mass,
-                partial(self._whole_row, row),
-            )
-            for row, (count, dropped_mass) in enumerate(zip(counts.tolist(), dropped_masses.tolist(), strict=True))
+            self._found(decoder, row, plan, count, mass)
+            for row, (plan, count, mass) in enumerate(zip(plans, counts.tolist(), dropped_masses.tolist(), strict=True))
         ]
+
+    def _found(self, decoder: _native.Decoder, row: int, plan: RowPlan, count: int, dropped_mass: float) -> Candidates:
+        """Return the first `count` candidates that the screen found for a row, and the plan's listed tokens."""
+        if count < 0:
+            return Candidates(self._compute_row(decoder, row))
+        if plan.screened is None:
+            return self._listed(decoder, row, plan)
+        logits = self._candidate_logits[row, :count]
+        token_ids = self._candidate_ids[row, :count].astype(np.int64)
+        if len(plan.listed):
+            listed = self._listed(decoder, row, plan)
+            token_ids = np.concatenate([token_ids, plan.listed.astype(np.int64)])
+            order = np.argsort(token_ids)
+            logits, token_ids = np.concatenate([logits, listed.logits])[order], token_ids[order]
+        return Candidates(logits, token_ids, dropped_mass, partial(self._whole_row, row))
 
     def _whole_row(self, row: int) -> NDArray[np.float32]:
         """Compute all logits of a row of the last step, for `Candidates.whole_row`."""
@@ -303,18 +323,3 @@ class CPUBackend:
 def _arrays(batch: Batch) -> tuple[_Ints, _Ints, _Ints, _Ints, _Ints]:
     """Return the arrays of a batch in the order in which native code takes them."""
     return batch.token_ids, batch.starts, batch.positions, batch.block_tables, batch.logit_rows
-
-
-def _needs_whole_row(limit: LogitFilter) -> bool:
-    return limit.passes_all or (limit.count or 0) > _native.MAX_CANDIDATES
-
-
-def _filter_arrays(
-    filters: Sequence[LogitFilter],
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return counts, margins and mass temperatures, each [rows]; see `_native.Decoder.forward_candidates`."""
-    counts = np.array([limit.count or 0 for limit in filters], np.int32)
-    # The next larger float32, because the conversion may round a margin down.
-    margins = np.nextafter(np.array([limit.margin for limit in filters], np.float32), np.float32(np.inf))
-    temperatures = np.array([limit.mass_temperature for limit in filters], np.float32)
-    return counts, margins, temperatures

@@ -141,7 +141,7 @@ class Plan:
                 later, if the largest logits turn out to be too few.
         """
         may_need_rows = any(limit.count is None or limit.mass_temperature > 0 for limit in filters)
-        if any(limit.passes_all for limit in filters) or (may_need_rows and not rows_stay):
+        if any(limit.passes_all or limit.names_tokens for limit in filters) or (may_need_rows and not rows_stay):
             return HeadOutput(None, whole_rows=True)
         largest = max((limit.count or _DEFAULT_TOP_COUNT for limit in filters), default=1)
         # Counts are few: the device keeps a program for each.

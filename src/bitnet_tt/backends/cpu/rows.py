@@ -1,0 +1,82 @@
+"""Divide the tokens of a row into those whose logits are computed one by one, and those that are screened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt import _native
+from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.masks import contains, ids_of, mask_of, mask_words, size_of
+
+LISTED_SHARE = 8
+"""The logits of at most one token in this many are computed one by one. Of more, the screen reads fewer bytes."""
+
+_NONE = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """How the candidates of one row are found.
+
+    Attributes:
+        listed: Tokens whose logits are computed one by one, rising, int32 [n].
+        screened: The filter for the other tokens; it allows no listed token. None if no other token can pass.
+    """
+
+    listed: NDArray[np.int32]
+    screened: LogitFilter | None
+
+    @property
+    def needs_whole_row(self) -> bool:
+        """Whether the screen cannot find the candidates."""
+        limit = self.screened
+        return limit is not None and (not limit.has_limits or (limit.count or 0) > _native.MAX_CANDIDATES)
+
+
+def plan_row(limit: LogitFilter, vocab_size: int) -> RowPlan:
+    """Return how to find the candidates of a row with this filter.
+
+    Raises:
+        ValueError: The mask has a wrong number of words.
+    """
+    allowed, always = limit.allowed, limit.always
+    if allowed is not None:
+        if allowed.shape != (mask_words(vocab_size),):
+            raise ValueError(
+                f"the mask is {allowed.shape}; a vocabulary of {vocab_size} takes {mask_words(vocab_size)}"
+            )
+        if size_of(allowed) * LISTED_SHARE <= vocab_size:
+            return RowPlan(ids_of(allowed, vocab_size).astype(np.int32), None)
+    if always is None:
+        return RowPlan(_NONE, limit)
+    if len(always) * LISTED_SHARE > vocab_size:
+        return RowPlan(_NONE, LogitFilter())
+    listed = mask_of(always, vocab_size)
+    others = ~listed if allowed is None else allowed & ~listed
+    if allowed is not None:
+        always = always[contains(allowed, always)]
+    return RowPlan(always.astype(np.int32), replace(limit, allowed=others, always=None))
+
+
+def filter_arrays(
+    plans: Sequence[RowPlan], vocab_size: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
+    """Return counts, margins, mass temperatures and masks as `_native.Decoder.forward_candidates` takes them."""
+    words = mask_words(vocab_size)
+    nothing = LogitFilter(count=1, allowed=np.zeros(words, np.uint32))
+    filters = [plan.screened or nothing for plan in plans]
+    counts = np.array([limit.count or 0 for limit in filters], np.int32)
+    # The next larger float32, because the conversion may round a margin down.
+    margins = np.nextafter(np.array([limit.margin for limit in filters], np.float32), np.float32(np.inf))
+    temperatures = np.array([limit.mass_temperature for limit in filters], np.float32)
+    if all(limit.allowed is None for limit in filters):
+        return counts, margins, temperatures, np.empty((0, 0), np.uint32)
+    masks = np.full((len(filters), words), 0xFFFFFFFF, np.uint32)
+    for row, limit in enumerate(filters):
+        if limit.allowed is not None:
+            masks[row] = limit.allowed
+    return counts, margins, temperatures, masks

@@ -1,0 +1,100 @@
+"""Change the logits of single tokens: logit_bias, and the penalties for repeating, in float32 and in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.config import GenerationConfig
+
+BAN, FORCE = -100.0, 100.0
+"""The values of logit_bias that ban a token, and that allow only such tokens."""
+
+
+def adjusts(config: GenerationConfig) -> bool:
+    """Return whether `adjust` changes any logit."""
+    return (
+        config.repetition_penalty != 1.0
+        or config.frequency_penalty != 0.0
+        or config.presence_penalty != 0.0
+        or bool(config.logit_bias)
+    )
+
+
+def adjusted_tokens(config: GenerationConfig, tokens: Sequence[int], prompt_length: int) -> NDArray[np.int64]:
+    """Return the tokens whose logits `adjust` may change, rising and each once.
+
+    Args:
+        config: The settings of the request.
+        tokens: The text so far.
+        prompt_length: How many of `tokens` are the prompt.
+    """
+    biased, _ = _biases(config)
+    ids = biased.tolist()
+    if config.repetition_penalty != 1.0:
+        ids += tokens
+    elif config.frequency_penalty != 0.0 or config.presence_penalty != 0.0:
+        ids += tokens[prompt_length:]
+    return np.unique(np.array(ids, np.int64))
+
+
+def adjust(
+    logits: NDArray[np.float32],
+    token_ids: NDArray[np.int64] | None,
+    config: GenerationConfig,
+    tokens: Sequence[int],
+    prompt_length: int,
+) -> NDArray[np.float32]:
+    """Return a copy of the logits with logit_bias and the penalties applied, as docs/numerics.md defines them.
+
+    Every operation is one float32 operation on one logit, so the result has the same bits on every machine, and does
+    not depend on which other logits there are. A banned token gets -inf; if some tokens are forced, all others get it.
+    Bans that would leave no token are ignored: a constraint may allow only banned ones.
+
+    Args:
+        logits: float32 [n].
+        token_ids: Their tokens, rising. None if `logits` is the whole row.
+        config: The settings of the request.
+        tokens: The text so far.
+        prompt_length: How many of `tokens` are the prompt.
+    """
+    adjusted = logits.copy()
+    biased, biases = _biases(config)
+    at, found = _places(token_ids, biased)
+    adjusted[at] += biases[found]
+    if config.repetition_penalty != 1.0:
+        seen, _ = _places(token_ids, np.unique(np.asarray(tokens, np.int64)))
+        values, penalty = adjusted[seen], np.float32(config.repetition_penalty)
+        adjusted[seen] = np.where(values > 0, values / penalty, values * penalty)
+    if config.frequency_penalty != 0.0 or config.presence_penalty != 0.0:
+        generated, counts = np.unique(np.asarray(tokens[prompt_length:], np.int64), return_counts=True)
+        repeated, there = _places(token_ids, generated)
+        adjusted[repeated] -= np.float32(config.frequency_penalty) * counts[there].astype(np.float32)
+        adjusted[repeated] -= np.float32(config.presence_penalty)
+    forced, banned = at[biases[found] == FORCE], at[biases[found] == BAN]
+    if len(forced):
+        kept = np.full_like(adjusted, -np.inf)
+        kept[forced] = adjusted[forced]
+        return kept
+    if len(banned) < len(adjusted):  # otherwise no token would be left
+        adjusted[banned] = -np.inf
+    return adjusted
+
+
+def _biases(config: GenerationConfig) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the token ids of logit_bias and their numbers."""
+    biases = dict(config.logit_bias or ())
+    return np.array(list(biases), np.int64), np.array(list(biases.values()), np.float32)
+
+
+def _places(
+    token_ids: NDArray[np.int64] | None, wanted: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where the wanted tokens are among `token_ids` (None: all tokens), and which of them are there."""
+    if token_ids is None:
+        return wanted, np.ones(len(wanted), np.bool_)
+    at = np.searchsorted(token_ids, wanted)
+    found = np.append(token_ids, -1)[at] == wanted
+    return at[found], found
