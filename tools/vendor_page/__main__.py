@@ -1,4 +1,4 @@
-"""Fetch the JavaScript libraries of the chat page into `src/bitnet_tt/server/page/vendor`.
+"""Fetch the JavaScript libraries and the font of the chat page into `src/bitnet_tt/server/page/vendor`.
 
 `uv run python -m tools.vendor_page` asks npm for the exact versions below, copies the few files that the page loads,
 and writes `manifest.json`: one entry for each file, with its version, its SHA-256 and its licence.
@@ -63,6 +63,13 @@ PACKAGES = (
         },
     ),
     Package(name="katex", version="0.19.1", license="MIT", files={"dist/katex.min.js": "katex.js"}),
+    # A font with a MATH table, for devices without one: most phones. Browsers load it only if a formula needs it.
+    Package(
+        name="@fontsource/noto-sans-math",
+        version="5.3.0",
+        license="OFL-1.1",
+        files={"files/noto-sans-math-latin-400-normal.woff2": "noto-sans-math.woff2"},
+    ),
 )
 
 
@@ -80,11 +87,11 @@ def copy(package: Package, source: Path, vendor: Path) -> Iterator[dict[str, str
     (vendor / "licenses").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source / package.license_file, vendor / license_file)
     for inside, target in package.files.items():
-        text = (source / inside).read_text(encoding="utf-8")
+        content = (source / inside).read_bytes()
         for old, new in package.replace.items():
-            text = text.replace(old, new)
+            content = content.replace(old.encode(), new.encode())
         # Source maps are not shipped, and a browser's tools would report them as missing.
-        content = re.sub(r"\n//# sourceMappingURL=\S*\s*$", "\n", text).encode()
+        content = re.sub(rb"\n//# sourceMappingURL=\S*\s*$", b"\n", content)
         (vendor / target).parent.mkdir(parents=True, exist_ok=True)
         (vendor / target).write_bytes(content)
         yield {
