@@ -63,6 +63,9 @@ def test_model_that_is_gone(page: Page, server: FakeServer):
     send(page, "Hi")
     expect(answers(page)).to_contain_text("The server does not have this model.")
     expect(answers(page)).to_contain_text("this server has: other")
+    # Chat templates want questions and answers in turn, so an unanswered question is joined with the next.
+    ask(page, "Still there?")
+    assert server.bodies[1]["messages"] == [{"role": "user", "content": "Hi\n\nStill there?"}]
 
 
 def test_several_models(open_page: OpenPage, server: FakeServer):

@@ -13,15 +13,27 @@ import { SettingsDialog } from "./settings-dialog.js";
 import { handleShortcut, HelpDialog } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 
-const isNarrow = () => matchMedia("(max-width: 760px)").matches;
+const NARROW = matchMedia("(max-width: 760px)"); // As in layout.css: the sidebar then lies over the chat.
+
+function useNarrow() {
+  const [narrow, setNarrow] = useState(NARROW.matches);
+  useEffect(() => {
+    const change = () => setNarrow(NARROW.matches);
+    NARROW.addEventListener("change", change);
+    return () => NARROW.removeEventListener("change", change);
+  }, []);
+  return narrow;
+}
 
 export function App() {
   const { open, messages, notice, said } = useStore(chat);
-  const [sidebar, setSidebar] = useState(!isNarrow());
+  const narrow = useNarrow();
+  const [sidebar, setSidebar] = useState(!NARROW.matches);
   const [dialog, setDialog] = useState(null); // "settings", "help" or null.
   const [editing, setEditing] = useState(null); // The id of the message that is edited.
   const search = useRef(null);
   const input = useRef(null);
+  const menu = useRef(null);
   const busy = isRunning(open);
   const path = useMemo(() => shownPath(messages, open?.chosen ?? {}), [messages, open]);
 
@@ -43,7 +55,7 @@ export function App() {
     help: () => setDialog("help"),
     compose: () => input.current?.focus(),
     stop: () => {
-      if (sidebar && isNarrow()) setSidebar(false);
+      if (sidebar && narrow) setSidebar(false);
       else if (busy) stop();
       else return false;
       return true;
@@ -68,15 +80,23 @@ export function App() {
     document.title = open ? `${open.title} – BitNet-TT` : "BitNet-TT chat";
   }, [open?.title]);
 
-  const leaveSidebar = () => isNarrow() && setSidebar(false);
+  // A sidebar over the chat takes the focus, and gives it back.
+  const wasOpen = useRef(sidebar);
+  useEffect(() => {
+    if (narrow && sidebar && !wasOpen.current) document.querySelector(".new-chat").focus();
+    if (narrow && !sidebar && wasOpen.current) menu.current.focus();
+    wasOpen.current = sidebar;
+  }, [sidebar]);
+
+  const leaveSidebar = () => narrow && setSidebar(false);
   return html`
     <div class=${`page ${sidebar ? "with-sidebar" : ""}`}>
       ${sidebar && html`
         <${Sidebar} searchRef=${search} onLeave=${leaveSidebar} onSettings=${() => setDialog("settings")} onHelp=${() => setDialog("help")} />
         <div class="shade" onClick=${() => setSidebar(false)}></div>
       `}
-      <main class="chat">
-        <${Header} title=${open?.title} sidebar=${sidebar} onSidebar=${() => setSidebar(!sidebar)} />
+      <main class="chat" inert=${sidebar && narrow}>
+        <${Header} menuRef=${menu} title=${open?.title} sidebar=${sidebar} onSidebar=${() => setSidebar(!sidebar)} />
         <${Banner} />
         ${notice && html`
           <div class="banner notice">
@@ -101,11 +121,11 @@ export function App() {
 
 const WITHOUT_MODEL = { connecting: "Connecting", "no-model": "No model" };
 
-function Header({ title, sidebar, onSidebar }) {
+function Header({ menuRef, title, sidebar, onSidebar }) {
   const { status, models, model } = useStore(connection);
   return html`
     <header class="top">
-      <${IconButton} icon="menu" label=${sidebar ? "Hide the list of chats" : "Show the list of chats"} aria-expanded=${sidebar} aria-controls="sidebar" onClick=${onSidebar} />
+      <${IconButton} buttonRef=${menuRef} icon="menu" label=${sidebar ? "Hide the list of chats" : "Show the list of chats"} aria-expanded=${sidebar} aria-controls="sidebar" onClick=${onSidebar} />
       <h1>${title ?? "New chat"}</h1>
       ${models.length > 1
         ? html`

@@ -30,7 +30,7 @@ function KeyForm({ detail }) {
     if (key.trim()) tryKey(key.trim());
   };
   return html`
-    <form class="banner" role="alert" onSubmit=${submit}>
+    <form class="banner" onSubmit=${submit}>
       <label for="server-key">This server needs a key. This tab keeps it until you close it.</label>
       <span class="key-row">
         <input
@@ -45,7 +45,7 @@ function KeyForm({ detail }) {
         />
         <button type="submit" class="primary">Use key</button>
       </span>
-      ${detail && html`<p class="problem">The server did not accept this key.</p>`}
+      ${detail && html`<p class="problem" role="alert">The server did not accept this key.</p>`}
     </form>
   `;
 }

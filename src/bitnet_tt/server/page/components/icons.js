@@ -29,8 +29,8 @@ export const Icon = ({ name }) => html`
 `;
 
 // A button that shows only an icon. The label is its name and its tooltip.
-export const IconButton = ({ icon, label, class: extra = "", ...rest }) => html`
-  <button type="button" class=${`icon-button ${extra}`} aria-label=${label} title=${label} ...${rest}>
+export const IconButton = ({ icon, label, class: extra = "", buttonRef, ...rest }) => html`
+  <button ref=${buttonRef} type="button" class=${`icon-button ${extra}`} aria-label=${label} title=${label} ...${rest}>
     <${Icon} name=${icon} />
   </button>
 `;

@@ -85,12 +85,10 @@ function AssistantMessage({ message, siblings, busy }) {
 
 function Speed({ stats, running }) {
   if (!stats || stats.tokens === 0) return null;
-  // The first token's time is the prompt's, so the speed counts the tokens after it.
-  const speed = stats.tokens > 1 && stats.seconds > 0 ? rounded((stats.tokens - 1) / stats.seconds, 1) : null;
   const first = rounded(stats.firstSeconds, 2);
   return html`
     <span class="speed" title=${`First token after ${first} s${stats.cachedTokens ? `; ${stats.cachedTokens} prompt tokens were cached` : ""}`}>
-      ${speed && html`<span>${speed} tokens/s</span>`}
+      ${stats.speed > 0 && html`<span>${rounded(stats.speed, 1)} tokens/s</span>`}
       <span>${stats.exact || running ? stats.tokens : `≈ ${stats.tokens}`} ${stats.tokens === 1 ? "token" : "tokens"}</span>
       <span class="wide-only">first after ${first} s</span>
     </span>

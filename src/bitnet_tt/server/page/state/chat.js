@@ -163,12 +163,15 @@ async function answer(conversation, question) {
 
 function requestBody(model, path) {
   const system = systemPrompt();
-  const messages = path.map((each) => ({ role: each.role, content: withFiles(each) })).filter((each) => each.content);
-  return {
-    model,
-    messages: [...(system ? [{ role: "system", content: system }] : []), ...messages],
-    ...requestFields(),
-  };
+  const messages = system ? [{ role: "system", content: system }] : [];
+  for (const each of path) {
+    const content = withFiles(each);
+    const last = messages.at(-1);
+    // A question whose answer failed has no answer, and many chat templates refuse two questions in a row.
+    if (last?.role === each.role) last.content += `\n\n${content}`;
+    else if (content) messages.push({ role: each.role, content });
+  }
+  return { model, messages, ...requestFields() };
 }
 
 // About how many tokens a prompt has: the last count that the server gave, and a quarter of the characters since then.

@@ -3,6 +3,7 @@ import { streamChat } from "../api/client.js";
 import { ApiError } from "../api/errors.js";
 
 const DRAW_MS = 60; // Draw at most this often: drawing each token would cost more than reading it.
+const SPEED_MS = 200; // Over a shorter time, a speed would be noise.
 const SAVE_MS = 1000; // Write to storage at most this often.
 
 export class Run {
@@ -28,18 +29,15 @@ export class Run {
   // Stream the answer to its end. Returns the error that ended it, or null; never throws.
   async answer(body, promptEstimate) {
     const begin = performance.now();
-    const stats = { promptTokens: promptEstimate, tokens: 0, cachedTokens: 0, seconds: 0, firstSeconds: 0, exact: false };
-    let first = 0;
+    const stats = { promptTokens: promptEstimate, tokens: 0, cachedTokens: 0, speed: 0, firstSeconds: 0, exact: false };
+    const clock = new Clock();
     let failure = null;
     try {
       for await (const event of streamChat(body, this.controller.signal)) {
         if (event.text || event.reasoning) {
-          // A chunk is about one token. The server's own count replaces ours when it arrives.
-          const now = performance.now();
-          if (stats.tokens === 0) first = now;
-          stats.tokens += 1;
-          stats.firstSeconds = (first - begin) / 1000;
-          stats.seconds = (now - first) / 1000;
+          clock.tick();
+          stats.tokens += 1; // A chunk is about one token. The server's own count replaces ours when it arrives.
+          stats.firstSeconds = (clock.first - begin) / 1000;
         }
         if (event.usage) {
           stats.promptTokens = event.usage.prompt_tokens ?? stats.promptTokens;
@@ -47,6 +45,7 @@ export class Run {
           stats.cachedTokens = event.usage.prompt_tokens_details?.cached_tokens ?? 0;
           stats.exact = true;
         }
+        stats.speed = clock.speed(stats.tokens);
         this.change({
           content: this.message.content + event.text,
           reasoning: this.message.reasoning + event.reasoning,
@@ -83,5 +82,29 @@ export class Run {
   flush() {
     this.emit("show");
     this.emit("save");
+  }
+}
+
+// Measures tokens per second. A browser may hand over many chunks at once, so those of the first moment, which took
+// an unknown time, are not counted.
+class Clock {
+  constructor() {
+    this.first = 0;
+    this.chunks = 0;
+    this.earlyChunks = 0;
+  }
+
+  tick() {
+    this.last = performance.now();
+    if (this.chunks === 0) this.first = this.last;
+    this.chunks += 1;
+    if (this.last - this.first < 5) this.earlyChunks = this.chunks;
+  }
+
+  // Return the speed if all chunks so far hold `tokens` tokens, or 0 if it is too early to tell.
+  speed(tokens) {
+    const elapsed = this.last - this.first;
+    if (!(elapsed >= SPEED_MS)) return 0;
+    return (tokens * (1 - this.earlyChunks / this.chunks)) / (elapsed / 1000);
   }
 }
