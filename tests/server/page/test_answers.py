@@ -16,7 +16,7 @@ def test_answer_streams_with_speed_and_context(page: Page, server: FakeServer):
     send(page, "Count")
     expect(answers(page)).to_contain_text("One two")
     expect(answers(page)).not_to_contain_text("three")
-    page.wait_for_timeout(250)  # The page measures the speed over a fifth of a second or more.
+    page.wait_for_timeout(100)  # The page measures no speed over less than 50 ms.
     first.open()
     expect(answers(page)).to_contain_text("One two three")
     expect(answers(page)).to_contain_text("tokens/s")

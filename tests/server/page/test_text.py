@@ -36,7 +36,7 @@ def test_markdown_code_and_math(page: Page, server: FakeServer):
     server.answers.append(Answer([FORMATTED[at : at + 3] for at in range(0, len(FORMATTED), 3)]))
     ask(page, "Format")
     answer = answers(page)
-    expect(answer.get_by_role("heading", name="Title", level=3)).to_be_visible()
+    expect(answer.get_by_role("heading", name="Title", level=2)).to_be_visible()
     expect(answer.locator("strong")).to_have_text("bold")
     expect(answer.locator("sub")).to_have_text("2")
     expect(answer.locator("td").last).to_have_text("2")

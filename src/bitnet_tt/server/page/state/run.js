@@ -3,7 +3,7 @@ import { streamChat } from "../api/client.js";
 import { ApiError } from "../api/errors.js";
 
 const DRAW_MS = 60; // Draw at most this often: drawing each token would cost more than reading it.
-const SPEED_MS = 200; // Over a shorter time, a speed would be noise.
+const SPEED_MS = 50; // Over a shorter time, a speed would be noise.
 const SAVE_MS = 1000; // Write to storage at most this often.
 
 export class Run {

@@ -15,9 +15,9 @@ const renderer = {
   // A remote image would tell its server that this answer was read. It becomes a link that the reader may follow.
   image: ({ href, text }) => `<a href="${escape(href)}">Image: ${escape(text || href)}</a>`,
   checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
-  // The page's own headings are levels 1 and 2.
+  // The page's own heading is level 1.
   heading({ tokens, depth }) {
-    const level = Math.min(depth + 2, 6);
+    const level = Math.min(depth + 1, 6);
     return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
   },
 };
