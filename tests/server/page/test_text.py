@@ -52,6 +52,43 @@ def test_markdown_code_and_math(page: Page, server: FakeServer):
     assert "noopener" in (link.get_attribute("rel") or "")
 
 
+def test_letters_of_formulas(page: Page, server: FakeServer):
+    letters = {
+        r"\mathbb{RNx1}": "ℝℕ𝕩𝟙",
+        r"\mathcal{LA}": "ℒ𝒜",
+        r"\mathfrak{gC}": "𝔤ℭ",
+        r"\mathbf{a2}": "𝐚𝟐",
+        r"\mathtt{ab}": "𝚊𝚋",
+        r"\mathsf{Q}": "𝖰",
+        r"\mathrm{d}": "d",
+        r"\sin x": "sin⁡x",
+    }
+    server.answers.append(Answer([" ".join(f"${tex}$" for tex in letters)]))
+    ask(page, "Letters")
+    expect(answers(page).locator("math")).to_have_text(list(letters.values()))
+
+
+def test_layout_of_formulas(page: Page, server: FakeServer):
+    server.answers.append(
+        Answer(
+            [
+                r"$$\begin{aligned} f(x) &= (x+1)^2 \\ g &= 1 \end{aligned}$$",
+                "\n\n",
+                r"$\overline{abc} + \underline{d}$",
+            ]
+        )
+    )
+    ask(page, "Layout")
+    ends = page.evaluate("""() => [...document.querySelectorAll("mtr")].map((row) => {
+        const [left, right] = [...row.children].map((cell) => cell.querySelectorAll("mi, mo, mn"));
+        return [[...left].at(-1).getBoundingClientRect().right, right[0].getBoundingClientRect().left];
+    })""")
+    assert abs(ends[0][0] - ends[1][0]) < 1, "the left column ends at one line"
+    assert abs(ends[0][1] - ends[1][1]) < 1, "the right column begins at one line"
+    expect(page.locator(".math-overline")).to_have_text("abc")
+    expect(page.locator(".math-underline")).to_have_text("d")
+
+
 def test_copy_buttons(open_page: OpenPage, server: FakeServer):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     server.answers.append(Answer(["Text\n\n```sh\necho  1\n```\n"]))

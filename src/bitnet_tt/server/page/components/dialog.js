@@ -29,11 +29,14 @@ export function ConfirmDialog({ title, text, action, onConfirm, onClose }) {
     onConfirm();
   };
   const cancel = (event) => event.currentTarget.closest("dialog").close();
+  // The harmless button gets the focus. This effect runs after the one that opens the dialog.
+  const cancelButton = useRef(null);
+  useEffect(() => cancelButton.current.focus(), []);
   return html`
     <${Dialog} title=${title} onClose=${onClose} class="small">
       <p>${text}</p>
       <div class="dialog-actions">
-        <button type="button" autofocus onClick=${cancel}>Cancel</button>
+        <button ref=${cancelButton} type="button" onClick=${cancel}>Cancel</button>
         <button type="button" class="danger" onClick=${confirm}>${action}</button>
       </div>
     <//>

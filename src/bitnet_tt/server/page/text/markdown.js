@@ -3,6 +3,7 @@ import { Marked } from "../vendor/marked.js";
 import { addCodeHeads, codeHtml } from "./code.js";
 import { escape } from "./escape.js";
 import { arriving } from "./libraries.js";
+import { adaptMath } from "./math-layout.js";
 import { mathExtensions } from "./math.js";
 import { sanitize } from "./sanitize.js";
 
@@ -39,6 +40,7 @@ export function renderBlock(block) {
   try {
     const fragment = sanitize(block.type === "plain" ? plainHtml(block) : marked.parser([block]));
     addCodeHeads(fragment);
+    adaptMath(fragment);
     return { fragment, arriving: arriving.size > 0 ? Promise.all(arriving) : null };
   } catch {
     return { fragment: sanitize(plainHtml(block)), arriving: null };

@@ -4,12 +4,13 @@
 // no styles and no fonts, browsers draw it, and screen readers read it.
 import { escape } from "./escape.js";
 import { katex } from "./libraries.js";
+import { withLetters } from "./math-letters.js";
 
 function mathHtml(tex, display, source) {
   try {
     const drawn = katex()?.renderToString(tex, { output: "mathml", displayMode: display, trust: false, strict: false, maxSize: 50 });
     // The annotation repeats the TeX source inside the MathML; a sanitizer that drops the element would show its text.
-    if (drawn) return drawn.replace(/<annotation[^]*?<\/annotation>/g, "").replace(/ style="[^"]*"/g, "");
+    if (drawn) return withLetters(drawn.replace(/<annotation[^]*?<\/annotation>/g, "").replace(/ style="[^"]*"/g, ""));
   } catch {
     // Not valid TeX: show what the model wrote.
   }
