@@ -8,9 +8,9 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.server.page.actions import answers, ask, chats, message_box, notice, paste, questions, wait_until_done
+from tests.server.page.actions import answers, ask, chats, message_box, notice, paste, questions, send, wait_until_done
 from tests.server.page.conftest import OpenPage
-from tests.server.page.fake_server import Answer, FakeServer
+from tests.server.page.fake_server import Answer, FakeServer, Gate
 
 
 def export(page: Page, button: str, folder: Path) -> dict[str, Any]:
@@ -31,6 +31,20 @@ def test_chats_survive_a_reload(page: Page):
     expect(questions(page)).to_contain_text("First chat")
     page.go_back()
     expect(questions(page)).to_contain_text("Second chat")
+
+
+def test_tabs_see_each_others_chats(page: Page, server: FakeServer):
+    gate = Gate()
+    server.answers.append(Answer(["begin", gate, " end"]))
+    other = page.context.new_page()
+    other.goto(server.url)
+    send(page, "Hello")
+    expect(answers(page)).to_contain_text("begin")
+    other.get_by_role("button", name="Hello", exact=True).click()
+    expect(answers(other)).to_contain_text("another tab is still writing it")
+    gate.open()
+    expect(answers(other)).to_contain_text("begin end")
+    expect(answers(other)).not_to_contain_text("another tab")
 
 
 def test_search_rename_delete(page: Page, server: FakeServer):

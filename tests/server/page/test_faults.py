@@ -146,5 +146,5 @@ def test_page_that_is_closed_during_an_answer_keeps_the_text(page: Page, server:
     page.reload()
     gate.open()
     expect(answers(page)).to_contain_text("Half of it")
-    expect(answers(page)).to_contain_text("This answer was interrupted when the page was closed.")
+    expect(answers(page)).to_contain_text("This answer is not complete")
     wait_until_done(page)

@@ -81,6 +81,9 @@ def test_narrow_phone(open_page: OpenPage, server: FakeServer):
         assert page.evaluate("innerWidth") == width, state
 
     check_width("chat")
+    message_box(page).fill("one")
+    message_box(page).press("Enter")
+    expect(message_box(page)).to_have_value("one\n")  # Enter does not send: phones have no Shift+Enter.
     server.answers.append(Answer(status=429, message="z" * 200, headers={"Retry-After": "9"}))
     send(page, "again")
     expect(answers(page).last).to_contain_text("busy")

@@ -4,7 +4,7 @@ import { connection, contextLimit } from "../state/connection.js";
 import { useStore } from "../state/store.js";
 import { html, useEffect, useState } from "../ui.js";
 import { IconButton } from "./icons.js";
-import { MessageBox } from "./message-box.js";
+import { isTouch, MessageBox } from "./message-box.js";
 
 const EMPTY = { content: "", files: [] };
 
@@ -18,7 +18,9 @@ export function Composer({ path, inputRef, onEditLast }) {
   const running = isRunning(open);
   const empty = !draft.content.trim() && draft.files.length === 0;
 
-  useEffect(() => inputRef.current?.focus({ preventScroll: true }), [name]);
+  useEffect(() => {
+    if (!isTouch) inputRef.current?.focus({ preventScroll: true });
+  }, [name]);
 
   const submit = () => {
     if (empty || running || status !== "ready") return;

@@ -5,6 +5,10 @@ import { html, useEffect, useLayoutEffect, useRef } from "../ui.js";
 import { FileChips } from "./files.js";
 import { IconButton } from "./icons.js";
 
+// On a touch screen, Enter makes a new line, as everywhere on phones, and nothing takes the focus by itself: that would
+// open the keyboard over the page.
+export const isTouch = matchMedia("(hover: none) and (pointer: coarse)").matches;
+
 // `draft` is {content, files}. `onSubmit` is called on Enter. `inputRef` gets the text area.
 export function MessageBox({ draft, onChange, onSubmit, onKey, label, placeholder, inputRef, children }) {
   const picker = useRef(null);
@@ -47,7 +51,7 @@ export function MessageBox({ draft, onChange, onSubmit, onKey, label, placeholde
   };
   const onKeyDown = (event) => {
     // While an input method composes a character, Enter belongs to it.
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !isTouch) {
       event.preventDefault();
       onSubmit();
     } else onKey?.(event);

@@ -62,14 +62,14 @@ function Editor({ message, onClose }) {
 
 function AssistantMessage({ message, siblings, busy }) {
   const running = message.status === "running" && busy;
-  // A page that was closed during an answer could not say so.
+  // A page that was closed during an answer could not say so. Another tab looks the same from here.
   const interrupted = message.status === "running" && !busy;
   return html`
     ${message.reasoning && html`<details class="reasoning"><summary>Thinking</summary><p class="plain">${message.reasoning}</p></details>`}
     ${message.content && html`<${Markdown} text=${message.content} />`}
     ${running && !message.content && html`<p class="waiting"><span class="dots" aria-hidden="true"></span>Reading your message</p>`}
     ${message.error && html`<${ErrorNote} error=${message.error} busy=${busy} onRetry=${() => regenerate(message)} />`}
-    ${interrupted && html`<p class="note">This answer was interrupted when the page was closed.</p>`}
+    ${interrupted && html`<p class="note">This answer is not complete: the page was closed, or another tab is still writing it.</p>`}
     ${message.status === "stopped" && html`<p class="note">You stopped this answer.</p>`}
     ${message.finish === "length" && html`<p class="note">The answer reached the limit of tokens.</p>`}
     <div class="actions">

@@ -24,7 +24,7 @@ export async function start() {
   storage = await openStorage();
   await loadList();
   chat.set({ permanent: storage.permanent });
-  channel.onmessage = loadList;
+  channel.onmessage = reload;
   window.addEventListener("hashchange", openFromAddress);
   window.addEventListener("pagehide", () => runs.forEach((run) => run.leave()));
   // A page that the browser froze, and now shows again, has lost its connections.
@@ -37,6 +37,15 @@ async function loadList() {
   conversations.sort((a, b) => b.updated - a.updated);
   const open = conversations.find((each) => each.id === chat.get().open?.id) ?? null;
   chat.set(open ? { conversations, open } : { conversations });
+}
+
+// Another tab changed something. An answer that runs in this tab is newer than what is stored.
+async function reload() {
+  await loadList();
+  const { open } = chat.get();
+  if (!open || runs.has(open.id)) return;
+  const messages = await storage.messages(open.id);
+  if (chat.get().open?.id === open.id && !runs.has(open.id)) chat.set({ messages });
 }
 
 async function openFromAddress() {
@@ -157,6 +166,7 @@ async function answer(conversation, question) {
   const failure = await run.answer(requestBody(model, path), tokenEstimate(path));
   runs.delete(conversation.id);
   showMessage(run.message);
+  channel.postMessage("changed");
   say(failure ? failure.message : spoken(run.message));
   if (failure) noteFailure(failure.kind);
 }
