@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from bitnet_tt.model import BitNetModel
-from bitnet_tt.server.api import chat, completions, models, operations, tokens
+from bitnet_tt.server.api import chat, completions, embeddings, messages, models, operations, responses, tokens
 from bitnet_tt.server.context import ServerContext
 from bitnet_tt.server.errors import ApiError, error_response, from_status, from_validation
 from bitnet_tt.server.middleware import CountActive, LimitBodies, RecordRequests, RefuseWhileDraining, RequireKeys
@@ -21,7 +21,7 @@ from bitnet_tt.server.request_log import RequestLog
 from bitnet_tt.server.settings import ServerSettings
 
 _EXPOSED_HEADERS = ["x-request-id", "retry-after"]
-_ROUTERS = (chat, completions, models, tokens, operations)
+_ROUTERS = (chat, completions, responses, messages, embeddings, models, tokens, operations)
 
 
 def create_app(model: BitNetModel, settings: ServerSettings, log: RequestLog | None = None) -> FastAPI:

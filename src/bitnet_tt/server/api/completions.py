@@ -51,8 +51,8 @@ class CompletionRequest(SamplingFields):
     }
 
     prompt: Annotated[_SCHEMA, BeforeValidator(_check_prompt, json_schema_input_type=_SCHEMA)]
-    max_tokens: int = Field(16, ge=0)
-    logprobs: int | None = Field(None, ge=0, le=20)
+    max_tokens: int = Field(default=16, ge=0)
+    logprobs: int | None = Field(default=None, ge=0, le=20)
     echo: bool = False
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)
