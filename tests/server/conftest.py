@@ -17,6 +17,7 @@ from bitnet_tt.server.app import create_app
 from bitnet_tt.server.context import ServerContext
 from bitnet_tt.server.request_log import RequestLog
 from bitnet_tt.server.settings import ServerSettings
+from tests.cli.conftest import run  # noqa: F401 (a fixture)
 
 
 @dataclass

@@ -76,7 +76,7 @@ class RequestLog:
     def _json(self, record: RequestRecord, seconds: float) -> str:
         line: dict[str, Any] = {
             "time": _now(),
-            "level": "error" if record.status >= 500 else "info",
+            "level": "error" if record.status == 500 else "info",
             "id": record.id,
             "method": record.method,
             "path": record.path,
