@@ -80,7 +80,7 @@ def _cors(settings: ServerSettings) -> list[Middleware]:
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    request.scope["state"]["record"].error = error.message
+    request.scope["state"]["record"].error = request.app.state.context.log.describe(error)
     return error_response(error, request.url.path)
 
 

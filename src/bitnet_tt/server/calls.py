@@ -1,4 +1,4 @@
-"""Call: the texts that one request asks for, from admission to usage."""
+"""Call: the texts that one request has generated and scored, from admission to usage."""
 
 from __future__ import annotations
 
@@ -73,14 +73,19 @@ class Usage:
         }
 
 
+type Entries = list[TokenLogprob | None]
+"""The log-probability of each token of a text. That of the first token is None."""
+
+
 class Call:
-    """Generates `n` texts for each of some prompts. They start at once; `close` ends them.
+    """Generates `n` texts for each of some prompts, and may score the prompts. All starts at once; `close` ends it.
 
     Args:
         service: The engine.
         prompts: The ids of each prompt.
         config: How to pick tokens. Each choice of a prompt gets a seed of its own from the seed in it.
-        n: Choices of each prompt.
+        n: Choices of each prompt; 0 generates nothing.
+        score_top: Score the tokens of the prompts too, with this many alternatives. None does not.
         cache_key: Prefixes in the KV cache are shared only among calls with equal keys.
         record: Gets what the log says.
         metrics: Gets what is counted.
@@ -96,6 +101,7 @@ class Call:
         config: GenerationConfig,
         *,
         n: int = 1,
+        score_top: int | None = None,
         cache_key: str = "",
         record: RequestRecord,
         metrics: Metrics,
@@ -111,9 +117,11 @@ class Call:
             for prompt, prompt_ids in enumerate(prompts)
             for index in range(n)
         ]
-        admit(service, len(self.choices))
+        scored = () if score_top is None else prompts
+        admit(service, len(self.choices) + len(scored))
         self._tasks = [asyncio.ensure_future(self._generate(choice)) for choice in self.choices]
-        for task in self._tasks:
+        self._scores = [asyncio.ensure_future(service.score(ids, score_top or 0)) for ids in scored]
+        for task in (*self._tasks, *self._scores):
             task.add_done_callback(lambda _: service.release())
         record.prompt_tokens = sum(map(len, prompts))
 
@@ -147,13 +155,26 @@ class Call:
                 raise ApiError(503, message, kind="server_error", code="shutting_down", retry_after=1)
             left -= 1
 
+    async def scores(self) -> list[Entries]:
+        """Return the scores of each prompt; nothing if they are not asked for.
+
+        Raises:
+            ApiError: A prompt could not be scored.
+        """
+        try:
+            return [await score for score in self._scores]
+        except BitNetError as error:
+            raise api_error(error) from error
+
     async def finish(self) -> None:
         """Generate all texts to their end. Errors are those of `pieces`."""
         async for _ in self.pieces():
             pass
 
     def close(self) -> None:
-        """End all texts that are still generated. A second call does nothing."""
+        """End all that is still computed. A second call does nothing."""
+        for score in self._scores:
+            score.cancel()
         for choice, task in zip(self.choices, self._tasks, strict=True):
             if task.cancel() and choice.finish_reason is None:
                 self._metrics.cancelled(len(choice.prompt_ids), len(choice.token_ids))

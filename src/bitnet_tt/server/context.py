@@ -199,6 +199,7 @@ class ServerContext:
         config: GenerationConfig,
         *,
         n: int = 1,
+        score_top: int | None = None,
         stream: bool = False,
         prompt_text: object = None,
     ) -> Call:
@@ -213,6 +214,7 @@ class ServerContext:
             prompts,
             config,
             n=n,
+            score_top=score_top,
             cache_key=record.key,
             record=record,
             metrics=self.metrics,
@@ -251,7 +253,7 @@ class ServerContext:
             told = error if isinstance(error, ApiError) else internal()
             if told is not error:
                 self.log.bug(record, error)
-            record.error = told.message
+            record.error = self.log.describe(told)
             yield answer.failure(error_body(told, request.url.path))
         finally:
             await events.aclose()

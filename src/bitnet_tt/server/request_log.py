@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from bitnet_tt.server.errors import ApiError
+
 type Write = Callable[[str], None]
 
 _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
@@ -64,6 +66,10 @@ class RequestLog:
         """Write the line of a request that has ended."""
         seconds = time.perf_counter() - record.started
         self._write(self._json(record, seconds) if self._as_json else self._line(record, seconds))
+
+    def describe(self, error: ApiError) -> str:
+        """Return an error for the log. Its message may repeat what the client sent, so it counts as text."""
+        return error.message if self.with_text else " ".join(filter(None, (error.code, error.param)))
 
     def bug(self, record: RequestRecord, error: BaseException) -> None:
         """Write the traceback of an error that should not happen."""

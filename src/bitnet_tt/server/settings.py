@@ -37,7 +37,7 @@ class Limits:
     new_tokens: int | None = None
     body_seconds: float = 30.0
     write_seconds: float = 60.0
-    stall_seconds: float = 60.0
+    stall_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         """Check every field.

@@ -12,17 +12,14 @@ from fastapi.responses import Response
 from pydantic import BeforeValidator, Field
 
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import TokenLogprob
 from bitnet_tt.server.api.logprobs import completion_logprobs
 from bitnet_tt.server.api.schema import Refusal, SamplingFields, StreamOptions
-from bitnet_tt.server.calls import Call, Choice, Usage
-from bitnet_tt.server.context import ServerContext, context_of, record_of
+from bitnet_tt.server.calls import Call, Choice, Entries
+from bitnet_tt.server.context import ServerContext, context_of
 from bitnet_tt.server.errors import invalid
 from bitnet_tt.server.event_stream import DONE, event
 
 router = APIRouter()
-
-type Entries = list[TokenLogprob | None]
 
 _SCHEMA = str | list[str] | list[int] | list[list[int]]
 
@@ -72,9 +69,14 @@ async def completions(
     for token_ids in prompts:
         context.check_prompt(token_ids, "prompt", new_tokens=1 if generates else 0)
     call = context.start(
-        request, prompts if generates else [], config, n=body.n, stream=body.stream, prompt_text=body.prompt
+        request,
+        prompts,
+        config,
+        n=body.n if generates else 0,
+        score_top=body.logprobs if body.echo else None,
+        stream=body.stream,
+        prompt_text=body.prompt,
     )
-    record_of(request).prompt_tokens = sum(map(len, prompts))
     return await context.respond(request, call, _Answer(context, body, prompts, call))
 
 
@@ -99,7 +101,6 @@ class _Answer:
         self._context = context
         self._tokenizer = context.model.tokenizer
         self._body = body
-        self._prompts = prompts
         self._call = call
         # Without new tokens the call has no choices, and a choice is nothing but its prompt.
         self._choices = call.choices or [
@@ -115,11 +116,8 @@ class _Answer:
             "system_fingerprint": context.fingerprint,
         }
 
-    def _usage(self) -> Usage:
-        return Usage(sum(map(len, self._prompts)), self._call.usage.completion_tokens, self._call.usage.cached_tokens)
-
     async def whole(self) -> dict[str, Any]:
-        scores = await self._scores()
+        scores = dict(enumerate(await self._call.scores()))
         await self._call.finish()
         choices = []
         for choice in self._choices:
@@ -127,10 +125,10 @@ class _Answer:
             token_ids = [*(choice.prompt_ids if entries else ()), *choice.token_ids]
             logprobs, _ = self._logprobs(token_ids, [*entries, *choice.logprobs], 0 if entries else len(echoed))
             choices.append(_choice(choice.index, echoed + choice.text, logprobs, choice.finish_reason))
-        return self._head | {"choices": choices, "usage": self._usage().as_dict()}
+        return self._head | {"choices": choices, "usage": self._call.usage.as_dict()}
 
     async def events(self) -> AsyncGenerator[bytes]:
-        scores = await self._scores()
+        scores = dict(enumerate(await self._call.scores()))
         offsets: dict[int, int] = {}
         held: dict[int, tuple[list[int], Entries]] = {}
         for choice in self._choices:
@@ -150,21 +148,11 @@ class _Answer:
                 held[choice.index] = ([], [])
                 yield self._chunk(choice.index, piece.text, logprobs, piece.finish_reason)
         if self._body.stream_options.include_usage:
-            yield event(self._head | {"choices": [], "usage": self._usage().as_dict()})
+            yield event(self._head | {"choices": [], "usage": self._call.usage.as_dict()})
         yield DONE
 
     def failure(self, body: dict[str, Any]) -> bytes:
         return event(body) + DONE
-
-    async def _scores(self) -> dict[int, Entries]:
-        """Return the log-probabilities of each prompt's tokens, by the number of the prompt, if they are asked for."""
-        if not self._body.echo or self._body.logprobs is None:
-            return {}
-        top = self._body.logprobs
-        return {
-            number: await self._context.service.score(prompt_ids, top)
-            for number, prompt_ids in enumerate(self._prompts)
-        }
 
     def _echo(self, choice: Choice) -> str:
         """Return the text of the prompt, if it is to be repeated."""
