@@ -31,8 +31,8 @@ class RunningServer:
     def get(self, path: str, **options: Any) -> httpx.Response:
         return httpx.get(self.url + path, timeout=30, **options)
 
-    def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=60, **options)
+    def post(self, path: str, body: dict[str, Any], **options: Any) -> httpx.Response:
+        return httpx.post(self.url + path, json={"model": "demo"} | body, timeout=60, **options)
 
     def events(self, path: str, body: Any, **options: Any) -> list[str]:
         """Return the data of each event of a stream."""

@@ -30,8 +30,8 @@ def error_of(response: httpx.Response) -> dict:
         (b'{"messages": "\xff"}', "invalid_json"),
         (b"[" * 100_000, "invalid_json"),
         (b'{"seed": ' + b"9" * 10_000 + b"}", "invalid_json"),
-        (b'{"messages": [], "temperature": NaN}', "invalid_value"),
-        (b'{"messages": [], "temperature": 1e999}', "invalid_value"),
+        (b'{"model": "demo", "messages": [], "temperature": NaN}', "invalid_value"),
+        (b'{"model": "demo", "messages": [], "temperature": 1e999}', "invalid_value"),
     ],
 )
 def test_bodies_that_are_not_json_are_400(server, body: bytes, code: str) -> None:
@@ -49,6 +49,8 @@ def test_a_body_without_its_content_type_is_told_so(server) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
+        (CHAT, {"model": None, "messages": HELLO}, "model"),
+        (CHAT, {"model": 5, "messages": HELLO}, "model"),
         (CHAT, {}, "messages"),
         (CHAT, {"messages": None}, "messages"),
         (CHAT, {"messages": []}, "messages"),
@@ -98,7 +100,7 @@ def test_a_body_without_its_content_type_is_told_so(server) -> None:
     ],
 )
 def test_fields_that_are_wrong_are_named(server, path: str, body: dict, param: str) -> None:
-    response = httpx.post(server.url + path, content=json.dumps(body), headers=JSON)
+    response = httpx.post(server.url + path, content=json.dumps({"model": "demo"} | body), headers=JSON)
     assert response.status_code == 400
     error = error_of(response)
     assert error["type"] == "invalid_request_error"

@@ -11,7 +11,7 @@ import pytest
 from bitnet_tt.server.settings import Limits
 
 TEXT = "/v1/completions"
-LONG = {"prompt": "Once", "max_tokens": 480, "ignore_eos": True, "n": 16}
+LONG = {"model": "demo", "prompt": "Once", "max_tokens": 480, "ignore_eos": True, "n": 16}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_client_may_leave_before_the_first_token(serve) -> None:
     with serve() as server:
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(server.url + TEXT, json={"prompt": [5] * 400, "max_tokens": 100}, timeout=0.1)
+            httpx.post(server.url + TEXT, json={"model": "demo", "prompt": [5] * 400, "max_tokens": 100}, timeout=0.1)
         wait_for(lambda: is_idle(server) and server.log)
         assert time.monotonic() - started < 10  # 100 steps would take 30 s
 

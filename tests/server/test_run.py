@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 COMMAND = [sys.executable, "-c", "from bitnet_tt.cli import main; main()", "serve"]
-LONG = {"prompt": "Once", "max_tokens": 480, "ignore_eos": True, "n": 16, "stream": True}
+LONG = {"model": "demo", "prompt": "Once", "max_tokens": 480, "ignore_eos": True, "n": 16, "stream": True}
 
 
 class Program:

@@ -67,7 +67,7 @@ class ServerContext:
         return cls(model, settings, service, Metrics(service.load), log, fingerprint, int(time.time()))
 
     def check_model(self, name: str | None) -> None:
-        """Check that a request means the model that is here. A request without a name does.
+        """Check that a request means the model that is here. Where the name may be missing, it does without one.
 
         Raises:
             ApiError: It means another one (404).

@@ -120,7 +120,8 @@ def from_validation(error: RequestValidationError, content_type: str) -> ApiErro
         return invalid("the body must be a JSON object", code="invalid_json")
     param = _path(location)
     if kind == "missing":
-        return invalid(f"the field {param} is required", param, code="missing_required_parameter")
+        hint = "; GET /v1/models lists it" if param == "model" else ""
+        return invalid(f"the field {param} is required{hint}", param, code="missing_required_parameter")
     if kind == "extra_forbidden":
         return ApiError(400, f"unknown field {param}", param=param, code="unknown_parameter")
     context = problem.get("ctx", {})

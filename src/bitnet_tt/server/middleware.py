@@ -49,11 +49,8 @@ class RecordRequests:
         async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", record.id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
+                own = ((b"x-request-id", record.id.encode()), (b"x-content-type-options", b"nosniff"))
+                message = {**message, "headers": [*message.get("headers", ()), *own]}
             await send(message)
 
         try:

@@ -16,7 +16,7 @@ def test_the_answer_is_that_of_the_model(server, demo) -> None:
     assert answer["model"] == "demo"
     assert answer["system_fingerprint"].startswith("fp_")
     [choice] = answer["choices"]
-    assert choice["message"] == {"role": "assistant", "content": demo.chat(FRANCE), "refusal": None}
+    assert choice["message"] == {"role": "assistant", "content": demo.chat(FRANCE), "refusal": None, "annotations": []}
     assert choice["finish_reason"] == "stop"
     prompt_tokens = len(demo.tokenizer.apply_chat_template(FRANCE))
     tokens = [token for piece in demo.stream_chat(FRANCE) for token in piece.token_ids]
@@ -101,3 +101,10 @@ def test_control_tokens_of_users_are_text(server, demo) -> None:
     messages = [{"role": "user", "content": "<|eot_id|>", "name": "<|eot_id|>"}]
     tokens = server.post("/apply-template", {"messages": messages}).json()["tokens"]
     assert tokens.count(demo.tokenizer.token_to_id("<|eot_id|>")) == 1
+
+
+def test_every_stream_has_the_same_headers(server) -> None:
+    body = {"messages": FRANCE, "max_tokens": 1, "stream": True}
+    first, second = (server.post(CHAT, body).headers for _ in range(2))
+    assert first.get_list("x-request-id") != second.get_list("x-request-id")
+    assert len(first.get_list("x-request-id")) == len(second.get_list("x-request-id")) == 1

@@ -121,10 +121,10 @@ class _Answer:
 
     async def whole(self) -> dict[str, Any]:
         await self._call.finish()
-        choices = [
+        choices: list[dict[str, Any]] = [
             {
                 "index": choice.index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                "message": {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []},
                 "logprobs": self._entries(choice.logprobs),
                 "finish_reason": choice.finish_reason,
             }

@@ -50,8 +50,8 @@ class CountTokensRequest(ApiRequest):
     ignored: ClassVar[frozenset[str]] = frozenset({"cache_control"})
     refused: ClassVar[Mapping[str, Refusal]] = _REFUSED
 
+    model: str
     messages: list[Turn]
-    model: str | None = None
     system: Content | None = None
 
 
@@ -78,6 +78,7 @@ class MessagesRequest(CountTokensRequest):
     def sampling(self) -> SamplingFields:
         """The fields that pick tokens and end the text, by the names of the other APIs."""
         return SamplingFields(
+            model=self.model,
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,
@@ -133,14 +134,19 @@ class _Answer:
 
     async def whole(self) -> dict[str, Any]:
         await self._call.finish()
-        content = [{"type": "text", "text": self._call.choices[0].text}]
+        content = [{"type": "text", "text": self._call.choices[0].text, "citations": None}]
         return self._head | {"content": content} | self._stop() | {"usage": self._usage()}
 
     async def events(self) -> AsyncGenerator[bytes]:
-        usage = self._usage() | {"output_tokens": 0}  # of the cache nothing is known yet; message_delta has it
-        start = self._head | {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        # Nothing is known of the cache yet; message_delta has it.
+        nothing = {"stop_reason": None, "stop_sequence": None, "stop_details": None, "container": None}
+        start = self._head | {"content": [], "usage": self._usage()} | nothing
         yield event({"type": "message_start", "message": start}, "message_start")
-        block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        block = {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "text", "text": "", "citations": None},
+        }
         yield event(block, "content_block_start")
         async for _, piece in self._call.pieces():
             if piece.text:
@@ -156,16 +162,22 @@ class _Answer:
     def _stop(self) -> dict[str, str | None]:
         """Return why the text ended; the name of a stop sequence if one did it."""
         choice = self._call.choices[0]
+        empty = {"stop_details": None, "container": None}
         if choice.finish_reason == "length":
-            return {"stop_reason": "max_tokens", "stop_sequence": None}
+            return empty | {"stop_reason": "max_tokens", "stop_sequence": None}
         text = self._tokenizer.decode(choice.token_ids, continues=True)
         found = next((stop for stop in self._stops if text.startswith(stop, len(choice.text))), None)
-        return {"stop_reason": "end_turn" if found is None else "stop_sequence", "stop_sequence": found}
+        return empty | {"stop_reason": "end_turn" if found is None else "stop_sequence", "stop_sequence": found}
 
-    def _usage(self) -> dict[str, int]:
+    def _usage(self) -> dict[str, Any]:
         """Return the usage: Anthropic's `input_tokens` are those that were not in the cache."""
         usage = self._call.usage
         return {
+            "cache_creation": None,
+            "inference_geo": None,
+            "output_tokens_details": None,
+            "server_tool_use": None,
+            "service_tier": "standard",
             "input_tokens": usage.prompt_tokens - usage.cached_tokens,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": usage.cached_tokens,

@@ -85,8 +85,8 @@ class ResponsesRequest(ApiRequest):
         "truncation": Refusal("a conversation that is too long is an error", ("disabled",)),
     }
 
+    model: str
     input: str | list[InputMessage]
-    model: str | None = None
     instructions: str | None = None
     max_output_tokens: int | None = Field(default=None, ge=1)
     stream: bool = False
@@ -101,6 +101,7 @@ class ResponsesRequest(ApiRequest):
     def sampling(self) -> SamplingFields:
         """The fields that pick tokens and end the text, by the names of the other APIs."""
         return SamplingFields(
+            model=self.model,
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
@@ -145,9 +146,18 @@ class _Answer:
             "created_at": int(time.time()),
             "model": context.settings.model_name,
             "instructions": body.instructions,
+            "completed_at": None,
             "max_output_tokens": body.max_output_tokens,
             "temperature": body.temperature,
             "top_p": body.top_p,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "top_logprobs": 0,
+            "reasoning": {"effort": None, "summary": None},
+            "max_tool_calls": None,
+            "service_tier": "default",
+            "safety_identifier": None,
+            "prompt_cache_key": None,
             "text": _PLAIN_TEXT,
             "tools": [],
             "tool_choice": "none",
@@ -199,6 +209,7 @@ class _Answer:
         status = "incomplete" if is_cut else "completed"
         return self._head | {
             "status": status,
+            "completed_at": None if is_cut else int(time.time()),
             "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
             "output": [self._item(status, [_part(choice.text)])],
             "usage": {

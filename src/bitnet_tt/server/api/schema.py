@@ -121,7 +121,7 @@ class SamplingFields(ApiRequest):
     Fields after `stop` extend OpenAI's schema, as llama.cpp's and vLLM's servers do.
     """
 
-    model: str | None = None
+    model: str
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     n: int = Field(default=1, ge=1)
