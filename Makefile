@@ -5,10 +5,15 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/b
 RUN := $(UV) run --no-sync
 CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 'src/*.cpp' 'src/*.hpp' 2>/dev/null)
 
-.PHONY: demo test lint format bench docs install clean
+.PHONY: demo serve test lint format bench docs install clean
 
 demo: install
 	$(RUN) bitnet-tt generate --model demo --max-new-tokens 120 --stats "Once upon a time, there was a little fox"
+
+# A server with the chat page at http://localhost:8080.
+serve: EXTRAS += server
+serve: install
+	$(RUN) bitnet-tt serve --model demo
 
 test: install
 	$(RUN) pytest

@@ -36,6 +36,7 @@ ROOMS = (
     "model",
     "selftest",
     "bench",
+    "server",
     "cli",
 )
 """Lowest first. A room imports only rooms before it."""

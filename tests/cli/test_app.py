@@ -7,16 +7,20 @@ import pytest
 
 from bitnet_tt.cli import options
 
+COMMANDS = ("generate", "chat", "serve", "info", "convert", "self-test", "bench", "plan", "doctor")
+
 
 def test_alone_it_prints_help(run) -> None:
     result = run()
     assert result.exit_code == 0
     assert result.stdout == run("--help").stdout
-    for command in ("generate", "chat", "info", "convert", "self-test", "bench", "plan", "doctor"):
+    for command in COMMANDS:
         assert command in result.stdout
 
 
-@pytest.mark.parametrize("command", ["generate", "chat", "info", "convert", "self-test", "bench", "plan", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["generate", "chat", "serve", "info", "convert", "self-test", "bench", "plan", "doctor"]
+)
 def test_help_fits_80_columns_and_has_examples(run, command: str) -> None:
     text = run(command, "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
@@ -36,6 +40,7 @@ def test_version(run) -> None:
         ["generate", "x", "--top-p", "0"],
         ["generate", "x", "--device", "gpu"],
         ["generate", "x", "--logprobs", "1"],
+        ["serve", "--port", "x"],
         ["convert", "demo", "x"],
     ],
 )

@@ -18,6 +18,7 @@ from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
 from bitnet_tt.cli.plan import plan
 from bitnet_tt.cli.self_test import self_test
+from bitnet_tt.cli.serve import serve
 from bitnet_tt.cli.streams import abandon_output, prepare_streams
 from bitnet_tt.cli.terminal import use_plain_help
 
@@ -70,6 +71,7 @@ def _bitnet_tt(
     Start here:
         bitnet-tt generate "Once upon a time"
         bitnet-tt chat
+        bitnet-tt serve
         bitnet-tt doctor
 
     MODEL is "demo" (comes with the package), a folder, a .gguf file, or a hub
@@ -79,5 +81,5 @@ def _bitnet_tt(
         typer.echo(context.get_help())
 
 
-for _command in (generate, chat, info, convert, self_test, bench, plan, doctor):
+for _command in (generate, chat, serve, info, convert, self_test, bench, plan, doctor):
     app.command(name=_command.__name__.replace("_", "-"))(expand(_command))

@@ -73,7 +73,7 @@ class DeviceOptions:
     ] = None
 
 
-def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetModel:
+def load_model(model: str, device: DeviceOptions, hub: HubOptions, *, max_batch_size: int = 1) -> BitNetModel:
     """Load a model, show a progress bar, and print what users should know about the model."""
     from bitnet_tt.model import BitNetModel
 
@@ -88,7 +88,7 @@ def load_model(model: str, device: DeviceOptions, hub: HubOptions) -> BitNetMode
             revision=hub.revision,
             cache_dir=hub.cache_dir,
             local_files_only=hub.offline,
-            max_batch_size=1,
+            max_batch_size=max_batch_size,
             progress=progress,
         )
     print_notes(loaded.checkpoint.notes)

@@ -1,0 +1,168 @@
+"""OpenAI's chat completions: POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import Field
+
+from bitnet_tt.sampling import TokenLogprob
+from bitnet_tt.server.api.logprobs import chat_logprobs
+from bitnet_tt.server.api.schema import (
+    NO_STRUCTURE,
+    NO_TOOLS,
+    STATELESS,
+    TEXT_ONLY,
+    ChatMessage,
+    Refusal,
+    SamplingFields,
+    StreamOptions,
+)
+from bitnet_tt.server.calls import Call
+from bitnet_tt.server.context import ServerContext, context_of
+from bitnet_tt.server.errors import invalid
+from bitnet_tt.server.event_stream import DONE, event
+
+router = APIRouter()
+
+
+class ChatRequest(SamplingFields):
+    """The body of a chat completion."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {
+            "metadata",
+            "parallel_tool_calls",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "user",
+        }
+    )
+    refused: ClassVar[Mapping[str, Refusal]] = {
+        "audio": Refusal(TEXT_ONLY),
+        "function_call": Refusal(NO_TOOLS, ("none", "auto")),
+        "functions": Refusal(NO_TOOLS, ([],)),
+        "modalities": Refusal(TEXT_ONLY, (["text"],)),
+        "moderation": Refusal("this server has no moderation"),
+        "prediction": Refusal("this server takes no predicted answer"),
+        "reasoning_effort": Refusal("this model does not reason apart from its answer", ("none",)),
+        "response_format": Refusal(NO_STRUCTURE, ({"type": "text"},)),
+        "service_tier": Refusal("this server has one tier", ("auto", "default")),
+        "store": Refusal(STATELESS, (False,)),
+        "tool_choice": Refusal(NO_TOOLS, ("none", "auto")),
+        "tools": Refusal(NO_TOOLS, ([],)),
+        "verbosity": Refusal("this model has no such setting", ("medium",)),
+        "web_search_options": Refusal("this server does not use the network"),
+    }
+
+    messages: list[ChatMessage]
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    stream: bool = False
+    stream_options: StreamOptions = Field(default_factory=StreamOptions)
+
+
+@router.post("/v1/chat/completions", response_model=None)
+async def chat_completions(
+    body: ChatRequest, request: Request, context: Annotated[ServerContext, Depends(context_of)]
+) -> Response:
+    """Answer a chat."""
+    context.check_model(body.model)
+    if body.top_logprobs is not None and not body.logprobs:
+        raise invalid("top_logprobs needs logprobs: true", "top_logprobs")
+    name, most = length_limit(body)
+    logprobs = (body.top_logprobs or 0) if body.logprobs else None
+    config = context.config(body, max_tokens=most, max_tokens_field=name, logprobs=logprobs)
+    messages = [message.for_template() for message in body.messages]
+    prompt = await context.encode_chat(messages, "messages")
+    context.check_prompt(prompt, "messages")
+    call = context.start(request, [prompt], config, n=body.n, stream=body.stream, prompt_text=messages)
+    return await context.respond(request, call, _Answer(context, body, call))
+
+
+def length_limit(body: ChatRequest) -> tuple[str, int | None]:
+    """Return the name and the value of the field that limits the length of the answer.
+
+    Raises:
+        ApiError: Both fields are given, with different values.
+    """
+    if body.max_completion_tokens is None:
+        return "max_tokens", body.max_tokens
+    if body.max_tokens not in (None, body.max_completion_tokens):
+        raise invalid("max_tokens and max_completion_tokens differ; give only max_completion_tokens", "max_tokens")
+    return "max_completion_tokens", body.max_completion_tokens
+
+
+class _Answer:
+    """The shapes of the answer to one request."""
+
+    def __init__(self, context: ServerContext, body: ChatRequest, call: Call) -> None:
+        self._call = call
+        self._context = context
+        self._tokenizer = context.model.tokenizer
+        self._logprobs = body.logprobs
+        self._usage_in_stream = body.stream_options.include_usage
+        self._head: dict[str, Any] = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": context.settings.model_name,
+            "system_fingerprint": context.fingerprint,
+        }
+
+    async def whole(self) -> dict[str, Any]:
+        await self._call.finish()
+        choices: list[dict[str, Any]] = [
+            {
+                "index": choice.index,
+                "message": {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []},
+                "logprobs": self._entries(choice.logprobs),
+                "finish_reason": choice.finish_reason,
+            }
+            for choice in self._call.choices
+        ]
+        return self._head | {"choices": choices, "usage": self._call.usage.as_dict()}
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        began: set[int] = set()
+        held: dict[int, list[TokenLogprob]] = {choice.index: [] for choice in self._call.choices}
+        async for choice, piece in self._call.pieces():
+            held[choice.index] += piece.logprobs
+            if piece.text or (piece.finish_reason and held[choice.index]):
+                # The role comes with the first text: clients take the first event for the first token.
+                delta = {} if choice.index in began else {"role": "assistant"}
+                began.add(choice.index)
+                yield self._chunk(choice.index, delta | {"content": piece.text}, held.pop(choice.index), None)
+                held[choice.index] = []
+            if piece.finish_reason:
+                delta = {} if choice.index in began else {"role": "assistant", "content": ""}
+                yield self._chunk(choice.index, delta, [], piece.finish_reason)
+        if self._usage_in_stream:
+            yield event(self._chunk_head() | {"choices": [], "usage": self._call.usage.as_dict()})
+        yield DONE
+
+    def failure(self, body: dict[str, Any]) -> bytes:
+        return event(body) + DONE
+
+    def _chunk(
+        self, index: int, delta: dict[str, str], entries: Sequence[TokenLogprob], finish_reason: str | None
+    ) -> bytes:
+        logprobs = self._entries(entries) if entries else None
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        usage = {"usage": None} if self._usage_in_stream else {}
+        return event(self._chunk_head() | {"choices": [choice]} | usage)
+
+    def _chunk_head(self) -> dict[str, Any]:
+        return self._head | {"object": "chat.completion.chunk"}
+
+    def _entries(self, entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+        return chat_logprobs(self._tokenizer, entries) if self._logprobs else None

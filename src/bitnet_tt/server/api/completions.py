@@ -1,0 +1,178 @@
+"""OpenAI's text completions: POST /v1/completions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BeforeValidator, Field
+
+from bitnet_tt.config import GenerationConfig
+from bitnet_tt.server.api.logprobs import completion_logprobs
+from bitnet_tt.server.api.schema import Refusal, SamplingFields, StreamOptions
+from bitnet_tt.server.calls import Call, Choice, Entries
+from bitnet_tt.server.context import ServerContext, context_of
+from bitnet_tt.server.errors import invalid
+from bitnet_tt.server.event_stream import DONE, event
+
+router = APIRouter()
+
+_SCHEMA = str | list[str] | list[int] | list[list[int]]
+
+
+def _check_prompt(prompt: Any) -> Any:
+    """Check the type of a prompt here, as pydantic would report one error for each member of the union."""
+    if isinstance(prompt, str) or _is_list_of(prompt, str) or _is_list_of(prompt, int):
+        return prompt
+    if isinstance(prompt, list) and prompt and all(_is_list_of(one, int) for one in prompt):
+        return prompt
+    raise ValueError("must be a text, token ids, or a list of texts or of lists of token ids, none of them empty")
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(type(one) is kind for one in value)
+
+
+class CompletionRequest(SamplingFields):
+    """The body of a text completion."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"user"})
+    refused: ClassVar[Mapping[str, Refusal]] = {
+        "best_of": Refusal("use n, and pick the best yourself by logprobs", (1,)),
+        "response_format": Refusal("this server cannot enforce a format yet", ({"type": "text"},)),
+        "suffix": Refusal("this model continues texts; it does not fill gaps", ("",)),
+    }
+
+    prompt: Annotated[_SCHEMA, BeforeValidator(_check_prompt, json_schema_input_type=_SCHEMA)]
+    max_tokens: int = Field(default=16, ge=0)
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    echo: bool = False
+    stream: bool = False
+    stream_options: StreamOptions = Field(default_factory=StreamOptions)
+
+
+@router.post("/v1/completions", response_model=None)
+async def completions(
+    body: CompletionRequest, request: Request, context: Annotated[ServerContext, Depends(context_of)]
+) -> Response:
+    """Continue each prompt. With `echo` and `logprobs`, the tokens of the prompt are scored too."""
+    context.check_model(body.model)
+    generates = body.max_tokens > 0
+    config = context.config(
+        body, max_tokens=max(body.max_tokens, 1), max_tokens_field="max_tokens", logprobs=body.logprobs
+    )
+    prompts = await _encode(context, body)
+    for token_ids in prompts:
+        context.check_prompt(token_ids, "prompt", new_tokens=1 if generates else 0)
+    call = context.start(
+        request,
+        prompts,
+        config,
+        n=body.n if generates else 0,
+        score_top=body.logprobs if body.echo else None,
+        stream=body.stream,
+        prompt_text=body.prompt,
+    )
+    return await context.respond(request, call, _Answer(context, body, prompts, call))
+
+
+async def _encode(context: ServerContext, body: CompletionRequest) -> list[list[int]]:
+    prompt = body.prompt
+    limit = context.settings.limits.prompts
+    if isinstance(prompt, str):
+        return [await context.encode(prompt, "prompt")]
+    if isinstance(prompt[0], int):
+        return [prompt]
+    if len(prompt) > limit:
+        raise invalid(f"prompt has {len(prompt)} prompts; this server takes {limit}", "prompt")
+    return [await context.encode(one, "prompt") if isinstance(one, str) else one for one in prompt]
+
+
+class _Answer:
+    """The shapes of the answer to one request."""
+
+    def __init__(
+        self, context: ServerContext, body: CompletionRequest, prompts: Sequence[Sequence[int]], call: Call
+    ) -> None:
+        self._context = context
+        self._tokenizer = context.model.tokenizer
+        self._body = body
+        self._call = call
+        # Without new tokens the call has no choices, and a choice is nothing but its prompt.
+        self._choices = call.choices or [
+            Choice(prompt * body.n + index, prompt, prompt_ids, GenerationConfig(), finish_reason="length")
+            for prompt, prompt_ids in enumerate(prompts)
+            for index in range(body.n)
+        ]
+        self._head: dict[str, Any] = {
+            "id": f"cmpl-{secrets.token_hex(12)}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": context.settings.model_name,
+            "system_fingerprint": context.fingerprint,
+        }
+
+    async def whole(self) -> dict[str, Any]:
+        scores = dict(enumerate(await self._call.scores()))
+        await self._call.finish()
+        choices = []
+        for choice in self._choices:
+            echoed, entries = self._echo(choice), scores.get(choice.prompt, [])
+            token_ids = [*(choice.prompt_ids if entries else ()), *choice.token_ids]
+            logprobs, _ = self._logprobs(token_ids, [*entries, *choice.logprobs], 0 if entries else len(echoed))
+            choices.append(_choice(choice.index, echoed + choice.text, logprobs, choice.finish_reason))
+        return self._head | {"choices": choices, "usage": self._call.usage.as_dict()}
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        scores = dict(enumerate(await self._call.scores()))
+        offsets: dict[int, int] = {}
+        held: dict[int, tuple[list[int], Entries]] = {}
+        for choice in self._choices:
+            echoed, entries = self._echo(choice), scores.get(choice.prompt, [])
+            logprobs, offset = self._logprobs(list(choice.prompt_ids), entries, 0) if entries else (None, len(echoed))
+            offsets[choice.index], held[choice.index] = offset, ([], [])
+            if self._body.echo:
+                yield self._chunk(choice.index, echoed, logprobs, choice.finish_reason)
+            elif choice.finish_reason:
+                yield self._chunk(choice.index, "", None, choice.finish_reason)
+        async for choice, piece in self._call.pieces():
+            token_ids, entries = held[choice.index]
+            token_ids += piece.token_ids
+            entries += piece.logprobs
+            if piece.text or piece.finish_reason:
+                logprobs, offsets[choice.index] = self._logprobs(token_ids, entries, offsets[choice.index])
+                held[choice.index] = ([], [])
+                yield self._chunk(choice.index, piece.text, logprobs, piece.finish_reason)
+        if self._body.stream_options.include_usage:
+            yield event(self._head | {"choices": [], "usage": self._call.usage.as_dict()})
+        yield DONE
+
+    def failure(self, body: dict[str, Any]) -> bytes:
+        return event(body) + DONE
+
+    def _echo(self, choice: Choice) -> str:
+        """Return the text of the prompt, if it is to be repeated."""
+        if not self._body.echo:
+            return ""
+        prompt = self._body.prompt
+        if isinstance(prompt, str):
+            return prompt
+        one = prompt[choice.prompt]
+        return one if isinstance(one, str) else self._tokenizer.decode(choice.prompt_ids)
+
+    def _logprobs(self, token_ids: list[int], entries: Entries, offset: int) -> tuple[dict[str, Any] | None, int]:
+        if self._body.logprobs is None:
+            return None, offset
+        return completion_logprobs(self._tokenizer, token_ids, entries, offset)
+
+    def _chunk(self, index: int, text: str, logprobs: dict[str, Any] | None, finish_reason: str | None) -> bytes:
+        usage = {"usage": None} if self._body.stream_options.include_usage else {}
+        return event(self._head | {"choices": [_choice(index, text, logprobs, finish_reason)]} | usage)
+
+
+def _choice(index: int, text: str, logprobs: dict[str, Any] | None, finish_reason: str | None) -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}

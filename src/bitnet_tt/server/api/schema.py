@@ -1,0 +1,160 @@
+"""The base of all request models: which fields exist, which are ignored, and which are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+TEXT_ONLY = "this server reads and writes only text"
+NO_TOOLS = "this server cannot call tools yet"
+NO_STRUCTURE = "this server cannot enforce a format yet; it would be wrong to answer with free text"
+STATELESS = "this server keeps no conversations; send the whole conversation each time"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A field of a published schema that this server does not support.
+
+    Attributes:
+        why: What it cannot do.
+        neutral: Values that ask for nothing, and are accepted. A missing value and null always are.
+    """
+
+    why: str
+    neutral: tuple[Any, ...] = ()
+
+
+class ApiRequest(BaseModel):
+    """A JSON object of a request. Fields that are null count as missing; unknown ones are an error.
+
+    Attributes:
+        ignored: Fields that cannot change the result.
+        refused: Fields of the published schema that we do not support.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    ignored: ClassVar[frozenset[str]] = frozenset()
+    refused: ClassVar[Mapping[str, Refusal]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _screen(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        kept = {}
+        for name, value in data.items():
+            refusal = cls.refused.get(name)
+            if value is None or name in cls.ignored or (refusal and _is_neutral(value, refusal.neutral)):
+                continue
+            if refusal is not None:
+                raise unsupported_field(name, refusal.why)
+            kept[name] = value
+        return kept
+
+
+class TextPart(ApiRequest):
+    """A part of a message's content: text."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {"annotations", "cache_control", "citations", "logprobs", "prompt_cache_breakpoint"}
+    )
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+def join_parts(content: Any) -> Any:
+    """Return the content of a message as one text. It may be a list of parts, which must all be text."""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for index, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str) and kind not in ("text", "input_text", "output_text"):
+            raise unsupported_field(f"[{index}]", f"a content part of type {kind[:40]!r} is not text; {TEXT_ONLY}")
+        texts.append(TextPart.model_validate(part).text)
+    return "".join(texts)
+
+
+Content = Annotated[str, BeforeValidator(join_parts, json_schema_input_type=str | list[TextPart])]
+"""The content of a message: a text, or parts that are texts."""
+
+
+class ChatMessage(ApiRequest):
+    """A message of a chat. `developer` is OpenAI's newer name for `system`."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"annotations"})
+    refused: ClassVar[Mapping[str, Refusal]] = {
+        "tool_calls": Refusal(NO_TOOLS, ([],)),
+        "function_call": Refusal(NO_TOOLS),
+        "tool_call_id": Refusal(NO_TOOLS),
+        "audio": Refusal(TEXT_ONLY),
+        "refusal": Refusal(TEXT_ONLY, ("",)),
+    }
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+    name: str | None = None
+    reasoning_content: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_tools(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("role") in ("tool", "function"):
+            raise unsupported_field("role", f"{data['role']!r} gives the result of a tool; {NO_TOOLS}")
+        return data
+
+    def for_template(self) -> dict[str, str]:
+        """Return the message as chat templates know it."""
+        message = self.model_dump(exclude_none=True)
+        return message | ({"role": "system"} if self.role == "developer" else {})
+
+
+class SamplingFields(ApiRequest):
+    """How to pick tokens and when to stop: the fields that completions and chats share.
+
+    Fields after `stop` extend OpenAI's schema, as llama.cpp's and vLLM's servers do.
+    """
+
+    model: str
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    n: int = Field(default=1, ge=1)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    logit_bias: dict[str, float] = Field(default_factory=dict)
+    stop: str | list[str] = Field(default_factory=list)
+    top_k: int = Field(default=0, ge=-1, lt=2**31)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0, le=10)
+    stop_token_ids: list[int] = Field(default_factory=list, max_length=1024)
+    ignore_eos: bool = False
+
+    @property
+    def stop_strings(self) -> Sequence[str]:
+        """The stop strings as a list."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop
+
+
+class StreamOptions(ApiRequest):
+    """What a stream holds besides text."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
+
+    include_usage: bool = False
+
+
+def unsupported_field(field: str, why: str) -> PydanticCustomError:
+    """Return the error of a field, or of a value of a field, that this server does not support."""
+    return PydanticCustomError("unsupported", "{field} is not supported: {why}", {"field": field, "why": why})
+
+
+def _is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
+    """Return whether a value asks for nothing. True is not 1 here."""
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)

@@ -1,0 +1,216 @@
+"""Run the server until a signal ends it: sockets, TLS, and an end that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from bitnet_tt.errors import ConfigError
+from bitnet_tt.model import BitNetModel
+from bitnet_tt.server.app import create_app
+from bitnet_tt.server.context import ServerContext
+from bitnet_tt.server.request_log import RequestLog
+from bitnet_tt.server.settings import ServerSettings
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_POLL_SECONDS = 0.02
+_CUT_SECONDS = 2
+"""After the drain time, streams get this long to send their last event."""
+
+_IDLE_SECONDS = 60
+"""A connection without a request is closed after this time. Proxies keep theirs about as long."""
+
+
+@contextlib.contextmanager
+def listening_socket(settings: ServerSettings) -> Iterator[socket.socket]:
+    """Take the address of a server, before its model is loaded. Clients can connect once the server runs.
+
+    Raises:
+        ConfigError: The address cannot be taken; the message says why.
+    """
+    listener = _bind_path(settings) if settings.uds is not None else _bind_port(settings)
+    try:
+        yield listener
+    finally:
+        listener.close()
+        if settings.uds is not None:
+            settings.uds.unlink(missing_ok=True)
+
+
+def check_tls(settings: ServerSettings) -> None:
+    """Check the files for TLS, before the model is loaded.
+
+    Raises:
+        ConfigError: They cannot be used.
+    """
+    if settings.tls_cert is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {reason}") from error
+
+
+def url_of(settings: ServerSettings, listener: socket.socket) -> str:
+    """Return the address of a server, for people."""
+    if settings.uds is not None:
+        return f"unix:{settings.uds}"
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def run_server(
+    model: BitNetModel,
+    settings: ServerSettings,
+    listener: socket.socket,
+    *,
+    log: RequestLog,
+    on_ready: Callable[[], None],
+) -> int:
+    """Serve a model until a signal comes. SIGTERM and Ctrl-C let running requests finish; a second signal does not.
+
+    Args:
+        model: The model. The caller closes it.
+        settings: The settings.
+        listener: The socket of `listening_socket`.
+        log: Writes the lines of the log.
+        on_ready: Called once clients can connect.
+
+    Returns:
+        The exit code: 0 if every request was answered, 1 if the drain time was too short for some, and 128 plus the
+        signal's number after a second signal.
+    """
+    app = create_app(model, settings, log)
+    context: ServerContext = app.state.context
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_CUT_SECONDS,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    server = _Server(config, context, on_ready)
+    try:
+        asyncio.run(server.serve(sockets=[listener]))
+    finally:
+        context.service.close()
+    return server.exit_code
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with our way to end."""
+
+    def __init__(self, config: uvicorn.Config, context: ServerContext, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._context = context
+        self._on_ready = on_ready
+        self._draining: asyncio.Task[None] | None = None
+        self.exit_code = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals in the event loop. A signal that the caller of the program ignores stays ignored."""
+        loop = asyncio.get_running_loop()
+        handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in handled:
+            loop.add_signal_handler(number, self._end, number)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def _end(self, number: int) -> None:
+        if self._draining is None:
+            self._context.draining = True
+            self._draining = asyncio.ensure_future(self._drain())
+            return
+        self.exit_code = 128 + number
+        self._context.service.cancel_all()
+        self.should_exit = self.force_exit = True
+
+    async def _drain(self) -> None:
+        """Wait for the requests that are being answered, then let the server end. New ones get 503 meanwhile."""
+        deadline = time.monotonic() + self._context.settings.drain_timeout
+        while self._context.active and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+        if self._context.active:
+            self.exit_code = self.exit_code or 1
+            self._context.service.cancel_all()
+            deadline = time.monotonic() + _CUT_SECONDS
+            while self._context.active and time.monotonic() < deadline:
+                await asyncio.sleep(_POLL_SECONDS)
+        self.should_exit = True
+
+
+def _bind_port(settings: ServerSettings) -> socket.socket:
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"--host {host}: {getattr(error, 'strerror', None) or 'this is no host name'}") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(_why_not_bound(error, host, port)) from error
+    return listener
+
+
+def _why_not_bound(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use by another program; end it, or choose another port by --port"
+    if error.errno == errno.EACCES:
+        return f"port {port} is only for the superuser; choose one from 1024 to 65535 by --port"
+    return f"--host {host}, --port {port}: {error.strerror}"
+
+
+def _bind_path(settings: ServerSettings) -> socket.socket:
+    path = settings.uds
+    assert path is not None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            _remove_if_abandoned(path)
+        listener.bind(os.fspath(path))
+    except OSError as error:
+        listener.close()
+        reason = "it exists" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise ConfigError(f"--uds {path}: {reason}") from error
+    return listener
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    """Remove the socket of a server that was killed; nobody answers there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()

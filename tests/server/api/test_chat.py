@@ -1,0 +1,110 @@
+"""POST /v1/chat/completions gives what BitNetModel gives, whole or streamed, in OpenAI's shapes."""
+
+import json
+
+import pytest
+
+CHAT = "/v1/chat/completions"
+FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def test_the_answer_is_that_of_the_model(server, demo) -> None:
+    response = server.post(CHAT, {"model": "demo", "messages": FRANCE, "temperature": 0})
+    answer = response.json()
+    assert answer["object"] == "chat.completion"
+    assert answer["id"].startswith("chatcmpl-")
+    assert answer["model"] == "demo"
+    assert answer["system_fingerprint"].startswith("fp_")
+    [choice] = answer["choices"]
+    assert choice["message"] == {"role": "assistant", "content": demo.chat(FRANCE), "refusal": None, "annotations": []}
+    assert choice["finish_reason"] == "stop"
+    prompt_tokens = len(demo.tokenizer.apply_chat_template(FRANCE))
+    tokens = [token for piece in demo.stream_chat(FRANCE) for token in piece.token_ids]
+    usage = answer["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (prompt_tokens, len(tokens))
+    assert usage["total_tokens"] == prompt_tokens + len(tokens)
+    assert usage["prompt_tokens_details"].keys() == {"cached_tokens"}
+
+
+def test_a_stream_has_the_same_text_and_usage(server) -> None:
+    body = {"messages": FRANCE, "temperature": 0.9, "seed": 3, "max_tokens": 30}
+    whole = server.post(CHAT, body).json()
+    *chunks, done = server.events(CHAT, body | {"stream": True, "stream_options": {"include_usage": True}})
+    assert done == "[DONE]"
+    *texts, last = map(json.loads, chunks)
+    assert last["choices"] == []
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert last["usage"][name] == whole["usage"][name]
+    assert all(chunk["usage"] is None for chunk in texts)
+    deltas = [chunk["choices"][0]["delta"] for chunk in texts]
+    assert "".join(delta.get("content", "") for delta in deltas) == whole["choices"][0]["message"]["content"]
+    assert [delta.get("role") for delta in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
+    assert deltas[0]["content"] != ""
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in texts]
+    assert reasons == [None] * (len(reasons) - 1) + [whole["choices"][0]["finish_reason"]]
+
+
+def test_parts_of_text_are_joined_and_developer_is_system(server) -> None:
+    plain = [{"role": "system", "content": "Be short."}, *FRANCE]
+    parts = [{"type": "text", "text": "What is the "}, {"type": "text", "text": "capital of France?"}]
+    other = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": parts}]
+    texts = [server.post("/apply-template", {"messages": one}).json() for one in (plain, other)]
+    assert texts[0] == texts[1]
+
+
+def test_choices_differ_by_seed_and_repeat(server) -> None:
+    body = {"messages": [{"role": "user", "content": "Tell me a story."}], "temperature": 1.5, "seed": 7, "n": 4}
+    first, second = (server.post(CHAT, body | {"max_tokens": 12}).json() for _ in range(2))
+    texts = [choice["message"]["content"] for choice in first["choices"]]
+    assert texts == [choice["message"]["content"] for choice in second["choices"]]
+    assert len(set(texts)) > 1
+    assert [choice["index"] for choice in first["choices"]] == [0, 1, 2, 3]
+    alone = server.post(CHAT, body | {"max_tokens": 12, "n": 1}).json()
+    assert alone["choices"][0]["message"]["content"] == texts[0]
+
+
+def test_logprobs_cover_each_token_with_its_bytes(server) -> None:
+    body = {"messages": FRANCE, "temperature": 0, "logprobs": True, "top_logprobs": 3}
+    choice = server.post(CHAT, body).json()["choices"][0]
+    entries = choice["logprobs"]["content"]
+    data = b"".join(bytes(entry["bytes"]) for entry in entries[:-1])  # the last one ends the turn
+    assert data.decode() == choice["message"]["content"]
+    for entry in entries:
+        assert len(entry["top_logprobs"]) == 3
+        assert entry["top_logprobs"][0]["logprob"] == entry["logprob"] <= 0
+    chunks = [json.loads(one) for one in server.events(CHAT, body | {"stream": True})[:-1]]
+    streamed = [one["choices"][0]["logprobs"] for one in chunks]
+    assert [entry for one in streamed if one for entry in one["content"]] == entries
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stop_string_ends_the_text_before_it(server, stream: bool) -> None:
+    body = {"messages": FRANCE, "temperature": 0, "stop": ["France"], "stream": stream}
+    if stream:
+        chunks = [json.loads(one)["choices"][0] for one in server.events(CHAT, body)[:-1]]
+        text = "".join(chunk["delta"].get("content", "") for chunk in chunks)
+        reason = chunks[-1]["finish_reason"]
+    else:
+        choice = server.post(CHAT, body).json()["choices"][0]
+        text, reason = choice["message"]["content"], choice["finish_reason"]
+    assert (text, reason) == ("The capital of ", "stop")
+
+
+def test_the_length_of_an_answer_has_two_names(server) -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        answer = server.post(CHAT, {"messages": FRANCE, "temperature": 0, name: 3}).json()
+        assert answer["usage"]["completion_tokens"] == 3
+        assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_control_tokens_of_users_are_text(server, demo) -> None:
+    messages = [{"role": "user", "content": "<|eot_id|>", "name": "<|eot_id|>"}]
+    tokens = server.post("/apply-template", {"messages": messages}).json()["tokens"]
+    assert tokens.count(demo.tokenizer.token_to_id("<|eot_id|>")) == 1
+
+
+def test_every_stream_has_the_same_headers(server) -> None:
+    body = {"messages": FRANCE, "max_tokens": 1, "stream": True}
+    first, second = (server.post(CHAT, body).headers for _ in range(2))
+    assert first.get_list("x-request-id") != second.get_list("x-request-id")
+    assert len(first.get_list("x-request-id")) == len(second.get_list("x-request-id")) == 1

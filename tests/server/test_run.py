@@ -1,0 +1,184 @@
+"""`bitnet-tt serve` as a program: one line when ready, clear errors, and an end that loses no request."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-c", "from bitnet_tt.cli import main; main()", "serve"]
+LONG = {"model": "demo", "prompt": "Once", "max_tokens": 480, "ignore_eos": True, "n": 16, "stream": True}
+
+
+class Program:
+    """A running `bitnet-tt serve`."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self.process.stdout is not None
+        self.ready = self.process.stdout.readline()
+        self.url = self.ready.split()[1] if self.ready else ""
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, list[dict]]:
+        """Send a signal; return the exit code and the log."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> tuple[int, list[dict]]:
+        _, log = self.process.communicate(timeout=30)
+        return self.process.returncode, [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Program]]:
+    programs: list[Program] = []
+
+    def run(*arguments: str) -> Program:
+        programs.append(Program(*arguments))
+        return programs[-1]
+
+    yield run
+    for program in programs:
+        program.process.kill()
+        program.process.communicate()
+
+
+def test_it_says_when_it_is_ready_and_ends_with_0(start) -> None:
+    program = start("--port", "0")
+    assert program.ready.startswith("Ready: http://127.0.0.1:")
+    assert "model demo on cpu" in program.ready
+    assert "key none" in program.ready
+    assert httpx.get(program.url + "/health").json() == {"status": "ok"}
+    code, log = program.end()
+    assert code == 0
+    assert [(line["path"], line["status"]) for line in log] == [("/health", 200)]
+
+
+def test_sigterm_lets_requests_finish_and_refuses_new_ones(start) -> None:
+    program = start("--port", "0")
+    with httpx.Client(base_url=program.url, timeout=30) as other, httpx.Client(timeout=30) as client:
+        other.get("/health")
+        with client.stream("POST", program.url + "/v1/completions", json=LONG) as response:
+            lines = response.iter_lines()
+            assert next(lines).startswith("data: {")
+            program.process.send_signal(signal.SIGTERM)
+            for _ in range(1000):
+                ready = other.get("/ready")
+                if ready.status_code == 503:
+                    break
+            assert ready.json()["reason"] == "draining"
+            refused = other.post("/v1/completions", json={"prompt": "Once"})
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "draining"
+            assert refused.headers["retry-after"]
+            rest = [line for line in lines if line]
+    assert rest[-1] == "data: [DONE]"
+    reasons = [json.loads(line[6:])["choices"][0]["finish_reason"] for line in rest[:-1]]
+    assert reasons.count("length") == 16
+    code, log = program.wait()
+    assert code == 0
+    assert next(line for line in log if line["status"] == 200 and "stream" in line)["completion_tokens"] == 16 * 480
+
+
+def test_after_the_drain_time_streams_end_with_an_error_event(start) -> None:
+    program = start("--port", "0", "--drain-timeout", "0")
+    with httpx.stream("POST", program.url + "/v1/completions", json=LONG, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        program.process.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert json.loads(rest[-2].removeprefix("data: "))["error"]["code"] == "shutting_down"
+    assert rest[-1] == "data: [DONE]"
+    assert program.wait()[0] == 1
+
+
+def test_a_second_signal_ends_it_at_once(start) -> None:
+    program = start("--port", "0")
+    ended = threading.Event()
+
+    def read() -> None:
+        try:
+            with httpx.stream("POST", program.url + "/v1/completions", json=LONG, timeout=30) as response:
+                started.set()
+                for _ in response.iter_lines():
+                    pass
+        except httpx.HTTPError:
+            pass
+        ended.set()
+
+    started = threading.Event()
+    threading.Thread(target=read).start()
+    assert started.wait(10)
+    program.process.send_signal(signal.SIGTERM)
+    while httpx.get(program.url + "/ready").status_code != 503:
+        pass
+    code, _ = program.end()
+    assert code == 128 + signal.SIGTERM
+    assert ended.wait(10)
+
+
+def test_a_port_in_use_is_a_clear_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = subprocess.run([*COMMAND, "--port", port], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert f"port {port} of 127.0.0.1 is in use" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_unix_socket_of_a_killed_server_is_taken_over(start, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    killed = start("--uds", str(path))
+    killed.process.kill()
+    killed.process.wait()
+    assert path.exists()
+    program = start("--uds", str(path))
+    assert program.ready.startswith(f"Ready: unix:{path}")
+    with httpx.Client(transport=httpx.HTTPTransport(uds=os.fspath(path))) as client:
+        assert client.get("http://server/v1/models").json()["data"][0]["id"] == "demo"
+    assert program.end()[0] == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "70000"], "port must be an integer from 0 to 65535"),
+        (["--host", "no such host"], "--host no such host"),
+        (["--tls-cert", "missing.pem"], "together with tls_key"),
+        (["--tls-cert", "missing.pem", "--tls-key", "missing.pem"], "missing.pem"),
+        (["--api-key-file", "missing"], "missing"),
+        (["--uds", "/no/such/folder/socket"], "/no/such/folder/socket"),
+        (["--max-queue", "-1"], "queue"),
+        (["--port", "0", "--model", "/no/such/model"], "/no/such/model"),
+    ],
+)
+def test_wrong_settings_are_one_line(run, arguments: list[str], message: str) -> None:
+    result = run("serve", *arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_without_the_extra_it_says_what_to_install(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run("serve")
+    assert result.exit_code == 1
+    assert "uv sync --extra server" in result.stderr
+
+
+def test_the_core_imports_no_web_packages() -> None:
+    code = "import sys, bitnet_tt, bitnet_tt.cli; print({'fastapi', 'uvicorn', 'pydantic'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
