@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _SPECIAL = b"\xff"
 """llguidance's first byte of control tokens: no text contains it, so no grammar of text allows them."""
 
-_JSON_OPTIONS: Mapping[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""One way to write each value: small models otherwise write spaces and line breaks without end."""
+JSON_STYLE: Mapping[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""llguidance's options for JSON: one way to write a value. Small models otherwise write spaces without end."""
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 
@@ -56,7 +56,7 @@ class GrammarCompiler:
         from llguidance import LLMatcher
 
         try:
-            source = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=dict(_JSON_OPTIONS))
+            source = LLMatcher.grammar_from_json_schema(json.dumps({**schema, "x-guidance": dict(JSON_STYLE)}))
         except (ValueError, TypeError, RecursionError) as error:
             raise RequestError(f"the JSON schema is not valid: {error}") from error
         return self._check(source, "JSON schema")
