@@ -1,0 +1,167 @@
+"""Structured output: which tokens may come next, so that a text fits a JSON schema, a regular expression or a grammar.
+
+llguidance computes the masks. It reads text as the bytes of tokens, so it works with every vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.errors import RequestError
+
+if TYPE_CHECKING:
+    import llguidance
+
+    from bitnet_tt.tokenizer import Tokenizer
+
+_SPECIAL = b"\xff"
+"""llguidance's first byte of control tokens: no text contains it, so no grammar of text allows them."""
+
+JSON_STYLE: Mapping[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""llguidance's options for JSON: one way to write a value. Small models otherwise write spaces without end."""
+
+_ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+
+
+class GrammarCompiler:
+    """Compiles grammars for one vocabulary. Any thread may call it.
+
+    Args:
+        tokenizer: The tokenizer of the model.
+        vocab_size: The number of rows of the model's lm_head.
+        eos_token_ids: The ids that end a text. They are allowed where the grammar may end.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_token_ids: frozenset[int]) -> None:
+        from llguidance import LLTokenizer
+        from llguidance._tokenizer import TokenizerWrapper
+
+        self._vocab_size = vocab_size
+        ids = sorted(eos_token_ids)
+        self._tokens = LLTokenizer(
+            TokenizerWrapper(_Vocabulary(tokenizer, vocab_size, ids)), n_vocab=vocab_size, eos_token=ids
+        )
+
+    def from_json_schema(self, schema: Mapping[str, Any]) -> Grammar:
+        """Compile a JSON schema. JSON is written on one line, with a space after each comma and colon.
+
+        Raises:
+            RequestError: The schema is not valid, or has a keyword that cannot be enforced.
+        """
+        from llguidance import LLMatcher
+
+        try:
+            source = LLMatcher.grammar_from_json_schema(json.dumps({**schema, "x-guidance": dict(JSON_STYLE)}))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RequestError(f"the JSON schema is not valid: {error}") from error
+        return self._check(source, "JSON schema")
+
+    def from_json_object(self) -> Grammar:
+        """Return the grammar of any JSON object."""
+        return self.from_json_schema(_ANY_OBJECT)
+
+    def from_regex(self, pattern: str) -> Grammar:
+        """Compile a regular expression, in the syntax of Rust's crate `regex`. The whole text matches it.
+
+        Raises:
+            RequestError: The expression is not valid, or too complex.
+        """
+        from llguidance import LLMatcher
+
+        return self._check(LLMatcher.grammar_from_regex(pattern), "regular expression")
+
+    def from_lark(self, source: str) -> Grammar:
+        """Compile a context-free grammar in Lark's syntax.
+
+        Raises:
+            RequestError: The grammar is not valid, or too complex.
+        """
+        from llguidance import LLMatcher
+
+        return self._check(LLMatcher.grammar_from_lark(source), "grammar")
+
+    def _check(self, source: str, kind: str) -> Grammar:
+        from llguidance import LLMatcher
+
+        is_error, messages = LLMatcher.validate_grammar_with_warnings(source, self._tokens)
+        if is_error:
+            raise RequestError(f"the {kind} cannot be enforced: {messages[0]}")
+        return Grammar(self._tokens, source, self._vocab_size)
+
+
+class Grammar:
+    """A grammar that was checked. Each text needs a constraint of its own."""
+
+    def __init__(self, tokens: llguidance.LLTokenizer, source: str, vocab_size: int) -> None:
+        """Keep what `GrammarCompiler` made."""
+        self._tokens = tokens
+        self._source = source
+        self._vocab_size = vocab_size
+
+    def constraint(self) -> GrammarConstraint:
+        """Return the constraint of a new text."""
+        from llguidance import LLMatcher
+
+        return GrammarConstraint(LLMatcher(self._tokens, self._source), self._vocab_size)
+
+
+class GrammarConstraint:
+    """The state of a grammar within one text. Not thread-safe."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
+        """Begin a text."""
+        self._matcher = matcher
+        self._words = -(-vocab_size // 32)
+        self._unused = np.uint32(0xFFFFFFFF) >> np.uint32(-vocab_size % 32)
+
+    def mask(self) -> NDArray[np.uint32]:
+        """Return which tokens may come next: uint32 [ceil(vocab / 32)], token i in bit i % 32 of word i // 32.
+
+        Raises:
+            RequestError: The grammar has become too complex for llguidance's limits.
+        """
+        mask = np.zeros(self._words, np.uint32)
+        self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+        self._check()
+        mask[-1] &= self._unused
+        return mask
+
+    def accept(self, token_id: int) -> None:
+        """Add a token to the text.
+
+        Raises:
+            RequestError: The grammar does not allow the token.
+        """
+        self._matcher.consume_token(token_id)
+        self._check()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise RequestError(f"the grammar cannot be enforced any further: {self._matcher.get_error()}")
+
+
+class _Vocabulary:
+    """The tokens as llguidance wants them."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_token_ids: list[int]) -> None:
+        self.eos_token_id = eos_token_ids[0]
+        self.bos_token_id = tokenizer.bos_token_id
+        special = tokenizer.special_ids | set(eos_token_ids)
+        self.special_token_ids = sorted(token_id for token_id in special if token_id < vocab_size)
+        self.tokens = [
+            _SPECIAL + str(tokenizer.id_to_token(token_id)).encode()
+            if token_id in special
+            else tokenizer.token_bytes(token_id)
+            for token_id in range(vocab_size)
+        ]
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        if isinstance(text, bytes):
+            text = text.decode()
+        return self._tokenizer.encode(text, add_bos=False, parse_special=False)
