@@ -60,6 +60,18 @@ def test_a_seeded_text_depends_on_nothing_but_prompt_seed_and_choice() -> None:
     assert len(set(map(tuple, alone))) == 4
 
 
+def test_blocks_of_a_preempted_request_do_not_count_as_reused() -> None:
+    engine = make_engine(num_blocks=8, max_batch_tokens=4)
+    requests = [engine.request([i] * (100 + 50 * i), GenerationConfig(max_new_tokens=90)) for i in range(2)]
+    for request in requests:
+        engine.submit(request)
+    for i, request in enumerate(requests):
+        pieces = list(engine.outputs(request))
+        assert tokens_of(pieces) == expected([i] * (100 + 50 * i), 90)
+        assert pieces[-1].timings.reused_tokens == 0
+    assert engine.stats().preemptions > 0
+
+
 def test_the_same_beginning_is_computed_once() -> None:
     engine = make_engine()
     prompt = [i % VOCAB_SIZE for i in range(3 * BLOCK_SIZE + 5)]

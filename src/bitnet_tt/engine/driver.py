@@ -227,10 +227,10 @@ class Driver:
 
     def _hand_out(self) -> None:
         """Give the readers what the last steps have for them."""
-        self._handed_out_at = time.perf_counter()
         news = self._stepper.take_news()
         if not news:
             return
+        self._handed_out_at = time.perf_counter()
         ended = sum(delivery.ended for _, delivery in news)
         if ended:
             with self._lock:

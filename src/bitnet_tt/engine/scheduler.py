@@ -118,7 +118,7 @@ class Scheduler:
         reusable = request.tokens[: request.scored] if request.is_score else request.tokens[:-1]
         request.block_table = self.pool.share_prefix(reusable, request.cache_key)
         request.computed = len(request.block_table) * self.pool.block_size
-        if not request.generated and not request.is_score:
+        if not request.started_at and not request.is_score:  # after a preemption, it would find its own blocks
             request.reused = request.computed
 
     def _drop_blocks(self, request: Request) -> None:

@@ -126,8 +126,8 @@ class Stepper:
     def step(self) -> bool:
         """Compute one batch, and sample a token for each request that has no more pending tokens.
 
-        If the backend fails, all running requests end by its error. If one request fails, such as by a row of logits
-        that cannot be sampled, only that request ends by the error.
+        If the backend fails, all running requests end by its error, or all requests if none runs. If one request fails,
+        such as by a row of logits that cannot be sampled, only that request ends by the error.
 
         Returns:
             Whether there was anything to compute.
@@ -139,7 +139,7 @@ class Stepper:
                 self._compute(step, started)
             return bool(step)
         except Exception as error:
-            for request in list(self._scheduler.running):
+            for request in list(self._scheduler.running) or self.requests:
                 self.fail(request, error)
             return True
         finally:
