@@ -19,7 +19,7 @@ from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE
 from bitnet_tt.reference.compare import CONTRACT, FAST, Bars, compare_logits
-from bitnet_tt.sampling import RandomNumbers, logit_filter, sample
+from bitnet_tt.sampling import RandomNumbers, Text, logit_filter, sample
 from tests import golden_checkpoints as golden
 from tests.device.following import follow
 from tests.device.paged import CONTEXT, PagedFeeder, opened
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bitnet_tt.backends.tt.backend import TTBackend
 
 DEMO = Path(bitnet_tt.__file__).parent / "assets/demo"
+EMPTY = Text([], 0)
 BARS: dict[Precision, Bars] = {"exact": CONTRACT, "fast": FAST}
 
 
@@ -143,7 +144,7 @@ def check_candidates() -> None:
                 logit_rows=ends - 1,
             )
             rows = backend.forward(batch)
-            found_rows = backend.candidates(batch, [logit_filter(config, [], 0) for config in configs])
+            found_rows = backend.candidates(batch, [logit_filter(config, EMPTY) for config in configs])
             for row, config, found in zip(rows, configs, found_rows, strict=True):
                 token_ids = np.arange(len(row)) if found.token_ids is None else found.token_ids
                 assert (found.token_ids is None) == (whole in configs)
@@ -153,7 +154,7 @@ def check_candidates() -> None:
                 if found.whole_row is not None:
                     np.testing.assert_array_equal(found.whole_row(), row)
                 for seed in range(50):
-                    picks = [sample(each, config, [], 0, RandomNumbers(seed)) for each in (found, Candidates(row))]
+                    picks = [sample(each, config, EMPTY, RandomNumbers(seed)) for each in (found, Candidates(row))]
                     assert picks[0] == picks[1]
 
 

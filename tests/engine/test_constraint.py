@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitnet_tt import BitNetModel
 from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE, Engine
@@ -19,8 +20,8 @@ from tests.engine.small_engine import check_idle, expected, make_engine, tokens_
 class Steps:
     """Allows the tokens of one set after the other, in a circle."""
 
-    def __init__(self, *steps: set[int]) -> None:
-        self.steps = steps
+    def __init__(self, *steps: set[int], vocab_size: int = VOCAB_SIZE) -> None:
+        self.steps, self.vocab_size = steps, vocab_size
         self.accepted: list[int] = []
 
     @property
@@ -28,7 +29,7 @@ class Steps:
         return self.steps[len(self.accepted) % len(self.steps)]
 
     def mask(self) -> np.ndarray:
-        return mask_of(np.array(sorted(self.allowed), np.int64), VOCAB_SIZE)
+        return mask_of(np.array(sorted(self.allowed), np.int64), self.vocab_size)
 
     def accept(self, token_id: int) -> None:
         assert token_id in self.allowed
@@ -98,3 +99,21 @@ def test_a_constraint_that_allows_nothing_is_an_error() -> None:
     with pytest.raises(RequestError, match="allows no token"):
         text_of(engine, request)
     check_idle(engine)
+
+
+def test_a_real_model_picks_the_best_allowed_token() -> None:
+    """Few allowed tokens, many, and one, beside a request without a constraint."""
+    with BitNetModel.from_pretrained("demo") as model:
+        vocab, prompt = model.config.vocab_size, model.tokenizer.encode("Once upon a time")
+        rng = np.random.default_rng(0)
+        sets = [set(np.flatnonzero(rng.random(vocab) < share).tolist()) | {9} for share in (0.02, 0.5, 0.0)]
+        config = GenerationConfig(max_new_tokens=9)
+        free = model.engine.request(prompt, config)
+        request = model.engine.request(prompt, config, constraint=Steps(*sets, vocab_size=vocab))
+        for one in (free, request):
+            model.engine.submit(one)
+        tokens = tokens_of(model.engine, request)
+        assert model.tokenizer.decode(tokens_of(model.engine, free)) == model.generate(prompt, config)
+        rows = model.logits([*prompt, *tokens])[len(prompt) - 1 : -1]
+        best = [max(sorted(sets[step % 3]), key=lambda token: row[token]) for step, row in enumerate(rows)]
+        assert tokens == best

@@ -15,6 +15,7 @@ from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import RequestError
+from bitnet_tt.sampling import Text
 from bitnet_tt.sampling.filters import kept_tokens, logit_filter, most_probable
 from tests.sampling.rows import logit_rows, probabilities
 
@@ -58,7 +59,7 @@ def test_most_probable_orders_ties_by_index(logits: np.ndarray, count: int) -> N
 
 def filter_of(**options: object) -> LogitFilter:
     """Return the filter for a text of the prompt 7, 9 and the generated token 5."""
-    return logit_filter(GenerationConfig(**options), [7, 9, 5], 2)
+    return logit_filter(GenerationConfig(**options), Text([7, 9, 5], 2))
 
 
 def test_the_filter_passes_no_more_than_needed() -> None:
@@ -86,9 +87,9 @@ def test_tokens_whose_logits_change_always_pass(options: dict[str, object], alwa
 
 
 def test_reported_log_probabilities_take_the_whole_row() -> None:
-    assert logit_filter(GenerationConfig(logprobs=3), [1], 1, mask_of(np.array([4]), 60)) == LogitFilter()
+    assert logit_filter(GenerationConfig(logprobs=3), Text([1], 1), mask_of(np.array([4]), 60)) == LogitFilter()
 
 
 def test_a_mask_without_tokens_is_refused() -> None:
     with pytest.raises(RequestError, match="allows no token"):
-        logit_filter(GenerationConfig(), [1], 1, mask_of(np.array([], np.int64), 60))
+        logit_filter(GenerationConfig(), Text([1], 1), mask_of(np.array([], np.int64), 60))

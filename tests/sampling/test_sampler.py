@@ -13,21 +13,23 @@ from hypothesis import strategies as st
 from bitnet_tt.backends.base import Candidates
 from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomNumbers, logit_filter, sample
+from bitnet_tt.sampling import RandomNumbers, Text, logit_filter, sample
 from tests.engine.fake_backend import passing
 from tests.sampling.rows import logit_rows, probabilities
+
+EMPTY = Text([], 0)
 
 
 def draw(logits: np.ndarray, count: int, seed: int = 0, **options: object) -> np.ndarray:
     """Return how often each token is picked at the first `count` positions."""
     config, numbers = GenerationConfig(**options), RandomNumbers(seed)
-    picks = [sample(Candidates(logits), config, range(position), 0, numbers) for position in range(count)]
+    picks = [sample(Candidates(logits), config, Text(range(position), 0), numbers) for position in range(count)]
     return np.bincount(picks, minlength=len(logits)) / count
 
 
 @given(logit_rows)
 def test_greedy_is_argmax(logits: np.ndarray) -> None:
-    assert sample(Candidates(logits), GenerationConfig(), [], 0, RandomNumbers(1)) == int(np.argmax(logits))
+    assert sample(Candidates(logits), GenerationConfig(), EMPTY, RandomNumbers(1)) == int(np.argmax(logits))
 
 
 def test_a_tiny_temperature_is_greedy() -> None:
@@ -74,15 +76,15 @@ def test_candidates_that_pass_the_filter_are_enough(
     masked = np.full(60, -np.inf, np.float32)
     masked[ids] = logits[ids]
     allowed = None if some is None else mask_of(ids, 60)
-    prompt = len(tokens) // 2
+    text = Text(tokens, len(tokens) // 2)
 
     def picks(row: Candidates, mask: np.ndarray | None) -> list[int]:
-        return [sample(row, config, tokens, prompt, RandomNumbers(3, choice), mask) for choice in range(8)]
+        return [sample(row, config, text, RandomNumbers(3, choice), mask) for choice in range(8)]
 
     expected = picks(Candidates(masked), None) if _has_a_choice(config, ids) else picks(Candidates(logits), allowed)
     assert set(expected) <= set(ids.tolist())
     assert picks(Candidates(logits), allowed) == expected
-    assert picks(passing(logits, logit_filter(config, tokens, prompt, allowed)), allowed) == expected
+    assert picks(passing(logits, logit_filter(config, text, allowed)), allowed) == expected
 
 
 def _has_a_choice(config: GenerationConfig, ids: np.ndarray) -> bool:
@@ -107,19 +109,20 @@ def test_a_nucleus_is_found_without_the_improbable_tokens(
     logits = rng.normal(0, rng.choice([1, 4, 10]), 4000).astype(np.float32)
     config = GenerationConfig(temperature=temperature, top_p=top_p, repetition_penalty=penalty)
     tokens = [*rng.integers(0, 4000, 50).tolist(), *np.argsort(-logits)[: rng.integers(0, 9)].tolist()]
+    text = Text(tokens, 50)
     allowed = None if density is None else mask_of(np.flatnonzero(rng.random(4000) < density), 4000)
-    part = passing(logits, logit_filter(config, tokens, 50, allowed))
+    part = passing(logits, logit_filter(config, text, allowed))
     row = replace(part, dropped_mass=part.dropped_mass * 2, whole_row=lambda: logits)
     for draw_seed in range(4):
         numbers = RandomNumbers(draw_seed)
-        picks = [sample(each, config, tokens, 50, numbers, allowed) for each in (Candidates(logits), row)]
+        picks = [sample(each, config, text, numbers, allowed) for each in (Candidates(logits), row)]
         assert picks[0] == picks[1]
 
 
 def test_a_nucleus_that_ends_clearly_takes_no_whole_row() -> None:
     row = Candidates(np.array([3.0, 2.0, 1.0], np.float32), np.array([4, 7, 9]), dropped_mass=1e-3)
     config = GenerationConfig(temperature=1.0, top_p=0.8)
-    assert {sample(row, config, [], 0, RandomNumbers(seed)) for seed in range(20)} == {4, 7}
+    assert {sample(row, config, EMPTY, RandomNumbers(seed)) for seed in range(20)} == {4, 7}
 
 
 @settings(max_examples=20)
@@ -133,5 +136,5 @@ def test_picks_are_the_same_on_every_machine() -> None:
     """If they changed, a seed would no longer give the text that it gave before."""
     logits = (np.arange(40, dtype=np.float32) * np.float32(0.37)) % np.float32(3.0)
     config = GenerationConfig(temperature=0.9, top_p=0.95)
-    picks = [sample(Candidates(logits), config, range(position), 0, RandomNumbers(42)) for position in range(6)]
+    picks = [sample(Candidates(logits), config, Text(range(position), 0), RandomNumbers(42)) for position in range(6)]
     assert picks == [22, 21, 7, 4, 8, 35]

@@ -13,7 +13,7 @@ from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import Channel
 from bitnet_tt.generation import FinishReason, TextStream, Timings
-from bitnet_tt.sampling import Constraint, RandomNumbers, logit_filter, sample
+from bitnet_tt.sampling import Constraint, RandomNumbers, Text, logit_filter, sample
 
 type OnLogits = Callable[[int, Sequence[NDArray[np.float32]]], None]
 """Takes the logits of some positions of a text: the first position, and one row float32 [vocab] for each.
@@ -53,6 +53,7 @@ class Request:
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
         numbers: Its random numbers.
+        text: The text so far, as `next_filter` saw it.
         allowed: The tokens that may come next, as the constraint said when `next_filter` asked it.
     """
 
@@ -78,6 +79,7 @@ class Request:
     first_token_at: float = 0.0
     finished_at: float = 0.0
     numbers: RandomNumbers = field(init=False)
+    text: Text = field(init=False)
     allowed: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
@@ -135,11 +137,12 @@ class Request:
             RequestError: The constraint allows no token.
         """
         self.allowed = None if self.constraint is None else self.constraint.mask()
-        return logit_filter(self.config, self.tokens, len(self.prompt), self.allowed)
+        self.text = Text(self.tokens, len(self.prompt))
+        return logit_filter(self.config, self.text, self.allowed)
 
     def pick(self, row: Candidates) -> int:
         """Pick the next token from the logits that `next_filter` passes, and tell the constraint."""
-        token_id = sample(row, self.config, self.tokens, len(self.prompt), self.numbers, self.allowed)
+        token_id = sample(row, self.config, self.text, self.numbers, self.allowed)
         if self.constraint is not None:
             self.constraint.accept(token_id)
         return token_id

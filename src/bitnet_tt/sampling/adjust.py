@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.sampling.text import Text
 
 BAN, FORCE = -100.0, 100.0
 """The values of logit_bias that ban a token, and that allow only such tokens."""
@@ -23,29 +22,20 @@ def adjusts(config: GenerationConfig) -> bool:
     )
 
 
-def adjusted_tokens(config: GenerationConfig, tokens: Sequence[int], prompt_length: int) -> NDArray[np.int64]:
-    """Return the tokens whose logits `adjust` may change, rising and each once.
-
-    Args:
-        config: The settings of the request.
-        tokens: The text so far.
-        prompt_length: How many of `tokens` are the prompt.
-    """
-    biased, _ = _biases(config)
-    ids = biased.tolist()
+def adjusted_tokens(config: GenerationConfig, text: Text) -> NDArray[np.int64]:
+    """Return the tokens whose logits `adjust` may change, rising and each once."""
+    named = []
+    if config.logit_bias:
+        named.append(_biases(config)[0])
     if config.repetition_penalty != 1.0:
-        ids += tokens
+        named.append(text.seen)
     elif config.frequency_penalty != 0.0 or config.presence_penalty != 0.0:
-        ids += tokens[prompt_length:]
-    return np.unique(np.array(ids, np.int64))
+        named.append(text.generated[0])
+    return np.unique(np.concatenate(named)) if len(named) > 1 else named[0]
 
 
 def adjust(
-    logits: NDArray[np.float32],
-    token_ids: NDArray[np.int64] | None,
-    config: GenerationConfig,
-    tokens: Sequence[int],
-    prompt_length: int,
+    logits: NDArray[np.float32], token_ids: NDArray[np.int64] | None, config: GenerationConfig, text: Text
 ) -> NDArray[np.float32]:
     """Return a copy of the logits with logit_bias and the penalties applied, as docs/numerics.md defines them.
 
@@ -57,22 +47,30 @@ def adjust(
         logits: float32 [n].
         token_ids: Their tokens, rising. None if `logits` is the whole row.
         config: The settings of the request.
-        tokens: The text so far.
-        prompt_length: How many of `tokens` are the prompt.
+        text: The text so far.
     """
     adjusted = logits.copy()
+    if config.logit_bias:
+        biased, biases = _biases(config)
+        at, found = _places(token_ids, biased)
+        adjusted[at] += biases[found]
+    if config.repetition_penalty != 1.0:
+        at, _ = _places(token_ids, text.seen)
+        values, penalty = adjusted[at], np.float32(config.repetition_penalty)
+        adjusted[at] = np.where(values > 0, values / penalty, values * penalty)
+    if config.frequency_penalty != 0.0 or config.presence_penalty != 0.0:
+        generated, counts = text.generated
+        at, found = _places(token_ids, generated)
+        adjusted[at] -= np.float32(config.frequency_penalty) * counts[found]
+        adjusted[at] -= np.float32(config.presence_penalty)
+    return _with_bans(adjusted, token_ids, config) if config.logit_bias else adjusted
+
+
+def _with_bans(
+    adjusted: NDArray[np.float32], token_ids: NDArray[np.int64] | None, config: GenerationConfig
+) -> NDArray[np.float32]:
     biased, biases = _biases(config)
     at, found = _places(token_ids, biased)
-    adjusted[at] += biases[found]
-    if config.repetition_penalty != 1.0:
-        seen, _ = _places(token_ids, np.unique(np.asarray(tokens, np.int64)))
-        values, penalty = adjusted[seen], np.float32(config.repetition_penalty)
-        adjusted[seen] = np.where(values > 0, values / penalty, values * penalty)
-    if config.frequency_penalty != 0.0 or config.presence_penalty != 0.0:
-        generated, counts = np.unique(np.asarray(tokens[prompt_length:], np.int64), return_counts=True)
-        repeated, there = _places(token_ids, generated)
-        adjusted[repeated] -= np.float32(config.frequency_penalty) * counts[there].astype(np.float32)
-        adjusted[repeated] -= np.float32(config.presence_penalty)
     forced, banned = at[biases[found] == FORCE], at[biases[found] == BAN]
     if len(forced):
         kept = np.full_like(adjusted, -np.inf)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import RequestError
 from bitnet_tt.sampling.adjust import adjusted_tokens, adjusts
 from bitnet_tt.sampling.softmax import ONE, softmax_weights
+from bitnet_tt.sampling.text import Text
 
 _NUCLEUS_GUESS = 1024
 """Top-p first sorts only this many tokens: they nearly always contain the nucleus, and sorting 128k tokens is slow."""
@@ -31,18 +31,12 @@ _MARGIN_ROUNDING = 0.01
 """An upper bound on the float32 rounding of the distance between the largest logit and one that min-p keeps."""
 
 
-def logit_filter(
-    config: GenerationConfig,
-    tokens: Sequence[int],
-    prompt_length: int,
-    allowed: NDArray[np.uint32] | None = None,
-) -> LogitFilter:
+def logit_filter(config: GenerationConfig, text: Text, allowed: NDArray[np.uint32] | None = None) -> LogitFilter:
     """Return a filter that passes every logit which can change what `sample` or `log_probabilities` return.
 
     Args:
         config: The settings of the request.
-        tokens: The text so far, prompt included.
-        prompt_length: How many of `tokens` are the prompt.
+        text: The text so far.
         allowed: The tokens that may be picked; see `LogitFilter.allowed`.
 
     Raises:
@@ -55,7 +49,7 @@ def logit_filter(
     limit = _size_limits(config)
     # A token whose logit changes may move into the top-k or out of it, so it must be there in any case. The logits of
     # all others are compared with each other as they are.
-    always = adjusted_tokens(config, tokens, prompt_length) if limit.has_limits and adjusts(config) else None
+    always = adjusted_tokens(config, text) if limit.has_limits and adjusts(config) else None
     return limit if allowed is None and always is None else replace(limit, allowed=allowed, always=always)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +13,13 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.sampling.adjust import adjust, adjusted_tokens, adjusts
 from bitnet_tt.sampling.filters import kept_tokens
 from bitnet_tt.sampling.random import RandomNumbers
+from bitnet_tt.sampling.text import Text
 
 
 def sample(
     row: Candidates,
     config: GenerationConfig,
-    tokens: Sequence[int],
-    prompt_length: int,
+    text: Text,
     numbers: RandomNumbers,
     allowed: NDArray[np.uint32] | None = None,
 ) -> int:
@@ -32,46 +31,39 @@ def sample(
     Args:
         row: The logits that `logit_filter` passes for the same arguments. It may hold more, which changes no result.
         config: The settings of the request.
-        tokens: The text so far, prompt included.
-        prompt_length: How many of `tokens` are the prompt.
+        text: The text so far.
         numbers: The random numbers of the text. A greedy pick uses none, any other pick uses that of its position.
         allowed: The tokens that may be picked; see `LogitFilter.allowed`.
 
     Returns:
         A token id. Of equal logits, the lowest id comes first.
     """
-    changed = _changed(row, config, tokens, prompt_length, allowed)
+    changed = _changed(row, config, text, allowed)
     if config.temperature == 0:
         return _token(changed, int(np.argmax(changed.logits)))
     kept = kept_tokens(changed.logits, config, changed.dropped_mass)
     if kept is None:  # the dropped tokens could change the nucleus
         assert row.whole_row is not None
-        changed = _changed(Candidates(row.whole_row()), config, tokens, prompt_length, allowed)
+        changed = _changed(Candidates(row.whole_row()), config, text, allowed)
         kept = kept_tokens(changed.logits, config)
     assert kept is not None
     indices, weights = kept
     # Token i owns the integers from cumulative[i - 1] to cumulative[i] - 1: as many as its weight.
     cumulative = np.cumsum(weights)
-    drawn = numbers.below(int(cumulative[-1]), len(tokens))
+    drawn = numbers.below(int(cumulative[-1]), text.position)
     return _token(changed, int(indices[np.searchsorted(cumulative, drawn, side="right")]))
 
 
-def _changed(
-    row: Candidates,
-    config: GenerationConfig,
-    tokens: Sequence[int],
-    prompt_length: int,
-    allowed: NDArray[np.uint32] | None,
-) -> Candidates:
+def _changed(row: Candidates, config: GenerationConfig, text: Text, allowed: NDArray[np.uint32] | None) -> Candidates:
     """Return the candidates that are allowed, with logit_bias and penalties applied."""
     if allowed is not None:
         row = _only_allowed(row, allowed)
     if not adjusts(config):
         return row
-    adjusted = replace(row, logits=adjust(row.logits, row.token_ids, config, tokens, prompt_length))
+    adjusted = replace(row, logits=adjust(row.logits, row.token_ids, config, text))
     if row.dropped_mass == 0:
         return adjusted
-    return _drop_again(adjusted, adjusted_tokens(config, tokens, prompt_length), config.temperature)
+    return _drop_again(adjusted, adjusted_tokens(config, text), config.temperature)
 
 
 def _only_allowed(row: Candidates, allowed: NDArray[np.uint32]) -> Candidates:

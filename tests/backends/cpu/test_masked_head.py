@@ -13,7 +13,7 @@ from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.backends.masks import ids_of, mask_of
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomNumbers, logit_filter, sample
+from bitnet_tt.sampling import RandomNumbers, Text, logit_filter, sample
 from bitnet_tt.weights import float32_to_bfloat16
 from tests.backends.cpu.random_models import LLAMA, batch_of, random_model
 from tests.engine.fake_backend import passing
@@ -63,8 +63,8 @@ def run(backend: CPUBackend, filters: list[LogitFilter]) -> tuple[np.ndarray, li
 
 def check_tokens(backend: CPUBackend, settings_: list[GenerationConfig], masks: list[np.ndarray | None]) -> None:
     """Compare the tokens of a step with those of whole rows that have -inf where no token is allowed."""
-    tokens, prompt = [5, 9, 3, 90, 3, 90], 3
-    filters = [logit_filter(config, tokens, prompt, mask) for config, mask in zip(settings_, masks, strict=True)]
+    text = Text([5, 9, 3, 90, 3, 90], 3)
+    filters = [logit_filter(config, text, mask) for config, mask in zip(settings_, masks, strict=True)]
     whole, rows = run(backend, filters)
     for logits, row, config, mask in zip(whole, rows, settings_, masks, strict=True):
         masked = np.full_like(logits, -np.inf)
@@ -72,8 +72,8 @@ def check_tokens(backend: CPUBackend, settings_: list[GenerationConfig], masks: 
         masked[ids] = logits[ids]
         for choice in range(5):
             numbers = RandomNumbers(1, choice)
-            expected = sample(Candidates(masked), config, tokens, prompt, numbers)
-            assert sample(row, config, tokens, prompt, numbers, mask) == expected
+            expected = sample(Candidates(masked), config, text, numbers)
+            assert sample(row, config, text, numbers, mask) == expected
 
 
 @pytest.mark.parametrize("isa", available_isas())

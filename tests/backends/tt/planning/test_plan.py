@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bitnet_tt.backends.base import LogitFilter
@@ -40,6 +41,8 @@ def test_the_device_finds_few_counts_of_largest_logits() -> None:
     assert output(top_p, LogitFilter(1)) == output(LogitFilter(8), LogitFilter(margin=2.0)) == few_and_rows
     assert output(LogitFilter(), LogitFilter(1)) == output(top_p, rows_stay=False) == output(LogitFilter(65))
     assert output(LogitFilter(65)) == whole_rows
+    assert output(LogitFilter(1, allowed=np.ones(4008, np.uint32))) == whole_rows
+    assert output(LogitFilter(1, always=np.array([7])), LogitFilter(1)) == whole_rows
     few_tokens = replace(PLAN_2B4T, config=replace(CONFIG_2B4T, vocab_size=1024))
     assert few_tokens.head_output([top_p], rows_stay=True) == few_and_rows
     assert few_tokens.head_output([LogitFilter(9)], rows_stay=True) == whole_rows

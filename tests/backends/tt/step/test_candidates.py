@@ -14,10 +14,11 @@ from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.candidates import NO_TOKEN, read_candidates
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.sampling import RandomNumbers, logit_filter, sample
+from bitnet_tt.sampling import RandomNumbers, Text, logit_filter, sample
 from tests.backends.tt.planning.plans import CONFIG_2B4T
 
 PLAN = Plan(replace(CONFIG_2B4T, vocab_size=4007), SMALLEST_P150, "fast", 128)
+EMPTY = Text([], 0)
 
 
 def found_by_device(row: NDArray[np.float32], count: int) -> NDArray[np.uint32]:
@@ -64,9 +65,9 @@ def test_tokens_are_those_of_whole_rows(
         GenerationConfig(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p),
         GenerationConfig(temperature=temperature, top_k=top_k, top_p=min(top_p, 0.99)),
     ):
-        found = read(row, logit_filter(config, [], 0))
+        found = read(row, logit_filter(config, EMPTY))
         for draw in range(4):
-            picks = [sample(each, config, [], 0, RandomNumbers(draw)) for each in (found, Candidates(row))]
+            picks = [sample(each, config, EMPTY, RandomNumbers(draw)) for each in (found, Candidates(row))]
             assert picks[0] == picks[1]
 
 
@@ -86,9 +87,9 @@ def test_a_row_with_few_probable_tokens_is_not_copied_whole() -> None:
     whole_rows: list[int] = []
     for options in ({"top_p": 0.9}, {"min_p": 0.05}, {"top_p": 0.95, "min_p": 0.1}):
         config = GenerationConfig(temperature=0.8, **options)
-        found = read(row, logit_filter(config, [], 0), whole_rows)
+        found = read(row, logit_filter(config, EMPTY), whole_rows)
         assert len(found.logits) < 1000
-        assert {sample(found, config, [], 0, RandomNumbers(seed)) for seed in range(40)} == {5, 17, 3000}
+        assert {sample(found, config, EMPTY, RandomNumbers(seed)) for seed in range(40)} == {5, 17, 3000}
     assert whole_rows == []
 
 
