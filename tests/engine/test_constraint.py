@@ -112,8 +112,8 @@ def test_a_real_model_picks_the_best_allowed_token() -> None:
         request = model.engine.request(prompt, config, constraint=Steps(*sets, vocab_size=vocab))
         for one in (free, request):
             model.engine.submit(one)
-        tokens = tokens_of(model.engine, request)
-        assert model.tokenizer.decode(tokens_of(model.engine, free)) == model.generate(prompt, config)
+        tokens = text_of(model.engine, request)
+        assert model.tokenizer.decode(text_of(model.engine, free)) == model.generate(prompt, config)
         rows = model.logits([*prompt, *tokens])[len(prompt) - 1 : -1]
         best = [max(sorted(sets[step % 3]), key=lambda token: row[token]) for step, row in enumerate(rows)]
         assert tokens == best

@@ -63,7 +63,7 @@ def serving(model: BitNetModel, settings: ServerSettings) -> Iterator[RunningSer
     finally:
         server.should_exit = True
         thread.join()
-        app.state.context.service.close()
+        app.state.context.service.cancel_all()
 
 
 @pytest.fixture(scope="session")

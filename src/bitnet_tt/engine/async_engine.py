@@ -12,7 +12,7 @@ from bitnet_tt.engine.channel import LoopChannel
 from bitnet_tt.engine.engine import Engine, EngineStats, Scorer
 from bitnet_tt.engine.request import Request
 from bitnet_tt.generation import Piece
-from bitnet_tt.sampling import TokenLogprob
+from bitnet_tt.sampling import Constraint, TokenLogprob
 
 
 class AsyncEngine:
@@ -33,6 +33,8 @@ class AsyncEngine:
         prompt: Sequence[int],
         config: GenerationConfig,
         *,
+        choice: int = 0,
+        constraint: Constraint | None = None,
         timeout: float | None = None,
         cache_key: str = "",
     ) -> AsyncStream:
@@ -47,7 +49,15 @@ class AsyncEngine:
             QueueFullError: The maximum number of requests wait already.
         """
         channel = LoopChannel(asyncio.get_running_loop())
-        request = self.engine.request(prompt, config, timeout=timeout, cache_key=cache_key, channel=channel)
+        request = self.engine.request(
+            prompt,
+            config,
+            choice=choice,
+            constraint=constraint,
+            timeout=timeout,
+            cache_key=cache_key,
+            channel=channel,
+        )
         self.engine.submit(request)
         return AsyncStream(self.engine, request, channel)
 

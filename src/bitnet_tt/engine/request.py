@@ -53,7 +53,7 @@ class Request:
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
         numbers: Its random numbers.
-        text: The text so far, as `next_filter` saw it.
+        so_far: Its tokens, as `next_filter` showed them to the sampler.
         allowed: The tokens that may come next, as the constraint said when `next_filter` asked it.
     """
 
@@ -79,7 +79,7 @@ class Request:
     first_token_at: float = 0.0
     finished_at: float = 0.0
     numbers: RandomNumbers = field(init=False)
-    text: Text = field(init=False)
+    so_far: Text = field(init=False)
     allowed: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
@@ -137,12 +137,12 @@ class Request:
             RequestError: The constraint allows no token.
         """
         self.allowed = None if self.constraint is None else self.constraint.mask()
-        self.text = Text(self.tokens, len(self.prompt))
-        return logit_filter(self.config, self.text, self.allowed)
+        self.so_far = Text(self.tokens, len(self.prompt))
+        return logit_filter(self.config, self.so_far, self.allowed)
 
     def pick(self, row: Candidates) -> int:
         """Pick the next token from the logits that `next_filter` passes, and tell the constraint."""
-        token_id = sample(row, self.config, self.text, self.numbers, self.allowed)
+        token_id = sample(row, self.config, self.so_far, self.numbers, self.allowed)
         if self.constraint is not None:
             self.constraint.accept(token_id)
         return token_id

@@ -27,7 +27,7 @@ _ROUTERS = (chat, completions, responses, messages, embeddings, models, tokens, 
 def create_app(model: BitNetModel, settings: ServerSettings, log: RequestLog | None = None) -> FastAPI:
     """Return the application that serves a model.
 
-    `app.state.context.service.close()` frees its threads; then the caller closes the model.
+    To end it, call `app.state.context.service.cancel_all()`, then close the model.
 
     Args:
         model: The model.

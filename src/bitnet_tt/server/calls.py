@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError, TokenizerError
@@ -18,9 +18,6 @@ from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestRecord
 
 _RETRY_SECONDS = 1
-_SEEDS = 1 << 64
-_SEED_STEP = 0x9E3779B97F4A7C15
-"""The golden ratio times 2**64, odd: it gives each choice of a request another seed."""
 
 
 @dataclass(slots=True)
@@ -30,6 +27,7 @@ class Choice:
     Attributes:
         index: Its number among the choices of the request.
         prompt: The number of its prompt.
+        number: Its number among the choices of its prompt.
         prompt_ids: The ids of its prompt.
         config: How to pick its tokens.
         texts: The pieces of text so far.
@@ -41,6 +39,7 @@ class Choice:
 
     index: int
     prompt: int
+    number: int
     prompt_ids: Sequence[int]
     config: GenerationConfig
     texts: list[str] = field(default_factory=list)
@@ -83,7 +82,7 @@ class Call:
     Args:
         service: The engine.
         prompts: The ids of each prompt.
-        config: How to pick tokens. Each choice of a prompt gets a seed of its own from the seed in it.
+        config: How to pick tokens. Each choice of a prompt has random numbers of its own.
         n: Choices of each prompt; 0 generates nothing.
         score_top: Score the tokens of the prompts too, with this many alternatives. None does not.
         cache_key: Prefixes in the KV cache are shared only among calls with equal keys.
@@ -113,14 +112,16 @@ class Call:
         self._cache_key = cache_key
         self._results: asyncio.Queue[tuple[Choice, Piece | BaseException | None]] = asyncio.Queue()
         self.choices = [
-            Choice(prompt * n + index, prompt, prompt_ids, choice_config(config, index))
+            Choice(prompt * n + number, prompt, number, prompt_ids, config)
             for prompt, prompt_ids in enumerate(prompts)
-            for index in range(n)
+            for number in range(n)
         ]
         scored = () if score_top is None else prompts
         admit(service, len(self.choices) + len(scored))
         self._tasks = [asyncio.ensure_future(self._generate(choice)) for choice in self.choices]
-        self._scores = [asyncio.ensure_future(service.score(ids, score_top or 0)) for ids in scored]
+        self._scores = [
+            asyncio.ensure_future(service.score(ids, score_top or 0, cache_key=cache_key)) for ids in scored
+        ]
         for task in (*self._tasks, *self._scores):
             task.add_done_callback(lambda _: service.release())
         record.prompt_tokens = sum(map(len, prompts))
@@ -196,7 +197,7 @@ class Call:
             self._metrics.finished(piece.finish_reason, len(choice.token_ids), piece.timings)
 
     async def _generate(self, choice: Choice) -> None:
-        stream = self._service.stream(choice.prompt_ids, choice.config, cache_key=self._cache_key)
+        stream = self._service.stream(choice.prompt_ids, choice.config, choice=choice.number, cache_key=self._cache_key)
         try:
             async with aclosing(stream) as pieces:
                 async for piece in pieces:
@@ -205,13 +206,6 @@ class Call:
             self._results.put_nowait((choice, error))
         else:
             self._results.put_nowait((choice, None))
-
-
-def choice_config(config: GenerationConfig, index: int) -> GenerationConfig:
-    """Return the settings of a choice: with a seed of its own, which depends on the request's seed and its index."""
-    if config.seed is None or index == 0:
-        return config
-    return replace(config, seed=(config.seed + index * _SEED_STEP) % _SEEDS)
 
 
 def admit(service: GenerationService, count: int) -> None:

@@ -61,7 +61,7 @@ class ServerContext:
 
     @classmethod
     def create(cls, model: BitNetModel, settings: ServerSettings, log: RequestLog) -> ServerContext:
-        """Make the context of a server for a model. `service.close` frees its threads."""
+        """Make the context of a server for a model."""
         service = GenerationService(model, max_running=settings.max_batch_size, max_waiting=settings.limits.queue)
         fingerprint = system_fingerprint(model)
         return cls(model, settings, service, Metrics(service.load), log, fingerprint, int(time.time()))

@@ -112,7 +112,7 @@ def run_server(
     try:
         asyncio.run(server.serve(sockets=[listener]))
     finally:
-        context.service.close()
+        context.service.cancel_all()
     return server.exit_code
 
 

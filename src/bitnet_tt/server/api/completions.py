@@ -104,9 +104,9 @@ class _Answer:
         self._call = call
         # Without new tokens the call has no choices, and a choice is nothing but its prompt.
         self._choices = call.choices or [
-            Choice(prompt * body.n + index, prompt, prompt_ids, GenerationConfig(), finish_reason="length")
+            Choice(prompt * body.n + number, prompt, number, prompt_ids, GenerationConfig(), finish_reason="length")
             for prompt, prompt_ids in enumerate(prompts)
-            for index in range(body.n)
+            for number in range(body.n)
         ]
         self._head: dict[str, Any] = {
             "id": f"cmpl-{secrets.token_hex(12)}",
