@@ -2,7 +2,7 @@
 import { chat, isRunning, newConversation, notify, regenerate, stop } from "../state/chat.js";
 import { chooseModel, connection } from "../state/connection.js";
 import { useStore } from "../state/store.js";
-import { shownPath } from "../state/tree.js";
+import { childrenByParent, shownPath } from "../state/tree.js";
 import { html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
@@ -35,7 +35,8 @@ export function App() {
   const input = useRef(null);
   const menu = useRef(null);
   const busy = isRunning(open);
-  const path = useMemo(() => shownPath(messages, open?.chosen ?? {}), [messages, open]);
+  const children = useMemo(() => childrenByParent(messages), [messages]);
+  const path = useMemo(() => shownPath(children, open?.chosen ?? {}), [children, open]);
 
   const editLast = () => {
     const last = path.findLast((message) => message.role === "user");
@@ -107,7 +108,7 @@ export function App() {
         <${Scroller} key=${open?.id ?? "new"} content=${path}>
           ${path.length === 0 && html`<${Welcome} />`}
           ${path.map((message) => html`
-            <${Message} key=${message.id} message=${message} messages=${messages} busy=${busy} editing=${editing === message.id} setEditing=${setEditing} />
+            <${Message} key=${message.id} message=${message} siblings=${children.get(message.parent)} busy=${busy} editing=${editing === message.id} setEditing=${setEditing} />
           `)}
         <//>
         <${Composer} path=${path} inputRef=${input} onEditLast=${editLast} />

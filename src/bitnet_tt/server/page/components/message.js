@@ -1,21 +1,23 @@
 // One message: its text, its versions, and what can be done with it.
 import { edit, regenerate, say, show } from "../state/chat.js";
-import { childrenOf } from "../state/tree.js";
-import { html, useEffect, useRef, useState } from "../ui.js";
+import { html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { ErrorNote } from "./error-note.js";
 import { FileChips } from "./files.js";
 import { IconButton } from "./icons.js";
 import { copyText, Markdown } from "./markdown.js";
 import { MessageBox } from "./message-box.js";
 
-export function Message({ message, messages, busy, editing, setEditing }) {
-  const siblings = childrenOf(messages, message.parent);
+export function Message({ message, siblings, busy, editing, setEditing }) {
   const Body = message.role === "user" ? UserMessage : AssistantMessage;
-  return html`
-    <article class=${`message ${message.role}`} aria-label=${message.role === "user" ? "You" : "Model"}>
-      <${Body} message=${message} siblings=${siblings} busy=${busy} editing=${editing} setEditing=${setEditing} />
-    </article>
-  `;
+  // The same result object makes Preact skip a message: while an answer streams, only that one changes.
+  return useMemo(
+    () => html`
+      <article class=${`message ${message.role}`} aria-label=${message.role === "user" ? "You" : "Model"}>
+        <${Body} message=${message} siblings=${siblings} busy=${busy} editing=${editing} setEditing=${setEditing} />
+      </article>
+    `,
+    [message, siblings.map(({ id }) => id).join(), busy, editing],
+  );
 }
 
 function UserMessage({ message, siblings, busy, editing, setEditing }) {
