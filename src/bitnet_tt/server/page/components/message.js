@@ -1,6 +1,6 @@
 // One message: its text, its versions, and what can be done with it.
 import { edit, regenerate, say, show } from "../state/chat.js";
-import { html, useEffect, useMemo, useRef, useState } from "../ui.js";
+import { html, useEffect, useErrorBoundary, useMemo, useRef, useState } from "../ui.js";
 import { ErrorNote } from "./error-note.js";
 import { FileChips } from "./files.js";
 import { IconButton } from "./icons.js";
@@ -8,7 +8,8 @@ import { copyText, Markdown } from "./markdown.js";
 import { MessageBox } from "./message-box.js";
 
 export function Message({ message, siblings, busy, editing, setEditing }) {
-  const Body = message.role === "user" ? UserMessage : AssistantMessage;
+  const [failure] = useErrorBoundary();
+  const Body = failure ? UndrawnMessage : message.role === "user" ? UserMessage : AssistantMessage;
   // The same result object makes Preact skip a message: while an answer streams, only that one changes.
   return useMemo(
     () => html`
@@ -16,9 +17,15 @@ export function Message({ message, siblings, busy, editing, setEditing }) {
         <${Body} message=${message} siblings=${siblings} busy=${busy} editing=${editing} setEditing=${setEditing} />
       </article>
     `,
-    [message, siblings.map(({ id }) => id).join(), busy, editing],
+    [message, siblings.map(({ id }) => id).join(), busy, editing, failure],
   );
 }
+
+// One message with a fault must not take the page away.
+const UndrawnMessage = ({ message }) => html`
+  <p class="note">The page could not format this message.</p>
+  <p class="plain">${message.content}</p>
+`;
 
 function UserMessage({ message, siblings, busy, editing, setEditing }) {
   if (editing) return html`<${Editor} message=${message} onClose=${() => setEditing(null)} />`;
