@@ -46,7 +46,7 @@ function kindOf(status) {
 
 // The error of a response whose status is not 2xx. Its body should have OpenAI's shape, but may be anything.
 export async function fromResponse(response) {
-  let detail = "";
+  let detail;
   try {
     detail = String((await response.json()).error.message);
   } catch {

@@ -5,7 +5,10 @@ export function ErrorNote({ error, busy, onRetry }) {
   const left = useSecondsUntil(error.waitUntil);
   return html`
     <div class="error-note" role="group" aria-label="Error">
-      <p><strong>${error.message}</strong>${left > 0 ? ` It asks to wait ${left} more ${left === 1 ? "second" : "seconds"}.` : ""}</p>
+      <p>
+        <strong>${error.message}</strong>
+        ${left > 0 && html` It asks to wait ${left} more ${left === 1 ? "second" : "seconds"}.`}
+      </p>
       ${error.detail && html`<p class="detail">${error.detail}</p>`}
       <button type="button" disabled=${busy} onClick=${onRetry}>Try again</button>
     </div>

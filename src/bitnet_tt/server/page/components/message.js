@@ -61,7 +61,14 @@ function Editor({ message, onClose }) {
     onClose();
   };
   return html`
-    <${MessageBox} draft=${draft} onChange=${setDraft} onSubmit=${submit} onKey=${onKey} inputRef=${input} label="Edit your message">
+    <${MessageBox}
+      draft=${draft}
+      onChange=${setDraft}
+      onSubmit=${submit}
+      onKey=${onKey}
+      inputRef=${input}
+      label="Edit your message"
+    >
       <span class="spacer"></span>
       <button type="button" onClick=${onClose}>Cancel</button>
       <button type="button" class="primary" onClick=${submit}>Send</button>
@@ -69,24 +76,38 @@ function Editor({ message, onClose }) {
   `;
 }
 
+const INTERRUPTED = "This answer is not complete: the page was closed, or another tab is still writing it.";
+
+const Reasoning = ({ text }) => html`
+  <details class="reasoning"><summary>Thinking</summary><p class="plain">${text}</p></details>
+`;
+
+const Waiting = () => html`
+  <p class="waiting"><span class="dots" aria-hidden="true"></span>Reading your message</p>
+`;
+
 function AssistantMessage({ message, siblings, busy }) {
   const running = message.status === "running" && busy;
   // A page that was closed during an answer could not say so. Another tab looks the same from here.
   const interrupted = message.status === "running" && !busy;
   return html`
-    ${message.reasoning && html`<details class="reasoning"><summary>Thinking</summary><p class="plain">${message.reasoning}</p></details>`}
+    ${message.reasoning && html`<${Reasoning} text=${message.reasoning} />`}
     ${message.content && html`<${Markdown} text=${message.content} />`}
-    ${running && !message.content && html`<p class="waiting"><span class="dots" aria-hidden="true"></span>Reading your message</p>`}
+    ${running && !message.content && html`<${Waiting} />`}
     ${message.error && html`<${ErrorNote} error=${message.error} busy=${busy} onRetry=${() => regenerate(message)} />`}
-    ${interrupted && html`<p class="note">This answer is not complete: the page was closed, or another tab is still writing it.</p>`}
+    ${interrupted && html`<p class="note">${INTERRUPTED}</p>`}
     ${message.status === "stopped" && html`<p class="note">You stopped this answer.</p>`}
     ${message.finish === "length" && html`<p class="note">The answer reached the limit of tokens.</p>`}
     <div class="actions">
       <${Versions} message=${message} siblings=${siblings} busy=${busy} />
-      ${!running && html`
+      ${
+        !running &&
+        html`
         ${message.content && html`<${CopyButton} text=${message.content} />`}
-        ${!message.error && html`<${IconButton} icon="again" label="Answer again" disabled=${busy} onClick=${() => regenerate(message)} />`}
-      `}
+        ${!message.error &&
+        html`<${IconButton} icon="again" label="Answer again" disabled=${busy} onClick=${() => regenerate(message)} />`}
+      `
+      }
       <${Speed} stats=${message.stats} running=${running} />
     </div>
   `;
@@ -95,10 +116,12 @@ function AssistantMessage({ message, siblings, busy }) {
 function Speed({ stats, running }) {
   if (!stats || stats.tokens === 0) return null;
   const first = rounded(stats.firstSeconds, 2);
+  const cached = stats.cachedTokens ? `; ${stats.cachedTokens} prompt tokens were cached` : "";
+  const about = stats.exact || running ? "" : "≈ ";
   return html`
-    <span class="speed" title=${`First token after ${first} s${stats.cachedTokens ? `; ${stats.cachedTokens} prompt tokens were cached` : ""}`}>
+    <span class="speed" title=${`First token after ${first} s${cached}`}>
       ${stats.speed > 0 && html`<span>${rounded(stats.speed, 1)} tokens/s</span>`}
-      <span>${stats.exact || running ? stats.tokens : `≈ ${stats.tokens}`} ${stats.tokens === 1 ? "token" : "tokens"}</span>
+      <span>${about}${stats.tokens} ${stats.tokens === 1 ? "token" : "tokens"}</span>
       <span class="wide-only">first after ${first} s</span>
     </span>
   `;
@@ -117,7 +140,12 @@ function Versions({ message, siblings, busy }) {
     <span class="versions" role="group" aria-label="Versions">
       <${IconButton} icon="left" label="Previous version" disabled=${busy || at === 0} onClick=${() => go(-1)} />
       <span>${at + 1}/${siblings.length}</span>
-      <${IconButton} icon="right" label="Next version" disabled=${busy || at === siblings.length - 1} onClick=${() => go(1)} />
+      <${IconButton}
+        icon="right"
+        label="Next version"
+        disabled=${busy || at === siblings.length - 1}
+        onClick=${() => go(1)}
+      />
     </span>
   `;
 }

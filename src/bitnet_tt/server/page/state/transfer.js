@@ -104,7 +104,8 @@ export function fromExport(text) {
     throw new Error("The file is not JSON.");
   }
   if (!isObject(file) || file.format !== FORMAT) throw new Error("The file is not an export of this page.");
-  if (file.version !== VERSION) throw new Error(`The file has version ${file.version}; this page reads version ${VERSION}.`);
+  if (file.version !== VERSION)
+    throw new Error(`The file has version ${file.version}; this page reads version ${VERSION}.`);
   if (!Array.isArray(file.conversations)) throw new Error('The file has no "conversations".');
 
   const result = { conversations: [], messages: [] };
