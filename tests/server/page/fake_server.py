@@ -22,7 +22,7 @@ POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 30.0
 
 
 class Gate:

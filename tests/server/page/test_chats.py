@@ -147,6 +147,8 @@ NOT_EXPORTS = [
     (_file({**MESSAGE, "role": "system"}), "role"),
     (_file({**MESSAGE, "content": ["x"]}), "content"),
     (_file({**MESSAGE, "files": [{"name": "a"}]}), "files"),
+    (_file({**MESSAGE, "stats": {"speed": "fast"}}), "speed"),
+    (_file({**MESSAGE, "error": {"kind": "busy", "message": {}}}), "message"),
     (_file({**MESSAGE, "parent": "unknown"}), "parent"),
     (_file({**MESSAGE, "parent": "m"}), "their own parents"),
     (_file(MESSAGE, MESSAGE), "the same"),
@@ -161,6 +163,14 @@ def test_files_that_are_not_exports_are_refused(page: Page, tmp_path: Path):
         expect(notice(page)).to_contain_text(f"{number}.json was not imported.")
         expect(notice(page)).to_contain_text(reason)
     expect(chats(page)).to_have_count(0)
+
+
+def test_export_may_leave_out_what_has_a_default(page: Page, tmp_path: Path):
+    answer = {"id": "n", "parent": "m", "role": "assistant", "content": "yes", "created": 2, "stats": {}}
+    (tmp_path / "short.json").write_text(_file(MESSAGE, answer))
+    page.get_by_label("Import file").set_input_files(tmp_path / "short.json")
+    page.get_by_role("button", name="T", exact=True).click()
+    expect(answers(page)).to_contain_text("yes")
 
 
 def test_only_settings_that_are_set_are_sent(page: Page, server: FakeServer):

@@ -33,3 +33,10 @@ def test_vendored_files_import_only_files_in_the_folder():
         text = (VENDOR / entry["file"]).read_text(encoding="utf-8")
         for name in re.findall(r"""\bimport\s*(?:[\w{}\s,*]*\bfrom\s*)?["']([^"']+)["']""", text):
             assert (VENDOR / name).is_file(), f"{entry['file']} imports {name}"
+
+
+def test_page_knows_every_vendored_language():
+    files = {entry["file"] for entry in MANIFEST if entry["file"].startswith("highlight/")} - {"highlight/core.js"}
+    code = (VENDOR.parent / "text/code.js").read_text(encoding="utf-8")
+    [names] = re.findall(r'new Set\(\s*"([^"]+)"', code)
+    assert {f"highlight/{name}.js" for name in names.split()} == files

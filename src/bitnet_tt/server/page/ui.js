@@ -1,7 +1,15 @@
 // The one place that knows which library draws the page: Preact, with htm in place of JSX (so there is no build step).
-import { Fragment, h, render } from "./vendor/preact.js";
+import { h, render } from "./vendor/preact.js";
 import htm from "./vendor/htm.js";
 
-export { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./vendor/preact-hooks.js";
-export { Fragment, render };
+export {
+  useEffect,
+  useErrorBoundary,
+  useLayoutEffect,
+  useMemo,
+  useReducer,
+  useRef,
+  useState,
+} from "./vendor/preact-hooks.js";
+export { render };
 export const html = htm.bind(h);

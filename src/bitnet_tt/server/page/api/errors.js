@@ -8,9 +8,10 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter; // Seconds.
   }
 
-  // The form in which an error is kept with its message.
+  // The form in which an error is kept with its message. A time, not a number of seconds: it may be read much later.
   toRecord() {
-    return { kind: this.kind, message: this.message, detail: this.detail, retryAfter: this.retryAfter };
+    const waitUntil = this.retryAfter === null ? 0 : Date.now() + this.retryAfter * 1000;
+    return { kind: this.kind, message: this.message, detail: this.detail, waitUntil };
   }
 }
 
@@ -45,7 +46,7 @@ function kindOf(status) {
 
 // The error of a response whose status is not 2xx. Its body should have OpenAI's shape, but may be anything.
 export async function fromResponse(response) {
-  let detail = "";
+  let detail;
   try {
     detail = String((await response.json()).error.message);
   } catch {

@@ -2,7 +2,7 @@
 import { chat, isRunning, newConversation, notify, regenerate, stop } from "../state/chat.js";
 import { chooseModel, connection } from "../state/connection.js";
 import { useStore } from "../state/store.js";
-import { shownPath } from "../state/tree.js";
+import { childrenByParent, shownPath } from "../state/tree.js";
 import { html, useEffect, useMemo, useRef, useState } from "../ui.js";
 import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
@@ -35,7 +35,8 @@ export function App() {
   const input = useRef(null);
   const menu = useRef(null);
   const busy = isRunning(open);
-  const path = useMemo(() => shownPath(messages, open?.chosen ?? {}), [messages, open]);
+  const children = useMemo(() => childrenByParent(messages), [messages]);
+  const path = useMemo(() => shownPath(children, open?.chosen ?? {}), [children, open]);
 
   const editLast = () => {
     const last = path.findLast((message) => message.role === "user");
@@ -91,24 +92,44 @@ export function App() {
   const leaveSidebar = () => narrow && setSidebar(false);
   return html`
     <div class=${`page ${sidebar ? "with-sidebar" : ""}`}>
-      ${sidebar && html`
-        <${Sidebar} searchRef=${search} onLeave=${leaveSidebar} onSettings=${() => setDialog("settings")} onHelp=${() => setDialog("help")} />
+      ${
+        sidebar &&
+        html`
+        <${Sidebar}
+          searchRef=${search}
+          onLeave=${leaveSidebar}
+          onSettings=${() => setDialog("settings")}
+          onHelp=${() => setDialog("help")}
+        />
         <div class="shade" onClick=${() => setSidebar(false)}></div>
-      `}
+      `
+      }
       <main class="chat" inert=${sidebar && narrow}>
         <${Header} menuRef=${menu} title=${open?.title} sidebar=${sidebar} onSidebar=${() => setSidebar(!sidebar)} />
         <${Banner} />
-        ${notice && html`
+        ${
+          notice &&
+          html`
           <div class="banner notice">
             <p>${notice}</p>
             <${IconButton} icon="close" label="Close this note" onClick=${() => notify("")} />
           </div>
-        `}
+        `
+        }
         <${Scroller} key=${open?.id ?? "new"} content=${path}>
           ${path.length === 0 && html`<${Welcome} />`}
-          ${path.map((message) => html`
-            <${Message} key=${message.id} message=${message} messages=${messages} busy=${busy} editing=${editing === message.id} setEditing=${setEditing} />
-          `)}
+          ${path.map(
+            (message) => html`
+            <${Message}
+              key=${message.id}
+              message=${message}
+              siblings=${children.get(message.parent)}
+              busy=${busy}
+              editing=${editing === message.id}
+              setEditing=${setEditing}
+            />
+          `,
+          )}
         <//>
         <${Composer} path=${path} inputRef=${input} onEditLast=${editLast} />
       </main>
@@ -125,15 +146,26 @@ function Header({ menuRef, title, sidebar, onSidebar }) {
   const { status, models, model } = useStore(connection);
   return html`
     <header class="top">
-      <${IconButton} buttonRef=${menuRef} icon="menu" label=${sidebar ? "Hide the list of chats" : "Show the list of chats"} aria-expanded=${sidebar} aria-controls="sidebar" onClick=${onSidebar} />
+      <${IconButton}
+        buttonRef=${menuRef}
+        icon="menu"
+        label=${sidebar ? "Hide the list of chats" : "Show the list of chats"}
+        aria-expanded=${sidebar}
+        aria-controls="sidebar"
+        onClick=${onSidebar}
+      />
       <h1>${title ?? "New chat"}</h1>
-      ${models.length > 1
-        ? html`
+      ${
+        models.length > 1
+          ? html`
             <select aria-label="Model" value=${model} onChange=${(event) => chooseModel(event.currentTarget.value)}>
-              ${models.map((name) => html`<option key=${name} value=${name} selected=${name === model}>${name}</option>`)}
+              ${models.map(
+                (name) => html`<option key=${name} value=${name} selected=${name === model}>${name}</option>`,
+              )}
             </select>
           `
-        : html`<span class="model" title=${model}>${model || WITHOUT_MODEL[status] || ""}</span>`}
+          : html`<span class="model" title=${model}>${model || WITHOUT_MODEL[status] || ""}</span>`
+      }
     </header>
   `;
 }

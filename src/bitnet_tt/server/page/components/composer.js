@@ -17,13 +17,14 @@ export function Composer({ path, inputRef, onEditLast }) {
   const setDraft = (value) => setDrafts((all) => ({ ...all, [name]: value }));
   const running = isRunning(open);
   const empty = !draft.content.trim() && draft.files.length === 0;
+  const canSend = !empty && !running && status === "ready";
 
   useEffect(() => {
     if (!isTouch) inputRef.current?.focus({ preventScroll: true });
   }, [name]);
 
   const submit = () => {
-    if (empty || running || status !== "ready") return;
+    if (!canSend) return;
     setDraft(EMPTY);
     send(draft.content, draft.files, path);
   };
@@ -42,9 +43,11 @@ export function Composer({ path, inputRef, onEditLast }) {
         placeholder="Write a message"
       >
         <${ContextUse} path=${path} />
-        ${running
-          ? html`<${IconButton} icon="stop" label="Stop" class="send" onClick=${stop} />`
-          : html`<${IconButton} icon="send" label="Send" class="send" disabled=${empty || status !== "ready"} onClick=${submit} />`}
+        ${
+          running
+            ? html`<${IconButton} icon="stop" label="Stop" class="send" onClick=${stop} />`
+            : html`<${IconButton} icon="send" label="Send" class="send" disabled=${!canSend} onClick=${submit} />`
+        }
       <//>
     </footer>
   `;
@@ -59,7 +62,8 @@ function ContextUse({ path }) {
   const about = stats.exact ? "" : "≈ ";
   return html`
     <span class="context">
-      ${limit && html`<meter min="0" max=${limit} high=${limit * 0.85} value=${used} aria-label="Context used"></meter>`}
+      ${limit &&
+      html`<meter min="0" max=${limit} high=${limit * 0.85} value=${used} aria-label="Context used"></meter>`}
       <span>${about}${used.toLocaleString("en")}${limit ? ` of ${limit.toLocaleString("en")}` : ""} tokens</span>
     </span>
   `;

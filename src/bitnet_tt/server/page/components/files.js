@@ -15,15 +15,19 @@ export function FileChips({ files, onRemove }) {
             <button type="button" class="chip-name" onClick=${() => setShown(file)}>
               <${Icon} name="file" /><span>${file.name}</span><small>${sizeText(file.text)}</small>
             </button>
-            ${onRemove && html`<${IconButton} icon="close" label=${`Remove ${file.name}`} onClick=${() => onRemove(index)} />`}
+            ${onRemove &&
+            html`<${IconButton} icon="close" label=${`Remove ${file.name}`} onClick=${() => onRemove(index)} />`}
           </li>
         `,
       )}
     </ul>
-    ${shown && html`
+    ${
+      shown &&
+      html`
       <${Dialog} title=${shown.name} onClose=${() => setShown(null)} class="wide">
         <pre class="file-text" tabindex="0">${shown.text}</pre>
       <//>
-    `}
+    `
+    }
   `;
 }

@@ -59,7 +59,10 @@ export function MessageBox({ draft, onChange, onSubmit, onKey, label, placeholde
 
   return html`
     <div class="message-box" onDrop=${onDrop} onDragOver=${(event) => event.preventDefault()}>
-      <${FileChips} files=${draft.files} onRemove=${(at) => change({ files: draft.files.filter((_, index) => index !== at) })} />
+      <${FileChips}
+        files=${draft.files}
+        onRemove=${(at) => change({ files: draft.files.filter((_, index) => index !== at) })}
+      />
       <textarea
         ref=${inputRef}
         rows="1"

@@ -1,22 +1,31 @@
 // One message: its text, its versions, and what can be done with it.
 import { edit, regenerate, say, show } from "../state/chat.js";
-import { childrenOf } from "../state/tree.js";
-import { html, useEffect, useRef, useState } from "../ui.js";
+import { html, useEffect, useErrorBoundary, useMemo, useRef, useState } from "../ui.js";
 import { ErrorNote } from "./error-note.js";
 import { FileChips } from "./files.js";
 import { IconButton } from "./icons.js";
 import { copyText, Markdown } from "./markdown.js";
 import { MessageBox } from "./message-box.js";
 
-export function Message({ message, messages, busy, editing, setEditing }) {
-  const siblings = childrenOf(messages, message.parent);
-  const Body = message.role === "user" ? UserMessage : AssistantMessage;
-  return html`
-    <article class=${`message ${message.role}`} aria-label=${message.role === "user" ? "You" : "Model"}>
-      <${Body} message=${message} siblings=${siblings} busy=${busy} editing=${editing} setEditing=${setEditing} />
-    </article>
-  `;
+export function Message({ message, siblings, busy, editing, setEditing }) {
+  const [failure] = useErrorBoundary();
+  const Body = failure ? UndrawnMessage : message.role === "user" ? UserMessage : AssistantMessage;
+  // The same result object makes Preact skip a message: while an answer streams, only that one changes.
+  return useMemo(
+    () => html`
+      <article class=${`message ${message.role}`} aria-label=${message.role === "user" ? "You" : "Model"}>
+        <${Body} message=${message} siblings=${siblings} busy=${busy} editing=${editing} setEditing=${setEditing} />
+      </article>
+    `,
+    [message, siblings.map(({ id }) => id).join(), busy, editing, failure],
+  );
 }
+
+// One message with a fault must not take the page away.
+const UndrawnMessage = ({ message }) => html`
+  <p class="note">The page could not format this message.</p>
+  <p class="plain">${message.content}</p>
+`;
 
 function UserMessage({ message, siblings, busy, editing, setEditing }) {
   if (editing) return html`<${Editor} message=${message} onClose=${() => setEditing(null)} />`;
@@ -52,7 +61,14 @@ function Editor({ message, onClose }) {
     onClose();
   };
   return html`
-    <${MessageBox} draft=${draft} onChange=${setDraft} onSubmit=${submit} onKey=${onKey} inputRef=${input} label="Edit your message">
+    <${MessageBox}
+      draft=${draft}
+      onChange=${setDraft}
+      onSubmit=${submit}
+      onKey=${onKey}
+      inputRef=${input}
+      label="Edit your message"
+    >
       <span class="spacer"></span>
       <button type="button" onClick=${onClose}>Cancel</button>
       <button type="button" class="primary" onClick=${submit}>Send</button>
@@ -60,24 +76,38 @@ function Editor({ message, onClose }) {
   `;
 }
 
+const INTERRUPTED = "This answer is not complete: the page was closed, or another tab is still writing it.";
+
+const Reasoning = ({ text }) => html`
+  <details class="reasoning"><summary>Thinking</summary><p class="plain">${text}</p></details>
+`;
+
+const Waiting = () => html`
+  <p class="waiting"><span class="dots" aria-hidden="true"></span>Reading your message</p>
+`;
+
 function AssistantMessage({ message, siblings, busy }) {
   const running = message.status === "running" && busy;
   // A page that was closed during an answer could not say so. Another tab looks the same from here.
   const interrupted = message.status === "running" && !busy;
   return html`
-    ${message.reasoning && html`<details class="reasoning"><summary>Thinking</summary><p class="plain">${message.reasoning}</p></details>`}
+    ${message.reasoning && html`<${Reasoning} text=${message.reasoning} />`}
     ${message.content && html`<${Markdown} text=${message.content} />`}
-    ${running && !message.content && html`<p class="waiting"><span class="dots" aria-hidden="true"></span>Reading your message</p>`}
+    ${running && !message.content && html`<${Waiting} />`}
     ${message.error && html`<${ErrorNote} error=${message.error} busy=${busy} onRetry=${() => regenerate(message)} />`}
-    ${interrupted && html`<p class="note">This answer is not complete: the page was closed, or another tab is still writing it.</p>`}
+    ${interrupted && html`<p class="note">${INTERRUPTED}</p>`}
     ${message.status === "stopped" && html`<p class="note">You stopped this answer.</p>`}
     ${message.finish === "length" && html`<p class="note">The answer reached the limit of tokens.</p>`}
     <div class="actions">
       <${Versions} message=${message} siblings=${siblings} busy=${busy} />
-      ${!running && html`
+      ${
+        !running &&
+        html`
         ${message.content && html`<${CopyButton} text=${message.content} />`}
-        ${!message.error && html`<${IconButton} icon="again" label="Answer again" disabled=${busy} onClick=${() => regenerate(message)} />`}
-      `}
+        ${!message.error &&
+        html`<${IconButton} icon="again" label="Answer again" disabled=${busy} onClick=${() => regenerate(message)} />`}
+      `
+      }
       <${Speed} stats=${message.stats} running=${running} />
     </div>
   `;
@@ -86,10 +116,12 @@ function AssistantMessage({ message, siblings, busy }) {
 function Speed({ stats, running }) {
   if (!stats || stats.tokens === 0) return null;
   const first = rounded(stats.firstSeconds, 2);
+  const cached = stats.cachedTokens ? `; ${stats.cachedTokens} prompt tokens were cached` : "";
+  const about = stats.exact || running ? "" : "≈ ";
   return html`
-    <span class="speed" title=${`First token after ${first} s${stats.cachedTokens ? `; ${stats.cachedTokens} prompt tokens were cached` : ""}`}>
+    <span class="speed" title=${`First token after ${first} s${cached}`}>
       ${stats.speed > 0 && html`<span>${rounded(stats.speed, 1)} tokens/s</span>`}
-      <span>${stats.exact || running ? stats.tokens : `≈ ${stats.tokens}`} ${stats.tokens === 1 ? "token" : "tokens"}</span>
+      <span>${about}${stats.tokens} ${stats.tokens === 1 ? "token" : "tokens"}</span>
       <span class="wide-only">first after ${first} s</span>
     </span>
   `;
@@ -108,7 +140,12 @@ function Versions({ message, siblings, busy }) {
     <span class="versions" role="group" aria-label="Versions">
       <${IconButton} icon="left" label="Previous version" disabled=${busy || at === 0} onClick=${() => go(-1)} />
       <span>${at + 1}/${siblings.length}</span>
-      <${IconButton} icon="right" label="Next version" disabled=${busy || at === siblings.length - 1} onClick=${() => go(1)} />
+      <${IconButton}
+        icon="right"
+        label="Next version"
+        disabled=${busy || at === siblings.length - 1}
+        onClick=${() => go(1)}
+      />
     </span>
   `;
 }

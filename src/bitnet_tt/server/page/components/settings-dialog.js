@@ -31,7 +31,10 @@ export function SettingsDialog({ onClose }) {
         ></textarea>
       </label>
       <div class="fields">
-        ${NUMBERS.map((field) => html`<${NumberField} key=${`${field.name} ${resets}`} field=${field} value=${values[field.name]} onChange=${change} />`)}
+        ${NUMBERS.map((field) => {
+          const { name } = field;
+          return html`<${NumberField} key=${name + resets} field=${field} value=${values[name]} onChange=${change} />`;
+        })}
       </div>
       <div class="dialog-actions">
         <button type="button" onClick=${reset}>Reset all</button>

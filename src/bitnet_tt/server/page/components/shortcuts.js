@@ -11,12 +11,32 @@ const withControl = (code, shift) => (event) =>
 export const SHORTCUTS = [
   { action: "newChat", keys: "Ctrl+Shift+O", text: "New chat", matches: withControl("KeyO", true) },
   { action: "search", keys: "Ctrl+K", text: "Search the chats", matches: withControl("KeyK", false) },
-  { action: "sidebar", keys: "Ctrl+Shift+S", text: "Show or hide the list of chats", matches: withControl("KeyS", true) },
+  {
+    action: "sidebar",
+    keys: "Ctrl+Shift+S",
+    text: "Show or hide the list of chats",
+    matches: withControl("KeyS", true),
+  },
   { action: "settings", keys: "Ctrl+,", text: "Settings", matches: withControl("Comma", false) },
   { action: "help", keys: "Ctrl+/", text: "This help", matches: withControl("Slash", false) },
-  { action: "compose", keys: "Shift+Esc", text: "Go to the message box", matches: (event) => event.shiftKey && event.key === "Escape" },
-  { action: "stop", keys: "Esc", text: "Stop the answer", matches: (event) => !event.shiftKey && event.key === "Escape" },
-  { action: "again", keys: "Alt+R", text: "Answer again", matches: (event) => event.altKey && !event.ctrlKey && event.code === "KeyR" },
+  {
+    action: "compose",
+    keys: "Shift+Esc",
+    text: "Go to the message box",
+    matches: (event) => event.shiftKey && event.key === "Escape",
+  },
+  {
+    action: "stop",
+    keys: "Esc",
+    text: "Stop the answer",
+    matches: (event) => !event.shiftKey && event.key === "Escape",
+  },
+  {
+    action: "again",
+    keys: "Alt+R",
+    text: "Answer again",
+    matches: (event) => event.altKey && !event.ctrlKey && event.code === "KeyR",
+  },
 ];
 
 // Keys that a single element handles.
@@ -44,7 +64,9 @@ export const HelpDialog = ({ onClose }) => html`
         ${[...OTHERS, ...SHORTCUTS].map(
           ({ keys, text }) => html`
             <tr>
-              <th scope="row">${shown(keys).split("+").map((key, at) => html`${at > 0 && " + "}<kbd>${key}</kbd>`)}</th>
+              <th scope="row">${shown(keys)
+                .split("+")
+                .map((key, at) => html`${at > 0 && " + "}<kbd>${key}</kbd>`)}</th>
               <td>${text}</td>
             </tr>
           `,

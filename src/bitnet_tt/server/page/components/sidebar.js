@@ -1,9 +1,22 @@
 // The list of chats, with search, and what belongs to the whole page.
-import { chat, exportText, importText, newConversation, notify, openConversation, remove, rename, search } from "../state/chat.js";
+import {
+  chat,
+  exportText,
+  importText,
+  newConversation,
+  notify,
+  openConversation,
+  remove,
+  rename,
+  search,
+} from "../state/chat.js";
 import { useStore } from "../state/store.js";
 import { html, useEffect, useRef, useState } from "../ui.js";
 import { ConfirmDialog } from "./dialog.js";
 import { Icon, IconButton } from "./icons.js";
+
+const NO_CHATS = "Your chats appear here. They stay in this browser.";
+const NONE_FOUND = "No chat has this text.";
 
 export function Sidebar({ searchRef, onLeave, onSettings, onHelp }) {
   const { conversations, open, permanent } = useStore(chat);
@@ -23,10 +36,20 @@ export function Sidebar({ searchRef, onLeave, onSettings, onHelp }) {
   return html`
     <nav class="sidebar" id="sidebar" aria-label="Chats">
       <div class="sidebar-top">
-        <button type="button" class="new-chat" onClick=${() => { newConversation(); onLeave(); }}><${Icon} name="add" />New chat</button>
+        <button type="button" class="new-chat" onClick=${() => {
+          newConversation();
+          onLeave();
+        }}><${Icon} name="add" />New chat</button>
         <div class="search">
           <${Icon} name="search" />
-          <input ref=${searchRef} type="search" placeholder="Search" aria-label="Search the chats" value=${query} onInput=${(event) => setQuery(event.currentTarget.value)} />
+          <input
+            ref=${searchRef}
+            type="search"
+            placeholder="Search"
+            aria-label="Search the chats"
+            value=${query}
+            onInput=${(event) => setQuery(event.currentTarget.value)}
+          />
         </div>
       </div>
       ${!permanent && html`<p class="note">This browser window cannot keep chats. They are lost when you close it.</p>`}
@@ -37,23 +60,32 @@ export function Sidebar({ searchRef, onLeave, onSettings, onHelp }) {
               key=${each.id}
               conversation=${each}
               current=${each.id === open?.id}
-              onOpen=${() => { openConversation(each); onLeave(); }}
+              onOpen=${() => {
+                openConversation(each);
+                onLeave();
+              }}
               onDelete=${() => setDeleting(each)}
             />
           `,
         )}
       </ul>
-      ${listed.length === 0 && html`<p class="note">${found ? "No chat has this text." : "Your chats appear here. They stay in this browser."}</p>`}
+      ${listed.length === 0 && html`<p class="note">${found ? NONE_FOUND : NO_CHATS}</p>`}
       <${PageActions} onSettings=${onSettings} onHelp=${onHelp} />
-      ${deleting && html`
+      ${
+        deleting &&
+        html`
         <${ConfirmDialog}
           title="Delete this chat?"
           text=${`“${deleting.title}” and all its messages are deleted from this browser.`}
           action="Delete"
-          onConfirm=${() => { remove(deleting); searchRef.current.focus(); }}
+          onConfirm=${() => {
+            remove(deleting);
+            searchRef.current.focus();
+          }}
           onClose=${() => setDeleting(null)}
         />
-      `}
+      `
+      }
     </nav>
   `;
 }
@@ -68,7 +100,14 @@ function ChatItem({ conversation, current, onOpen, onDelete }) {
   const exportThis = async () => download(await exportText(conversation));
   return html`
     <li class=${`chat-item ${current ? "current" : ""}`}>
-      <button ref=${button} type="button" class="chat-title" aria-current=${current ? "page" : null} onClick=${onOpen} title=${conversation.title}>
+      <button
+        ref=${button}
+        type="button"
+        class="chat-title"
+        aria-current=${current ? "page" : null}
+        onClick=${onOpen}
+        title=${conversation.title}
+      >
         ${conversation.title}
       </button>
       <span class="chat-tools">
@@ -101,6 +140,7 @@ const THEME_LABELS = { system: "System", light: "Light", dark: "Dark" };
 function PageActions({ onSettings, onHelp }) {
   const picker = useRef(null);
   const [theme, setTheme] = useState(window.bitnetTheme.get());
+  const exportAll = async () => download(await exportText());
   const importFile = async (event) => {
     const [file] = event.currentTarget.files;
     event.currentTarget.value = "";
@@ -117,16 +157,27 @@ function PageActions({ onSettings, onHelp }) {
   return html`
     <div class="page-actions">
       <button type="button" onClick=${onSettings}><${Icon} name="settings" />Settings</button>
-      <button type="button" onClick=${async () => download(await exportText())}><${Icon} name="download" />Export all</button>
+      <button type="button" onClick=${exportAll}><${Icon} name="download" />Export all</button>
       <button type="button" onClick=${() => picker.current.click()}><${Icon} name="upload" />Import</button>
       <button type="button" onClick=${onHelp}><${Icon} name="help" />Shortcuts</button>
       <label class="theme">
         <${Icon} name="theme" />Colours
         <select value=${theme} onChange=${chooseTheme}>
-          ${window.bitnetTheme.choices.map((choice) => html`<option key=${choice} value=${choice} selected=${choice === theme}>${THEME_LABELS[choice]}</option>`)}
+          ${window.bitnetTheme.choices.map(
+            (choice) => html`
+              <option key=${choice} value=${choice} selected=${choice === theme}>${THEME_LABELS[choice]}</option>
+            `,
+          )}
         </select>
       </label>
-      <input ref=${picker} type="file" accept="application/json,.json" hidden aria-label="Import file" onChange=${importFile} />
+      <input
+        ref=${picker}
+        type="file"
+        accept="application/json,.json"
+        hidden
+        aria-label="Import file"
+        onChange=${importFile}
+      />
     </div>
   `;
 }

@@ -91,7 +91,9 @@ function showMessage(message) {
   const { open, messages } = chat.get();
   if (open?.id !== message.conversation) return;
   const known = messages.some((each) => each.id === message.id);
-  chat.set({ messages: known ? messages.map((each) => (each.id === message.id ? message : each)) : [...messages, message] });
+  chat.set({
+    messages: known ? messages.map((each) => (each.id === message.id ? message : each)) : [...messages, message],
+  });
 }
 
 const newMessage = (conversation, parent, role, content, files) => ({
@@ -224,7 +226,12 @@ export async function remove(conversation) {
 export async function search(text) {
   const wanted = text.toLowerCase();
   const has = (each) => each.toLowerCase().includes(wanted);
-  const found = new Set(chat.get().conversations.filter(({ title }) => has(title)).map(({ id }) => id));
+  const found = new Set(
+    chat
+      .get()
+      .conversations.filter(({ title }) => has(title))
+      .map(({ id }) => id),
+  );
   for (const message of await storage.allMessages()) {
     if (has(message.content) || message.files.some((file) => has(file.name))) found.add(message.conversation);
   }

@@ -58,7 +58,8 @@ export class Run {
       if (this.controller.signal.aborted) {
         this.message = { ...this.message, status: "stopped" };
       } else {
-        failure = error instanceof ApiError ? error : new ApiError("server", "The page failed.", { detail: String(error) });
+        failure =
+          error instanceof ApiError ? error : new ApiError("server", "The page failed.", { detail: String(error) });
         this.message = { ...this.message, status: "failed", error: failure.toRecord() };
       }
     }

@@ -3,12 +3,47 @@ import { createStore } from "./store.js";
 
 // One row for each number: the dialog and the request both read this table.
 export const NUMBERS = [
-  { name: "temperature", label: "Temperature", min: 0, max: 2, step: 0.05, hint: "0 always picks the likeliest token. Higher values vary more." },
-  { name: "top_p", label: "Top-p", min: 0, max: 1, step: 0.01, hint: "Keep the likeliest tokens that together have this probability." },
+  {
+    name: "temperature",
+    label: "Temperature",
+    min: 0,
+    max: 2,
+    step: 0.05,
+    hint: "0 always picks the likeliest token. Higher values vary more.",
+  },
+  {
+    name: "top_p",
+    label: "Top-p",
+    min: 0,
+    max: 1,
+    step: 0.01,
+    hint: "Keep the likeliest tokens that together have this probability.",
+  },
   { name: "top_k", label: "Top-k", min: 0, step: 1, hint: "Keep this many of the likeliest tokens." },
-  { name: "min_p", label: "Min-p", min: 0, max: 1, step: 0.01, hint: "Keep tokens with at least this share of the best token's probability." },
-  { name: "repetition_penalty", label: "Repetition penalty", min: 0.01, max: 10, step: 0.01, hint: "Above 1: tokens that already occur become less likely." },
-  { name: "seed", label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, hint: "The same seed and the same messages give the same answer." },
+  {
+    name: "min_p",
+    label: "Min-p",
+    min: 0,
+    max: 1,
+    step: 0.01,
+    hint: "Keep tokens with at least this share of the best token's probability.",
+  },
+  {
+    name: "repetition_penalty",
+    label: "Repetition penalty",
+    min: 0.01,
+    max: 10,
+    step: 0.01,
+    hint: "Above 1: tokens that already occur become less likely.",
+  },
+  {
+    name: "seed",
+    label: "Seed",
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    step: 1,
+    hint: "The same seed and the same messages give the same answer.",
+  },
   { name: "max_tokens", label: "Max tokens", min: 1, step: 1, hint: "Stop an answer after this many tokens." },
 ];
 

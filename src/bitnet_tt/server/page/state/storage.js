@@ -33,7 +33,9 @@ class BrowserStorage {
   }
 
   messages(conversation) {
-    return request(this.database.transaction("messages").objectStore("messages").index("conversation").getAll(conversation));
+    return request(
+      this.database.transaction("messages").objectStore("messages").index("conversation").getAll(conversation),
+    );
   }
 
   allMessages() {

@@ -23,8 +23,9 @@ export function toExport(conversations, messages) {
 }
 
 const isText = (value) => typeof value === "string";
-const isTime = (value) => Number.isFinite(value);
+const isNumber = (value) => Number.isFinite(value);
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObjectOrNull = (value) => value === null || isObject(value);
 const isTextOrNull = (value) => value === null || isText(value);
 const isFiles = (value) =>
   Array.isArray(value) && value.every((file) => isObject(file) && isText(file.name) && isText(file.text));
@@ -33,8 +34,8 @@ const isFiles = (value) =>
 const CONVERSATION = {
   id: [isText],
   title: [isText],
-  created: [isTime],
-  updated: [isTime],
+  created: [isNumber],
+  updated: [isNumber],
   chosen: [(value) => isObject(value) && Object.values(value).every(isText), {}],
 };
 const MESSAGE = {
@@ -42,14 +43,23 @@ const MESSAGE = {
   parent: [isTextOrNull],
   role: [(value) => value === "user" || value === "assistant"],
   content: [isText],
-  created: [isTime],
+  created: [isNumber],
   files: [isFiles, []],
   reasoning: [isText, ""],
   model: [isText, ""],
   status: [(value) => ["done", "stopped", "failed", "running"].includes(value), "done"],
   finish: [isTextOrNull, null],
-  error: [(value) => value === null || (isObject(value) && isText(value.message)), null],
-  stats: [(value) => value === null || (isObject(value) && Object.values(value).every((x) => typeof x !== "object")), null],
+  error: [isObjectOrNull, null],
+  stats: [isObjectOrNull, null],
+};
+const ERROR = { kind: [isText], message: [isText], detail: [isText, ""], waitUntil: [isNumber, 0] };
+const STATS = {
+  promptTokens: [isNumber, 0],
+  tokens: [isNumber, 0],
+  cachedTokens: [isNumber, 0],
+  speed: [isNumber, 0],
+  firstSeconds: [isNumber, 0],
+  exact: [(value) => typeof value === "boolean", false],
 };
 
 function checked(record, fields, where) {
@@ -62,6 +72,14 @@ function checked(record, fields, where) {
     result[name] = value ?? null;
   }
   return result;
+}
+
+function checkedMessage(record, where) {
+  const message = checked(record, MESSAGE, where);
+  message.files = message.files.map(({ name, text }) => ({ name, text }));
+  if (message.error) message.error = checked(message.error, ERROR, `${where}, error`);
+  if (message.stats) message.stats = checked(message.stats, STATS, `${where}, stats`);
+  return message;
 }
 
 // The parents must form a tree, or drawing a conversation would never end.
@@ -86,7 +104,8 @@ export function fromExport(text) {
     throw new Error("The file is not JSON.");
   }
   if (!isObject(file) || file.format !== FORMAT) throw new Error("The file is not an export of this page.");
-  if (file.version !== VERSION) throw new Error(`The file has version ${file.version}; this page reads version ${VERSION}.`);
+  if (file.version !== VERSION)
+    throw new Error(`The file has version ${file.version}; this page reads version ${VERSION}.`);
   if (!Array.isArray(file.conversations)) throw new Error('The file has no "conversations".');
 
   const result = { conversations: [], messages: [] };
@@ -94,7 +113,7 @@ export function fromExport(text) {
     const where = `Conversation ${index + 1}`;
     const conversation = checked(record, CONVERSATION, where);
     if (!Array.isArray(record.messages)) throw new Error(`${where} has no "messages".`);
-    const messages = record.messages.map((each, at) => checked(each, MESSAGE, `${where}, message ${at + 1}`));
+    const messages = record.messages.map((each, at) => checkedMessage(each, `${where}, message ${at + 1}`));
     checkTree(messages, where);
 
     const ids = new Map(messages.map((message) => [message.id, newId()]));

@@ -7,21 +7,24 @@ export const ROOT = "root";
 
 const key = (parent) => parent ?? ROOT;
 
-export function childrenOf(messages, parent) {
-  return messages.filter((message) => message.parent === parent).sort((a, b) => a.created - b.created);
+// Return a map from each parent's id (null for none) to its children, oldest first.
+export function childrenByParent(messages) {
+  const children = new Map();
+  for (const message of [...messages].sort((a, b) => a.created - b.created)) {
+    if (!children.has(message.parent)) children.set(message.parent, []);
+    children.get(message.parent).push(message);
+  }
+  return children;
 }
 
 // The messages from the first to the last one shown. Where nothing was chosen, the newest child is shown.
-export function shownPath(messages, chosen) {
+export function shownPath(children, chosen) {
   const path = [];
-  let parent = null;
-  for (;;) {
-    const children = childrenOf(messages, parent);
-    if (children.length === 0) return path;
-    const child = children.find((message) => message.id === chosen[key(parent)]) ?? children.at(-1);
-    path.push(child);
-    parent = child.id;
+  for (let parent = null; children.has(parent); parent = path.at(-1).id) {
+    const versions = children.get(parent);
+    path.push(versions.find((message) => message.id === chosen[key(parent)]) ?? versions.at(-1));
   }
+  return path;
 }
 
 // The messages from the first one to `message`.

@@ -3,7 +3,10 @@
 export function adaptMath(fragment) {
   for (const table of fragment.querySelectorAll("mtable")) alignColumns(table);
   // A line over or under several letters. Browsers do not stretch its character in every font.
-  for (const [tag, style] of [["mover", "math-overline"], ["munder", "math-underline"]]) {
+  for (const [tag, style] of [
+    ["mover", "math-overline"],
+    ["munder", "math-underline"],
+  ]) {
     for (const element of fragment.querySelectorAll(tag)) {
       const [body, line] = element.children;
       if (line?.textContent !== "\u203e" || !line.hasAttribute("stretchy")) continue;

@@ -1,5 +1,5 @@
-// Letters such as those of \mathbb and \mathcal. KaTeX marks them with the attribute mathvariant, which browsers no longer
-// read: MathML Core wants the letters themselves, from Unicode's Mathematical Alphanumeric Symbols.
+// Letters such as those of \mathbb and \mathcal. KaTeX marks them with the attribute mathvariant, which browsers no
+// longer read: MathML Core wants the letters themselves, from Unicode's Mathematical Alphanumeric Symbols.
 
 // The code points of A, a and 0 in each alphabet (0: it has no such letters).
 const ALPHABETS = {
@@ -37,8 +37,11 @@ function letter(character, variant) {
 
 // Replace the letters of elements with a mathvariant. "normal" is the one value that browsers read.
 export function withLetters(mathml) {
-  return mathml.replace(/<(m[a-z]+) mathvariant="([a-z-]+)"([^>]*)>([^<&]*)<\/\1>/g, (whole, tag, variant, rest, text) => {
-    if (!ALPHABETS[variant]) return whole;
-    return `<${tag}${rest}>${[...text].map((each) => letter(each, variant)).join("")}</${tag}>`;
-  });
+  return mathml.replace(
+    /<(m[a-z]+) mathvariant="([a-z-]+)"([^>]*)>([^<&]*)<\/\1>/g,
+    (whole, tag, variant, rest, text) => {
+      if (!ALPHABETS[variant]) return whole;
+      return `<${tag}${rest}>${[...text].map((each) => letter(each, variant)).join("")}</${tag}>`;
+    },
+  );
 }

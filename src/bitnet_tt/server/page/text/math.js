@@ -8,7 +8,13 @@ import { withLetters } from "./math-letters.js";
 
 function mathHtml(tex, display, source) {
   try {
-    const drawn = katex()?.renderToString(tex, { output: "mathml", displayMode: display, trust: false, strict: false, maxSize: 50 });
+    const drawn = katex()?.renderToString(tex, {
+      output: "mathml",
+      displayMode: display,
+      trust: false,
+      strict: false,
+      maxSize: 50,
+    });
     // The annotation repeats the TeX source inside the MathML; a sanitizer that drops the element would show its text.
     if (drawn) return withLetters(drawn.replace(/<annotation[^]*?<\/annotation>/g, "").replace(/ style="[^"]*"/g, ""));
   } catch {
@@ -33,7 +39,8 @@ const blockMath = {
 };
 
 // A single dollar is math only if it looks like it, because "$5 or $10" is not: no space inside, no digit after.
-const INLINE = /^(?:\$\$([^]+?)\$\$|\\\[([^]+?)\\\]|\\\(([^]+?)\\\)|\$(?![\s$])((?:\\[^\n]|[^\\$\n])+?)(?<!\s)\$(?!\d))/;
+const INLINE =
+  /^(?:\$\$([^]+?)\$\$|\\\[([^]+?)\\\]|\\\(([^]+?)\\\)|\$(?![\s$])((?:\\[^\n]|[^\\$\n])+?)(?<!\s)\$(?!\d))/;
 
 const inlineMath = {
   name: "inlineMath",
