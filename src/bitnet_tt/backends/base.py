@@ -142,7 +142,8 @@ class Backend(Protocol):
     The logits of a row depend only on the tokens of its sequence. They do not depend on the rest of the batch, or on
     how the prompt was split into steps.
 
-    Not thread-safe: only one thread at a time may call it. The engine does so under its lock.
+    Not thread-safe: only one thread at a time may call it. The thread that loads the model makes it and allocates the
+    cache; the engine's own thread runs all steps and closes it.
     """
 
     @property

@@ -142,7 +142,7 @@ class Engine:
             config,
             channel or ThreadChannel(),
             eos_token_ids=eos | frozenset(config.stop_token_ids or ()),
-            text=TextStream(self._tokenizer, config.stop or ()) if self._tokenizer else None,
+            text_stream=TextStream(self._tokenizer, config.stop or ()) if self._tokenizer else None,
             timeout=timeout,
             cache_key=cache_key,
             choice=choice,

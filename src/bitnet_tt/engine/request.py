@@ -34,7 +34,7 @@ class Request:
         config: How to pick tokens and when to stop.
         channel: Where its pieces go.
         eos_token_ids: The ids that end this text.
-        text: Decodes its tokens and finds stop strings. None leaves the text of all pieces empty.
+        text_stream: Decodes its tokens and finds stop strings. None leaves the text of all pieces empty.
         timeout: Seconds from `submit` until it is ended with the reason `timeout`. None means no limit.
         cache_key: It reuses cached beginnings only of requests with an equal key.
         on_logits: Called once a step with the logits of its next positions. Such a request is a score: it ends when all
@@ -61,7 +61,7 @@ class Request:
     config: GenerationConfig
     channel: Channel
     eos_token_ids: frozenset[int] = frozenset()
-    text: TextStream | None = None
+    text_stream: TextStream | None = None
     timeout: float | None = None
     cache_key: str = ""
     on_logits: OnLogits | None = None

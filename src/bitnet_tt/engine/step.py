@@ -99,7 +99,7 @@ class Stepper:
         """End a request before its last token. If it has ended already, nothing changes."""
         if not request.ended:
             self._finish(request, reason)
-            text = request.text.end() if request.text else ""
+            text = request.text_stream.end() if request.text_stream else ""
             self._tell(request, Piece(text, finish_reason=reason, timings=request.timings()))
 
     def fail(self, request: Request, error: BaseException) -> None:
@@ -201,12 +201,12 @@ class Stepper:
         elif request.generated == request.config.max_new_tokens or len(request.tokens) >= self.context_length:
             reason = "length"
         text = ""
-        if request.text is not None:
+        if request.text_stream is not None:
             if reason != "stop":
-                text = request.text.push(token_id)
+                text = request.text_stream.push(token_id)
             if reason is not None:
-                text += request.text.end()
-            if request.text.stopped:
+                text += request.text_stream.end()
+            if request.text_stream.stopped:
                 reason = "stop"
         if reason is not None:
             self._finish(request, reason)
