@@ -120,7 +120,9 @@ class Call:
         scored = () if score_top is None else prompts
         admit(service, len(self.choices) + len(scored))
         self._tasks = [asyncio.ensure_future(self._generate(choice)) for choice in self.choices]
-        self._scores = [asyncio.ensure_future(service.score(ids, score_top or 0)) for ids in scored]
+        self._scores = [
+            asyncio.ensure_future(service.score(ids, score_top or 0, cache_key=cache_key)) for ids in scored
+        ]
         for task in (*self._tasks, *self._scores):
             task.add_done_callback(lambda _: service.release())
         record.prompt_tokens = sum(map(len, prompts))

@@ -124,12 +124,13 @@ class GenerationService:
             if not work.done() and not work.cancel():
                 self._cancellers.submit(self._model.engine.cancel, request)  # it waits for the end of a step
 
-    async def score(self, token_ids: Sequence[int], top: int) -> list[TokenLogprob | None]:
+    async def score(self, token_ids: Sequence[int], top: int, *, cache_key: str = "") -> list[TokenLogprob | None]:
         """Return the log-probability of each token of a text; that of the first is None.
 
         Args:
             token_ids: The text.
             top: How many of the most probable tokens to report at each position.
+            cache_key: As in `stream`.
 
         Raises:
             RequestError: The text is empty, longer than the context, or has ids outside the vocabulary.
