@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 COMMAND = [sys.executable, "-c", "from bitnet_tt.cli import main; main()", "serve"]
-LONG = {"model": "demo", "prompt": "Once", "max_tokens": 480, "ignore_eos": True, "n": 16, "stream": True}
+COUNT = 12
+LONG = {"model": "demo", "prompt": "Once", "max_tokens": 400, "ignore_eos": True, "n": COUNT, "stream": True}
 
 
 class Program:
@@ -83,10 +84,10 @@ def test_sigterm_lets_requests_finish_and_refuses_new_ones(start) -> None:
             rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
     reasons = [json.loads(line[6:])["choices"][0]["finish_reason"] for line in rest[:-1]]
-    assert reasons.count("length") == 16
+    assert reasons.count("length") == COUNT
     code, log = program.wait()
     assert code == 0
-    assert next(line for line in log if line["status"] == 200 and "stream" in line)["completion_tokens"] == 16 * 480
+    assert next(line for line in log if line["status"] == 200 and "stream" in line)["completion_tokens"] == COUNT * 400
 
 
 def test_after_the_drain_time_streams_end_with_an_error_event(start) -> None:

@@ -71,38 +71,44 @@ class EventStream(Response):
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events to the client.
+        """Send the events to the client. Events that are ready at the same time are sent together.
 
         Raises:
             ClientGoneError: The client has left, or does not read.
         """
-        gone = asyncio.ensure_future(_gone(receive))
-        upcoming: asyncio.Future[bytes] | None = None
+        ready = bytearray()
+        news = asyncio.Event()
+
+        async def collect() -> None:
+            async for data in self._events:
+                ready.extend(data)
+                news.set()
+
+        tasks = collecting, gone = asyncio.ensure_future(collect()), asyncio.ensure_future(_gone(receive))
+        for task in tasks:
+            task.add_done_callback(lambda _: news.set())
         try:
             await self._send(send, _START)
-            while True:
-                upcoming = asyncio.ensure_future(anext(self._events))
-                while not upcoming.done():
-                    await asyncio.wait(
-                        {gone, upcoming},
-                        timeout=self._keep_alive_seconds,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                    if gone.done():
-                        raise ClientGoneError
-                    if not upcoming.done():
-                        await self._send(send, _body(KEEP_ALIVE))
+            while not (collecting.done() and not ready):
                 try:
-                    data = upcoming.result()
-                except StopAsyncIteration:
-                    break
-                await self._send(send, _body(data))
+                    async with asyncio.timeout(self._keep_alive_seconds):
+                        await news.wait()
+                except TimeoutError:
+                    ready.extend(KEEP_ALIVE)
+                if gone.done():
+                    raise ClientGoneError
+                news.clear()
+                if ready:
+                    data = bytes(ready)
+                    ready.clear()
+                    await self._send(send, _body(data))
+            collecting.result()
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._close()
-            gone.cancel()
-            if upcoming is not None and upcoming.cancel():
-                await asyncio.wait({upcoming})
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             await self._events.aclose()
 
     async def _send(self, send: Send, message: Message) -> None:

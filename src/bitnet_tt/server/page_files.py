@@ -34,10 +34,14 @@ _HEADERS = [
 
 
 class PageFiles:
-    """Serves the files of the page, and answers 404 to everything else."""
+    """Serves the files of the page, and answers 404 to everything else.
 
-    def __init__(self) -> None:
-        self._files = StaticFiles(directory=FOLDER, html=True) if FOLDER.is_dir() else None
+    Args:
+        folder: The files. If it does not exist, there is no page.
+    """
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._files = StaticFiles(directory=folder, html=True) if folder.is_dir() else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one file.

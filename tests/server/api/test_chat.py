@@ -1,8 +1,11 @@
 """POST /v1/chat/completions gives what BitNetModel gives, whole or streamed, in OpenAI's shapes."""
 
 import json
+from dataclasses import fields
 
 import pytest
+
+from bitnet_tt.config import GenerationConfig
 
 CHAT = "/v1/chat/completions"
 FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
@@ -108,3 +111,17 @@ def test_every_stream_has_the_same_headers(server) -> None:
     first, second = (server.post(CHAT, body).headers for _ in range(2))
     assert first.get_list("x-request-id") != second.get_list("x-request-id")
     assert len(first.get_list("x-request-id")) == len(second.get_list("x-request-id")) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("presence_penalty", 2), ("frequency_penalty", 2), ("logit_bias", -100)])
+def test_penalties_work_once_the_engine_has_them(server, demo, name: str, value: int) -> None:
+    body = {"messages": FRANCE, "temperature": 0, "max_tokens": 30}
+    first, *_ = demo.tokenizer.encode("The", add_bos=False)
+    response = server.post(CHAT, body | {name: {str(first): value} if name == "logit_bias" else value})
+    if name not in {field.name for field in fields(GenerationConfig)}:
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == name
+        return
+    assert response.status_code == 200
+    if name == "logit_bias":
+        assert not response.json()["choices"][0]["message"]["content"].startswith("The")
