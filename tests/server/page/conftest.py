@@ -24,7 +24,7 @@ OpenPage = Callable[..., Page]
 _REPORTED_BY_BROWSER = re.compile(r"^Failed to load resource: ")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # while playwright runs, its thread cannot run another event loop
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:

@@ -121,6 +121,16 @@ def test_answer_that_breaks_off_is_kept(page: Page, server: FakeServer, ending: 
     expect(answers(page)).to_contain_text("2/2")
 
 
+def test_odd_events_do_not_break_the_page(page: Page, server: FakeServer):
+    odd = [{}, {"choices": None}, {"choices": []}, {"choices": [{}]}, {"choices": [{"delta": {"content": None}}]}]
+    numbers = {"choices": [], "usage": {"prompt_tokens": "many", "completion_tokens": None}}
+    server.props = {"context_length": "large"}
+    server.answers.append(Answer([b"data: 5\n\n", b"data: null\n\n", *odd, "fine", numbers]))
+    page.reload()
+    ask(page, "Hi")
+    expect(answers(page)).to_contain_text("fine")
+
+
 def test_server_that_dies_and_comes_back(page: Page, server: FakeServer):
     gate = Gate()
     server.answers.append(Answer(["Half of it", gate]))

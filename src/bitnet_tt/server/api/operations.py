@@ -35,7 +35,7 @@ async def ready(context: Context) -> JSONResponse:
     if context.draining:
         reason = "draining"
     elif stalled > context.settings.limits.stall_seconds:
-        reason = f"no token for {stalled:.0f} s although texts run"
+        reason = f"the current step takes {stalled:.1f} s already"
     elif service.waiting >= service.max_waiting and service.running >= service.max_running:
         reason = "the queue is full"
     status = {"running": service.running, "waiting": service.waiting}
