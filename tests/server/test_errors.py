@@ -82,6 +82,10 @@ def test_a_body_without_its_content_type_is_told_so(server) -> None:
         (CHAT, {"messages": HELLO, "stop_token_ids": [-1]}, "stop_token_ids"),
         (CHAT, {"messages": HELLO, "logit_bias": {"x": 1}}, "logit_bias"),
         (CHAT, {"messages": HELLO, "tempreature": 1}, "tempreature"),
+        (CHAT, {"messages": HELLO, "max-tokens": 1}, "max-tokens"),
+        (CHAT, {"messages": [HELLO[0] | {"a b": 1}]}, "messages[0].a b"),
+        (CHAT, {"messages": HELLO, "repetition_penalty": 1e-300}, "repetition_penalty"),
+        (TEXT, {"prompt": "x", "\ud800": 1}, None),
         (CHAT, {"messages": HELLO, "tools": [{"type": "function"}]}, "tools"),
         (CHAT, {"messages": HELLO, "response_format": {"type": "json_object"}}, "response_format"),
         (CHAT, {"messages": HELLO, "store": True}, "store"),
@@ -99,7 +103,7 @@ def test_a_body_without_its_content_type_is_told_so(server) -> None:
         (TEXT, {"prompt": ["a"] * 64, "n": 16}, "n"),
     ],
 )
-def test_fields_that_are_wrong_are_named(server, path: str, body: dict, param: str) -> None:
+def test_fields_that_are_wrong_are_named(server, path: str, body: dict, param: str | None) -> None:
     response = httpx.post(server.url + path, content=json.dumps({"model": "demo"} | body), headers=JSON)
     assert response.status_code == 400
     error = error_of(response)

@@ -123,6 +123,7 @@ def from_validation(error: RequestValidationError, content_type: str) -> ApiErro
         hint = "; GET /v1/models lists it" if param == "model" else ""
         return invalid(f"the field {param} is required{hint}", param, code="missing_required_parameter")
     if kind == "extra_forbidden":
+        param = f"{_path(location[:-1])}.{location[-1]}".removeprefix(".")
         return ApiError(400, f"unknown field {param}", param=param, code="unknown_parameter")
     context = problem.get("ctx", {})
     if kind == "unsupported":
@@ -130,7 +131,8 @@ def from_validation(error: RequestValidationError, content_type: str) -> ApiErro
         param = f"{param}{separator}{context['field']}".removeprefix(".")
         return unsupported(param, context["why"])
     message = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return invalid(f"{param} {message}" if message.startswith("should") else f"{param}: {message}", param)
+    name = param or "a field"
+    return invalid(f"{name} {message}" if message.startswith("should") else f"{name}: {message}", param or None)
 
 
 def _path(location: Sequence[int | str]) -> str:

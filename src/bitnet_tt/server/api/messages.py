@@ -71,7 +71,7 @@ class MessagesRequest(CountTokensRequest):
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0, lt=2**31)
     min_p: float = Field(default=0.0, ge=0, le=1)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=10)
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=100)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
 
     @property

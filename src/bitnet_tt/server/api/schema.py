@@ -132,7 +132,7 @@ class SamplingFields(ApiRequest):
     stop: str | list[str] = Field(default_factory=list)
     top_k: int = Field(default=0, ge=-1, lt=2**31)
     min_p: float = Field(default=0.0, ge=0, le=1)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=10)
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=100)
     stop_token_ids: list[int] = Field(default_factory=list, max_length=1024)
     ignore_eos: bool = False
 
