@@ -38,8 +38,13 @@ class RowPlan:
         return limit is not None and (not limit.has_limits or (limit.count or 0) > _native.MAX_CANDIDATES)
 
 
-def plan_row(limit: LogitFilter, vocab_size: int) -> RowPlan:
+def plan_row(limit: LogitFilter, vocab_size: int, *, screens: bool) -> RowPlan:
     """Return how to find the candidates of a row with this filter.
+
+    Args:
+        limit: The filter.
+        vocab_size: Tokens of the vocabulary.
+        screens: Whether the lm_head has a screen. If not, whole rows are computed, except of few tokens.
 
     Raises:
         ValueError: The mask has a wrong number of words.
@@ -52,7 +57,7 @@ def plan_row(limit: LogitFilter, vocab_size: int) -> RowPlan:
             )
         if size_of(allowed) * LISTED_SHARE <= vocab_size:
             return RowPlan(ids_of(allowed, vocab_size).astype(np.int32), None)
-    if always is None:
+    if always is None or not screens:
         return RowPlan(_NONE, limit)
     if len(always) * LISTED_SHARE > vocab_size:
         return RowPlan(_NONE, LogitFilter())
