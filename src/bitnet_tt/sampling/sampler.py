@@ -60,10 +60,10 @@ def _changed(row: Candidates, config: GenerationConfig, text: Text, allowed: NDA
         row = _only_allowed(row, allowed)
     if not adjusts(config):
         return row
-    adjusted = replace(row, logits=adjust(row.logits, row.token_ids, config, text))
+    logits = adjust(row.logits, row.token_ids, config, text)
     if row.dropped_mass == 0:
-        return adjusted
-    return _drop_again(adjusted, adjusted_tokens(config, text), config.temperature)
+        return Candidates(logits, row.token_ids)
+    return _drop_again(replace(row, logits=logits), adjusted_tokens(config, text), config.temperature)
 
 
 def _only_allowed(row: Candidates, allowed: NDArray[np.uint32]) -> Candidates:

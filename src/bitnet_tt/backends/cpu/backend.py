@@ -224,7 +224,7 @@ class CPUBackend:
         logits are computed; tokens that always pass are computed besides. See `rows`.
         """
         with self._exclusive() as decoder:
-            plans = [plan_row(limit, self._config.vocab_size) for limit in filters]
+            plans = [plan_row(limit, self._config.vocab_size, screens=self._screens) for limit in filters]
             if plans and all(plan.screened is None for plan in plans):
                 decoder.forward_layers(*_arrays(batch))
                 return [self._listed(decoder, row, plan) for row, plan in enumerate(plans)]

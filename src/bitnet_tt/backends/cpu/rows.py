@@ -13,7 +13,8 @@ from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.masks import contains, ids_of, mask_of, mask_words, size_of
 
 LISTED_SHARE = 8
-"""The logits of at most one token in this many are computed one by one. Of more, the screen reads fewer bytes."""
+"""The logits of at most one token in this many are computed one by one. Of one in four, a search takes as long, and it
+leaves most of the table in its file."""
 
 _NONE = np.empty(0, np.int32)
 
@@ -37,8 +38,13 @@ class RowPlan:
         return limit is not None and (not limit.has_limits or (limit.count or 0) > _native.MAX_CANDIDATES)
 
 
-def plan_row(limit: LogitFilter, vocab_size: int) -> RowPlan:
+def plan_row(limit: LogitFilter, vocab_size: int, *, screens: bool) -> RowPlan:
     """Return how to find the candidates of a row with this filter.
+
+    Args:
+        limit: The filter.
+        vocab_size: Tokens of the vocabulary.
+        screens: Whether the lm_head has a screen. If not, whole rows are computed, except of few tokens.
 
     Raises:
         ValueError: The mask has a wrong number of words.
@@ -51,7 +57,7 @@ def plan_row(limit: LogitFilter, vocab_size: int) -> RowPlan:
             )
         if size_of(allowed) * LISTED_SHARE <= vocab_size:
             return RowPlan(ids_of(allowed, vocab_size).astype(np.int32), None)
-    if always is None:
+    if always is None or not screens:
         return RowPlan(_NONE, limit)
     if len(always) * LISTED_SHARE > vocab_size:
         return RowPlan(_NONE, LogitFilter())
