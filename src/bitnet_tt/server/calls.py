@@ -16,6 +16,7 @@ from bitnet_tt.server.errors import ApiError, invalid
 from bitnet_tt.server.generation_service import GenerationService, QueueFullError
 from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestRecord
+from bitnet_tt.server.structured_output import Grammar
 
 _RETRY_SECONDS = 1
 
@@ -86,6 +87,7 @@ class Call:
         n: Choices of each prompt; 0 generates nothing.
         score_top: Score the tokens of the prompts too, with this many alternatives. None does not.
         cache_key: Prefixes in the KV cache are shared only among calls with equal keys.
+        grammar: Every text fits it; None allows all texts.
         record: Gets what the log says.
         metrics: Gets what is counted.
 
@@ -102,9 +104,11 @@ class Call:
         n: int = 1,
         score_top: int | None = None,
         cache_key: str = "",
+        grammar: Grammar | None = None,
         record: RequestRecord,
         metrics: Metrics,
     ) -> None:
+        self._grammar = grammar
         self._service = service
         self._record = record
         self._metrics = metrics
@@ -197,7 +201,13 @@ class Call:
             self._metrics.finished(piece.finish_reason, len(choice.token_ids), piece.timings)
 
     async def _generate(self, choice: Choice) -> None:
-        stream = self._service.stream(choice.prompt_ids, choice.config, choice=choice.number, cache_key=self._cache_key)
+        stream = self._service.stream(
+            choice.prompt_ids,
+            choice.config,
+            choice=choice.number,
+            cache_key=self._cache_key,
+            constraint=self._grammar.constraint() if self._grammar else None,
+        )
         try:
             async with aclosing(stream) as pieces:
                 async for piece in pieces:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from bitnet_tt.server.generation_service import GenerationService
 from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestLog, RequestRecord
 from bitnet_tt.server.settings import ServerSettings
+from bitnet_tt.server.structured_output import Grammar, GrammarCompiler
 
 _CONFIG_FIELDS = frozenset(field.name for field in fields(GenerationConfig))
 
@@ -40,7 +42,7 @@ class Answer(Protocol):
         """Return the last events of a stream that failed; `body` is that of the error's response."""
 
 
-@dataclass(slots=True)
+@dataclass
 class ServerContext:
     """The model, its service and the settings of one server.
 
@@ -65,6 +67,13 @@ class ServerContext:
         service = GenerationService(model, max_running=settings.max_batch_size, max_waiting=settings.limits.queue)
         fingerprint = system_fingerprint(model)
         return cls(model, settings, service, Metrics(service.load), log, fingerprint, int(time.time()))
+
+    @cached_property
+    def compiler(self) -> GrammarCompiler:
+        """The compiler of grammars for the model's vocabulary. It is made when the first request needs it."""
+        tokenizer, config = self.model.tokenizer, self.model.config
+        ends = frozenset(config.eos_token_ids) | frozenset(tokenizer.eos_token_ids)
+        return GrammarCompiler(tokenizer, config.vocab_size, ends)
 
     def check_model(self, name: str | None) -> None:
         """Check that a request means the model that is here. Where the name may be missing, it does without one.
@@ -202,6 +211,7 @@ class ServerContext:
         score_top: int | None = None,
         stream: bool = False,
         prompt_text: object = None,
+        grammar: Grammar | None = None,
     ) -> Call:
         """Start to generate the texts of a request. The caller closes the call.
 
@@ -216,12 +226,26 @@ class ServerContext:
             n=n,
             score_top=score_top,
             cache_key=record.key,
+            grammar=grammar,
             record=record,
             metrics=self.metrics,
         )
         record.stream = stream
         record.prompt = prompt_text if self.log.with_text else None
         return call
+
+    async def grammar(self, compile_it: Callable[[GrammarCompiler], Grammar], param: str) -> Grammar:
+        """Compile a grammar beside the event loop.
+
+        Args:
+            compile_it: Calls one of the compiler's methods.
+            param: The field of the request that it comes from, for errors.
+
+        Raises:
+            ApiError: The grammar is not valid or cannot be enforced.
+        """
+        grammar: Grammar = await self._in_thread(param, lambda: compile_it(self.compiler))
+        return grammar
 
     async def respond(self, request: Request, call: Call, answer: Answer) -> Response:
         """Return the response of a call: events if its record says that it streams, else one JSON object.

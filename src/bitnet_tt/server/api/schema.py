@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 TEXT_ONLY = "this server reads and writes only text"
-NO_TOOLS = "this server cannot call tools yet"
-NO_STRUCTURE = "this server cannot enforce a format yet; it would be wrong to answer with free text"
+NO_TOOLS = "this endpoint cannot call tools yet; /v1/chat/completions can"
+NO_FUNCTIONS = "functions are the older form of tools; give tools"
+NO_STRUCTURE = "this endpoint cannot enforce a format yet; /v1/chat/completions can"
 STATELESS = "this server keeps no conversations; send the whole conversation each time"
 
 
@@ -85,34 +86,72 @@ Content = Annotated[str, BeforeValidator(join_parts, json_schema_input_type=str 
 """The content of a message: a text, or parts that are texts."""
 
 
+class CalledFunction(ApiRequest):
+    """The function of a tool call, with its arguments as JSON."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(ApiRequest):
+    """A tool call that the assistant made earlier."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class ChatMessage(ApiRequest):
     """A message of a chat. `developer` is OpenAI's newer name for `system`."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"annotations"})
     refused: ClassVar[Mapping[str, Refusal]] = {
-        "tool_calls": Refusal(NO_TOOLS, ([],)),
-        "function_call": Refusal(NO_TOOLS),
-        "tool_call_id": Refusal(NO_TOOLS),
+        "function_call": Refusal(NO_FUNCTIONS),
         "audio": Refusal(TEXT_ONLY),
         "refusal": Refusal(TEXT_ONLY, ("",)),
     }
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Content
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Content | None = None
     name: str | None = None
     reasoning_content: str | None = None
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    tool_call_id: str | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_tools(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("role") in ("tool", "function"):
-            raise unsupported_field("role", f"{data['role']!r} gives the result of a tool; {NO_TOOLS}")
-        return data
+    @model_validator(mode="after")
+    def _check_content(self) -> Self:
+        if self.tool_calls and self.role != "assistant":
+            raise unsupported_field("tool_calls", "only messages of the assistant have them")
+        if self.content is None and not self.tool_calls:
+            raise PydanticCustomError("missing", "content is missing; only a message with tool_calls may leave it out")
+        return self
 
-    def for_template(self) -> dict[str, str]:
+    def for_template(self) -> dict[str, Any]:
         """Return the message as chat templates know it."""
-        message = self.model_dump(exclude_none=True)
+        message = self.model_dump(exclude_none=True, exclude_defaults=True) | {"role": self.role}
         return message | ({"role": "system"} if self.role == "developer" else {})
+
+
+class JsonSchemaFormat(ApiRequest):
+    """The schema of `response_format`. It is always enforced, so `strict` changes nothing."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"strict", "description"})
+
+    name: str = ""
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(ApiRequest):
+    """The format that an answer must have."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+    @model_validator(mode="after")
+    def _check_schema(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise PydanticCustomError("format", "json_schema must be given if, and only if, the type is json_schema")
+        return self
 
 
 class SamplingFields(ApiRequest):
