@@ -1,5 +1,6 @@
 """The openai and anthropic packages work unchanged: every call that people use, whole and streamed."""
 
+import json
 from collections.abc import Iterator
 
 import anthropic
@@ -69,7 +70,7 @@ def test_openai_models_and_errors(client) -> None:
         client.chat.completions.create(model="gpt-4", messages=FRANCE)
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="demo", messages=FRANCE, tools=[{"type": "function"}])
-    assert caught.value.param == "tools"
+    assert caught.value.param == "tools[0].function"
     with pytest.raises(openai.BadRequestError, match="has no embeddings"):
         client.embeddings.create(model="demo", input="text")
     with pytest.raises(openai.BadRequestError, match="keeps no conversations"):
@@ -111,3 +112,20 @@ def test_anthropic_errors(claude, server) -> None:
     body = server.post("/v1/messages", {"messages": FRANCE}).json()
     assert body["type"] == "error"
     assert "max_tokens" in body["error"]["message"]
+
+
+def test_openai_tools_and_formats(client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Paris", "Rome"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": schema}}
+    options = {"model": "demo", "messages": FRANCE, "max_tokens": 100, "seed": 1}
+    choice = client.chat.completions.create(**options, tools=[tool], tool_choice="required").choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert json.loads(choice.message.tool_calls[0].function.arguments)["city"] in ("Paris", "Rome")
+    form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}
+    answer = client.chat.completions.create(**options, response_format=form).choices[0].message.content
+    assert json.loads(answer)["city"] in ("Paris", "Rome")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from bitnet_tt.errors import BitNetError, ConfigError
 from bitnet_tt.model import BitNetModel
 from bitnet_tt.server.api.schema import SamplingFields
 from bitnet_tt.server.calls import Call, api_error
-from bitnet_tt.server.errors import ApiError, ClientGoneError, error_body, internal, invalid, unsupported
+from bitnet_tt.server.errors import ApiError, ClientGoneError, error_body, internal, invalid
 from bitnet_tt.server.event_stream import EventStream, until_gone
 from bitnet_tt.server.fingerprint import system_fingerprint
 from bitnet_tt.server.generation_service import GenerationService
@@ -25,8 +25,6 @@ from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestLog, RequestRecord
 from bitnet_tt.server.settings import ServerSettings
 from bitnet_tt.server.structured_output import Grammar, GrammarCompiler
-
-_CONFIG_FIELDS = frozenset(field.name for field in fields(GenerationConfig))
 
 
 class Answer(Protocol):
@@ -192,8 +190,6 @@ class ServerContext:
         }
         for name in ("presence_penalty", "frequency_penalty", "logit_bias"):
             if value := getattr(request, name):
-                if name not in _CONFIG_FIELDS:
-                    raise unsupported(name, "this server's sampler does not have it yet")
                 options[name] = self._logit_bias(value) if name == "logit_bias" else value
         try:
             return GenerationConfig(**options)

@@ -23,8 +23,9 @@ def body(**more: object) -> dict:
 
 def deltas(server, **more: object) -> list[dict]:
     """Return the choices of the events of a stream."""
-    events = server.stream(CHAT, body(stream=True, **more))
-    return [choice for event in events for choice in event["choices"]]
+    *events, done = server.events(CHAT, body(stream=True, **more))
+    assert done == "[DONE]"
+    return [choice for event in events for choice in json.loads(event)["choices"]]
 
 
 @pytest.mark.parametrize("seed", range(5))

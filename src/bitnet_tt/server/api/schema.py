@@ -122,8 +122,12 @@ class ChatMessage(ApiRequest):
     def _check_content(self) -> Self:
         if self.tool_calls and self.role != "assistant":
             raise unsupported_field("tool_calls", "only messages of the assistant have them")
+        if (self.role == "tool") != (self.tool_call_id is not None):
+            raise PydanticCustomError("tool", "tool_call_id must be given if, and only if, the role is tool")
         if self.content is None and not self.tool_calls:
-            raise PydanticCustomError("missing", "content is missing; only a message with tool_calls may leave it out")
+            raise PydanticCustomError(
+                "no_content", "content is missing; only a message with tool_calls may leave it out"
+            )
         return self
 
     def for_template(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
+from bitnet_tt.server.api.chat_tools import template_has_tools, with_tools
 from bitnet_tt.server.api.schema import NO_TOOLS, ApiRequest, ChatMessage, Refusal
 from bitnet_tt.server.context import ServerContext, context_of
 
@@ -77,6 +78,8 @@ async def apply_template(body: TemplateRequest, context: Context) -> dict[str, A
     """Render a chat as the model gets it: the text, and its ids."""
     context.check_model(body.model)
     messages = [message.for_template() for message in body.messages]
+    if not template_has_tools(context.model.tokenizer):
+        messages = with_tools(messages, None)
     options = {"add_generation_prompt": body.add_generation_prompt}
     text = await context.render_chat(messages, "messages", **options)
     return {"prompt": text, "tokens": await context.encode_chat(messages, "messages", **options)}
