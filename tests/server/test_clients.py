@@ -123,7 +123,8 @@ def test_openai_tools_and_formats(client) -> None:
     }
     tool = {"type": "function", "function": {"name": "look_up", "parameters": schema}}
     options = {"model": "demo", "messages": FRANCE, "max_tokens": 100, "seed": 1}
-    choice = client.chat.completions.create(**options, tools=[tool], tool_choice="required").choices[0]
+    calls = {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": False}
+    choice = client.chat.completions.create(**options, **calls).choices[0]
     assert choice.finish_reason == "tool_calls"
     assert json.loads(choice.message.tool_calls[0].function.arguments)["city"] in ("Paris", "Rome")
     form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}
