@@ -88,7 +88,7 @@ class Speculation:
 
     Attributes:
         lookup: The text so far.
-        acceptance_rate: The share of draft tokens that were accepted: a moving average, which begins with an assumption.
+        acceptance_rate: The share of draft tokens that were accepted: a moving average; an assumption at first.
         skipped: Steps without a draft since the last one.
     """
 
