@@ -72,6 +72,7 @@ class BitNetModel:
         max_batch_size: int = 8,
         max_queue: int | None = None,
         max_stall_ms: float | None = 200.0,
+        speculate: bool = False,
         threads: int | None = None,
         isa: str | None = None,
         precision: Precision = "fast",
@@ -93,6 +94,8 @@ class BitNetModel:
                 QueueFullError. None means no limit.
             max_stall_ms: While texts are generated, new prompts are read in parts that take about this many
                 milliseconds at most, so that no text stops for long. None reads prompts as fast as possible.
+            speculate: Draft tokens from the texts themselves and verify several in a step, where that is faster. It
+                changes no result.
             threads: CPU only: maximum number of threads. None means one for each physical core that this process may
                 use.
             isa: CPU only: the instruction set to use, for tests. It changes no bit of a result. None means the fastest.
@@ -138,6 +141,7 @@ class BitNetModel:
                 max_batch_size=max_batch_size,
                 max_queue=max_queue,
                 max_stall_ms=max_stall_ms,
+                speculate=speculate,
             )
         except BaseException:
             backend.close()

@@ -65,10 +65,13 @@ class FakeBackend:
                 at = int(position + index - batch.starts[row])
                 self.cache[table[at // block_size], at % block_size] = batch.token_ids[index]
                 text = [int(self.cache[table[p // block_size], p % block_size]) for p in range(at + 1)]
-                logits[index] = np.eye(VOCAB_SIZE, dtype=np.float32)[next_token(text)]
+                logits[index] = np.eye(VOCAB_SIZE, dtype=np.float32)[self.next_token(text)]
         rows = [logits[int(row)] for row in batch.logit_rows]
         self.last_logits = np.stack(rows) if rows else np.empty((0, 0), np.float32)
         return self.last_logits
+
+    def next_token(self, text: list[int]) -> int:
+        return next_token(text)
 
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
         self.filters.append(list(filters))
@@ -85,6 +88,14 @@ class FakeBackend:
 
     def close(self) -> None:
         self.closings += 1
+
+
+class RepeatingBackend(FakeBackend):
+    """Its texts repeat themselves, with a different token now and then."""
+
+    def next_token(self, text: list[int]) -> int:
+        token = super().next_token(text)
+        return token if token % 7 == 0 else text[-min(len(text), 5)]
 
 
 class GatedBackend(FakeBackend):

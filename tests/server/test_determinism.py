@@ -5,7 +5,12 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from bitnet_tt import BitNetModel
+from bitnet_tt.server.settings import ServerSettings
+from tests.server.conftest import serving
+
 WORDS = ["Once upon a time", "The capital of France is", "A cat", "Hello", "One day, a little girl named Lily"]
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}, "required": ["a", "b"]}
 
 
 def requests() -> list[tuple[str, dict[str, Any]]]:
@@ -28,6 +33,8 @@ def requests() -> list[tuple[str, dict[str, Any]]]:
         prompt = " ".join(pick.choices(WORDS, k=pick.choice([1, 3, 12])))
         if seed % 2:
             body |= {"messages": [{"role": "user", "content": prompt}], "logprobs": pick.random() < 0.3}
+            if pick.random() < 0.3:
+                body["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
             result.append(("/v1/chat/completions", body))
         else:
             body |= {"prompt": prompt, "logprobs": pick.choice([None, 2]), "echo": pick.random() < 0.3}
@@ -59,3 +66,10 @@ def test_requests_give_the_same_alone_and_all_at_once(server) -> None:
             zip(order, clients.map(lambda number: what_the_client_gets(server, *todo[number]), order), strict=True)
         )
     assert [together[number] for number in range(len(todo))] == alone
+
+
+def test_speculation_changes_nothing(server) -> None:
+    todo = requests()
+    plain = [what_the_client_gets(server, path, body) for path, body in todo]
+    with BitNetModel.from_pretrained("demo", speculate=True) as model, serving(model, ServerSettings()) as other:
+        assert [what_the_client_gets(other, path, body) for path, body in todo] == plain

@@ -73,7 +73,9 @@ class DeviceOptions:
     ] = None
 
 
-def load_model(model: str, device: DeviceOptions, hub: HubOptions, *, max_batch_size: int = 1) -> BitNetModel:
+def load_model(
+    model: str, device: DeviceOptions, hub: HubOptions, *, max_batch_size: int = 1, speculate: bool = False
+) -> BitNetModel:
     """Load a model, show a progress bar, and print what users should know about the model."""
     from bitnet_tt.model import BitNetModel
 
@@ -89,6 +91,7 @@ def load_model(model: str, device: DeviceOptions, hub: HubOptions, *, max_batch_
             cache_dir=hub.cache_dir,
             local_files_only=hub.offline,
             max_batch_size=max_batch_size,
+            speculate=speculate,
             progress=progress,
         )
     print_notes(loaded.checkpoint.notes)

@@ -51,6 +51,12 @@ def serve(
     max_batch: Annotated[
         int, _LimitOption(help="Maximum number of texts that are computed together.")
     ] = _DEFAULT.max_batch_size,
+    speculate: Annotated[
+        bool,
+        typer.Option(
+            "--speculate", help="Draft tokens from the texts themselves where that is faster; no text changes."
+        ),
+    ] = False,
     max_queue: Annotated[
         int, _LimitOption(help="Maximum number of texts that wait; further requests get status 429.")
     ] = _LIMITS.queue,
@@ -99,7 +105,7 @@ def serve(
     check_tls(settings)
     log = RequestLog(as_json=settings.log_json, with_text=log_text, styled=has_styles(stderr=True))
     with listening_socket(settings) as listener:
-        loaded = load_model(model, device, hub, max_batch_size=max_batch)
+        loaded = load_model(model, device, hub, max_batch_size=max_batch, speculate=speculate)
         print_notes(_warnings(settings))
         keys = "none" if settings.api_keys is None else f"one of {len(settings.api_keys)} needed"
         ready = f"{url_of(settings, listener)}  model {settings.model_name} on {loaded.backend.description}  key {keys}"

@@ -19,10 +19,17 @@ class Chunk(NamedTuple):
     Attributes:
         request: The request. Its block table has room for these tokens.
         size: How many of its pending tokens to compute, at least 1.
+        draft: Tokens that may come next, to verify in the same step; only with the last pending token.
     """
 
     request: Request
     size: int
+    draft: Sequence[int] = ()
+
+    @property
+    def length(self) -> int:
+        """Number of tokens that it adds to the batch."""
+        return self.size + len(self.draft)
 
     @property
     def is_last(self) -> bool:
@@ -37,7 +44,7 @@ class Chunk(NamedTuple):
         """
         if self.request.is_score:
             return max(0, self.request.computed + self.size - self.request.scored)
-        return int(self.is_last)
+        return 1 + len(self.draft) if self.is_last else 0
 
 
 def candidates_of(backend: Backend, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
@@ -62,16 +69,16 @@ def build_batch(chunks: Sequence[Chunk]) -> Batch:
     Args:
         chunks: At least one; each request at most once.
     """
-    ends = np.cumsum([chunk.size for chunk in chunks])
+    ends = np.cumsum([chunk.length for chunk in chunks])
     tables = np.full((len(chunks), max(len(chunk.request.block_table) for chunk in chunks)), -1, dtype=np.int32)
-    for row, (request, _) in enumerate(chunks):
-        tables[row, : len(request.block_table)] = request.block_table
+    for row, chunk in enumerate(chunks):
+        tables[row, : len(chunk.request.block_table)] = chunk.request.block_table
     rows = [row for chunk, end in zip(chunks, ends.tolist(), strict=True) for row in range(end - chunk.rows, end)]
     return Batch(
         token_ids=np.concatenate(
             [
-                np.asarray(request.tokens[request.computed : request.computed + size], np.int32)
-                for request, size in chunks
+                np.asarray([*request.tokens[request.computed : request.computed + size], *draft], np.int32)
+                for request, size, draft in chunks
             ]
         ),
         starts=np.concatenate([[0], ends]).astype(np.int32),

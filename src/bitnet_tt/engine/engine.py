@@ -15,6 +15,7 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import Channel, ThreadChannel
 from bitnet_tt.engine.driver import Driver
 from bitnet_tt.engine.request import OnLogits, Request
+from bitnet_tt.engine.speculation import PromptLookup, Speculation
 from bitnet_tt.engine.step import Stepper
 from bitnet_tt.errors import RequestError
 from bitnet_tt.generation import Piece, TextStream
@@ -68,6 +69,8 @@ class Engine:
         max_queue: Maximum number of requests that wait while `max_batch_size` others run. None means no limit.
         max_stall_ms: While streams run, prompts are cut so that a step takes about this many milliseconds at most.
             None does not cut them.
+        speculate: Draft tokens from the texts themselves and verify several in a step, where that is faster. It changes
+            no result.
 
     Raises:
         DeviceError: The device has no memory for the cache of one text, or for `num_blocks` blocks.
@@ -86,11 +89,13 @@ class Engine:
         num_blocks: int | None = None,
         max_queue: int | None = None,
         max_stall_ms: float | None = 200.0,
+        speculate: bool = False,
     ) -> None:
         self.backend = backend
         self.vocab_size = vocab_size
         self.context_length = context_length
         self._tokenizer = tokenizer
+        self._speculate = speculate
         self._eos_token_ids = frozenset(eos_token_ids)
         self._stepper = Stepper(
             backend,
@@ -147,6 +152,7 @@ class Engine:
             cache_key=cache_key,
             choice=choice,
             constraint=constraint,
+            speculation=Speculation(PromptLookup(prompt)) if self._speculate else None,
         )
 
     def submit(self, request: Request) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import Channel
+from bitnet_tt.engine.speculation import Speculation
 from bitnet_tt.generation import FinishReason, TextStream, Timings
 from bitnet_tt.sampling import Constraint, RandomNumbers, Text, logit_filter, sample
 
@@ -53,8 +54,10 @@ class Request:
         first_token_at: When its first token was sampled.
         finished_at: When it ended.
         numbers: Its random numbers.
-        so_far: Its tokens, as `next_filter` showed them to the sampler.
-        allowed: The tokens that may come next, as the constraint said when `next_filter` asked it.
+        speculation: Drafts its next tokens; None does not.
+        draft: The tokens that its next step verifies.
+        so_far: Its tokens at each row of the step, as `next_filters` showed them to the sampler.
+        allowed: The tokens that may come next, as the constraint said when `next_filters` asked it.
     """
 
     prompt: Sequence[int]
@@ -79,7 +82,9 @@ class Request:
     first_token_at: float = 0.0
     finished_at: float = 0.0
     numbers: RandomNumbers = field(init=False)
-    so_far: Text = field(init=False)
+    speculation: Speculation | None = None
+    draft: list[int] = field(default_factory=list)
+    so_far: list[Text] = field(default_factory=list)
     allowed: NDArray[np.uint32] | None = None
 
     def __post_init__(self) -> None:
@@ -130,19 +135,20 @@ class Request:
             queue_seconds=started - self.submitted_at,
         )
 
-    def next_filter(self) -> LogitFilter:
-        """Return which logits `pick` needs for the next token.
+    def next_filters(self, draft: Sequence[int]) -> list[LogitFilter]:
+        """Return which logits `pick` needs for the next token, and for the one after each token of a draft.
 
         Raises:
             RequestError: The constraint allows no token.
         """
         self.allowed = None if self.constraint is None else self.constraint.mask()
-        self.so_far = Text(self.tokens, len(self.prompt))
-        return logit_filter(self.config, self.so_far, self.allowed)
+        texts = [self.tokens, *([*self.tokens, *draft[:end]] for end in range(1, len(draft) + 1))]
+        self.so_far = [Text(tokens, len(self.prompt)) for tokens in texts]
+        return [logit_filter(self.config, text, self.allowed) for text in self.so_far]
 
-    def pick(self, row: Candidates) -> int:
-        """Pick the next token from the logits that `next_filter` passes, and tell the constraint."""
-        token_id = sample(row, self.config, self.so_far, self.numbers, self.allowed)
+    def pick(self, row: Candidates, index: int) -> int:
+        """Pick the next token from the logits that filter `index` of `next_filters` passes, and tell the constraint."""
+        token_id = sample(row, self.config, self.so_far[index], self.numbers, self.allowed)
         if self.constraint is not None:
             self.constraint.accept(token_id)
         return token_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bitnet_tt.engine.batch import Chunk
 from bitnet_tt.engine.kv_cache import BlockPool
@@ -47,7 +47,10 @@ class Scheduler:
         budget = self.max_batch_tokens
         for request in [one for one in self.running if one.decoding]:
             if budget and request in self.running:  # an earlier request of this step may have preempted it
-                budget -= self._add_chunk(request, 1, step)
+                draft = request.draft[: budget - 1]
+                if self._missing_blocks(request, 1 + len(draft)) > self.pool.available:
+                    draft = []
+                budget -= self._add_chunk(request, 1, step, draft)
         self._pace.begin(streams=bool(step))
         for request in self._prompts():
             limit = min(budget, self._pace.limit(is_score=request.is_score))
@@ -84,19 +87,20 @@ class Scheduler:
             self.running.append(self.waiting.popleft())
         return True
 
-    def _add_chunk(self, request: Request, count: int, step: list[Chunk]) -> int:
-        """Add `count` tokens of a running request to the step, and return how many it adds.
+    def _add_chunk(self, request: Request, count: int, step: list[Chunk], draft: Sequence[int] = ()) -> int:
+        """Add `count` tokens of a running request and a draft to the step, and return how many tokens it adds.
 
         If blocks run out, the newest running request loses its blocks. If that is the request itself, nothing is added.
         """
-        while self._missing_blocks(request, count) > self.pool.available:
+        length = count + len(draft)
+        while self._missing_blocks(request, length) > self.pool.available:
             newest = self.running[-1]
             self._preempt(newest, step)
             if newest is request:
                 return 0
-        request.block_table += [self.pool.take() for _ in range(self._missing_blocks(request, count))]
-        step.append(Chunk(request, count))
-        return count
+        request.block_table += [self.pool.take() for _ in range(self._missing_blocks(request, length))]
+        step.append(Chunk(request, count, draft))
+        return length
 
     def _missing_blocks(self, request: Request, count: int) -> int:
         """Return how many more blocks a request needs to compute `count` more tokens."""

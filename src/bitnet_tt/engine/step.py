@@ -12,6 +12,7 @@ from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.pace import Pace
 from bitnet_tt.engine.request import Request
 from bitnet_tt.engine.scheduler import Scheduler
+from bitnet_tt.engine.speculation import StepCosts
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.generation import FinishReason, Piece
 from bitnet_tt.sampling import TokenLogprob, log_probabilities
@@ -66,6 +67,7 @@ class Stepper:
             blocks = max(num_blocks, min_blocks)
             backend.allocate(blocks, BLOCK_SIZE)
         self._pace = Pace(None if max_stall_ms is None else max_stall_ms / 1000)
+        self._costs = StepCosts()
         self._pool = BlockPool(blocks, BLOCK_SIZE)
         self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens, self._pace)
         self._news: dict[Request, list[Piece]] = {}
@@ -134,6 +136,7 @@ class Stepper:
         """
         started = self.step_started_at = time.perf_counter()
         try:
+            self._plan_drafts()
             step = self._scheduler.next_step()
             if step:
                 self._compute(step, started)
@@ -150,11 +153,15 @@ class Stepper:
         if not step:
             return
         decoding = sum(chunk.request.decoding for chunk in step)
+        decodes_only = decoding == len(step)
         rows = iter(candidates_of(self.backend, build_batch(step), filters))
         self.steps += 1
         for chunk in step:
             self._consume(chunk, list(islice(rows, chunk.rows)), started)
-        self._pace.record(step, decoding, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._pace.record(step, decoding, seconds)
+        if decodes_only:
+            self._costs.record(sum(chunk.length for chunk in step), seconds)
 
     def _filters(self, step: list[Chunk]) -> list[LogitFilter]:
         """Return the filter of each row of a step. A request whose filter cannot be made ends, and leaves the step."""
@@ -177,8 +184,7 @@ class Stepper:
             if request.is_score:
                 self._score(request, rows)
             else:
-                for row in rows:
-                    self._append_token(request, row)
+                self._append_tokens(chunk, rows)
         except Exception as error:
             self.fail(request, error)
 
@@ -189,10 +195,38 @@ class Stepper:
         if not request.pending:
             self._finish(request, "length")
 
-    def _append_token(self, request: Request, row: Candidates) -> None:
+    def _append_tokens(self, chunk: Chunk, rows: list[Candidates]) -> None:
+        """Sample the next tokens of a request: one, and one more after each token of the draft that was right."""
+        request, accepted = chunk.request, 0
+        for index, row in enumerate(rows):
+            self._append_token(request, row, index)
+            if request.ended or index == len(chunk.draft) or request.tokens[-1] != chunk.draft[index]:
+                break
+            accepted += 1
+        if chunk.draft and request.speculation is not None:
+            request.speculation.record(len(chunk.draft), accepted)
+        if accepted and not request.ended:  # the keys and values of the accepted tokens are in the cache
+            computed = request.computed + accepted
+            self._pool.remember(request.tokens, request.block_table, request.computed, computed, request.cache_key)
+            request.computed = computed
+
+    def _plan_drafts(self) -> None:
+        """Draft the next tokens of the requests that only decode, if they ask for it."""
+        decoding = [request for request in self._scheduler.running if request.decoding]
+        for request in decoding:
+            request.draft = []
+            if request.speculation is not None and request.constraint is None:
+                limit = self.context_length - len(request.tokens)
+                if request.config.max_new_tokens is not None:
+                    limit = min(limit, request.config.max_new_tokens - request.generated - 1)
+                request.draft = request.speculation.draft(len(decoding), self._costs, limit)
+
+    def _append_token(self, request: Request, row: Candidates, index: int) -> None:
         """Sample the next token of a request, and finish the request if the token ends it."""
-        token_id, logprob = _pick(request, row)
+        token_id, logprob = _pick(request, row, index)
         request.tokens.append(token_id)
+        if request.speculation is not None:
+            request.speculation.lookup.extend([token_id])
         if request.generated == 1:
             request.first_token_at = time.perf_counter()
         reason: FinishReason | None = None
@@ -228,13 +262,13 @@ def _row_filters(chunk: Chunk) -> list[LogitFilter]:
     """Return the filter of each row of a chunk."""
     if chunk.request.is_score or not chunk.rows:
         return [LogitFilter()] * chunk.rows
-    return [chunk.request.next_filter()]
+    return chunk.request.next_filters(chunk.draft)
 
 
-def _pick(request: Request, row: Candidates) -> tuple[int, TokenLogprob | None]:
+def _pick(request: Request, row: Candidates, index: int) -> tuple[int, TokenLogprob | None]:
     """Pick the next token of a request; return it, and its log-probability if the request asks for it."""
     config = request.config
-    token_id = request.pick(row)
+    token_id = request.pick(row, index)
     logprob = log_probabilities(row.logits, token_id, config.logprobs) if config.logprobs is not None else None
     return token_id, logprob
 
