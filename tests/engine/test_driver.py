@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -323,3 +324,32 @@ def test_a_device_that_cannot_be_closed_says_so() -> None:
     engine.close()
     with pytest.raises(DeviceError, match="stuck"):
         engine.join(timeout=20)
+
+
+FREED_AT_EXIT = """
+import time
+from bitnet_tt.config import GenerationConfig
+from tests.engine.fake_backend import FakeBackend
+from tests.engine.small_engine import make_engine
+
+class Backend(FakeBackend):
+    def __del__(self):
+        time.sleep(0.3)
+        print("freed", flush=True)
+
+def use():
+    engine = make_engine(Backend())
+    list(engine.outputs(engine.request([5], GenerationConfig(max_new_tokens=3))))
+
+use()
+time.sleep(0.1)  # the thread ends, and frees the backend
+"""
+
+
+def test_the_end_of_the_program_waits_for_a_backend_that_is_being_freed() -> None:
+    """A thread that is in native code when the interpreter exits aborts the process."""
+    root = Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", FREED_AT_EXIT], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "freed\n", "")

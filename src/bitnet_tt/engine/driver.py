@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
+from weakref import WeakSet
 
 from bitnet_tt.backends.base import FORKED
 from bitnet_tt.engine.channel import Delivery, hand_out
@@ -24,6 +25,18 @@ _HAND_OUT_SECONDS = 0.002
 for each one would take 10 % of its speed."""
 
 CLOSED = "this model is closed; load it again"
+
+_THREADS: WeakSet[threading.Thread] = WeakSet()
+
+
+@atexit.register
+def _join_threads() -> None:
+    """Wait for threads that are about to end, such as that of an engine that nobody holds any more.
+
+    It may be freeing the backend. A daemon thread that is in native code when the interpreter exits aborts the process.
+    """
+    for thread in list(_THREADS):
+        thread.join(_EXIT_SECONDS)
 
 
 class Driver:
@@ -180,6 +193,7 @@ class Driver:
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="bitnet-tt engine", daemon=True)
             thread.start()
+            _THREADS.add(thread)
             self._thread = thread
             # A daemon thread dies in the middle of native code when the interpreter exits. So it is ended before. The
             # functions of atexit run last in, first out: this one before those of a device that was opened earlier.
