@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenizers import processors
+from tokenizers import Tokenizer as Engine
+from tokenizers import models, processors
 
 import bitnet_tt
 from bitnet_tt.errors import RequestError, TokenizerError
@@ -59,6 +60,25 @@ def test_a_post_processor_can_add_tokens_after_a_text(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_path(folder)
     plain = tokenizer.encode("fox", add_bos=False)
     assert tokenizer.encode("fox") == [*map(tokenizer.token_to_id, [BOS]), *plain, tokenizer.token_to_id(EOT)]
+
+
+def test_a_post_processor_that_puts_tokens_into_the_text_is_refused(tmp_path: Path) -> None:
+    engine = train_engine()
+    bpe.surround(engine, BOS, None)
+    file = write_folder(tmp_path) / "tokenizer.json"
+    data = json.loads(engine.to_str())
+    special, text = data["post_processor"]["single"]
+    data["post_processor"]["single"] = [text, special, text]
+    file.write_text(json.dumps(data))
+    with pytest.raises(TokenizerError, match="puts tokens into the text"):
+        Tokenizer.from_path(tmp_path)
+
+
+def test_a_vocabulary_without_the_letter_a_begins_texts_too() -> None:
+    engine = Engine(models.BPE(vocab={"<s>": 0, "b": 1}, merges=[]))
+    engine.add_special_tokens(["<s>"])
+    bpe.surround(engine, "<s>", None)
+    assert bpe.tokens_around(engine) == ([0], [])
 
 
 def test_the_demo_begins_texts_as_transformers_does() -> None:

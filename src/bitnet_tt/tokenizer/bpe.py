@@ -152,10 +152,20 @@ def surround(engine: tokenizers.Tokenizer, before: str | None, after: str | None
 
 
 def tokens_around(engine: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
-    """Return the ids that the engine's post-processor puts before and after a text."""
+    """Return the ids that the engine's post-processor puts before and after a text.
+
+    Raises:
+        TokenizerError: It puts ids into the text.
+    """
     text = engine.encode("a", add_special_tokens=False).ids
     whole = engine.encode("a").ids
-    start = next(at for at in range(len(whole) + 1) if whole[at : at + len(text)] == text)
+    if not text:  # a vocabulary without this letter: nearly all post-processors put their tokens before a text
+        return whole, []
+    start = next((at for at in range(len(whole)) if whole[at : at + len(text)] == text), None)
+    if start is None:
+        raise TokenizerError(
+            "the post-processor of tokenizer.json puts tokens into the text; only around it is supported"
+        )
     return whole[:start], whole[start + len(text) :]
 
 
