@@ -52,12 +52,16 @@ void Decoder::allocate(std::size_t blocks, std::size_t block_size) {
 }
 
 void Decoder::forward(const Batch& batch, float* logits) {
-    run_layers(batch);
-    write_logits(0, batch.rows, logits);
+    forward_layers(batch);
+    whole_rows(0, batch.rows, logits);
 }
 
 void Decoder::forward_candidates(const Batch& batch, const LogitFilter* filters, const Head::CandidateRows& out) {
-    run_layers(batch);
+    forward_layers(batch);
+    candidates(filters, out);
+}
+
+void Decoder::candidates(const LogitFilter* filters, const Head::CandidateRows& out) {
     profile_.open(kHeadEntry, team_.size());
     head_.candidates(filters, out);
     profile_.close(head_.bytes_read());
@@ -69,16 +73,14 @@ void Decoder::listed(std::size_t row, const std::int32_t* ids, std::size_t count
     profile_.close(2 * count * shape_.hidden);
 }
 
-void Decoder::whole_row(std::size_t row, float* logits) { write_logits(row, 1, logits); }
-
-void Decoder::write_logits(std::size_t first, std::size_t count, float* logits) {
+void Decoder::whole_rows(std::size_t first, std::size_t count, float* logits) {
     profile_.open(kHeadEntry, team_.size());
     head_.logits(first, count, logits);
     profile_.close(count > 0 ? 2 * shape_.vocab * shape_.hidden : 0);
 }
 
-// Computes everything but the lm_head, chunk by chunk.
-void Decoder::run_layers(const Batch& batch) {
+// Works chunk by chunk.
+void Decoder::forward_layers(const Batch& batch) {
     check(batch, model_, cache_);
     next_row_ = next_sequence_ = 0;
     float* rows = head_.start(batch.rows);

@@ -39,14 +39,17 @@ class Decoder {
     // Runs a step as `forward` does, but writes only the logits that pass the filters [rows]; see Head::candidates.
     void forward_candidates(const Batch& batch, const LogitFilter* filters, const Head::CandidateRows& out);
 
-    // Runs a step without the lm_head; `whole_row` and `listed` can then compute logits of its rows.
-    void forward_layers(const Batch& batch) { run_layers(batch); }
+    // Runs a step without the lm_head; the next three can then compute logits of its rows.
+    void forward_layers(const Batch& batch);
+
+    // Writes the logits of all rows of the last step that pass the filters [rows]; see Head::candidates.
+    void candidates(const LogitFilter* filters, const Head::CandidateRows& out);
 
     // Writes the logits [count] of the tokens `ids` [count] for a row of the last step; see Head::listed.
     void listed(std::size_t row, const std::int32_t* ids, std::size_t count, float* logits);
 
-    // Writes all logits [vocab] of a row of the last step.
-    void whole_row(std::size_t row, float* logits);
+    // Writes all logits [count, vocab] of the rows `first`, `first` + 1, ... of the last step.
+    void whole_rows(std::size_t first, std::size_t count, float* logits);
 
     // Bytes of the ternary matrices and of the bfloat16 tables; tied tables count once.
     std::size_t weight_bytes() const;
@@ -125,8 +128,6 @@ class Decoder {
     std::size_t step_phases() const { return 1 + model_.layers.size() * kLayerPhases + 1; }
     Place place_of(std::size_t phase) const;
 
-    void run_layers(const Batch& batch);
-    void write_logits(std::size_t first, std::size_t count, float* logits);
     void prepare_chunk(const Batch& batch, std::size_t begin, std::size_t end);
     void grow_scratch(std::size_t tokens);
     std::size_t active_threads() const;

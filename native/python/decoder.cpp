@@ -73,42 +73,64 @@ struct PyDecoder {
         decoder.forward_layers(batch);
     }
 
-    // The filters come as three arrays [rows] and masks, the candidates go to four arrays, as _native.pyi says.
+    // The filters come as three arrays [rows] and masks, as _native.pyi says.
+    std::vector<LogitFilter> make_filters(std::size_t rows, const IntVector& counts, const FloatVector& margins,
+                                          const FloatVector& mass_temperatures, const WordMatrix& masks) const {
+        require(counts.shape(0) == rows && margins.shape(0) == rows && mass_temperatures.shape(0) == rows,
+                "filters are not [rows]");
+        const std::size_t words = (vocab() + 31) / 32;
+        require(masks.shape(0) == 0 || (masks.shape(0) == rows && masks.shape(1) == words),
+                "masks is not [rows, vocab / 32 rounded up], or empty");
+        std::vector<LogitFilter> filters;
+        for (std::size_t row = 0; row < rows; ++row) {
+            const std::int32_t count = counts.data()[row];
+            require(count >= 0 && static_cast<std::size_t>(count) <= kMaxCandidates,
+                    "a filter's count is negative or more than MAX_CANDIDATES");
+            filters.push_back({static_cast<std::size_t>(count), margins.data()[row], mass_temperatures.data()[row],
+                               masks.shape(0) == 0 ? nullptr : masks.data() + row * words});
+        }
+        return filters;
+    }
+
+    // The candidates go to four arrays, as _native.pyi says.
+    static Head::CandidateRows make_results(std::size_t rows, const OutIntMatrix& ids, const OutFloatMatrix& logits,
+                                            const OutIntVector& counts, const OutFloatVector& dropped_masses) {
+        require(ids.shape(0) == rows && logits.shape(0) == rows && ids.shape(1) == kMaxCandidates &&
+                    logits.shape(1) == kMaxCandidates,
+                "ids or logits are not [rows, MAX_CANDIDATES]");
+        require(counts.shape(0) == rows && dropped_masses.shape(0) == rows, "counts or dropped_masses are not [rows]");
+        return {ids.data(), logits.data(), counts.data(), dropped_masses.data()};
+    }
+
     void forward_candidates(const IntVector& token_ids, const IntVector& starts, const IntVector& positions,
                             const IntMatrix& block_tables, const IntVector& logit_rows, const IntVector& filter_counts,
                             const FloatVector& filter_margins, const FloatVector& mass_temperatures,
                             const WordMatrix& masks, const OutIntMatrix& ids, const OutFloatMatrix& logits,
                             const OutIntVector& counts, const OutFloatVector& dropped_masses) {
         const std::size_t rows = logit_rows.shape(0);
-        require(filter_counts.shape(0) == rows && filter_margins.shape(0) == rows &&
-                    mass_temperatures.shape(0) == rows && counts.shape(0) == rows && dropped_masses.shape(0) == rows,
-                "filters, counts or dropped_masses are not [rows]");
-        require(ids.shape(0) == rows && logits.shape(0) == rows && ids.shape(1) == kMaxCandidates &&
-                    logits.shape(1) == kMaxCandidates,
-                "ids or logits are not [rows, MAX_CANDIDATES]");
-        const std::size_t words = (vocab() + 31) / 32;
-        require(masks.shape(0) == 0 || (masks.shape(0) == rows && masks.shape(1) == words),
-                "masks is not [rows, vocab / 32 rounded up], or empty");
-        std::vector<LogitFilter> filters;
-        for (std::size_t row = 0; row < rows; ++row) {
-            const std::int32_t count = filter_counts.data()[row];
-            require(count >= 0 && static_cast<std::size_t>(count) <= kMaxCandidates,
-                    "a filter's count is negative or more than MAX_CANDIDATES");
-            filters.push_back({static_cast<std::size_t>(count), filter_margins.data()[row],
-                               mass_temperatures.data()[row],
-                               masks.shape(0) == 0 ? nullptr : masks.data() + row * words});
-        }
+        const auto filters = make_filters(rows, filter_counts, filter_margins, mass_temperatures, masks);
+        const auto results = make_results(rows, ids, logits, counts, dropped_masses);
         const Batch batch = make_batch(token_ids, starts, positions, block_tables, logit_rows);
         const nb::gil_scoped_release release;
-        decoder.forward_candidates(batch, filters.data(),
-                                   {ids.data(), logits.data(), counts.data(), dropped_masses.data()});
+        decoder.forward_candidates(batch, filters.data(), results);
     }
 
-    void whole_row(std::size_t row, const OutFloatMatrix& logits) {
-        require(row < decoder.head().rows(), "the last step has no such row");
-        require(logits.shape(0) == 1 && logits.shape(1) == vocab(), "logits is not [1, vocab]");
+    void candidates(const IntVector& filter_counts, const FloatVector& filter_margins,
+                    const FloatVector& mass_temperatures, const WordMatrix& masks, const OutIntMatrix& ids,
+                    const OutFloatMatrix& logits, const OutIntVector& counts, const OutFloatVector& dropped_masses) {
+        const std::size_t rows = decoder.head().rows();
+        const auto filters = make_filters(rows, filter_counts, filter_margins, mass_temperatures, masks);
+        const auto results = make_results(rows, ids, logits, counts, dropped_masses);
         const nb::gil_scoped_release release;
-        decoder.whole_row(row, logits.data());
+        decoder.candidates(filters.data(), results);
+    }
+
+    void whole_rows(std::size_t first, const OutFloatMatrix& logits) {
+        const std::size_t rows = decoder.head().rows(), count = logits.shape(0);
+        require(first <= rows && count <= rows - first, "the last step has no such rows");
+        require(logits.shape(1) == vocab(), "logits is not [rows, vocab]");
+        const nb::gil_scoped_release release;
+        decoder.whole_rows(first, count, logits.data());
     }
 
     void listed(std::size_t row, const IntVector& ids, const OutFloatVector& logits) {
@@ -183,8 +205,11 @@ void bind_decoder(nb::module_& m) {
              "dropped_masses"_a.noconvert())
         .def("forward_layers", &PyDecoder::forward_layers, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert())
+        .def("candidates", &PyDecoder::candidates, "filter_counts"_a.noconvert(), "filter_margins"_a.noconvert(),
+             "mass_temperatures"_a.noconvert(), "masks"_a.noconvert(), "ids"_a.noconvert(), "logits"_a.noconvert(),
+             "counts"_a.noconvert(), "dropped_masses"_a.noconvert())
         .def("listed", &PyDecoder::listed, "row"_a, "ids"_a.noconvert(), "logits"_a.noconvert())
-        .def("whole_row", &PyDecoder::whole_row, "row"_a, "logits"_a.noconvert())
+        .def("whole_rows", &PyDecoder::whole_rows, "first"_a, "logits"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
         .def_prop_ro("weight_bytes", [](PyDecoder& self) { return self.decoder.weight_bytes(); })
         .def_prop_ro("file_bytes", [](PyDecoder& self) { return self.decoder.file_bytes(); })

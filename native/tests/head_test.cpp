@@ -142,7 +142,7 @@ void test_candidates(bool llama) {
                     if (whole[row * vocab + id] < threshold)
                         mass += std::exp((double{whole[row * vocab + id]} - double{sorted[0]}) / 0.5);
                 if (row == 1) expect(masses[row] >= mass && masses[row] < 100.0 * mass, what + " dropped mass");
-                decoder.whole_row(row, again.data() + row * vocab);
+                decoder.whole_rows(row, 1, again.data() + row * vocab);
             }
             expect(identical(again, whole), what + ": whole rows afterwards");
         }

@@ -161,18 +161,31 @@ class Decoder:
         block_tables: NDArray[np.int32],
         logit_rows: NDArray[np.int32],
     ) -> None:
-        """Run a step as `forward` does, but without the lm_head. `listed` and `whole_row` then compute logits.
+        """Run a step as `forward` does, but without the lm_head. The next three methods then compute logits.
 
         Raises:
             RequestError: The model cannot take the tokens.
             DeviceError: This process was forked after the decoder was made.
         """
 
+    def candidates(
+        self,
+        filter_counts: NDArray[np.int32],
+        filter_margins: NDArray[np.float32],
+        mass_temperatures: NDArray[np.float32],
+        masks: NDArray[np.uint32],
+        ids: NDArray[np.int32],
+        logits: NDArray[np.float32],
+        counts: NDArray[np.int32],
+        dropped_masses: NDArray[np.float32],
+    ) -> None:
+        """Write the logits of all rows of the last step that pass a filter; arguments as in `forward_candidates`."""
+
     def listed(self, row: int, ids: NDArray[np.int32], logits: NDArray[np.float32]) -> None:
         """Compute the logits [n] of the tokens `ids` [n] for a row of the last step, and read only their weights."""
 
-    def whole_row(self, row: int, logits: NDArray[np.float32]) -> None:
-        """Compute all logits [1, vocab] of a row of the last step."""
+    def whole_rows(self, first: int, logits: NDArray[np.float32]) -> None:
+        """Compute all logits [n, vocab] of the rows from `first` on of the last step."""
 
     @property
     def head_bytes_read(self) -> int:

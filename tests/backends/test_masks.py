@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.masks import contains, ids_of, mask_of, mask_words, only_token, size_of
+from bitnet_tt.backends.masks import contains, ids_of, mask_of, mask_words, size_of
 
 
 @given(st.sets(st.integers(0, 130)))
@@ -17,9 +17,7 @@ def test_a_mask_is_a_set(tokens: set[int]) -> None:
     assert ids_of(mask, 131).tolist() == ids.tolist()
     assert contains(mask, np.arange(131)).tolist() == [token in tokens for token in range(131)]
     assert size_of(mask) == len(tokens)
-    assert only_token(mask) == (ids[0] if len(ids) == 1 else None)
 
 
 def test_the_lowest_bit_is_the_first_token() -> None:
     assert mask_of(np.array([0, 33]), 40).tolist() == [1, 2]
-    assert only_token(mask_of(np.array([31]), 40)) == 31

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
+from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LateMask, LogitFilter, PhaseTime
 from bitnet_tt.backends.masks import ids_of
 
 VOCAB_SIZE = 97
@@ -23,11 +23,17 @@ def next_token(tokens: list[int]) -> int:
     return checksum % VOCAB_SIZE
 
 
+def late(mask: NDArray[np.uint32] | None) -> LateMask | None:
+    """Return a mask as filters have it."""
+    return None if mask is None else lambda: mask
+
+
 def passing(logits: NDArray[np.float32], logit_filter: LogitFilter) -> Candidates:
     """Return the logits that pass a filter, and no others."""
     if logit_filter.passes_all:
         return Candidates(logits)
-    ids = np.arange(len(logits)) if logit_filter.allowed is None else ids_of(logit_filter.allowed, len(logits))
+    allowed = None if logit_filter.allowed is None else logit_filter.allowed()
+    ids = np.arange(len(logits)) if allowed is None else ids_of(allowed, len(logits))
     always = np.intersect1d(ids, [] if logit_filter.always is None else logit_filter.always)
     others = np.setdiff1d(ids, always)
     largest = logits[others].max(initial=-np.inf)
@@ -91,7 +97,19 @@ class FakeBackend:
 
 
 class RepeatingBackend(FakeBackend):
-    """Its texts repeat themselves, with a different token now and then."""
+    """Its texts repeat themselves, with a different token now and then.
+
+    Args:
+        step_seconds: The time of each step, with any number of rows.
+    """
+
+    def __init__(self, step_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.step_seconds = step_seconds
+
+    def forward(self, batch: Batch) -> NDArray[np.float32]:
+        time.sleep(self.step_seconds)
+        return super().forward(batch)
 
     def next_token(self, text: list[int]) -> int:
         token = super().next_token(text)

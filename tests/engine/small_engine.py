@@ -9,6 +9,8 @@ from typing import Any
 
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import Engine
+from bitnet_tt.engine.request import Request
+from bitnet_tt.generation import Piece
 from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend, next_token
 
 THREAD = "bitnet-tt engine"
@@ -68,6 +70,20 @@ def run(engine: Engine, prompts: list[list[int]], max_new_tokens: int | None = 2
     for request in requests:
         engine.submit(request)
     return [tokens_of(engine.outputs(request)) for request in requests]
+
+
+def results(engine: Engine, requests: list[Request]) -> list[list[tuple]]:
+    """Run requests together and return what each gave, except its times."""
+    for request in requests:
+        engine.submit(request)
+    found = [[_timeless(piece) for piece in engine.outputs(request)] for request in requests]
+    check_idle(engine)
+    return found
+
+
+def _timeless(piece: Piece) -> tuple:
+    generated = None if piece.timings is None else (piece.timings.prompt_tokens, piece.timings.generated_tokens)
+    return piece.text, piece.token_ids, piece.finish_reason, piece.logprobs, generated
 
 
 def wait_for(condition: Any, seconds: float = 20.0) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,24 +15,33 @@ from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE, Engine
 from bitnet_tt.engine.request import Request
+from bitnet_tt.engine.step import MAX_FORCED
 from bitnet_tt.errors import RequestError
-from tests.engine.fake_backend import VOCAB_SIZE
-from tests.engine.small_engine import check_idle, expected, make_engine, tokens_of
+from tests.engine.fake_backend import VOCAB_SIZE, GatedBackend
+from tests.engine.small_engine import check_idle, expected, make_engine, results, tokens_of
 
 
 class Steps:
-    """Allows the tokens of one set after the other, in a circle."""
+    """Allows the tokens of one set after the other, in a circle.
 
-    def __init__(self, *steps: set[int], vocab_size: int = VOCAB_SIZE) -> None:
-        self.steps, self.vocab_size = steps, vocab_size
+    With `forces`, it says so if a set has only one token. `asked` are the threads that asked for masks.
+    """
+
+    def __init__(self, *steps: set[int], vocab_size: int = VOCAB_SIZE, forces: bool = False) -> None:
+        self.steps, self.vocab_size, self.forces = steps, vocab_size, forces
         self.accepted: list[int] = []
+        self.asked: list[str] = []
 
     @property
     def allowed(self) -> set[int]:
         return self.steps[len(self.accepted) % len(self.steps)]
 
     def mask(self) -> np.ndarray:
+        self.asked.append(threading.current_thread().name)
         return mask_of(np.array(sorted(self.allowed), np.int64), self.vocab_size)
+
+    def forced(self) -> int | None:
+        return min(self.allowed) if self.forces and len(self.allowed) == 1 else None
 
     def accept(self, token_id: int) -> None:
         assert token_id in self.allowed
@@ -72,15 +84,105 @@ def test_preemption_and_neighbours_change_nothing() -> None:
     assert texts(1) == texts(4)[:1]
 
 
-def test_a_forced_token_takes_no_lm_head() -> None:
+steps = st.one_of(
+    st.sets(st.integers(0, VOCAB_SIZE - 1), min_size=1), st.sets(st.integers(0, 20), min_size=1, max_size=1)
+)
+requests = st.tuples(
+    st.lists(steps, min_size=1, max_size=8),
+    st.lists(st.integers(0, 5), min_size=1, max_size=40),
+    st.fixed_dictionaries(
+        {
+            "max_new_tokens": st.integers(1, 100),
+            "temperature": st.sampled_from([0.0, 1.0]),
+            "frequency_penalty": st.sampled_from([0.0, 1.5]),
+            "stop": st.sampled_from([[], ["ab"], ["hi", "j"]]),
+            "stop_token_ids": st.sampled_from([[], [7, 8]]),
+            "logprobs": st.sampled_from([None, None, 1]),
+        }
+    ),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(requests, min_size=1, max_size=4), st.sampled_from([None, 8]), st.sampled_from([4, 48]), st.booleans())
+def test_forced_tokens_change_nothing(
+    chosen: list[tuple], num_blocks: int | None, max_batch_tokens: int, speculate: bool
+) -> None:
+    def run(forces: bool) -> list[object]:
+        engine = make_engine(num_blocks=num_blocks, max_batch_tokens=max_batch_tokens, speculate=speculate)
+        made = [constrained(engine, Steps(*sets, forces=forces), prompt, **options) for sets, prompt, options in chosen]
+        return results(engine, made)
+
+    assert run(True) == run(False)
+
+
+def test_forced_tokens_take_one_step_and_no_lm_head() -> None:
     engine = make_engine()
-    free = engine.request([6], GenerationConfig(max_new_tokens=3))
-    forced = constrained(engine, Steps({7}, {8}, {9, 10}), [5], max_new_tokens=3)
-    for request in (free, forced):
+    constraint = Steps({1, 2}, {7}, {8}, {9}, {3, 4}, forces=True)
+    tokens = text_of(engine, constrained(engine, constraint, [5], max_new_tokens=6))
+    assert tokens[1:4] == [7, 8, 9]
+    assert tokens == constraint.accepted
+    batches = engine.backend.batches
+    assert [batch.token_ids.tolist() for batch in batches] == [[5], tokens[:4], tokens[4:5]]
+    assert [batch.logit_rows.tolist() for batch in batches] == [[0], [3], [0]]
+
+
+def test_many_forced_tokens_take_several_steps() -> None:
+    engine = make_engine(max_batch_tokens=512)
+    tokens = text_of(engine, constrained(engine, Steps({7}, forces=True), [5], max_new_tokens=100))
+    assert tokens == [7] * 100
+    assert [len(batch.token_ids) for batch in engine.backend.batches] == [
+        1,
+        MAX_FORCED + 1,
+        MAX_FORCED + 1,
+        MAX_FORCED + 1,
+    ]
+
+
+def test_a_prompt_is_cut_while_a_stream_with_forced_tokens_runs() -> None:
+    engine = make_engine(GatedBackend(), max_batch_tokens=512, max_stall_ms=1.0)
+    forced = constrained(engine, Steps({1, 2}, {7}, {8}, forces=True), [5], max_new_tokens=6)
+    prompt = engine.request([6] * 200, GenerationConfig(max_new_tokens=1))
+    engine.submit(forced)
+    engine.backend.entered.wait()
+    engine.submit(prompt)
+    time.sleep(0.005)  # a step that takes longer than `max_stall_ms`
+    engine.backend.gate.set()
+    text_of(engine, forced)
+    assert len(engine.backend.batches[1].token_ids) < 50
+    engine.cancel(prompt)
+
+
+def test_masks_of_several_requests_are_computed_on_a_thread_of_their_own() -> None:
+    engine = make_engine(GatedBackend())
+    made = [Steps({1, 2}, {3, 4}) for _ in range(3)]
+    requests = [constrained(engine, constraint, [5], max_new_tokens=2) for constraint in made]
+    engine.submit(engine.request([6], GenerationConfig(max_new_tokens=1)))
+    engine.backend.entered.wait()
+    for request in requests:  # the next step has them all
         engine.submit(request)
-    assert text_of(engine, forced)[:2] == [7, 8]
-    assert text_of(engine, free) == expected([6], 3)
-    assert [len(batch.logit_rows) for batch in engine.backend.batches] == [1, 1, 2]
+    engine.backend.gate.set()
+    assert len({tuple(text_of(engine, request)) for request in requests}) == 1
+    assert all(name.startswith("bitnet-tt masks") for constraint in made for name in constraint.asked)
+
+
+@pytest.mark.parametrize("method", ["mask", "forced", "accept"])
+def test_a_constraint_that_fails_ends_only_its_own_request(method: str) -> None:
+    class Failing(Steps):
+        pass
+
+    def fail(*_: object) -> None:
+        raise RequestError("too complex")
+
+    setattr(Failing, method, fail)
+    engine = make_engine()
+    requests = [constrained(engine, kind({1, 2}, {3, 4}), [5], max_new_tokens=8) for kind in (Steps, Failing, Steps)]
+    for request in requests:
+        engine.submit(request)
+    with pytest.raises(RequestError, match="too complex"):
+        text_of(engine, requests[1])
+    assert text_of(engine, requests[0]) == text_of(engine, requests[2])
+    check_idle(engine)
 
 
 def test_log_probabilities_are_those_of_the_model_without_the_constraint() -> None:

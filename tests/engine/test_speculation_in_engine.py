@@ -8,26 +8,14 @@ from hypothesis import strategies as st
 from bitnet_tt import BitNetModel
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE, Engine
-from bitnet_tt.generation import Piece
 from tests.engine.fake_backend import RepeatingBackend
-from tests.engine.small_engine import check_idle, make_engine
+from tests.engine.small_engine import make_engine, results
 
 REPETITIVE = "The fox ran. The fox ran. The fox ran. The fox"
 
 
-def results(engine: Engine, prompts: list[list[int]], configs: list[GenerationConfig]) -> list[list[tuple]]:
-    """Return what each request gave, except its times."""
-    requests = [engine.request(prompt, config) for prompt, config in zip(prompts, configs, strict=True)]
-    for request in requests:
-        engine.submit(request)
-    found = [[_timeless(piece) for piece in engine.outputs(request)] for request in requests]
-    check_idle(engine)
-    return found
-
-
-def _timeless(piece: Piece) -> tuple:
-    generated = None if piece.timings is None else (piece.timings.prompt_tokens, piece.timings.generated_tokens)
-    return piece.text, piece.token_ids, piece.finish_reason, piece.logprobs, generated
+def run(engine: Engine, prompts: list[list[int]], configs: list[GenerationConfig]) -> list[list[tuple]]:
+    return results(engine, [engine.request(prompt, config) for prompt, config in zip(prompts, configs, strict=True)])
 
 
 prompts = st.lists(st.integers(0, 4), min_size=1, max_size=12)
@@ -50,16 +38,16 @@ def test_results_are_the_same_with_and_without(data: st.DataObject, blocks: int 
     texts = [data.draw(prompts) * data.draw(st.integers(1, 5)) for _ in range(count)]
     chosen = [data.draw(configs) for _ in range(count)]
     options = {"num_blocks": blocks, "max_batch_tokens": batch_tokens}
-    plain = results(make_engine(RepeatingBackend(), **options), texts, chosen)
-    assert results(make_engine(RepeatingBackend(), speculate=True, **options), texts, chosen) == plain
+    plain = run(make_engine(RepeatingBackend(), **options), texts, chosen)
+    assert run(make_engine(RepeatingBackend(), speculate=True, **options), texts, chosen) == plain
 
 
 def test_repeating_texts_take_fewer_steps() -> None:
     config = GenerationConfig(max_new_tokens=200)
     steps = {}
     for speculate in (False, True):
-        backend = RepeatingBackend()
-        results(make_engine(backend, speculate=speculate), [[1, 2, 3, 4, 5] * 4], [config])
+        backend = RepeatingBackend(step_seconds=0.003)  # more rows take no longer, whatever else the machine does
+        run(make_engine(backend, speculate=speculate), [[1, 2, 3, 4, 5] * 4], [config])
         steps[speculate] = len(backend.batches)
     assert steps[True] < 0.8 * steps[False]
 
@@ -79,5 +67,5 @@ def test_drafts_end_at_the_context() -> None:
     for length in (BLOCK_SIZE - 1, BLOCK_SIZE, 3 * BLOCK_SIZE - 5):
         prompt = [1, 2] * (length // 2)
         config = GenerationConfig(max_new_tokens=None)
-        plain = results(make_engine(RepeatingBackend()), [prompt], [config])
-        assert results(make_engine(RepeatingBackend(), speculate=True), [prompt], [config]) == plain
+        plain = run(make_engine(RepeatingBackend()), [prompt], [config])
+        assert run(make_engine(RepeatingBackend(), speculate=True), [prompt], [config]) == plain

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.errors import RequestError
 from bitnet_tt.sampling import Text
 from bitnet_tt.sampling.filters import kept_tokens, logit_filter, most_probable
+from tests.engine.fake_backend import late
 from tests.sampling.rows import logit_rows, probabilities
 
 
@@ -87,9 +87,4 @@ def test_tokens_whose_logits_change_always_pass(options: dict[str, object], alwa
 
 
 def test_reported_log_probabilities_take_the_whole_row() -> None:
-    assert logit_filter(GenerationConfig(logprobs=3), Text([1], 1), mask_of(np.array([4]), 60)) == LogitFilter()
-
-
-def test_a_mask_without_tokens_is_refused() -> None:
-    with pytest.raises(RequestError, match="allows no token"):
-        logit_filter(GenerationConfig(), Text([1], 1), mask_of(np.array([], np.int64), 60))
+    assert logit_filter(GenerationConfig(logprobs=3), Text([1], 1), late(mask_of(np.array([4]), 60))) == LogitFilter()

@@ -14,7 +14,7 @@ from bitnet_tt.backends.base import Candidates
 from bitnet_tt.backends.masks import mask_of
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.sampling import RandomNumbers, Text, logit_filter, sample
-from tests.engine.fake_backend import passing
+from tests.engine.fake_backend import late, passing
 from tests.sampling.rows import logit_rows, probabilities
 
 EMPTY = Text([], 0)
@@ -84,7 +84,7 @@ def test_candidates_that_pass_the_filter_are_enough(
     expected = picks(Candidates(masked), None) if _has_a_choice(config, ids) else picks(Candidates(logits), allowed)
     assert set(expected) <= set(ids.tolist())
     assert picks(Candidates(logits), allowed) == expected
-    assert picks(passing(logits, logit_filter(config, text, allowed)), allowed) == expected
+    assert picks(passing(logits, logit_filter(config, text, late(allowed))), allowed) == expected
 
 
 def _has_a_choice(config: GenerationConfig, ids: np.ndarray) -> bool:
@@ -111,7 +111,7 @@ def test_a_nucleus_is_found_without_the_improbable_tokens(
     tokens = [*rng.integers(0, 4000, 50).tolist(), *np.argsort(-logits)[: rng.integers(0, 9)].tolist()]
     text = Text(tokens, 50)
     allowed = None if density is None else mask_of(np.flatnonzero(rng.random(4000) < density), 4000)
-    part = passing(logits, logit_filter(config, text, allowed))
+    part = passing(logits, logit_filter(config, text, late(allowed)))
     row = replace(part, dropped_mass=part.dropped_mass * 2, whole_row=lambda: logits)
     for draw_seed in range(4):
         numbers = RandomNumbers(draw_seed)

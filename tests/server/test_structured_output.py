@@ -29,12 +29,17 @@ def allowed(mask: np.ndarray) -> list[int]:
 
 
 def random_text(grammar: Grammar, seed: int, limit: int = 2000) -> str:
-    """Return a text of random allowed tokens. An end of text is taken as soon as it is allowed, but not at once."""
+    """Return a text of random allowed tokens. An end of text is taken as soon as it is allowed, but not at once.
+
+    A token that is said to be forced is the only one that the mask allows, asked before the mask or not at all.
+    """
     random = np.random.default_rng(seed)
     constraint = grammar.constraint()
     ids: list[int] = []
     for _ in range(limit):
+        forced = constraint.forced() if random.random() < 0.7 else None
         choices = allowed(constraint.mask())
+        assert forced is None or choices == [forced]
         ends = [token_id for token_id in choices if token_id in EOS]
         assert set(choices) & TOKENIZER.special_ids <= EOS
         token_id = ends[0] if ends and random.random() < 0.5 else int(random.choice(choices))
@@ -114,6 +119,17 @@ def test_texts_of_one_grammar_are_independent() -> None:
     before = first.mask()
     second.accept(allowed(second.mask())[0])
     assert np.array_equal(first.mask(), before)
+
+
+def test_the_keys_of_a_schema_are_forced() -> None:
+    constraint = COMPILER.from_json_schema(
+        {"type": "object", "properties": {"a long name": {"type": "integer"}}, "required": ["a long name"]}
+    ).constraint()
+    ids = []
+    while (token_id := constraint.forced()) is not None:
+        ids.append(token_id)
+        constraint.accept(token_id)
+    assert TOKENIZER.decode(ids).startswith('{"a long name":')
 
 
 def test_bits_past_the_vocabulary_are_zero() -> None:

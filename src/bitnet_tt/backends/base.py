@@ -37,6 +37,13 @@ class Batch:
     logit_rows: NDArray[np.int32]
 
 
+type LateMask = Callable[[], NDArray[np.uint32] | None]
+"""Returns a mask as in `backends.masks`, uint32 [words], or None for all tokens.
+
+Another thread may still compute the mask; the call then waits. So a backend first runs the layers.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class LogitFilter:
     """Says which logits of a row the sampler can use: those of allowed tokens that pass both limits.
@@ -46,7 +53,7 @@ class LogitFilter:
         margin: Pass only logits at most this much below the largest.
         mass_temperature: If above 0, the backend also returns an upper bound on the probability mass of the dropped
             tokens at this temperature, see `Candidates.dropped_mass`.
-        allowed: The sampler can use only these tokens: a mask as in `backends.masks`, uint32 [words]. None allows all.
+        allowed: Returns the tokens that the sampler can use. None, in place of a function, allows all.
         always: Tokens that pass both limits whatever their logits, if they are allowed; rising, int64 [n]. The limits
             and the dropped mass then count the other allowed tokens alone. None is none.
     """
@@ -54,7 +61,7 @@ class LogitFilter:
     count: int | None = None
     margin: float = math.inf
     mass_temperature: float = 0.0
-    allowed: NDArray[np.uint32] | None = None
+    allowed: LateMask | None = None
     always: NDArray[np.int64] | None = None
 
     @property

@@ -36,12 +36,3 @@ def contains(mask: NDArray[np.uint32], token_ids: NDArray[np.int64]) -> NDArray[
 def size_of(mask: NDArray[np.uint32]) -> int:
     """Return how many tokens a mask has."""
     return int.from_bytes(mask.tobytes(), "little").bit_count()
-
-
-def only_token(mask: NDArray[np.uint32]) -> int | None:
-    """Return the token of a mask that has exactly one, else None."""
-    words = np.flatnonzero(mask)
-    if len(words) != 1:
-        return None
-    word = int(mask[words[0]])
-    return None if word & word - 1 else int(words[0]) * _WORD_BITS + word.bit_length() - 1

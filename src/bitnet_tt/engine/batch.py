@@ -1,15 +1,13 @@
-"""Lay out the tokens of a step for the backend, and leave out what needs no computing."""
+"""Lay out the tokens of a step for the backend."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from bitnet_tt.backends.base import Backend, Batch, Candidates, LogitFilter
-from bitnet_tt.backends.masks import only_token
+from bitnet_tt.backends.base import Batch
 from bitnet_tt.engine.request import Request
 
 
@@ -45,22 +43,6 @@ class Chunk(NamedTuple):
         if self.request.is_score:
             return max(0, self.request.computed + self.size - self.request.scored)
         return 1 + len(self.draft) if self.is_last else 0
-
-
-def candidates_of(backend: Backend, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
-    """Run a step as `Backend.candidates` does, but without the lm_head for rows whose filter allows one token only.
-
-    The one candidate of such a row is that token, with a logit of 0.
-    """
-    only = [None if limit.allowed is None else only_token(limit.allowed) for limit in filters]
-    if not any(token is not None for token in only):
-        return backend.candidates(batch, filters)
-    needed = [row for row, token in enumerate(only) if token is None]
-    rows = iter(backend.candidates(replace(batch, logit_rows=batch.logit_rows[needed]), [filters[i] for i in needed]))
-    return [
-        next(rows) if token is None else Candidates(np.zeros(1, np.float32), np.array([token], np.int64))
-        for token in only
-    ]
 
 
 def build_batch(chunks: Sequence[Chunk]) -> Batch:

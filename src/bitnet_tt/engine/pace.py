@@ -75,7 +75,7 @@ class Pace:
         """
         prompts = step[decoding:]
         if not prompts:
-            self._decode_seconds, self._decode_tokens = seconds, decoding
+            self._decode_seconds, self._decode_tokens = seconds, sum(chunk.size for chunk in step)
             return
         kinds = {chunk.request.is_score for chunk in prompts}
         if len(kinds) == 1:  # a step with both kinds does not tell what each of them takes

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import Channel
+from bitnet_tt.engine.masks import StepMask
 from bitnet_tt.engine.speculation import Speculation
 from bitnet_tt.generation import FinishReason, TextStream, Timings
 from bitnet_tt.sampling import Constraint, RandomNumbers, Text, logit_filter, sample
@@ -57,7 +58,8 @@ class Request:
         speculation: Drafts its next tokens; None does not.
         draft: The tokens that its next step verifies.
         so_far: Its tokens at each row of the step, as `next_filters` showed them to the sampler.
-        allowed: The tokens that may come next, as the constraint said when `next_filters` asked it.
+        mask: The tokens that may come next, in the current step; None allows all.
+        appended: How many tokens the last step that sampled appended: one, and those that were forced or drafted.
     """
 
     prompt: Sequence[int]
@@ -85,7 +87,8 @@ class Request:
     speculation: Speculation | None = None
     draft: list[int] = field(default_factory=list)
     so_far: list[Text] = field(default_factory=list)
-    allowed: NDArray[np.uint32] | None = None
+    mask: StepMask | None = None
+    appended: int = 0
 
     def __post_init__(self) -> None:
         """Begin the text with the prompt, and seed the random numbers."""
@@ -104,8 +107,8 @@ class Request:
 
     @property
     def decoding(self) -> bool:
-        """Whether its next step computes only the token that was sampled last."""
-        return self.generated > 0 and self.pending == 1
+        """Whether its next step computes only tokens that the last one appended."""
+        return 0 < self.pending <= self.appended
 
     @property
     def is_score(self) -> bool:
@@ -136,19 +139,32 @@ class Request:
         )
 
     def next_filters(self, draft: Sequence[int]) -> list[LogitFilter]:
-        """Return which logits `pick` needs for the next token, and for the one after each token of a draft.
+        """Return which logits `pick` needs for the next token, and for the one after each token of a draft."""
+        self.mask = None if self.constraint is None else StepMask(self.constraint)
+        texts = [self.tokens, *([*self.tokens, *draft[:end]] for end in range(1, len(draft) + 1))]
+        self.so_far = [Text(tokens, len(self.prompt)) for tokens in texts]
+        return [logit_filter(self.config, text, self.mask) for text in self.so_far]
+
+    def pick(self, row: Candidates, index: int) -> int:
+        """Pick the next token from the logits that filter `index` of `next_filters` passes, and tell the constraint.
 
         Raises:
             RequestError: The constraint allows no token.
         """
-        self.allowed = None if self.constraint is None else self.constraint.mask()
-        texts = [self.tokens, *([*self.tokens, *draft[:end]] for end in range(1, len(draft) + 1))]
-        self.so_far = [Text(tokens, len(self.prompt)) for tokens in texts]
-        return [logit_filter(self.config, text, self.allowed) for text in self.so_far]
-
-    def pick(self, row: Candidates, index: int) -> int:
-        """Pick the next token from the logits that filter `index` of `next_filters` passes, and tell the constraint."""
-        token_id = sample(row, self.config, self.so_far[index], self.numbers, self.allowed)
+        allowed = None if self.mask is None else self.mask.result()
+        token_id = sample(row, self.config, self.so_far[index], self.numbers, allowed)
         if self.constraint is not None:
+            self.constraint.accept(token_id)
+        return token_id
+
+    def pick_forced(self) -> int | None:
+        """Pick the next token without logits, if the constraint forces it, and tell the constraint.
+
+        A request for log-probabilities needs the logits all the same.
+        """
+        if self.constraint is None or self.config.logprobs is not None:
+            return None
+        token_id = self.constraint.forced()
+        if token_id is not None:
             self.constraint.accept(token_id)
         return token_id

@@ -47,10 +47,11 @@ class Scheduler:
         budget = self.max_batch_tokens
         for request in [one for one in self.running if one.decoding]:
             if budget and request in self.running:  # an earlier request of this step may have preempted it
-                draft = request.draft[: budget - 1]
-                if self._missing_blocks(request, 1 + len(draft)) > self.pool.available:
+                count = min(request.pending, budget)
+                draft = request.draft[: budget - count]
+                if self._missing_blocks(request, count + len(draft)) > self.pool.available:
                     draft = []
-                budget -= self._add_chunk(request, 1, step, draft)
+                budget -= self._add_chunk(request, count, step, draft)
         self._pace.begin(streams=bool(step))
         for request in self._prompts():
             limit = min(budget, self._pace.limit(is_score=request.is_score))

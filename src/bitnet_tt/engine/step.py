@@ -6,9 +6,10 @@ import time
 from itertools import islice
 
 from bitnet_tt.backends.base import Backend, Candidates, LogitFilter
-from bitnet_tt.engine.batch import Chunk, build_batch, candidates_of
+from bitnet_tt.engine.batch import Chunk, build_batch
 from bitnet_tt.engine.channel import Delivery
 from bitnet_tt.engine.kv_cache import BlockPool
+from bitnet_tt.engine.masks import MaskWorker
 from bitnet_tt.engine.pace import Pace
 from bitnet_tt.engine.request import Request
 from bitnet_tt.engine.scheduler import Scheduler
@@ -19,6 +20,9 @@ from bitnet_tt.sampling import TokenLogprob, log_probabilities
 
 BLOCK_SIZE = 32
 """Positions of one block of the KV cache."""
+
+MAX_FORCED = BLOCK_SIZE
+"""At most this many forced tokens are appended at once: the next step computes them all, and other streams wait."""
 
 
 class Stepper:
@@ -70,6 +74,7 @@ class Stepper:
         self._costs = StepCosts()
         self._pool = BlockPool(blocks, BLOCK_SIZE)
         self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens, self._pace)
+        self._masks = MaskWorker()
         self._news: dict[Request, list[Piece]] = {}
         self.has_ends = False
 
@@ -154,13 +159,14 @@ class Stepper:
             return
         decoding = sum(chunk.request.decoding for chunk in step)
         decodes_only = decoding == len(step)
-        rows = iter(candidates_of(self.backend, build_batch(step), filters))
+        self._masks.start([chunk.request.mask for chunk in step if chunk.rows and chunk.request.mask is not None])
+        rows = iter(self.backend.candidates(build_batch(step), filters))
         self.steps += 1
         for chunk in step:
             self._consume(chunk, list(islice(rows, chunk.rows)), started)
         seconds = time.perf_counter() - started
         self._pace.record(step, decoding, seconds)
-        if decodes_only:
+        if decodes_only and all(chunk.size == 1 for chunk in step):
             self._costs.record(sum(chunk.length for chunk in step), seconds)
 
     def _filters(self, step: list[Chunk]) -> list[LogitFilter]:
@@ -196,10 +202,12 @@ class Stepper:
             self._finish(request, "length")
 
     def _append_tokens(self, chunk: Chunk, rows: list[Candidates]) -> None:
-        """Sample the next tokens of a request: one, and one more after each token of the draft that was right."""
-        request, accepted = chunk.request, 0
+        """Append the next tokens of a request: one, one more after each right token of the draft, and forced ones."""
+        if not rows:
+            return
+        request, accepted, length = chunk.request, 0, len(chunk.request.tokens)
         for index, row in enumerate(rows):
-            self._append_token(request, row, index)
+            self._append_token(request, *_pick(request, row, index))
             if request.ended or index == len(chunk.draft) or request.tokens[-1] != chunk.draft[index]:
                 break
             accepted += 1
@@ -209,6 +217,12 @@ class Stepper:
             computed = request.computed + accepted
             self._pool.remember(request.tokens, request.block_table, request.computed, computed, request.cache_key)
             request.computed = computed
+        for _ in range(MAX_FORCED):
+            token_id = None if request.ended else request.pick_forced()
+            if token_id is None:
+                break
+            self._append_token(request, token_id)
+        request.appended = len(request.tokens) - length
 
     def _plan_drafts(self) -> None:
         """Draft the next tokens of the requests that only decode, if they ask for it."""
@@ -221,9 +235,8 @@ class Stepper:
                     limit = min(limit, request.config.max_new_tokens - request.generated - 1)
                 request.draft = request.speculation.draft(len(decoding), self._costs, limit)
 
-    def _append_token(self, request: Request, row: Candidates, index: int) -> None:
-        """Sample the next token of a request, and finish the request if the token ends it."""
-        token_id, logprob = _pick(request, row, index)
+    def _append_token(self, request: Request, token_id: int, logprob: TokenLogprob | None = None) -> None:
+        """Append the next token of a request, and finish the request if the token ends it."""
         request.tokens.append(token_id)
         if request.speculation is not None:
             request.speculation.lookup.extend([token_id])

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.base import LateMask, LogitFilter
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.errors import RequestError
 from bitnet_tt.sampling.adjust import adjusted_tokens, adjusts
 from bitnet_tt.sampling.softmax import ONE, softmax_weights
 from bitnet_tt.sampling.text import Text
@@ -31,19 +30,14 @@ _MARGIN_ROUNDING = 0.01
 """An upper bound on the float32 rounding of the distance between the largest logit and one that min-p keeps."""
 
 
-def logit_filter(config: GenerationConfig, text: Text, allowed: NDArray[np.uint32] | None = None) -> LogitFilter:
+def logit_filter(config: GenerationConfig, text: Text, allowed: LateMask | None = None) -> LogitFilter:
     """Return a filter that passes every logit which can change what `sample` or `log_probabilities` return.
 
     Args:
         config: The settings of the request.
         text: The text so far.
         allowed: The tokens that may be picked; see `LogitFilter.allowed`.
-
-    Raises:
-        RequestError: No token is allowed.
     """
-    if allowed is not None and not allowed.any():
-        raise RequestError("the constraint allows no token; it must allow at least an end-of-text token")
     if config.logprobs is not None:  # they are those of the whole row, allowed or not
         return LogitFilter()
     limit = _size_limits(config)

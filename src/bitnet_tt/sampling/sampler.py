@@ -33,7 +33,7 @@ def sample(
         config: The settings of the request.
         text: The text so far.
         numbers: The random numbers of the text. A greedy pick uses none, any other pick uses that of its position.
-        allowed: The tokens that may be picked; see `LogitFilter.allowed`.
+        allowed: The tokens that may be picked, a mask as in `backends.masks`; None allows all.
 
     Returns:
         A token id. Of equal logits, the lowest id comes first.

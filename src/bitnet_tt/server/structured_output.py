@@ -131,6 +131,12 @@ class GrammarConstraint:
         mask[-1] &= self._unused
         return mask
 
+    def forced(self) -> int | None:
+        """Return the next token if the grammar forces the bytes of the text: then `mask` has only this token."""
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        self._check()
+        return tokens[0] if tokens else None
+
     def accept(self, token_id: int) -> None:
         """Add a token to the text.
 

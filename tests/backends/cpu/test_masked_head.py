@@ -13,10 +13,11 @@ from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.backends.masks import ids_of, mask_of
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.errors import RequestError
 from bitnet_tt.sampling import RandomNumbers, Text, logit_filter, sample
 from bitnet_tt.weights import float32_to_bfloat16
 from tests.backends.cpu.random_models import LLAMA, batch_of, random_model
-from tests.engine.fake_backend import passing
+from tests.engine.fake_backend import late, passing
 
 CONFIG = replace(LLAMA, vocab_size=2503)
 PROMPT = list(range(7, 60, 5))
@@ -64,7 +65,7 @@ def run(backend: CPUBackend, filters: list[LogitFilter]) -> tuple[np.ndarray, li
 def check_tokens(backend: CPUBackend, settings_: list[GenerationConfig], masks: list[np.ndarray | None]) -> None:
     """Compare the tokens of a step with those of whole rows that have -inf where no token is allowed."""
     text = Text([5, 9, 3, 90, 3, 90], 3)
-    filters = [logit_filter(config, text, mask) for config, mask in zip(settings_, masks, strict=True)]
+    filters = [logit_filter(config, text, late(mask)) for config, mask in zip(settings_, masks, strict=True)]
     whole, rows = run(backend, filters)
     for logits, row, config, mask in zip(whole, rows, settings_, masks, strict=True):
         masked = np.full_like(logits, -np.inf)
@@ -109,7 +110,7 @@ def test_rows_with_any_masks_share_a_step(
 )
 def test_candidates_are_those_that_pass(limit: LogitFilter, density: float | None, some: set[int], seed: int) -> None:
     allowed = None if density is None else random_mask(seed, density)
-    limit = replace(limit, allowed=allowed, always=np.array(sorted(some), np.int64))
+    limit = replace(limit, allowed=late(allowed), always=np.array(sorted(some), np.int64))
     (logits,), (row,) = run(make_backend(seed), [limit])
     expected = passing(logits, limit)
     assert row.token_ids is not None
@@ -131,7 +132,7 @@ def test_candidates_are_those_that_pass(limit: LogitFilter, density: float | Non
 def test_few_allowed_tokens_take_nothing_but_their_weights(threads: int) -> None:
     backend = make_backend(threads=threads)
     mask = mask_of(np.array([0, 5, 77, 1200, 2502]), CONFIG.vocab_size)
-    _, (row,) = run(backend, [LogitFilter(allowed=mask)])
+    _, (row,) = run(backend, [LogitFilter(allowed=late(mask))])
     assert row.token_ids is not None
     assert row.token_ids.tolist() == [0, 5, 77, 1200, 2502]
     assert backend.stats().logits_computed == 5
@@ -140,4 +141,22 @@ def test_few_allowed_tokens_take_nothing_but_their_weights(threads: int) -> None
 
 def test_a_mask_for_another_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="2503 takes 79"):
-        run(make_backend(), [LogitFilter(allowed=np.ones(78, np.uint32))])
+        run(make_backend(), [LogitFilter(allowed=late(np.ones(78, np.uint32)))])
+
+
+def test_the_layers_run_before_the_mask_is_asked_for() -> None:
+    """Another thread may compute it meanwhile. Here the layers refuse the batch."""
+    asked: list[str] = []
+    backend = make_backend()
+    with pytest.raises(RequestError, match="vocabulary"):
+        backend.candidates(
+            batch_of([([CONFIG.vocab_size], 0, range(8))]), [LogitFilter(count=1, allowed=lambda: asked.append("mask"))]
+        )
+    assert asked == []
+
+
+@pytest.mark.parametrize("limit", [LogitFilter(count=1), LogitFilter()])
+def test_a_mask_that_failed_allows_all(limit: LogitFilter) -> None:
+    backend = make_backend()
+    (logits,), (row,) = run(backend, [replace(limit, allowed=lambda: None)])
+    assert row.logits.max() == logits.max()

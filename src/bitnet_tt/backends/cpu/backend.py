@@ -206,14 +206,18 @@ class CPUBackend:
             DeviceError: Another thread is in a method, or this process was forked after the backend was made.
         """
         with self._exclusive() as decoder:
-            return self._forward(decoder, batch)
+            return self._whole_rows(decoder, batch, len(batch.logit_rows))
 
-    def _forward(self, decoder: _native.Decoder, batch: Batch) -> NDArray[np.float32]:
-        rows, capacity = len(batch.logit_rows), len(self._logits)
+    def _whole_rows(self, decoder: _native.Decoder, batch: Batch | None, rows: int) -> NDArray[np.float32]:
+        """Run a step and return all its logits. None in place of a batch: its layers have run."""
+        capacity = len(self._logits)
         if rows > capacity or (rows <= _KEPT_LOGIT_ROWS < capacity):
             self._logits = np.empty((max(rows, 1), self._config.vocab_size), np.float32)
         logits = self._logits[:rows]
-        decoder.forward(*_arrays(batch), logits)
+        if batch is None:
+            decoder.whole_rows(0, logits)
+        else:
+            decoder.forward(*_arrays(batch), logits)
         return logits
 
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
@@ -224,15 +228,17 @@ class CPUBackend:
         logits are computed; tokens that always pass are computed besides. See `rows`.
         """
         with self._exclusive() as decoder:
-            plans = [plan_row(limit, self._config.vocab_size, screens=self._screens) for limit in filters]
-            if plans and all(plan.screened is None for plan in plans):
+            masked = any(limit.allowed is not None for limit in filters)
+            if masked:  # the masks may still be computed meanwhile
                 decoder.forward_layers(*_arrays(batch))
+            plans = [plan_row(limit, self._config.vocab_size, screens=self._screens) for limit in filters]
+            if masked and all(plan.screened is None for plan in plans):
                 return [self._listed(decoder, row, plan) for row, plan in enumerate(plans)]
             if plans:
                 self._whole_steps -= 1
             if not plans or not self._screens or self._whole_steps >= 0 or any(plan.needs_whole_row for plan in plans):
-                return [Candidates(row) for row in self._forward(decoder, batch)]
-            return self._screened(decoder, batch, plans)
+                return [Candidates(row) for row in self._whole_rows(decoder, None if masked else batch, len(plans))]
+            return self._screened(decoder, None if masked else batch, plans)
 
     def _listed(self, decoder: _native.Decoder, row: int, plan: RowPlan) -> Candidates:
         """Compute the logits of a plan's listed tokens, for a row of the last step."""
@@ -240,14 +246,15 @@ class CPUBackend:
         decoder.listed(row, plan.listed, logits)
         return Candidates(logits, plan.listed.astype(np.int64))
 
-    def _screened(self, decoder: _native.Decoder, batch: Batch, plans: Sequence[RowPlan]) -> list[Candidates]:
+    def _screened(self, decoder: _native.Decoder, batch: Batch | None, plans: Sequence[RowPlan]) -> list[Candidates]:
+        """Run a step and return what its filters pass. None in place of a batch: its layers have run."""
         rows = len(plans)
         if rows > len(self._candidate_logits):
             self._candidate_logits = np.empty((rows, _native.MAX_CANDIDATES), np.float32)
             self._candidate_ids = np.empty((rows, _native.MAX_CANDIDATES), np.int32)
         counts, dropped_masses = np.empty(rows, np.int32), np.empty(rows, np.float32)
-        decoder.forward_candidates(
-            *_arrays(batch),
+        find = decoder.candidates if batch is None else partial(decoder.forward_candidates, *_arrays(batch))
+        find(
             *filter_arrays(plans, self._config.vocab_size),
             self._candidate_ids[:rows],
             self._candidate_logits[:rows],
@@ -282,7 +289,7 @@ class CPUBackend:
 
     def _compute_row(self, decoder: _native.Decoder, row: int) -> NDArray[np.float32]:
         logits = np.empty(self._config.vocab_size, np.float32)
-        decoder.whole_row(row, logits[None])
+        decoder.whole_rows(row, logits[None])
         return logits
 
     def start_profile(self) -> None:

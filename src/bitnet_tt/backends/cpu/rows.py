@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,13 @@ class RowPlan:
 
     Attributes:
         listed: Tokens whose logits are computed one by one, rising, int32 [n].
-        screened: The filter for the other tokens; it allows no listed token. None if no other token can pass.
+        screened: The limits for the other tokens. None if no other token can pass.
+        mask: The tokens that the limits are for; it has no listed token. None means all.
     """
 
     listed: NDArray[np.int32]
     screened: LogitFilter | None
+    mask: NDArray[np.uint32] | None = None
 
     @property
     def needs_whole_row(self) -> bool:
@@ -49,7 +51,7 @@ def plan_row(limit: LogitFilter, vocab_size: int, *, screens: bool) -> RowPlan:
     Raises:
         ValueError: The mask has a wrong number of words.
     """
-    allowed, always = limit.allowed, limit.always
+    allowed, always = limit.allowed() if limit.allowed else None, limit.always
     if allowed is not None:
         if allowed.shape != (mask_words(vocab_size),):
             raise ValueError(
@@ -58,31 +60,32 @@ def plan_row(limit: LogitFilter, vocab_size: int, *, screens: bool) -> RowPlan:
         if size_of(allowed) * LISTED_SHARE <= vocab_size:
             return RowPlan(ids_of(allowed, vocab_size).astype(np.int32), None)
     if always is None or not screens:
-        return RowPlan(_NONE, limit)
+        return RowPlan(_NONE, limit, allowed)
     if len(always) * LISTED_SHARE > vocab_size:
         return RowPlan(_NONE, LogitFilter())
     listed = mask_of(always, vocab_size)
     others = ~listed if allowed is None else allowed & ~listed
     if allowed is not None:
         always = always[contains(allowed, always)]
-    return RowPlan(always.astype(np.int32), replace(limit, allowed=others, always=None))
+    return RowPlan(always.astype(np.int32), limit, others)
 
 
 def filter_arrays(
     plans: Sequence[RowPlan], vocab_size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
-    """Return counts, margins, mass temperatures and masks as `_native.Decoder.forward_candidates` takes them."""
+    """Return counts, margins, mass temperatures and masks as `_native.Decoder.candidates` takes them."""
     words = mask_words(vocab_size)
-    nothing = LogitFilter(count=1, allowed=np.zeros(words, np.uint32))
-    filters = [plan.screened or nothing for plan in plans]
+    nothing = RowPlan(_NONE, LogitFilter(count=1), np.zeros(words, np.uint32))
+    plans = [nothing if plan.screened is None else plan for plan in plans]
+    filters = [plan.screened for plan in plans if plan.screened is not None]
     counts = np.array([limit.count or 0 for limit in filters], np.int32)
     # The next larger float32, because the conversion may round a margin down.
     margins = np.nextafter(np.array([limit.margin for limit in filters], np.float32), np.float32(np.inf))
     temperatures = np.array([limit.mass_temperature for limit in filters], np.float32)
-    if all(limit.allowed is None for limit in filters):
+    if all(plan.mask is None for plan in plans):
         return counts, margins, temperatures, np.empty((0, 0), np.uint32)
     masks = np.full((len(filters), words), 0xFFFFFFFF, np.uint32)
-    for row, limit in enumerate(filters):
-        if limit.allowed is not None:
-            masks[row] = limit.allowed
+    for row, plan in enumerate(plans):
+        if plan.mask is not None:
+            masks[row] = plan.mask
     return counts, margins, temperatures, masks

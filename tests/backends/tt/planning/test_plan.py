@@ -41,7 +41,7 @@ def test_the_device_finds_few_counts_of_largest_logits() -> None:
     assert output(top_p, LogitFilter(1)) == output(LogitFilter(8), LogitFilter(margin=2.0)) == few_and_rows
     assert output(LogitFilter(), LogitFilter(1)) == output(top_p, rows_stay=False) == output(LogitFilter(65))
     assert output(LogitFilter(65)) == whole_rows
-    assert output(LogitFilter(1, allowed=np.ones(4008, np.uint32))) == whole_rows
+    assert output(LogitFilter(1, allowed=lambda: np.ones(4008, np.uint32))) == whole_rows
     assert output(LogitFilter(1, always=np.array([7])), LogitFilter(1)) == whole_rows
     few_tokens = replace(PLAN_2B4T, config=replace(CONFIG_2B4T, vocab_size=1024))
     assert few_tokens.head_output([top_p], rows_stay=True) == few_and_rows
