@@ -64,6 +64,12 @@ def serve(
         int | None, _LimitOption(help="Maximum number of tokens of an answer. Default: what the context holds.")
     ] = None,
     max_body: Annotated[int, _LimitOption(help="Maximum size of a request in bytes.")] = _LIMITS.body_bytes,
+    request_timeout: Annotated[
+        float | None,
+        _LimitOption(
+            help="Seconds that a request may wait and be computed; then it gets status 504. Default: no limit."
+        ),
+    ] = None,
     drain_timeout: Annotated[
         float, _LimitOption(help="After SIGTERM or Ctrl-C, seconds for running requests to finish.")
     ] = _DEFAULT.drain_timeout,
@@ -92,7 +98,7 @@ def serve(
         api_keys=None if api_key_file is None else ApiKeys.from_file(api_key_file),
         cors_origins=tuple(cors_origin or ()),
         max_batch_size=max_batch,
-        limits=Limits(queue=max_queue, new_tokens=max_tokens, body_bytes=max_body),
+        limits=Limits(queue=max_queue, new_tokens=max_tokens, body_bytes=max_body, request_seconds=request_timeout),
         drain_timeout=drain_timeout,
         log_text=log_text,
         log_json=not is_terminal(sys.stderr),

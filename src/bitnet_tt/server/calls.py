@@ -13,7 +13,7 @@ from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError
 from bitnet_tt.generation import Piece
 from bitnet_tt.sampling import TokenLogprob
 from bitnet_tt.server.errors import ApiError, invalid
-from bitnet_tt.server.generation_service import GenerationService, QueueFullError
+from bitnet_tt.server.generation_service import DeadlineError, GenerationService, QueueFullError
 from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestRecord
 from bitnet_tt.server.structured_output import Grammar
@@ -34,7 +34,7 @@ class Choice:
         texts: The pieces of text so far.
         token_ids: The tokens so far.
         logprobs: An entry for each token, if the request asks for them.
-        finish_reason: `stop` or `length`; None until it ends.
+        finish_reason: `stop` or `length`; `timeout` if its time was over; None until it ends.
         cached_tokens: Tokens of the prompt that were in the KV cache.
     """
 
@@ -168,7 +168,7 @@ class Call:
         """
         try:
             return [await score for score in self._scores]
-        except BitNetError as error:
+        except (BitNetError, DeadlineError) as error:
             raise api_error(error) from error
 
     async def finish(self) -> None:
@@ -213,6 +213,8 @@ class Call:
                 async for piece in pieces:
                     self._results.put_nowait((choice, piece))
         except Exception as error:
+            if isinstance(error, DeadlineError):
+                choice.finish_reason = "timeout"  # for the log
             self._results.put_nowait((choice, error))
         else:
             self._results.put_nowait((choice, None))
@@ -236,6 +238,8 @@ def admit(service: GenerationService, count: int) -> None:
 
 def api_error(error: BaseException, param: str | None = None) -> BaseException:
     """Return what a client is told about an error of the package; other errors are returned as they are."""
+    if isinstance(error, DeadlineError):
+        return ApiError(504, str(error), kind="server_error", code="request_timeout")
     if isinstance(error, DeviceError):
         return ApiError(503, str(error), kind="server_error", code="device_error", retry_after=_RETRY_SECONDS)
     if isinstance(error, ConfigError | RequestError | TokenizerError):

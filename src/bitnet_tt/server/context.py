@@ -62,7 +62,10 @@ class ServerContext:
     @classmethod
     def create(cls, model: BitNetModel, settings: ServerSettings, log: RequestLog) -> ServerContext:
         """Make the context of a server for a model."""
-        service = GenerationService(model, max_running=settings.max_batch_size, max_waiting=settings.limits.queue)
+        limits = settings.limits
+        service = GenerationService(
+            model, max_running=settings.max_batch_size, max_waiting=limits.queue, timeout=limits.request_seconds
+        )
         fingerprint = system_fingerprint(model)
         return cls(model, settings, service, Metrics(service.load), log, fingerprint, int(time.time()))
 

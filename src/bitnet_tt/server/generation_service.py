@@ -6,6 +6,7 @@ step.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from bitnet_tt.sampling import Constraint, TokenLogprob
 
 class QueueFullError(Exception):
     """There is no room for the texts of a request; the client should try again later."""
+
+
+class DeadlineError(Exception):
+    """A text was not complete when its time was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,16 @@ class GenerationService:
         model: The model. The caller closes it, after `cancel_all`.
         max_running: How many texts the engine computes together.
         max_waiting: How many more texts may wait.
+        timeout: Maximum time of a text from its arrival to its end, in seconds. None means no limit.
     """
 
-    def __init__(self, model: BitNetModel, *, max_running: int, max_waiting: int) -> None:
+    def __init__(self, model: BitNetModel, *, max_running: int, max_waiting: int, timeout: float | None = None) -> None:
         self._engine = AsyncEngine(model.engine)
         self._streams: WeakSet[AsyncStream] = WeakSet()
         self._admitted = 0
         self.max_running = max_running
         self.max_waiting = max_waiting
+        self.timeout = timeout
 
     @property
     def running(self) -> int:
@@ -102,13 +109,18 @@ class GenerationService:
         Raises:
             RequestError: The prompt is empty, too long, or has ids outside the vocabulary.
             DeviceError: The model is closed.
+            DeadlineError: The time of the text is over.
         """
-        stream = self._engine.stream(prompt_ids, config, choice=choice, constraint=constraint, cache_key=cache_key)
+        stream = self._engine.stream(
+            prompt_ids, config, choice=choice, constraint=constraint, timeout=self.timeout, cache_key=cache_key
+        )
         self._streams.add(stream)
         async with aclosing(stream):
             async for piece in stream:
                 if piece.finish_reason == "cancelled":  # by `cancel_all`
                     return
+                if piece.finish_reason == "timeout":
+                    raise self._deadline_error()
                 yield piece
 
     async def score(self, token_ids: Sequence[int], top: int, *, cache_key: str = "") -> list[TokenLogprob | None]:
@@ -122,8 +134,19 @@ class GenerationService:
         Raises:
             RequestError: The text is empty, longer than the context, or has ids outside the vocabulary.
             DeviceError: The model is closed.
+            DeadlineError: The time of the text is over.
         """
-        return [None, *await self._engine.score(token_ids, top=top, cache_key=cache_key)]
+        try:
+            async with asyncio.timeout(self.timeout):
+                return [None, *await self._engine.score(token_ids, top=top, cache_key=cache_key)]
+        except TimeoutError:
+            raise self._deadline_error() from None
+
+    def _deadline_error(self) -> DeadlineError:
+        return DeadlineError(
+            f"the answer was not complete within {self.timeout:g} seconds, the limit of this server; "
+            "ask for fewer tokens, or send the request again when the server has less to do"
+        )
 
     def load(self) -> Load:
         """Return what the service does now."""

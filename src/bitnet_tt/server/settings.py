@@ -24,6 +24,8 @@ class Limits:
         new_tokens: Maximum number of tokens of an answer. None means as many as the context holds.
         body_seconds: Maximum time that a client may take to send a body.
         write_seconds: Maximum time that a client may take to read a piece of a stream.
+        request_seconds: Maximum time from the arrival of a text at the engine to its end. A request that takes longer
+            gets status 504. None means no limit.
         stall_seconds: Without a token for this long although requests run, `/ready` says that the server hangs.
     """
 
@@ -37,6 +39,7 @@ class Limits:
     new_tokens: int | None = None
     body_seconds: float = 30.0
     write_seconds: float = 60.0
+    request_seconds: float | None = None
     stall_seconds: float = 300.0
 
     def __post_init__(self) -> None:
@@ -50,8 +53,10 @@ class Limits:
             require(name, getattr(self, name), "a positive integer", is_int(getattr(self, name), 1))
         if self.new_tokens is not None:
             require("new_tokens", self.new_tokens, "a positive integer", is_int(self.new_tokens, 1))
-        for name in ("body_seconds", "write_seconds", "stall_seconds"):
+        for name in ("body_seconds", "write_seconds", "request_seconds", "stall_seconds"):
             value = getattr(self, name)
+            if name == "request_seconds" and value is None:  # no limit
+                continue
             require(name, value, "a positive number of seconds", is_number(value, 0.0) and value > 0)
 
 
