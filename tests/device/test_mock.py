@@ -55,6 +55,12 @@ def test_linears_with_norms_of_their_own_take_more_launches(mock: dict[str, str]
     assert facts["decode_32"]["launches"] > facts["decode_32"]["planned_launches"]
 
 
+def test_the_engine_steps_on_a_thread_of_its_own(mock: dict[str, str]) -> None:
+    """Another thread loaded the model. Streams of threads and tasks, scores and masks go through the engine."""
+    engine = ["bitnet-tt engine"]
+    assert run(mock, "engine") == {"tokens": [3, 39, 3, 3, 3], "step": engine, "close": engine}
+
+
 def test_mistakes_are_refused(mock: dict[str, str]) -> None:
     assert run(mock, "mistakes", json.dumps(config_of("bitnet-packed"))) == []
 

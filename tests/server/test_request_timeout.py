@@ -34,7 +34,7 @@ def test_a_request_gets_504(serve) -> None:
         error = response.json()["error"]
         assert (error["type"], error["code"]) == ("server_error", "request_timeout")
         assert "within 1 seconds" in error["message"]
-        wait_for(lambda: is_idle(server))
+        wait_for(lambda: is_idle(server) and server.log)
         assert server.log[0]["finish_reasons"] == ["timeout"]
         assert server.post(TEXT, LONG | {"max_tokens": 2}).status_code == 200
 
@@ -55,13 +55,14 @@ def test_a_stream_ends_with_an_error_event(serve) -> None:
         assert done == "[DONE]"
 
 
-def test_the_wait_in_the_queue_counts(serve, demo) -> None:
+def test_the_wait_in_the_queue_counts(serve) -> None:
     with serve(limits=LIMITS, max_batch_size=8) as server:
         threads = [threading.Thread(target=server.post, args=(TEXT, LONG | {"n": 8})) for _ in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        wait_for(lambda: len(server.log) == 2)
         assert [line["status"] for line in server.log] == [504, 504]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, Unpack
 
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import LoopChannel
 from bitnet_tt.engine.engine import Engine, EngineStats, Scorer
-from bitnet_tt.engine.request import Request
+from bitnet_tt.engine.request import Request, RequestOptions
 from bitnet_tt.generation import Piece
-from bitnet_tt.sampling import Constraint, TokenLogprob
+from bitnet_tt.sampling import TokenLogprob
 
 
 class AsyncEngine:
@@ -28,16 +28,7 @@ class AsyncEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def stream(
-        self,
-        prompt: Sequence[int],
-        config: GenerationConfig,
-        *,
-        choice: int = 0,
-        constraint: Constraint | None = None,
-        timeout: float | None = None,
-        cache_key: str = "",
-    ) -> AsyncStream:
+    def stream(self, prompt: Sequence[int], config: GenerationConfig, **options: Unpack[RequestOptions]) -> AsyncStream:
         """Submit a prompt at once, and return its pieces: `async for piece in engine.stream(ids, config)`.
 
         Arguments are those of `Engine.request`. Call it in the event loop.
@@ -49,15 +40,7 @@ class AsyncEngine:
             QueueFullError: The maximum number of requests wait already.
         """
         channel = LoopChannel(asyncio.get_running_loop())
-        request = self.engine.request(
-            prompt,
-            config,
-            choice=choice,
-            constraint=constraint,
-            timeout=timeout,
-            cache_key=cache_key,
-            channel=channel,
-        )
+        request = self.engine.request(prompt, config, channel=channel, **options)
         self.engine.submit(request)
         return AsyncStream(self.engine, request, channel)
 

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,12 @@ from bitnet_tt.backends.base import Backend
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import Channel, ThreadChannel
 from bitnet_tt.engine.driver import Driver
-from bitnet_tt.engine.request import OnLogits, Request
+from bitnet_tt.engine.request import OnLogits, Request, RequestOptions
 from bitnet_tt.engine.speculation import PromptLookup, Speculation
 from bitnet_tt.engine.step import Stepper
 from bitnet_tt.errors import RequestError
 from bitnet_tt.generation import Piece, TextStream
-from bitnet_tt.sampling import Constraint, TokenLogprob, log_probabilities
+from bitnet_tt.sampling import TokenLogprob, log_probabilities
 from bitnet_tt.tokenizer import Tokenizer
 
 
@@ -113,23 +114,16 @@ class Engine:
         prompt: Sequence[int],
         config: GenerationConfig,
         *,
-        choice: int = 0,
-        constraint: Constraint | None = None,
-        timeout: float | None = None,
-        cache_key: str = "",
         channel: Channel | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Request:
         """Make a request, for `submit` or `outputs`. It is not queued yet.
 
         Args:
             prompt: Token ids.
             config: How to pick tokens and when to stop.
-            choice: Which of several texts of the same prompt and seed this is; each has its own random numbers.
-            constraint: Says which tokens may come next, such as a grammar. It must be new, at the end of the prompt.
-            timeout: End the text with the reason `timeout` this many seconds after it was submitted. It ends between
-                two steps. None means no limit.
-            cache_key: Reuse cached beginnings only of requests with an equal key.
             channel: Where the pieces go. None means to the thread that iterates `outputs`.
+            **options: See `RequestOptions`.
 
         Raises:
             DeviceError: The engine is closed.
@@ -139,6 +133,7 @@ class Engine:
         self.check_open()
         self._check_tokens(prompt, limit=self.context_length - 1)
         self._check_bias(config)
+        timeout = options.get("timeout")
         if timeout is not None and not timeout > 0:
             raise RequestError(f"timeout must be a positive number of seconds, not {timeout!r}")
         eos = frozenset() if config.ignore_eos else self._eos_token_ids
@@ -148,11 +143,8 @@ class Engine:
             channel or ThreadChannel(),
             eos_token_ids=eos | frozenset(config.stop_token_ids or ()),
             text_stream=TextStream(self._tokenizer, config.stop or ()) if self._tokenizer else None,
-            timeout=timeout,
-            cache_key=cache_key,
-            choice=choice,
-            constraint=constraint,
             speculation=Speculation(PromptLookup(prompt)) if self._speculate else None,
+            **options,
         )
 
     def submit(self, request: Request) -> None:

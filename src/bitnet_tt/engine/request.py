@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,23 @@ The rows are valid during the call only.
 """
 
 
+class RequestOptions(TypedDict, total=False):
+    """Options of `Engine.request` and `AsyncEngine.stream`.
+
+    Attributes:
+        choice: Which of several texts of the same prompt and seed this is; each has its own random numbers.
+        constraint: Says which tokens may come next, such as a grammar. It must be new, at the end of the prompt.
+        timeout: End the text with the reason `timeout` this many seconds after it was submitted. It ends between two
+            steps. None means no limit.
+        cache_key: Reuse cached beginnings only of requests with an equal key.
+    """
+
+    choice: int
+    constraint: Constraint | None
+    timeout: float | None
+    cache_key: str
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """A prompt that is continued, or a text that is scored.
@@ -37,12 +55,9 @@ class Request:
         channel: Where its pieces go.
         eos_token_ids: The ids that end this text.
         text_stream: Decodes its tokens and finds stop strings. None leaves the text of all pieces empty.
-        timeout: Seconds from `submit` until it is ended with the reason `timeout`. None means no limit.
-        cache_key: It reuses cached beginnings only of requests with an equal key.
+        timeout, cache_key, choice, constraint: See `RequestOptions`.
         on_logits: Called once a step with the logits of its next positions. Such a request is a score: it ends when all
             positions are computed, and generates nothing.
-        choice: Which of several texts of the same prompt and seed this is; the first is 0.
-        constraint: Says which tokens may come next; None allows all.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
         scored: How many positions `on_logits` has seen.
