@@ -98,16 +98,15 @@ class Grammar:
     """A grammar that was checked. Each text needs a constraint of its own."""
 
     def __init__(self, tokens: llguidance.LLTokenizer, source: str, vocab_size: int) -> None:
-        """Keep what `GrammarCompiler` made."""
-        self._tokens = tokens
-        self._source = source
+        """Compile what `GrammarCompiler` has checked."""
+        from llguidance import LLMatcher
+
+        self._beginning = LLMatcher(tokens, source)
         self._vocab_size = vocab_size
 
     def constraint(self) -> GrammarConstraint:
-        """Return the constraint of a new text."""
-        from llguidance import LLMatcher
-
-        return GrammarConstraint(LLMatcher(self._tokens, self._source), self._vocab_size)
+        """Return the constraint of a new text: a copy, because it takes milliseconds to compile a large grammar."""
+        return GrammarConstraint(self._beginning.deep_copy(), self._vocab_size)
 
 
 class GrammarConstraint:
