@@ -149,6 +149,7 @@ def test_the_log_has_text_only_if_asked_for(serve) -> None:
         assert "secret" not in str(server.log)
     with serve(log_text=True) as server:
         text = server.post(TEXT, body).json()["choices"][0]["text"]
+        wait_for(lambda: server.log)
         assert server.log[0]["prompt"] == "A secret"
         assert server.log[0]["answer"] == [text]
 
