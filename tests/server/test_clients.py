@@ -105,7 +105,7 @@ def test_anthropic_stop_sequences_and_streams(claude) -> None:
 
 def test_anthropic_errors(claude, server) -> None:
     with pytest.raises(anthropic.BadRequestError) as caught:
-        claude.messages.create(model="demo", max_tokens=5, messages=FRANCE, tools=[{"name": "x", "input_schema": {}}])
+        claude.messages.create(model="demo", max_tokens=5, messages=FRANCE, tools=[{"name": "x"}])
     assert caught.value.body["error"]["type"] == "invalid_request_error"
     with pytest.raises(anthropic.NotFoundError):
         claude.messages.create(model="claude", max_tokens=5, messages=FRANCE)

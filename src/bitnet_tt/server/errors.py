@@ -77,7 +77,10 @@ def error_body(error: ApiError, path: str) -> dict[str, Any]:
     """Return the body of an error, in the shape of the API that the path belongs to."""
     if path.startswith("/v1/messages"):
         kind = _ANTHROPIC_TYPES.get(error.status, "invalid_request_error")
-        return {"type": "error", "error": {"type": kind, "message": error.message}}
+        # This shape has no place for the field, so the message names it.
+        names_field = error.param is None or error.param in error.message
+        message = error.message if names_field else f"{error.param}: {error.message}"
+        return {"type": "error", "error": {"type": kind, "message": message}}
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
 
 

@@ -12,8 +12,9 @@ from fastapi.responses import Response
 from pydantic import BeforeValidator, Field
 
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.server.api.formats import REFUSED_FORMATS, FormatFields
 from bitnet_tt.server.api.logprobs import completion_logprobs
-from bitnet_tt.server.api.schema import Refusal, SamplingFields, StreamOptions
+from bitnet_tt.server.api.schema import Refusal, StreamOptions
 from bitnet_tt.server.calls import Call, Choice, Entries
 from bitnet_tt.server.context import ServerContext, context_of
 from bitnet_tt.server.errors import invalid
@@ -37,13 +38,13 @@ def _is_list_of(value: Any, kind: type) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(type(one) is kind for one in value)
 
 
-class CompletionRequest(SamplingFields):
+class CompletionRequest(FormatFields):
     """The body of a text completion."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"user"})
     refused: ClassVar[Mapping[str, Refusal]] = {
+        **REFUSED_FORMATS,
         "best_of": Refusal("use n, and pick the best yourself by logprobs", (1,)),
-        "response_format": Refusal("this server cannot enforce a format yet", ({"type": "text"},)),
         "suffix": Refusal("this model continues texts; it does not fill gaps", ("",)),
     }
 
@@ -65,6 +66,8 @@ async def completions(
     config = context.config(
         body, max_tokens=max(body.max_tokens, 1), max_tokens_field="max_tokens", logprobs=body.logprobs
     )
+    form = body.answer_format
+    grammar = None if form is None else await context.grammar(lambda one: one.from_format(form), form.param)
     prompts = await _encode(context, body)
     for token_ids in prompts:
         context.check_prompt(token_ids, "prompt", new_tokens=1 if generates else 0)
@@ -76,6 +79,7 @@ async def completions(
         score_top=body.logprobs if body.echo else None,
         stream=body.stream,
         prompt_text=body.prompt,
+        grammar=grammar,
     )
     return await context.respond(request, call, _Answer(context, body, prompts, call))
 
