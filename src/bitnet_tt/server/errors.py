@@ -79,8 +79,10 @@ def error_body(error: ApiError, path: str) -> dict[str, Any]:
         kind = _ANTHROPIC_TYPES.get(error.status, "invalid_request_error")
         # This shape has no place for the field, so the message names it.
         names_field = error.param is None or error.param in error.message
-        message = error.message if names_field else f"{error.param}: {error.message}"
-        return {"type": "error", "error": {"type": kind, "message": message}}
+        told = {"type": kind, "message": error.message if names_field else f"{error.param}: {error.message}"}
+        if error.param == "thread":  # Anthropic's clients then send the whole conversation each time
+            return {"type": "error", "error": told | {"details": {"error_code": "thread_unsupported_request"}}}
+        return {"type": "error", "error": told}
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import openai
@@ -202,6 +202,24 @@ def test_a_conversation_with_calls_and_results(client: openai.OpenAI, claude: an
     assert sizes[0] < sizes[1]
 
 
+def test_the_runner_of_the_anthropic_client(claude: anthropic.Anthropic) -> None:
+    """It asks for a conversation that the server stores, and does without one when it is told that there is none."""
+    asked = []
+
+    @anthropic.beta_tool
+    def look_up(city: Literal["Paris", "Rome"]) -> str:
+        """Look up a city."""
+        asked.append(city)
+        return "2 million people"
+
+    choice = {"type": "any", "disable_parallel_tool_use": True}
+    options = {"model": "demo", "max_tokens": 60, "messages": USER, "tool_choice": choice, "max_iterations": 2}
+    message = claude.beta.messages.tool_runner(tools=[look_up], **options).until_done()
+    assert message.stop_reason == "tool_use"
+    assert len(asked) == 2
+    assert set(asked) <= {"Paris", "Rome"}
+
+
 def test_tools_beside_a_format(server) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": ["<tool_call>"]}}}
     for seed in range(4):
@@ -246,7 +264,7 @@ BAD_SCHEMA = {"type": "object", "properties": {"a": {"not": {}}}}
         (RESPONSES, {"tool_choice": {"type": "function", "name": "x"}}, "tool_choice", "'x'"),
         (RESPONSES, {"input": [{"type": "reasoning"}]}, "input[0].type", "'reasoning'"),
         (RESPONSES, {"input": [{"type": "function_call", "name": "x"}]}, "input[0].call_id", "required"),
-        (MESSAGES, {"tools": [{"type": "web_search_20250305", "name": "x"}]}, "tools[0].type", "runs no tools"),
+        (MESSAGES, {"tools": [{"type": "web_search_20250305", "name": "x"}]}, "tools[0].type", "the client runs them"),
         (MESSAGES, {"tools": [{"name": "x"}]}, "tools[0].input_schema", "required"),
         (MESSAGES, {"tools": [{"name": "x", "input_schema": BAD_SCHEMA}]}, "tools", "'x'"),
         (MESSAGES, {"tools": [{"name": "x", "input_schema": {"type": "array"}}]}, "tools", "'array'"),

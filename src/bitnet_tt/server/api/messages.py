@@ -29,6 +29,8 @@ _REFUSED = {
     "context_management": Refusal(STATELESS),
     "mcp_servers": Refusal(OWN_TOOLS, ([],)),
     "output_format": Refusal("it is the older name of output_config.format"),
+    "speed": Refusal("this server has one speed", ("standard",)),
+    "thread": Refusal(STATELESS),
     "thinking": Refusal("this model does not think apart from its answer", ({"type": "disabled"},)),
 }
 
@@ -36,7 +38,7 @@ _REFUSED = {
 class CountTokensRequest(ApiRequest):
     """A conversation whose tokens are to be counted."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"cache_control"})
+    ignored: ClassVar[frozenset[str]] = frozenset({"cache_control", "user_profile_id"})
     refused: ClassVar[Mapping[str, Refusal]] = _REFUSED
 
     model: str
@@ -69,10 +71,10 @@ class CountTokensRequest(ApiRequest):
 class MessagesRequest(CountTokensRequest, CommonFields):
     """The body of a message. `seed`, `min_p` and `repetition_penalty` extend Anthropic's schema."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"cache_control", "inference_geo", "metadata"})
+    ignored: ClassVar[frozenset[str]] = frozenset({"cache_control", "inference_geo", "metadata", "user_profile_id"})
     refused: ClassVar[Mapping[str, Refusal]] = _REFUSED | {
+        "diagnostics": Refusal("usage has the tokens that were in the cache", ({},)),
         "service_tier": Refusal("this server has one tier", ("auto", "standard_only")),
-        "speed": Refusal("this server has one speed", ("standard",)),
     }
 
     max_tokens: int = Field(ge=1)

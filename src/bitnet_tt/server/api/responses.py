@@ -20,7 +20,7 @@ from bitnet_tt.server.api.response_fields import (
     chat_messages,
     response_tool_use,
 )
-from bitnet_tt.server.api.schema import STATELESS, CommonFields, Refusal, SamplingFields
+from bitnet_tt.server.api.schema import STATELESS, TEXT_ONLY, CommonFields, Refusal, SamplingFields
 from bitnet_tt.server.api.tool_choice import MAX_TOOLS
 from bitnet_tt.server.calls import Call
 from bitnet_tt.server.context import ServerContext, context_of
@@ -46,9 +46,12 @@ class ResponsesRequest(CommonFields):
         }
     )
     refused: ClassVar[Mapping[str, Refusal]] = {
+        "access_programs": Refusal("this server has none"),
         "background": Refusal(STATELESS, (False,)),
+        "background_options": Refusal(STATELESS),
         "context_management": Refusal(STATELESS, ([],)),
         "conversation": Refusal(STATELESS),
+        "image": Refusal(TEXT_ONLY),
         "include": Refusal("there is nothing more to include", ([],)),
         "moderation": Refusal("this server has no moderation"),
         "previous_response_id": Refusal(STATELESS),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 TEXT_ONLY = "this server reads and writes only text"
-OWN_TOOLS = "this server runs no tools of its own; give functions, and run them yourself"
+OWN_TOOLS = "only functions with a JSON schema can be called, and the client runs them"
 NO_FUNCTIONS = "functions are the older form of tools; give tools"
 STATELESS = "this server keeps no conversations; send the whole conversation each time"
 
@@ -199,9 +199,8 @@ def refuse_kinds(known: Collection[str | None], why: str) -> Callable[[Any], Any
     def check(value: Any) -> Any:
         kind = value.get("type") if isinstance(value, dict) else None
         if isinstance(value, dict) and (kind is None or isinstance(kind, str)) and kind not in known:
-            raise unsupported_field(
-                "type", f"{kind and kind[:40]!r} is not one of {', '.join(filter(None, known))}; {why}"
-            )
+            names = ", ".join(map(repr, filter(None, known)))
+            raise unsupported_field("type", f"{kind and kind[:40]!r} is not {names}; {why}")
         return value
 
     return check
