@@ -9,6 +9,8 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from bitnet_tt.errors import BitNetError, ConfigError, RequestError, TokenizerError
+
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
     404: "not_found_error",
@@ -71,6 +73,18 @@ def unsupported(param: str, why: str) -> ApiError:
 def internal() -> ApiError:
     """Return the error of a bug. It says nothing about the inside of the server; the log does."""
     return ApiError(500, "internal error; the server's log has the details", kind="server_error", code="internal_error")
+
+
+def unavailable(message: str, code: str) -> ApiError:
+    """Return the error of a server that cannot answer now."""
+    return ApiError(503, message, kind="server_error", code=code, retry_after=1)
+
+
+def api_error(error: BaseException, param: str | None = None) -> BaseException:
+    """Return what a client is told about an error of the package; other errors are returned as they are."""
+    if isinstance(error, ConfigError | RequestError | TokenizerError):
+        return invalid(str(error), param)
+    return unavailable(str(error), "device_error") if isinstance(error, BitNetError) else error
 
 
 def error_body(error: ApiError, path: str) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -16,12 +14,12 @@ from bitnet_tt.server.answer_parts import AnswerParts
 from bitnet_tt.server.api.chat_fields import ChatFields, chat_deltas, chat_message
 from bitnet_tt.server.api.formats import REFUSED_FORMATS, FormatFields
 from bitnet_tt.server.api.logprobs import chat_logprobs
+from bitnet_tt.server.api.openai_answer import OpenAIAnswer
 from bitnet_tt.server.api.schema import NO_FUNCTIONS, STATELESS, TEXT_ONLY, Refusal, StreamOptions
 from bitnet_tt.server.calls import Call
 from bitnet_tt.server.context import ServerContext, context_of
 from bitnet_tt.server.conversation import Conversation
 from bitnet_tt.server.errors import invalid
-from bitnet_tt.server.event_stream import DONE, event
 
 router = APIRouter()
 
@@ -93,29 +91,26 @@ def length_limit(body: ChatRequest) -> tuple[str, int | None]:
     return "max_completion_tokens", body.max_completion_tokens
 
 
-class _Answer:
+class _Answer(OpenAIAnswer):
     """The shapes of the answer to one request."""
 
     def __init__(self, context: ServerContext, body: ChatRequest, call: Call, conversation: Conversation) -> None:
-        self._call = call
-        self._conversation = conversation
-        self._context = context
-        self._tokenizer = context.model.tokenizer
+        super().__init__(
+            context,
+            call,
+            body.stream_options,
+            prefix="chatcmpl",
+            whole_kind="chat.completion",
+            chunk_kind="chat.completion.chunk",
+        )
+        self._parts = {choice.index: conversation.parts(context) for choice in call.choices}
         self._logprobs = body.logprobs
-        self._usage_in_stream = body.stream_options.include_usage
-        self._head: dict[str, Any] = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": context.settings.model_name,
-            "system_fingerprint": context.fingerprint,
-        }
 
     async def whole(self) -> dict[str, Any]:
         await self._call.finish()
         choices: list[dict[str, Any]] = []
         for choice in self._call.choices:
-            parts = self._parts()
+            parts = self._parts[choice.index]
             choices.append(
                 {
                     "index": choice.index,
@@ -124,46 +119,34 @@ class _Answer:
                     "finish_reason": _finish_reason(choice.finish_reason, parts),
                 }
             )
-        return self._head | {"choices": choices, "usage": self._call.usage.as_dict()}
+        return self._whole(choices)
 
     async def events(self) -> AsyncGenerator[bytes]:
         began: set[int] = set()
         held: dict[int, list[TokenLogprob]] = {choice.index: [] for choice in self._call.choices}
-        parts = {choice.index: self._parts() for choice in self._call.choices}
         async for choice, piece in self._call.pieces():
             held[choice.index] += piece.logprobs
-            deltas = list(chat_deltas(parts[choice.index], piece.text, last=bool(piece.finish_reason)))
+            parts = self._parts[choice.index]
+            deltas = list(chat_deltas(parts, piece.text, last=bool(piece.finish_reason)))
             if not deltas and piece.finish_reason and held[choice.index]:
                 deltas = [{"content": ""}]
             for delta in deltas:
                 # The role comes with the first text: clients take the first event for the first token.
                 role = {} if choice.index in began else {"role": "assistant"}
                 began.add(choice.index)
-                yield self._chunk(choice.index, role | delta, held.pop(choice.index), None)
+                yield self._delta(choice.index, role | delta, held.pop(choice.index), None)
                 held[choice.index] = []
             if piece.finish_reason:
                 role = {} if choice.index in began else {"role": "assistant", "content": ""}
-                yield self._chunk(choice.index, role, [], _finish_reason(piece.finish_reason, parts[choice.index]))
-        if self._usage_in_stream:
-            yield event(self._chunk_head() | {"choices": [], "usage": self._call.usage.as_dict()})
-        yield DONE
+                yield self._delta(choice.index, role, [], _finish_reason(piece.finish_reason, parts))
+        for one in self._end():
+            yield one
 
-    def failure(self, body: dict[str, Any]) -> bytes:
-        return event(body) + DONE
-
-    def _parts(self) -> AnswerParts:
-        return self._conversation.parts(self._context)
-
-    def _chunk(
+    def _delta(
         self, index: int, delta: dict[str, Any], entries: Sequence[TokenLogprob], finish_reason: str | None
     ) -> bytes:
         logprobs = self._entries(entries) if entries else None
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-        usage = {"usage": None} if self._usage_in_stream else {}
-        return event(self._chunk_head() | {"choices": [choice]} | usage)
-
-    def _chunk_head(self) -> dict[str, Any]:
-        return self._head | {"object": "chat.completion.chunk"}
+        return self._chunk({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason})
 
     def _entries(self, entries: Sequence[TokenLogprob]) -> dict[str, Any] | None:
         return chat_logprobs(self._tokenizer, entries) if self._logprobs else None
