@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import anthropic
+import httpx
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import bitnet_tt
 from bitnet_tt import BitNetModel
@@ -324,3 +327,56 @@ def test_a_template_with_tools_of_its_own(with_template: tuple[str, RunningServe
     again = server.post("/apply-template", {"messages": [*USER, message], "tools": chat_body("auto")["tools"]}).json()
     assert f'{{"name": "look-up", "parameters": {call["function"]["arguments"]}}}' in again["prompt"]
     assert '"description": "Looks up a city."' in again["prompt"]
+
+
+@pytest.mark.parametrize("depth", [90, 300, 900, 980, 2000, 20_000])
+def test_deep_values_are_answered_or_refused_by_name(server, depth: int) -> None:
+    deep = "".join(['{"properties":{"a":' * (depth // 2), "{}", "}}" * (depth // 2)])
+    call = {"type": "tool_use", "id": "a", "name": "b", "input": "DEEP"}
+    turns = [*USER, {"role": "assistant", "content": [call]}, *USER]
+    function = {"name": "x", "parameters": "DEEP"}
+    tools = [{"name": "x", "input_schema": "DEEP"}]
+    for path, body in [
+        (CHAT, {"messages": USER, "tools": [{"type": "function", "function": function}]}),
+        (CHAT, {"messages": USER, "json_schema": "DEEP"}),
+        ("/apply-template", {"messages": USER, "tools": [{"type": "function", "function": function}]}),
+        (RESPONSES, {"input": USER, "tools": [{"type": "function", **function}]}),
+        (RESPONSES, {"input": USER, "text": {"format": {"type": "json_schema", "name": "x", "schema": "DEEP"}}}),
+        (MESSAGES, {"messages": USER, "max_tokens": 2, "tools": tools}),
+        (MESSAGES, {"messages": turns, "max_tokens": 2}),
+        (MESSAGES + "/count_tokens", {"messages": USER, "tools": tools}),
+        (MESSAGES + "/count_tokens", {"messages": turns}),
+    ]:
+        content = json.dumps({"model": "demo", **body}).replace('"DEEP"', deep)
+        response = httpx.post(server.url + path, content=content, headers={"content-type": "application/json"})
+        assert response.status_code in (200, 400), (path, response.text[:200])
+        assert response.status_code == 200 or response.json()["error"]["message"]
+
+
+words = st.sampled_from(["type", "enum", "items", "properties", "required", "anyOf", "not", "$ref", "pattern", "x"])
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 9), st.sampled_from(["object", "string", "integer", "x", "#"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(schema=st.dictionaries(words, values, max_size=4))
+def test_any_schema_of_arguments_gives_json_or_a_clear_refusal(server, schema: dict) -> None:
+    tool = {"type": "function", "function": {"name": "x", "parameters": schema}}
+    body = {
+        "messages": USER,
+        "tools": [tool],
+        "tool_choice": "required",
+        "max_tokens": 60,
+        "parallel_tool_calls": False,
+    }
+    response = server.post(CHAT, body)
+    if response.status_code == 400:
+        assert response.json()["error"]["param"] == "tools"
+        return
+    assert response.status_code == 200
+    choice = response.json()["choices"][0]
+    if choice["finish_reason"] == "tool_calls":
+        assert isinstance(json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]), dict)

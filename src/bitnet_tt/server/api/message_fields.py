@@ -18,9 +18,9 @@ from bitnet_tt.server.api.schema import (
     TextPart,
     kind_of,
     refuse_kinds,
-    unsupported_field,
 )
 from bitnet_tt.server.api.tool_choice import tool_use
+from bitnet_tt.server.errors import invalid
 from bitnet_tt.server.tools import ToolUse
 
 
@@ -152,7 +152,7 @@ def _call(block: ToolUseBlock) -> dict[str, Any]:
     try:
         arguments = json.dumps(block.input, ensure_ascii=False)
     except RecursionError:
-        raise unsupported_field("input", "it is nested too deep") from None
+        raise invalid(f"the input of the tool_use {block.id[:40]!r} is nested too deep", "messages") from None
     return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": arguments}}
 
 
