@@ -158,6 +158,7 @@ def test_sources_that_are_too_long_or_in_another_language_are_refused() -> None:
         COMPILER.from_choice(["x" * 1_100_000])
     with pytest.raises(RequestError, match=r"GBNF.*Lark"):
         COMPILER.from_lark('root ::= "a"')
+    assert random_text(COMPILER.from_lark('start: "::="'), 0) == "::="
     with pytest.raises(RequestError, match="not valid Unicode"):
         COMPILER.from_lark('start: "\ud800"')
 

@@ -129,13 +129,13 @@ def _find_wrong_schema(compiler: GrammarCompiler, use: ToolUse) -> None:
     """Say which tool has the schema that cannot be enforced, if it is that of one tool alone.
 
     Raises:
-        RequestError: The message names the tool.
+        ApiError: The message names the tool.
     """
     for tool in use.allowed:
         try:
             compiler.from_json_schema(tool.parameters)
         except RequestError as error:
-            raise RequestError(f"the tool {tool.name!r}: {error}") from error
+            raise invalid(f"the tool {tool.name!r}: {error}", "tools") from error
 
 
 def _template(tokenizer: Tokenizer) -> str:

@@ -30,6 +30,8 @@ JSON_STYLE: Mapping[str, Any] = {"whitespace_flexible": False, "item_separator":
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 """The JSON schema of any object."""
 
+_GBNF_RULE = re.compile(r"^\s*[\w-]+\s*::=", re.MULTILINE)
+
 _MAX_SOURCE = 1 << 20
 """The most characters of a grammar."""
 
@@ -126,7 +128,7 @@ class GrammarCompiler:
         """
         from llguidance import LLMatcher
 
-        if "::=" in source:
+        if _GBNF_RULE.search(source):
             raise RequestError('the grammar is written in GBNF; write it in Lark\'s syntax, such as `start: "a" | "b"`')
         return self._compile(LLMatcher.grammar_from_lark(_utf8(source)), "grammar")
 

@@ -255,6 +255,16 @@ BAD_SCHEMA = {"type": "object", "properties": {"a": {"not": {}}}}
         (CHAT, {"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools", "tool name"),
         (CHAT, {"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type", "'custom'"),
         (CHAT, {"tools": [{"type": "function", "function": {"name": "x", "parameters": BAD_SCHEMA}}]}, "tools", "'x'"),
+        (
+            CHAT,
+            {
+                "tools": [{"type": "function", "function": {"name": "x", "parameters": BAD_SCHEMA}}],
+                "response_format": {"type": "json_object"},
+            },
+            "tools",
+            "'x'",
+        ),
+        (CHAT, {"json_schema": {"not": {}}}, "json_schema", "cannot be enforced"),
         (CHAT, {"tools": [], "tool_choice": "required"}, "tool_choice", "no tools"),
         (CHAT, {"tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", "'x'"),
         (CHAT, {"structured_outputs": {"regex": "a"}}, "structured_outputs.regex", "cannot be combined"),
