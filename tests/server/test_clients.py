@@ -86,7 +86,7 @@ def test_anthropic_messages(claude, demo) -> None:
     assert usage.input_tokens + usage.cache_read_input_tokens == len(prompt)
     assert claude.messages.count_tokens(model="demo", messages=FRANCE).input_tokens == len(prompt)
     system = [{"type": "text", "text": "Be short.", "cache_control": {"type": "ephemeral"}}]
-    chat = [*FRANCE, {"role": "assistant", "content": message.content}, *FRANCE]
+    chat = [*FRANCE, {"role": "assistant", "content": message.content}, *FRANCE, {"role": "system", "content": "Now."}]
     cut = claude.messages.create(model="demo", max_tokens=2, messages=chat, system=system)
     assert cut.stop_reason == "max_tokens"
     assert cut.usage.output_tokens == 2

@@ -285,6 +285,12 @@ BAD_SCHEMA = {"type": "object", "properties": {"a": {"not": {}}}}
         (MESSAGES, {"tool_choice": {"type": "tool", "name": "x"}}, "tool_choice", "'x'"),
         (MESSAGES, of_user({"type": "image"}), "messages[0].content[0].type", "'image'"),
         (MESSAGES, of_user({"type": "tool_use", "id": "a", "name": "b", "input": {}}), "messages[0]", "no blocks"),
+        (
+            MESSAGES,
+            {"messages": [*USER, {"role": "system", "content": [{"type": "tool_result", "tool_use_id": "a"}]}]},
+            "messages[1]",
+            "the system has no blocks",
+        ),
         (MESSAGES, of_user({"type": "tool_result"}), "messages[0].content[0].tool_use_id", "required"),
     ],
 )

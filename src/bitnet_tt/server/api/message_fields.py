@@ -60,17 +60,16 @@ type Block = Annotated[
 class Turn(ApiRequest):
     """A message of the conversation."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system"]
     content: str | list[Block]
 
     @model_validator(mode="after")
     def _check_blocks(self) -> Self:
-        misplaced = ToolUseBlock if self.role == "user" else ToolResultBlock
-        if not isinstance(self.content, str) and any(isinstance(block, misplaced) for block in self.content):
-            kind = "tool_use" if self.role == "user" else "tool_result"
-            raise PydanticCustomError(
-                "block", "the {role} has no blocks of type {kind}", {"role": self.role, "kind": kind}
-            )
+        allowed = {"assistant": ("text", "tool_use"), "user": ("text", "tool_result")}.get(self.role, ("text",))
+        blocks = () if isinstance(self.content, str) else self.content
+        if kind := next((block.type for block in blocks if block.type not in allowed), None):
+            problem = {"role": self.role, "kind": kind}
+            raise PydanticCustomError("block", "the {role} has no blocks of type {kind}", problem)
         return self
 
     def chat_messages(self) -> list[dict[str, Any]]:
