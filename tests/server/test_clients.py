@@ -86,7 +86,7 @@ def test_anthropic_messages(claude, demo) -> None:
     assert usage.input_tokens + usage.cache_read_input_tokens == len(prompt)
     assert claude.messages.count_tokens(model="demo", messages=FRANCE).input_tokens == len(prompt)
     system = [{"type": "text", "text": "Be short.", "cache_control": {"type": "ephemeral"}}]
-    chat = [*FRANCE, {"role": "assistant", "content": message.content}, *FRANCE]
+    chat = [*FRANCE, {"role": "assistant", "content": message.content}, *FRANCE, {"role": "system", "content": "Now."}]
     cut = claude.messages.create(model="demo", max_tokens=2, messages=chat, system=system)
     assert cut.stop_reason == "max_tokens"
     assert cut.usage.output_tokens == 2
@@ -105,7 +105,7 @@ def test_anthropic_stop_sequences_and_streams(claude) -> None:
 
 def test_anthropic_errors(claude, server) -> None:
     with pytest.raises(anthropic.BadRequestError) as caught:
-        claude.messages.create(model="demo", max_tokens=5, messages=FRANCE, tools=[{"name": "x", "input_schema": {}}])
+        claude.messages.create(model="demo", max_tokens=5, messages=FRANCE, tools=[{"name": "x"}])
     assert caught.value.body["error"]["type"] == "invalid_request_error"
     with pytest.raises(anthropic.NotFoundError):
         claude.messages.create(model="claude", max_tokens=5, messages=FRANCE)

@@ -105,6 +105,14 @@ def test_random_texts_of_a_regular_expression_match_it(pattern: str, seed: int) 
     assert re.fullmatch(pattern, random_text(COMPILER.from_regex(pattern), seed))
 
 
+@given(
+    choices=st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=1, max_size=4),
+    seed=st.integers(0, 2**32),
+)
+def test_random_texts_of_choices_are_choices(choices: list[str], seed: int) -> None:
+    assert random_text(COMPILER.from_choice(choices), seed) in choices
+
+
 def test_a_grammar_of_lark() -> None:
     grammar = COMPILER.from_lark('start: "(" start ")" | "x"')
     for seed in range(10):
@@ -159,6 +167,22 @@ def test_other_grammars_that_cannot_be_enforced_are_refused() -> None:
         COMPILER.from_regex("(")
     with pytest.raises(RequestError, match=r"grammar cannot be enforced.*"):
         COMPILER.from_lark("start: missing")
+
+
+def test_sources_that_are_too_long_or_in_another_language_are_refused() -> None:
+    with pytest.raises(RequestError, match="this server takes 1048576"):
+        COMPILER.from_choice(["x" * 1_100_000])
+    with pytest.raises(RequestError, match=r"GBNF.*Lark"):
+        COMPILER.from_lark('root ::= "a"')
+    assert random_text(COMPILER.from_lark('start: "::="'), 0) == "::="
+    with pytest.raises(RequestError, match="not valid Unicode"):
+        COMPILER.from_lark('start: "\ud800"')
+
+
+def test_a_grammar_with_too_many_symbols_is_refused() -> None:
+    many = {"type": "object", "properties": {f"k{i}": {"type": "string"} for i in range(5000)}}
+    with pytest.raises(RequestError, match="cannot be enforced"):
+        COMPILER.from_json_schema(many)
 
 
 def test_a_token_that_is_not_allowed_is_refused() -> None:

@@ -1,22 +1,19 @@
-"""Turns with tool calls are valid by their grammar, and the parser finds the same calls however the text is cut."""
+"""The grammar of calls allows only text and valid calls, in every syntax, and tools that are not valid are refused."""
 
-import itertools
 import json
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bitnet_tt.errors import RequestError
-from bitnet_tt.server.tools import (
-    Tool,
-    ToolCallParser,
-    ToolEvent,
-    call_grammar,
-    call_text,
-    instructions,
-)
+from bitnet_tt.server.answer_parts import AnswerParts, Part
+from bitnet_tt.server.call_syntax import FALCON, HERMES, LLAMA, CallSyntax
+from bitnet_tt.server.tools import Tool, ToolUse, call_grammar, instructions
 
+pytest.importorskip("llguidance", reason="llguidance is not installed; it is part of the extra [server]")
+from tests.server.test_structured_output import COMPILER, TOKENIZER, random_text
+
+SYNTAXES = [HERMES, FALCON, LLAMA]
 WEATHER = Tool(
     "weather",
     "The weather of a city.",
@@ -31,7 +28,6 @@ REFERRING = Tool(
     "add-2",
     "",
     {
-        "type": "object",
         "properties": {"a": {"$ref": "#/$defs/n"}},
         "required": ["a"],
         "additionalProperties": False,
@@ -41,103 +37,98 @@ REFERRING = Tool(
 NOTHING = Tool("nothing", "Takes no arguments.", {"type": "object", "properties": {}, "additionalProperties": False})
 
 
-def parse(pieces: list[str]) -> tuple[str, list[tuple[str, str]]]:
-    """Return the content and the calls of a turn."""
-    parser = ToolCallParser()
-    events: list[ToolEvent] = [event for piece in pieces for event in parser.push(piece)] + list(parser.flush())
-    calls: list[list[str]] = []
-    for event in events:
-        if event.kind == "call":
-            calls.append([event.text, ""])
-            assert event.index == len(calls) - 1
-        elif event.kind == "arguments":
-            calls[event.index][1] += event.text
-    return "".join(event.text for event in events if event.kind == "content"), [(name, text) for name, text in calls]
+def use(tools: list[Tool], **options: bool) -> ToolUse:
+    return ToolUse(tools, tools, required=options.get("required", False), parallel=options.get("parallel", True))
 
 
-contents = st.text(alphabet='ab{}"<>/_ tol\nc', max_size=20).filter(lambda text: "<tool_call>" not in text)
-arguments = st.dictionaries(st.text(max_size=5), st.one_of(st.text(max_size=12), st.integers(), st.none()), max_size=3)
-calls = st.lists(st.tuples(st.sampled_from(["weather", "add-2"]), arguments), max_size=3)
+def parse(text: str, syntax: CallSyntax) -> tuple[str, list[Part]]:
+    """Return the text and the calls of an answer."""
+    parts = AnswerParts(syntax).push_all(text)
+    return "".join(part.text for part in parts if part.tool is None), [part for part in parts if part.tool is not None]
 
 
-@given(content=contents, calls=calls, cuts=st.lists(st.integers(0, 400), max_size=12))
-def test_the_parser_finds_the_calls_however_the_text_is_cut(
-    content: str, calls: list[tuple[str, dict]], cuts: list[int]
+def check(call: Part, tools: list[Tool]) -> None:
+    """Check that a call fits its tool."""
+    assert call.tool in [tool.name for tool in tools]
+    given: dict[str, Any] = json.loads(call.text)
+    if call.tool == "weather":
+        assert given["city"] in ("Paris", "東京")
+        assert 0 <= given["days"] <= 9
+    elif call.tool == "add-2":
+        assert 0 <= given["a"] <= 3
+    else:
+        assert given == {}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("tools", [[WEATHER], [WEATHER, REFERRING, NOTHING]])
+def test_required_answers_hold_only_valid_calls(
+    tools: list[Tool], syntax: CallSyntax, parallel: bool, seed: int
 ) -> None:
-    written = [(name, json.dumps(values)) for name, values in calls]
-    text = content + "\n".join(call_text(name, values) for name, values in written)
-    at = sorted({0, *(cut for cut in cuts if cut < len(text)), len(text)})
-    pieces = [text[start:end] for start, end in itertools.pairwise(at)]
-    found, found_calls = parse(pieces)
-    assert found_calls == written
-    assert found == content or (not content.strip() and not found.strip())
+    grammar = COMPILER.from_lark(call_grammar(use(tools, required=True, parallel=parallel), syntax))
+    content, calls = parse(random_text(grammar, seed), syntax)
+    assert content == ""
+    assert len(calls) >= 1 if parallel else len(calls) == 1
+    for call in calls:
+        check(call, tools)
 
 
-def test_text_is_not_held_back_longer_than_needed() -> None:
-    parser = ToolCallParser()
-    assert list(parser.push("Hello <")) == [ToolEvent("content", "Hello ")]
-    assert list(parser.push("b>")) == [ToolEvent("content", "<b>")]
-    assert list(parser.push('<tool_call>\n{"name": "weather", "arguments": {"a"')) == [
-        ToolEvent("call", "weather", 0),
-        ToolEvent("arguments", '{"a"', 0),
-    ]
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_other_answers_are_text_or_valid_calls(syntax: CallSyntax, seed: int) -> None:
+    grammar = COMPILER.from_lark(call_grammar(use([WEATHER]), syntax))
+    content, calls = parse(random_text(grammar, seed), syntax)
+    assert content or calls
+    for call in calls:
+        check(call, [WEATHER])
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_text_never_begins_a_call_that_is_not_valid(syntax: CallSyntax) -> None:
+    grammar = COMPILER.from_lark(call_grammar(use([WEATHER]), syntax))
+
+    def accept(text: str) -> None:
+        constraint = grammar.constraint()
+        for token_id in TOKENIZER.encode(text, add_bos=False, parse_special=False):
+            constraint.accept(token_id)
+
+    for text in ("Hello <b>!", '{"na', syntax.write([("weather", '{"city": "Paris", "days": 1}')])):
+        accept(text)
+    with pytest.raises(RequestError, match="any further"):
+        accept(syntax.mark + "x")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_text_beside_calls_can_have_a_schema(seed: int) -> None:
+    grammar = COMPILER.from_lark(call_grammar(use([WEATHER]), HERMES, {"enum": ["<tool_call>", 5]}))
+    content, calls = parse(random_text(grammar, seed), HERMES)
+    if calls:
+        check(calls[0], [WEATHER])
+        assert content == ""
+    else:
+        assert json.loads(content) in ("<tool_call>", 5)
+
+
+def test_only_allowed_tools_can_be_called() -> None:
+    grammar = COMPILER.from_lark(call_grammar(ToolUse([WEATHER, NOTHING], [NOTHING], True, False), HERMES))
+    assert [part.tool for part in AnswerParts(HERMES).push_all(random_text(grammar, 0))] == ["nothing"]
 
 
 def test_instructions_describe_each_tool() -> None:
-    text = instructions([WEATHER, NOTHING])
+    text = instructions([WEATHER, NOTHING], HERMES)
     assert "The weather of a city." in text
     assert '"city"' in text
-    assert call_text("function name", "{}") in text
+    assert HERMES.write([("function name", "{}")]) in text
 
 
-@pytest.mark.parametrize("name", ["", "a b", "x" * 65, "é", 'a"b'])
+@pytest.mark.parametrize("name", ["", "a b", "x" * 129, "é", 'a"b'])
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(RequestError, match="tool name"):
         Tool(name, "", {})
 
 
-class TestGrammar:
-    """Random texts of the grammar, made from its masks."""
-
-    @pytest.fixture(autouse=True)
-    def _llguidance(self) -> None:
-        pytest.importorskip("llguidance", reason="llguidance is not installed; it is part of the extra [server]")
-
-    @pytest.mark.parametrize("seed", range(8))
-    @pytest.mark.parametrize("parallel", [False, True])
-    @pytest.mark.parametrize("tools", [[WEATHER], [WEATHER, REFERRING, NOTHING]])
-    def test_required_turns_hold_only_valid_calls(self, tools: list[Tool], parallel: bool, seed: int) -> None:
-        from tests.server.test_structured_output import COMPILER, random_text
-
-        text = random_text(COMPILER.from_lark(call_grammar(tools, required=True, parallel=parallel)), seed)
-        content, found = parse([text])
-        assert content == ""
-        assert len(found) >= 1 if parallel else len(found) == 1
-        for name, values in found:
-            assert name in [tool.name for tool in tools]
-            given = json.loads(values)
-            if name == "weather":
-                assert given["city"] in ("Paris", "東京")
-                assert 0 <= given["days"] <= 9
-            elif name == "add-2":
-                assert 0 <= given["a"] <= 3
-            else:
-                assert given == {}
-
-    @pytest.mark.parametrize("seed", range(8))
-    def test_other_turns_are_text_or_valid_calls(self, seed: int) -> None:
-        from tests.server.test_structured_output import COMPILER, TOKENIZER, random_text
-
-        grammar = COMPILER.from_lark(call_grammar([WEATHER], required=False, parallel=True))
-        content, found = parse([random_text(grammar, seed)])
-        assert content or found
-
-        def accept(text: str) -> None:
-            constraint = grammar.constraint()
-            for token_id in TOKENIZER.encode(text, add_bos=False, parse_special=False):
-                constraint.accept(token_id)
-
-        for text in ("Hello <b>!", "<tool_call", call_text("weather", '{"city": "Paris", "days": 1}')):
-            accept(text)
-        with pytest.raises(RequestError, match="any further"):
-            accept("<tool_call> x")
+def test_arguments_that_are_no_object_are_refused() -> None:
+    with pytest.raises(RequestError, match="must be 'object'"):
+        Tool("name", "", {"type": "string"})

@@ -107,3 +107,32 @@ def test_templates_have_the_functions_that_transformers_gives_them() -> None:
         "{{ strftime_now('%Y') | length }}{{ 3 * 4 }}{{ '-' * 3 }}"
     )
     assert render(template, [{"role": "é", "content": "<a>"}] * 2) == '{"role": "é", "content": "<a>"}412---'
+
+
+BEGUN = [*CHAT, {"role": "assistant", "content": "It is  "}]
+
+
+def test_the_last_message_can_be_continued(byte_level: Tokenizer) -> None:
+    text = RENDERED + "It is  "  # the template would trim it and end the turn
+    assert byte_level.render_chat(BEGUN, add_generation_prompt=False, continue_last=True) == text
+    assert byte_level.apply_chat_template(BEGUN, add_generation_prompt=False, continue_last=True) == byte_level.encode(
+        text
+    )
+
+
+@given(content=texts, parts=st.lists(st.sampled_from([*SPECIALS, "<|eot", "<", "x", "\ufdd0"]), max_size=6))
+def test_a_message_that_is_continued_cannot_hold_control_tokens(
+    byte_level: Tokenizer, content: str, parts: list[str]
+) -> None:
+    last = content + "".join(parts)
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": last}]
+    ids = byte_level.apply_chat_template(chat, add_generation_prompt=False, continue_last=True)
+    bos, eot = SPECIALS[0], SPECIALS[2]
+    assert byte_level.decode(ids, skip_special_tokens=False) == f"{bos}User: a{eot}Assistant: {last.lstrip()}"
+    assert [byte_level.id_to_token(one) for one in ids if one in byte_level.special_ids] == [bos, eot]
+
+
+def test_a_template_that_hides_the_last_message_cannot_continue_it(byte_level: Tokenizer) -> None:
+    tokenizer = with_template(byte_level, {"default": "{{ messages[0].content }}"})
+    with pytest.raises(TokenizerError, match="cannot be continued"):
+        tokenizer.apply_chat_template(BEGUN, continue_last=True)

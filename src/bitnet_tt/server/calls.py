@@ -9,16 +9,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from bitnet_tt.config import GenerationConfig
-from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError, TokenizerError
+from bitnet_tt.errors import BitNetError
 from bitnet_tt.generation import Piece
 from bitnet_tt.sampling import TokenLogprob
-from bitnet_tt.server.errors import ApiError, invalid
+from bitnet_tt.server.errors import ApiError, api_error, invalid, unavailable
 from bitnet_tt.server.generation_service import DeadlineError, GenerationService, QueueFullError
 from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestRecord
 from bitnet_tt.server.structured_output import Grammar
-
-_RETRY_SECONDS = 1
 
 
 @dataclass(slots=True)
@@ -157,7 +155,7 @@ class Call:
                 continue
             if choice.finish_reason is None:
                 message = "the server ended before the answer; send the request again"
-                raise ApiError(503, message, kind="server_error", code="shutting_down", retry_after=1)
+                raise unavailable(message, "shutting_down")
             left -= 1
 
     async def scores(self) -> list[Entries]:
@@ -233,17 +231,4 @@ def admit(service: GenerationService, count: int) -> None:
         service.admit(count)
     except QueueFullError:
         message = f"{service.waiting} texts wait already, and the queue takes {service.max_waiting}; try again later"
-        raise ApiError(429, message, kind="rate_limit_error", code="queue_full", retry_after=_RETRY_SECONDS) from None
-
-
-def api_error(error: BaseException, param: str | None = None) -> BaseException:
-    """Return what a client is told about an error of the package; other errors are returned as they are."""
-    if isinstance(error, DeadlineError):
-        return ApiError(504, str(error), kind="server_error", code="request_timeout")
-    if isinstance(error, DeviceError):
-        return ApiError(503, str(error), kind="server_error", code="device_error", retry_after=_RETRY_SECONDS)
-    if isinstance(error, ConfigError | RequestError | TokenizerError):
-        return invalid(str(error), param)
-    if isinstance(error, BitNetError):
-        return ApiError(503, str(error), kind="server_error", code="device_error")
-    return error
+        raise ApiError(429, message, kind="rate_limit_error", code="queue_full", retry_after=1) from None

@@ -16,8 +16,8 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import BitNetError, ConfigError
 from bitnet_tt.model import BitNetModel
 from bitnet_tt.server.api.schema import SamplingFields
-from bitnet_tt.server.calls import Call, api_error
-from bitnet_tt.server.errors import ApiError, ClientGoneError, error_body, internal, invalid
+from bitnet_tt.server.calls import Call
+from bitnet_tt.server.errors import ApiError, ClientGoneError, api_error, error_body, internal, invalid
 from bitnet_tt.server.event_stream import EventStream, until_gone
 from bitnet_tt.server.fingerprint import system_fingerprint
 from bitnet_tt.server.generation_service import GenerationService

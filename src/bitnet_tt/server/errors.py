@@ -9,6 +9,9 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from bitnet_tt.errors import BitNetError, ConfigError, RequestError, TokenizerError
+from bitnet_tt.server.generation_service import DeadlineError
+
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
     404: "not_found_error",
@@ -74,11 +77,30 @@ def internal() -> ApiError:
     return ApiError(500, "internal error; the server's log has the details", kind="server_error", code="internal_error")
 
 
+def unavailable(message: str, code: str) -> ApiError:
+    """Return the error of a server that cannot answer now."""
+    return ApiError(503, message, kind="server_error", code=code, retry_after=1)
+
+
+def api_error(error: BaseException, param: str | None = None) -> BaseException:
+    """Return what a client is told about an error of the package; other errors are returned as they are."""
+    if isinstance(error, DeadlineError):
+        return ApiError(504, str(error), kind="server_error", code="request_timeout")
+    if isinstance(error, ConfigError | RequestError | TokenizerError):
+        return invalid(str(error), param)
+    return unavailable(str(error), "device_error") if isinstance(error, BitNetError) else error
+
+
 def error_body(error: ApiError, path: str) -> dict[str, Any]:
     """Return the body of an error, in the shape of the API that the path belongs to."""
     if path.startswith("/v1/messages"):
         kind = _ANTHROPIC_TYPES.get(error.status, "invalid_request_error")
-        return {"type": "error", "error": {"type": kind, "message": error.message}}
+        # This shape has no place for the field, so the message names it.
+        names_field = error.param is None or error.param in error.message
+        told = {"type": kind, "message": error.message if names_field else f"{error.param}: {error.message}"}
+        if error.param == "thread":  # Anthropic's clients then send the whole conversation each time
+            return {"type": "error", "error": told | {"details": {"error_code": "thread_unsupported_request"}}}
+        return {"type": "error", "error": told}
     return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
 
 

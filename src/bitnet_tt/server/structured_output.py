@@ -6,8 +6,10 @@ llguidance computes the masks. It reads text as the bytes of tokens, so it works
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,34 @@ _SPECIAL = b"\xff"
 JSON_STYLE: Mapping[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """llguidance's options for JSON: one way to write a value. Small models otherwise write spaces without end."""
 
-_ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+"""The JSON schema of any object."""
+
+_GBNF_RULE = re.compile(r"^\s*[\w-]+\s*::=", re.MULTILINE)
+
+_MAX_SOURCE = 1 << 20
+"""The most characters of a grammar."""
+
+_MAX_SYMBOLS = 20_000
+"""The most symbols of a compiled grammar: about 4000 properties. Compiling takes seconds then.
+
+llguidance itself limits what the mask of a token may cost.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """A format that a text must have.
+
+    Attributes:
+        kind: What the source is.
+        source: A JSON schema, a regular expression, a grammar, or the list of all texts.
+        param: The field of the request that it comes from, for errors.
+    """
+
+    kind: Literal["json_schema", "regex", "lark", "choice"]
+    source: Any
+    param: str
 
 
 class GrammarCompiler:
@@ -47,6 +76,18 @@ class GrammarCompiler:
             TokenizerWrapper(_Vocabulary(tokenizer, vocab_size, ids)), n_vocab=vocab_size, eos_token=ids
         )
 
+    def from_format(self, form: AnswerFormat) -> Grammar:
+        """Compile a format.
+
+        Raises:
+            RequestError: It is not valid, or cannot be enforced.
+        """
+        if form.kind == "json_schema":
+            return self.from_json_schema(form.source)
+        if form.kind == "regex":
+            return self.from_regex(form.source)
+        return self.from_choice(form.source) if form.kind == "choice" else self.from_lark(form.source)
+
     def from_json_schema(self, schema: Mapping[str, Any]) -> Grammar:
         """Compile a JSON schema. JSON is written on one line, with a space after each comma and colon.
 
@@ -59,11 +100,7 @@ class GrammarCompiler:
             source = LLMatcher.grammar_from_json_schema(json.dumps({**schema, "x-guidance": dict(JSON_STYLE)}))
         except (ValueError, TypeError, RecursionError) as error:
             raise RequestError(f"the JSON schema is not valid: {error}") from error
-        return self._check(source, "JSON schema")
-
-    def from_json_object(self) -> Grammar:
-        """Return the grammar of any JSON object."""
-        return self.from_json_schema(_ANY_OBJECT)
+        return self._compile(source, "JSON schema")
 
     def from_regex(self, pattern: str) -> Grammar:
         """Compile a regular expression, in the syntax of Rust's crate `regex`. The whole text matches it.
@@ -73,40 +110,66 @@ class GrammarCompiler:
         """
         from llguidance import LLMatcher
 
-        return self._check(LLMatcher.grammar_from_regex(pattern), "regular expression")
+        return self._compile(LLMatcher.grammar_from_regex(_utf8(pattern)), "regular expression")
+
+    def from_choice(self, texts: Sequence[str]) -> Grammar:
+        """Return the grammar of some texts: one of them is the whole text.
+
+        Raises:
+            RequestError: They are too long, or not valid Unicode.
+        """
+        return self.from_regex("|".join(map(re.escape, texts)))
 
     def from_lark(self, source: str) -> Grammar:
-        """Compile a context-free grammar in Lark's syntax.
+        """Compile a context-free grammar in Lark's syntax. Its first rule is `start`.
 
         Raises:
             RequestError: The grammar is not valid, or too complex.
         """
         from llguidance import LLMatcher
 
-        return self._check(LLMatcher.grammar_from_lark(source), "grammar")
+        if _GBNF_RULE.search(source):
+            raise RequestError('the grammar is written in GBNF; write it in Lark\'s syntax, such as `start: "a" | "b"`')
+        return self._compile(LLMatcher.grammar_from_lark(_utf8(source)), "grammar")
 
-    def _check(self, source: str, kind: str) -> Grammar:
-        from llguidance import LLMatcher
+    def _compile(self, source: str, kind: str) -> Grammar:
+        from llguidance import LLMatcher, LLParserLimits
 
-        is_error, messages = LLMatcher.validate_grammar_with_warnings(source, self._tokens)
-        if is_error:
-            raise RequestError(f"the {kind} cannot be enforced: {messages[0]}")
-        return Grammar(self._tokens, source, self._vocab_size)
+        if len(source) > _MAX_SOURCE:
+            raise RequestError(f"the {kind} has {len(source)} characters; this server takes {_MAX_SOURCE}")
+        limits = LLParserLimits(max_grammar_size=_MAX_SYMBOLS)
+        matcher = LLMatcher(self._tokens, source, log_level=0, limits=limits)
+        if matcher.is_error():
+            raise RequestError(f"the {kind} cannot be enforced: {matcher.get_error()}")
+        # The first mask is slow for some grammars. Computed here, it delays no other request, and all copies have it.
+        GrammarConstraint(matcher, self._vocab_size).mask()
+        return Grammar(matcher, self._vocab_size)
+
+
+def _utf8(text: str) -> str:
+    """Return a text, or refuse one that is not valid Unicode.
+
+    Raises:
+        RequestError: It has half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"the text is not valid Unicode: {error}") from error
+    return text
 
 
 class Grammar:
-    """A grammar that was checked. Each text needs a constraint of its own."""
+    """A grammar that was compiled and checked. Each text needs a constraint of its own."""
 
-    def __init__(self, tokens: llguidance.LLTokenizer, source: str, vocab_size: int) -> None:
-        """Compile what `GrammarCompiler` has checked."""
-        from llguidance import LLMatcher
-
-        self._beginning = LLMatcher(tokens, source)
+    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
+        """Keep what `GrammarCompiler` made: a matcher at the beginning of a text."""
+        self._matcher = matcher
         self._vocab_size = vocab_size
 
     def constraint(self) -> GrammarConstraint:
-        """Return the constraint of a new text: a copy, because it takes milliseconds to compile a large grammar."""
-        return GrammarConstraint(self._beginning.deep_copy(), self._vocab_size)
+        """Return the constraint of a new text. It takes well under a millisecond, as nothing is compiled again."""
+        return GrammarConstraint(self._matcher.deep_copy(), self._vocab_size)
 
 
 class GrammarConstraint:

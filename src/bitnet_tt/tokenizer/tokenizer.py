@@ -157,6 +157,7 @@ class Tokenizer:
         messages: Sequence[Message],
         *,
         add_generation_prompt: bool = True,
+        continue_last: bool = False,
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
@@ -168,6 +169,8 @@ class Tokenizer:
             messages: The chat, first to last. Each message has a `role` and a `content`; other fields are for the
                 template.
             add_generation_prompt: End with the text that begins the assistant's turn.
+            continue_last: End with the last message's content, so that the model continues it. What the template writes
+                after it is left out.
             template: Name of the template. None means the usual one, or `tool_use` if there is one and `tools` are
                 given.
             variables: More variables of the template, such as `tools` and `documents`.
@@ -177,13 +180,15 @@ class Tokenizer:
             TokenizerError: There is no such template, or it refuses the messages.
         """
         chat_template.check_messages(messages)
-        return self._render(messages, template, dict(variables or {}), add_generation_prompt)
+        end = user_text.free_marker(user_text.strings(messages)) if continue_last else None
+        return self._render(messages, template, dict(variables or {}), add_generation_prompt, end)
 
     def apply_chat_template(
         self,
         messages: Sequence[Message],
         *,
         add_generation_prompt: bool = True,
+        continue_last: bool = False,
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> list[int]:
@@ -200,7 +205,9 @@ class Tokenizer:
         marker = user_text.free_marker([*user_text.strings(messages), *user_text.strings(variables, "variables")])
         encoder = self._encoder(marker)
         marked, variables = encoder.mark([messages, dict(variables or {})])
-        rendered = self._render(marked, template, variables, add_generation_prompt)
+        # Marked texts have no two markers in a row.
+        end = marker * 2 if continue_last else None
+        rendered = self._render(marked, template, variables, add_generation_prompt, end)
         return self._with_bos(encoder.encode(rendered), always=False)
 
     def save(self, folder: str | Path) -> None:
@@ -236,12 +243,22 @@ class Tokenizer:
         template: str | None,
         variables: Mapping[str, Any],
         add_generation_prompt: bool,
+        end: str | None,
     ) -> str:
+        """Render a chat. With `end`, which no text contains, the result stops where the last message's content ends."""
+        if end is not None:
+            messages = [*messages[:-1], {**messages[-1], "content": (messages[-1].get("content") or "") + end}]
         tokens = {"bos_token": self.bos_token, "eos_token": next(iter(self.eos_tokens), None), **self.other_tokens}
         tokens = {name: token for name, token in tokens.items() if token is not None}
         context = {**tokens, **variables, "add_generation_prompt": add_generation_prompt}
         source = self._template(template, has_tools=variables.get("tools") is not None)
-        return chat_template.render(source, messages, context)
+        rendered = chat_template.render(source, messages, context)
+        if end is None:
+            return rendered
+        before, found, _ = rendered.rpartition(end)
+        if not found:
+            raise TokenizerError("the chat template does not show the last message, so it cannot be continued")
+        return before
 
     def _with_bos(self, ids: list[int], *, always: bool) -> list[int]:
         """Put the tokens first that come before a text, unless they are there; `always` if the checkpoint has none."""

@@ -125,3 +125,51 @@ def test_penalties_work_once_the_engine_has_them(server, demo, name: str, value:
     assert response.status_code == 200
     if name == "logit_bias":
         assert not response.json()["choices"][0]["message"]["content"].startswith("The")
+
+
+BEGUN = [*FRANCE, {"role": "assistant", "content": "The capital of"}]
+CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+
+
+def test_the_last_message_is_continued(server, demo) -> None:
+    body = {"messages": BEGUN, "temperature": 0} | CONTINUE
+    choice = server.post(CHAT, body).json()["choices"][0]
+    assert choice["message"]["content"] == " France is Paris."
+    # Anthropic's API means the same by a last message of the assistant.
+    message = server.post("/v1/messages", {"messages": BEGUN, "max_tokens": 50, "temperature": 0}).json()
+    assert message["content"][0]["text"] == " France is Paris."
+    shown = server.post("/apply-template", {"messages": BEGUN} | CONTINUE).json()
+    assert shown["prompt"] == demo.tokenizer.render_chat(FRANCE) + "The capital of"
+    counted = server.post("/v1/messages/count_tokens", {"messages": BEGUN}).json()
+    assert counted["input_tokens"] == len(shown["tokens"]) == server.post(CHAT, body).json()["usage"]["prompt_tokens"]
+
+
+def test_without_a_generation_prompt_the_chat_ends_as_it_is(server, demo) -> None:
+    answer = server.post(CHAT, {"messages": FRANCE, "max_tokens": 1, "add_generation_prompt": False}).json()
+    prompt = demo.tokenizer.apply_chat_template(FRANCE, add_generation_prompt=False)
+    assert answer["usage"]["prompt_tokens"] == len(prompt)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        (CHAT, {"messages": BEGUN, "continue_final_message": True}, "needs add_generation_prompt: false"),
+        (CHAT, {"messages": FRANCE, **CONTINUE}, "only a text of the assistant"),
+        (CHAT, {"messages": [], **CONTINUE}, "only a text of the assistant"),
+        ("/v1/messages", {"messages": [{"role": "assistant", "content": "It is "}], "max_tokens": 5}, "white space"),
+        (
+            "/v1/messages",
+            {
+                "messages": [
+                    {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "b", "input": {}}]}
+                ],
+                "max_tokens": 5,
+            },
+            "only a text of the assistant",
+        ),
+    ],
+)
+def test_what_cannot_be_continued_is_refused(server, path: str, body: dict, message: str) -> None:
+    response = server.post(path, body)
+    assert response.status_code == 400
+    assert message in response.json()["error"]["message"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -12,12 +10,13 @@ from fastapi.responses import Response
 from pydantic import BeforeValidator, Field
 
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.server.api.formats import REFUSED_FORMATS, FormatFields
 from bitnet_tt.server.api.logprobs import completion_logprobs
-from bitnet_tt.server.api.schema import Refusal, SamplingFields, StreamOptions
+from bitnet_tt.server.api.openai_answer import OpenAIAnswer
+from bitnet_tt.server.api.schema import Refusal, StreamOptions
 from bitnet_tt.server.calls import Call, Choice, Entries
 from bitnet_tt.server.context import ServerContext, context_of
 from bitnet_tt.server.errors import invalid
-from bitnet_tt.server.event_stream import DONE, event
 
 router = APIRouter()
 
@@ -37,13 +36,13 @@ def _is_list_of(value: Any, kind: type) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(type(one) is kind for one in value)
 
 
-class CompletionRequest(SamplingFields):
+class CompletionRequest(FormatFields):
     """The body of a text completion."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"user"})
     refused: ClassVar[Mapping[str, Refusal]] = {
+        **REFUSED_FORMATS,
         "best_of": Refusal("use n, and pick the best yourself by logprobs", (1,)),
-        "response_format": Refusal("this server cannot enforce a format yet", ({"type": "text"},)),
         "suffix": Refusal("this model continues texts; it does not fill gaps", ("",)),
     }
 
@@ -65,6 +64,8 @@ async def completions(
     config = context.config(
         body, max_tokens=max(body.max_tokens, 1), max_tokens_field="max_tokens", logprobs=body.logprobs
     )
+    form = body.answer_format
+    grammar = None if form is None else await context.grammar(lambda one: one.from_format(form), form.param)
     prompts = await _encode(context, body)
     for token_ids in prompts:
         context.check_prompt(token_ids, "prompt", new_tokens=1 if generates else 0)
@@ -76,6 +77,7 @@ async def completions(
         score_top=body.logprobs if body.echo else None,
         stream=body.stream,
         prompt_text=body.prompt,
+        grammar=grammar,
     )
     return await context.respond(request, call, _Answer(context, body, prompts, call))
 
@@ -92,29 +94,21 @@ async def _encode(context: ServerContext, body: CompletionRequest) -> list[list[
     return [await context.encode(one, "prompt") if isinstance(one, str) else one for one in prompt]
 
 
-class _Answer:
+class _Answer(OpenAIAnswer):
     """The shapes of the answer to one request."""
 
     def __init__(
         self, context: ServerContext, body: CompletionRequest, prompts: Sequence[Sequence[int]], call: Call
     ) -> None:
-        self._context = context
-        self._tokenizer = context.model.tokenizer
+        kind = "text_completion"
+        super().__init__(context, call, body.stream_options, prefix="cmpl", whole_kind=kind, chunk_kind=kind)
         self._body = body
-        self._call = call
         # Without new tokens the call has no choices, and a choice is nothing but its prompt.
         self._choices = call.choices or [
             Choice(prompt * body.n + number, prompt, number, prompt_ids, GenerationConfig(), finish_reason="length")
             for prompt, prompt_ids in enumerate(prompts)
             for number in range(body.n)
         ]
-        self._head: dict[str, Any] = {
-            "id": f"cmpl-{secrets.token_hex(12)}",
-            "object": "text_completion",
-            "created": int(time.time()),
-            "model": context.settings.model_name,
-            "system_fingerprint": context.fingerprint,
-        }
 
     async def whole(self) -> dict[str, Any]:
         scores = dict(enumerate(await self._call.scores()))
@@ -125,7 +119,7 @@ class _Answer:
             token_ids = [*(choice.prompt_ids if entries else ()), *choice.token_ids]
             logprobs, _ = self._logprobs(token_ids, [*entries, *choice.logprobs], 0 if entries else len(echoed))
             choices.append(_choice(choice.index, echoed + choice.text, logprobs, choice.finish_reason))
-        return self._head | {"choices": choices, "usage": self._call.usage.as_dict()}
+        return self._whole(choices)
 
     async def events(self) -> AsyncGenerator[bytes]:
         scores = dict(enumerate(await self._call.scores()))
@@ -136,9 +130,9 @@ class _Answer:
             logprobs, offset = self._logprobs(list(choice.prompt_ids), entries, 0) if entries else (None, len(echoed))
             offsets[choice.index], held[choice.index] = offset, ([], [])
             if self._body.echo:
-                yield self._chunk(choice.index, echoed, logprobs, choice.finish_reason)
+                yield self._chunk(_choice(choice.index, echoed, logprobs, choice.finish_reason))
             elif choice.finish_reason:
-                yield self._chunk(choice.index, "", None, choice.finish_reason)
+                yield self._chunk(_choice(choice.index, "", None, choice.finish_reason))
         async for choice, piece in self._call.pieces():
             token_ids, entries = held[choice.index]
             token_ids += piece.token_ids
@@ -146,13 +140,9 @@ class _Answer:
             if piece.text or piece.finish_reason:
                 logprobs, offsets[choice.index] = self._logprobs(token_ids, entries, offsets[choice.index])
                 held[choice.index] = ([], [])
-                yield self._chunk(choice.index, piece.text, logprobs, piece.finish_reason)
-        if self._body.stream_options.include_usage:
-            yield event(self._head | {"choices": [], "usage": self._call.usage.as_dict()})
-        yield DONE
-
-    def failure(self, body: dict[str, Any]) -> bytes:
-        return event(body) + DONE
+                yield self._chunk(_choice(choice.index, piece.text, logprobs, piece.finish_reason))
+        for one in self._end():
+            yield one
 
     def _echo(self, choice: Choice) -> str:
         """Return the text of the prompt, if it is to be repeated."""
@@ -168,10 +158,6 @@ class _Answer:
         if self._body.logprobs is None:
             return None, offset
         return completion_logprobs(self._tokenizer, token_ids, entries, offset)
-
-    def _chunk(self, index: int, text: str, logprobs: dict[str, Any] | None, finish_reason: str | None) -> bytes:
-        usage = {"usage": None} if self._body.stream_options.include_usage else {}
-        return event(self._head | {"choices": [_choice(index, text, logprobs, finish_reason)]} | usage)
 
 
 def _choice(index: int, text: str, logprobs: dict[str, Any] | None, finish_reason: str | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -10,9 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 TEXT_ONLY = "this server reads and writes only text"
-NO_TOOLS = "this endpoint cannot call tools yet; /v1/chat/completions can"
+OWN_TOOLS = "only functions with a JSON schema can be called, and the client runs them"
 NO_FUNCTIONS = "functions are the older form of tools; give tools"
-NO_STRUCTURE = "this endpoint cannot enforce a format yet; /v1/chat/completions can"
 STATELESS = "this server keeps no conversations; send the whole conversation each time"
 
 
@@ -136,45 +135,32 @@ class ChatMessage(ApiRequest):
         return message | ({"role": "system"} if self.role == "developer" else {})
 
 
-class JsonSchemaFormat(ApiRequest):
-    """The schema of `response_format`. It is always enforced, so `strict` changes nothing."""
+class CommonFields(ApiRequest):
+    """The model and how to pick tokens: the fields that all APIs share. Some extend the published schemas."""
 
-    ignored: ClassVar[frozenset[str]] = frozenset({"strict", "description"})
+    model: str
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    top_k: int = Field(default=0, ge=-1, lt=2**31)
+    min_p: float = Field(default=0.0, ge=0, le=1)
 
-    name: str = ""
-    schema_: dict[str, Any] = Field(alias="schema")
-
-
-class ResponseFormat(ApiRequest):
-    """The format that an answer must have."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchemaFormat | None = None
-
-    @model_validator(mode="after")
-    def _check_schema(self) -> Self:
-        if (self.type == "json_schema") != (self.json_schema is not None):
-            raise PydanticCustomError("format", "json_schema must be given if, and only if, the type is json_schema")
-        return self
+    def with_fields(self, **more: Any) -> SamplingFields:
+        """Return these fields, and more, as those of completions and chats."""
+        return SamplingFields(**{name: getattr(self, name) for name in CommonFields.model_fields}, **more)
 
 
-class SamplingFields(ApiRequest):
+class SamplingFields(CommonFields):
     """How to pick tokens and when to stop: the fields that completions and chats share.
 
     Fields after `stop` extend OpenAI's schema, as llama.cpp's and vLLM's servers do.
     """
 
-    model: str
-    temperature: float = Field(default=1.0, ge=0, le=2)
-    top_p: float = Field(default=1.0, gt=0, le=1)
     n: int = Field(default=1, ge=1)
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     logit_bias: dict[str, float] = Field(default_factory=dict)
     stop: str | list[str] = Field(default_factory=list)
-    top_k: int = Field(default=0, ge=-1, lt=2**31)
-    min_p: float = Field(default=0.0, ge=0, le=1)
     repetition_penalty: float = Field(default=1.0, ge=0.01, le=100)
     stop_token_ids: list[int] = Field(default_factory=list, max_length=1024)
     ignore_eos: bool = False
@@ -196,6 +182,28 @@ class StreamOptions(ApiRequest):
 def unsupported_field(field: str, why: str) -> PydanticCustomError:
     """Return the error of a field, or of a value of a field, that this server does not support."""
     return PydanticCustomError("unsupported", "{field} is not supported: {why}", {"field": field, "why": why})
+
+
+def kind_of(value: Any) -> str:
+    """Return the type that an object of a request gives itself, as the tag of a pydantic union.
+
+    A tag has a space, so that no error takes it for a field.
+    """
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return f"type {kind}"
+
+
+def refuse_kinds(known: Collection[str | None], why: str) -> Callable[[Any], Any]:
+    """Return the check of an object that its type is one that we know; None stands for a type that is missing."""
+
+    def check(value: Any) -> Any:
+        kind = value.get("type") if isinstance(value, dict) else None
+        if isinstance(value, dict) and (kind is None or isinstance(kind, str)) and kind not in known:
+            names = ", ".join(map(repr, filter(None, known)))
+            raise unsupported_field("type", f"{kind and kind[:40]!r} is not {names}; {why}")
+        return value
+
+    return check
 
 
 def _is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
-from pydantic import Field
 
-from bitnet_tt.server.api.chat_tools import template_has_tools, with_tools
-from bitnet_tt.server.api.schema import NO_TOOLS, ApiRequest, ChatMessage, Refusal
+from bitnet_tt.server.api.chat_fields import ChatFields
+from bitnet_tt.server.api.schema import ApiRequest
 from bitnet_tt.server.context import ServerContext, context_of
 
 router = APIRouter()
@@ -35,17 +33,10 @@ class DetokenizeRequest(ApiRequest):
     model: str | None = None
 
 
-class TemplateRequest(ApiRequest):
+class TemplateRequest(ChatFields):
     """A chat to render."""
 
-    refused: ClassVar[Mapping[str, Refusal]] = {
-        "tools": Refusal(NO_TOOLS, ([],)),
-        "tool_choice": Refusal(NO_TOOLS, ("none", "auto")),
-    }
-
-    messages: list[ChatMessage] = Field(min_length=1)
     model: str | None = None
-    add_generation_prompt: bool = True
 
 
 @router.post("/tokenize")
@@ -77,12 +68,8 @@ async def detokenize(body: DetokenizeRequest, context: Context) -> dict[str, Any
 async def apply_template(body: TemplateRequest, context: Context) -> dict[str, Any]:
     """Render a chat as the model gets it: the text, and its ids."""
     context.check_model(body.model)
-    messages = [message.for_template() for message in body.messages]
-    if not template_has_tools(context.model.tokenizer):
-        messages = with_tools(messages, None)
-    options = {"add_generation_prompt": body.add_generation_prompt}
-    text = await context.render_chat(messages, "messages", **options)
-    return {"prompt": text, "tokens": await context.encode_chat(messages, "messages", **options)}
+    conversation = body.conversation()
+    return {"prompt": await conversation.text(context), "tokens": await conversation.prompt(context)}
 
 
 def _piece(context: ServerContext, token_id: int) -> str | list[int]:

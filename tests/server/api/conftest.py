@@ -1,0 +1,25 @@
+"""The official clients of the server under test, and the paths of its chats."""
+
+from collections.abc import Iterator
+
+import anthropic
+import openai
+import pytest
+
+CHAT = "/v1/chat/completions"
+TEXT = "/v1/completions"
+RESPONSES = "/v1/responses"
+MESSAGES = "/v1/messages"
+USER = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+@pytest.fixture
+def client(server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as one:
+        yield one
+
+
+@pytest.fixture
+def claude(server) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as one:
+        yield one
