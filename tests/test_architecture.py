@@ -19,6 +19,7 @@ PACKAGE = Path(bitnet_tt.__file__).parent
 ROOMS = (
     "errors",
     "checks",
+    "energy",
     "generation_config",
     "rope_settings",
     "config",

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bitnet_tt import BitNetModel
+from bitnet_tt.errors import ConfigError
 from bitnet_tt.server.run import listening_socket
 from bitnet_tt.server.settings import ServerSettings
 
@@ -248,6 +250,7 @@ def test_a_file_is_not_replaced_by_a_unix_socket(run, tmp_path: Path) -> None:
         (["--api-key-file", "missing"], "missing"),
         (["--uds", "/no/such/folder/socket"], "/no/such/folder/socket"),
         (["--max-queue", "-1"], "queue"),
+        (["--max-stall-ms", "0"], "max_stall_ms must be a positive number"),
         (["--port", "0", "--model", "/no/such/model"], "/no/such/model"),
     ],
 )
@@ -257,6 +260,20 @@ def test_wrong_settings_are_one_line(run, arguments: list[str], message: str) ->
     assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_options_reach_the_model(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    def from_pretrained(model: str, **options: object) -> None:
+        given.update(options, model=model)
+        raise ConfigError("seen")
+
+    monkeypatch.setattr(BitNetModel, "from_pretrained", from_pretrained)
+    arguments = ["--max-batch", "3", "--max-stall-ms", "50", "--speculate", "--threads", "1", "--context", "64"]
+    assert "error: seen" in run("serve", "--port", "0", *arguments).stderr
+    expected = {"max_batch_size": 3, "max_stall_ms": 50.0, "speculate": True, "threads": 1, "context_length": 64}
+    assert given.items() >= expected.items()
 
 
 def test_without_the_extra_it_says_what_to_install(run, monkeypatch: pytest.MonkeyPatch) -> None:
