@@ -66,7 +66,9 @@ def test_it_says_when_it_is_ready_and_ends_with_0(start) -> None:
     assert program.ready.startswith("Ready: http://127.0.0.1:")
     assert "model demo on cpu" in program.ready
     assert "key none" in program.ready
-    assert httpx.get(program.url + "/health").json() == {"status": "ok"}
+    health = httpx.get(program.url + "/health")
+    assert health.json() == {"status": "ok"}
+    assert len(health.headers.get_list("date")) == 1
     code, log = program.end()
     assert code == 0
     assert [(line["path"], line["status"]) for line in log] == [("/health", 200)]
