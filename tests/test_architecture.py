@@ -19,6 +19,7 @@ PACKAGE = Path(bitnet_tt.__file__).parent
 ROOMS = (
     "errors",
     "checks",
+    "energy",
     "generation_config",
     "rope_settings",
     "config",
@@ -51,8 +52,8 @@ FREE_OF_TTNN = (
     "backends.tt.step.candidates",
 )
 
-LATE_IMPORTS = ("cli.", "backends.select")
-"""Modules that may import our own modules inside functions: `--help` is quick, and ttnn is optional."""
+LATE_IMPORTS = ("cli.", "backends.select", "tokenizer.chat_template")
+"""Modules that may import our own modules inside functions: `--help` and loading are quick, and ttnn is optional."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Clients that leave, do not read, send too much or come in crowds: others do not notice, and nothing is left over."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from bitnet_tt.server.settings import Limits
+from bitnet_tt import BitNetModel
+from bitnet_tt.server.settings import Limits, ServerSettings
+from tests.server.conftest import serving
 
 TEXT = "/v1/completions"
 LONG = {"model": "demo", "prompt": "Once", "max_tokens": 480, "ignore_eos": True, "n": 16}
@@ -132,14 +135,34 @@ def test_bodies_that_are_too_large_or_too_slow_are_refused(serve) -> None:
             assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
-@pytest.mark.usefixtures("slow_steps")
-def test_a_hang_makes_the_server_unready(serve) -> None:
-    with serve(limits=Limits(stall_seconds=0.05)) as server, ThreadPoolExecutor(1) as client:
+def test_a_hang_makes_the_server_unready(serve, demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute, works = demo.backend.candidates, threading.Event()
+
+    def candidates(*arguments: object) -> object:
+        works.wait()
+        return compute(*arguments)
+
+    monkeypatch.setattr(demo.backend, "candidates", candidates)
+    with serve(limits=Limits(hang_seconds=0.05)) as server, ThreadPoolExecutor(1) as client:
         answer = client.submit(server.post, TEXT, {"prompt": "Once", "max_tokens": 5})
-        wait_for(lambda: server.get("/ready").status_code == 503)
-        assert server.get("/health").status_code == 200
+        try:
+            wait_for(lambda: server.get("/ready").status_code == 503)
+            assert "the current step takes" in server.get("/ready").json()["reason"]
+            assert server.get("/health").status_code == 200
+            assert "bitnet_requests_running 1.0" in server.get("/metrics").text
+        finally:
+            works.set()
         assert answer.result().status_code == 200
+        wait_for(lambda: server.get("/ready").status_code == 200)
+
+
+def test_without_its_engine_the_server_is_unready() -> None:
+    model = BitNetModel.from_pretrained("demo")
+    with serving(model, ServerSettings()) as server:
         assert server.get("/ready").status_code == 200
+        model.close()
+        assert server.get("/ready").status_code == 503
+        assert "closed" in server.get("/ready").json()["reason"]
 
 
 def test_the_log_has_text_only_if_asked_for(serve) -> None:

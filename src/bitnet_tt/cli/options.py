@@ -74,7 +74,13 @@ class DeviceOptions:
 
 
 def load_model(
-    model: str, device: DeviceOptions, hub: HubOptions, *, max_batch_size: int = 1, speculate: bool = False
+    model: str,
+    device: DeviceOptions,
+    hub: HubOptions,
+    *,
+    max_batch_size: int = 1,
+    max_stall_ms: float | None = None,
+    speculate: bool = False,
 ) -> BitNetModel:
     """Load a model, show a progress bar, and print what users should know about the model."""
     from bitnet_tt.model import BitNetModel
@@ -91,6 +97,7 @@ def load_model(
             cache_dir=hub.cache_dir,
             local_files_only=hub.offline,
             max_batch_size=max_batch_size,
+            max_stall_ms=max_stall_ms,
             speculate=speculate,
             progress=progress,
         )

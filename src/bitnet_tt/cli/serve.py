@@ -25,7 +25,7 @@ _LOCAL_HOSTS = ("localhost", "::1")
 _AddressOption = partial(typer.Option, rich_help_panel="Address")
 _AccessOption = partial(typer.Option, rich_help_panel="Access")
 _LimitOption = partial(typer.Option, rich_help_panel="Limits")
-_LogOption = partial(typer.Option, rich_help_panel="Log")
+_LogOption = partial(typer.Option, rich_help_panel="Log and metrics")
 
 
 def serve(
@@ -33,12 +33,15 @@ def serve(
     hub: HubOptions,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "demo",
     name: Annotated[
-        str | None, typer.Option(help="Name of the model for clients. Default: that of --model, without folders.")
+        str | None,
+        typer.Option(help="Name of the model for clients. Default: the name of its folder or file, or the hub id."),
     ] = None,
     host: Annotated[str, _AddressOption(help="Address to listen on; 0.0.0.0 or :: for every network.")] = _DEFAULT.host,
     port: Annotated[int, _AddressOption(help="Port to listen on; 0 takes a free one.")] = _DEFAULT.port,
     uds: Annotated[Path | None, _AddressOption(help="Listen on this Unix socket instead.")] = None,
-    tls_cert: Annotated[Path | None, _AddressOption(help="Certificate chain in PEM; the server speaks HTTPS.")] = None,
+    tls_cert: Annotated[
+        Path | None, _AddressOption(help="Certificate chain in PEM, to speak HTTPS; needs --tls-key.")
+    ] = None,
     tls_key: Annotated[Path | None, _AddressOption(help="Private key of the certificate in PEM.")] = None,
     api_key_file: Annotated[
         Path | None,
@@ -57,6 +60,10 @@ def serve(
             "--speculate", help="Draft tokens from the texts themselves where that is faster; no text changes."
         ),
     ] = False,
+    max_stall_ms: Annotated[
+        float,
+        _LimitOption(help="Read long prompts in parts, so that running streams wait about this many milliseconds."),
+    ] = _DEFAULT.max_stall_ms,
     max_queue: Annotated[
         int, _LimitOption(help="Maximum number of texts that wait; further requests get status 429.")
     ] = _LIMITS.queue,
@@ -98,6 +105,7 @@ def serve(
         api_keys=None if api_key_file is None else ApiKeys.from_file(api_key_file),
         cors_origins=tuple(cors_origin or ()),
         max_batch_size=max_batch,
+        max_stall_ms=max_stall_ms,
         limits=Limits(queue=max_queue, new_tokens=max_tokens, body_bytes=max_body, request_seconds=request_timeout),
         drain_timeout=drain_timeout,
         log_text=log_text,
@@ -111,7 +119,9 @@ def serve(
     check_tls(settings)
     log = RequestLog(as_json=settings.log_json, with_text=log_text, styled=has_styles(stderr=True))
     with listening_socket(settings) as listener:
-        loaded = load_model(model, device, hub, max_batch_size=max_batch, speculate=speculate)
+        loaded = load_model(
+            model, device, hub, max_batch_size=max_batch, max_stall_ms=max_stall_ms, speculate=speculate
+        )
         print_notes(_warnings(settings))
         keys = "none" if settings.api_keys is None else f"one of {len(settings.api_keys)} needed"
         ready = f"{url_of(settings, listener)}  model {settings.model_name} on {loaded.backend.description}  key {keys}"

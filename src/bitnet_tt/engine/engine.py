@@ -37,6 +37,8 @@ class EngineStats:
         step_seconds: How long the current step takes already; 0 between two steps. If it grows and grows, the device
             hangs.
         preemptions: How often a running request gave its blocks back and waited again.
+        draft_tokens: How many tokens were drafted, see `speculate`.
+        accepted_tokens: How many of them were right.
     """
 
     blocks: int
@@ -46,6 +48,8 @@ class EngineStats:
     steps: int
     step_seconds: float
     preemptions: int
+    draft_tokens: int
+    accepted_tokens: int
 
 
 class Engine:
@@ -266,6 +270,8 @@ class Engine:
             steps=self._stepper.steps,
             step_seconds=time.perf_counter() - started if started else 0.0,
             preemptions=preemptions,
+            draft_tokens=self._stepper.draft_tokens,
+            accepted_tokens=self._stepper.accepted_tokens,
         )
 
     def drain(self, timeout: float | None = None) -> bool:

@@ -43,6 +43,7 @@ class Stepper:
     Attributes:
         backend, context_length: The arguments of the constructor.
         steps: How many steps there were.
+        draft_tokens, accepted_tokens: How many tokens were drafted, and how many of them were right.
         has_ends: Whether a request has ended since `take_news`.
         step_started_at: When the current step began, in seconds of `time.perf_counter`; 0 between two steps.
 
@@ -63,6 +64,8 @@ class Stepper:
         self.backend = backend
         self.context_length = context_length
         self.steps = 0
+        self.draft_tokens = 0
+        self.accepted_tokens = 0
         self.step_started_at = 0.0
         min_blocks = -(-context_length // BLOCK_SIZE)
         if num_blocks is None:
@@ -212,6 +215,8 @@ class Stepper:
                 break
             accepted += 1
         if chunk.draft and request.speculation is not None:
+            self.draft_tokens += len(chunk.draft)
+            self.accepted_tokens += accepted
             request.speculation.record(len(chunk.draft), accepted)
         if accepted and not request.ended:  # the keys and values of the accepted tokens are in the cache
             computed = request.computed + accepted

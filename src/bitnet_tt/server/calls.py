@@ -180,7 +180,7 @@ class Call:
             score.cancel()
         for choice, task in zip(self.choices, self._tasks, strict=True):
             if task.cancel() and choice.finish_reason is None:
-                self._metrics.cancelled(len(choice.prompt_ids), len(choice.token_ids))
+                self._metrics.cancelled(len(choice.prompt_ids))
         self._record.finish_reasons = [choice.finish_reason or "cancelled" for choice in self.choices]
         self._record.completion_tokens = self.usage.completion_tokens
         self._record.cached_tokens = self.usage.cached_tokens
@@ -196,7 +196,7 @@ class Call:
         if piece.finish_reason is not None and piece.timings is not None:
             choice.finish_reason = piece.finish_reason
             choice.cached_tokens = piece.timings.reused_tokens
-            self._metrics.finished(piece.finish_reason, len(choice.token_ids), piece.timings)
+            self._metrics.finished(piece.finish_reason, piece.timings)
 
     async def _generate(self, choice: Choice) -> None:
         stream = self._service.stream(
@@ -206,9 +206,14 @@ class Call:
             cache_key=self._cache_key,
             constraint=self._grammar.constraint() if self._grammar else None,
         )
+        last: float | None = None  # when the last tokens came
         try:
             async with aclosing(stream) as pieces:
                 async for piece in pieces:
+                    if piece.token_ids:
+                        now = time.perf_counter()
+                        self._metrics.generated(len(piece.token_ids), None if last is None else now - last)
+                        last = now
                     self._results.put_nowait((choice, piece))
         except Exception as error:
             if isinstance(error, DeadlineError):

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.energy import EnergyCounters
 from bitnet_tt.errors import BitNetError, ConfigError
 from bitnet_tt.model import BitNetModel
 from bitnet_tt.server.api.schema import SamplingFields
@@ -67,7 +68,9 @@ class ServerContext:
             model, max_running=settings.max_batch_size, max_waiting=limits.queue, timeout=limits.request_seconds
         )
         fingerprint = system_fingerprint(model)
-        return cls(model, settings, service, Metrics(service.load), log, fingerprint, int(time.time()))
+        return cls(
+            model, settings, service, Metrics(service.load, EnergyCounters()), log, fingerprint, int(time.time())
+        )
 
     @cached_property
     def compiler(self) -> GrammarCompiler:

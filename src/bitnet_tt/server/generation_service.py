@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import AsyncEngine, AsyncStream
+from bitnet_tt.errors import DeviceError
 from bitnet_tt.generation import Piece
 from bitnet_tt.model import BitNetModel
 from bitnet_tt.sampling import Constraint, TokenLogprob
@@ -37,6 +38,8 @@ class Load:
         blocks: Blocks of the KV cache.
         used_blocks: Blocks that running texts hold.
         preemptions: How often a running text gave its blocks back and waited again.
+        draft_tokens: Tokens that speculation drafted.
+        accepted_tokens: How many of them were right.
     """
 
     running: int
@@ -44,6 +47,8 @@ class Load:
     blocks: int
     used_blocks: int
     preemptions: int
+    draft_tokens: int
+    accepted_tokens: int
 
 
 class GenerationService:
@@ -151,11 +156,27 @@ class GenerationService:
     def load(self) -> Load:
         """Return what the service does now."""
         stats = self._engine.stats()
-        return Load(self.running, self.waiting, stats.blocks, stats.blocks - stats.free_blocks, stats.preemptions)
+        return Load(
+            running=self.running,
+            waiting=self.waiting,
+            blocks=stats.blocks,
+            used_blocks=stats.blocks - stats.free_blocks,
+            preemptions=stats.preemptions,
+            draft_tokens=stats.draft_tokens,
+            accepted_tokens=stats.accepted_tokens,
+        )
 
     def seconds_without_progress(self) -> float:
         """Return how long the current step takes already; 0 between two steps. If the device hangs, it grows."""
         return self._engine.stats().step_seconds
+
+    def failure(self) -> str | None:
+        """Return why no text can be generated any more; None if the engine works."""
+        try:
+            self._engine.engine.check_open()
+        except DeviceError as error:
+            return str(error)
+        return None
 
     def cancel_all(self) -> None:
         """End every text early; their streams end without a finish reason."""

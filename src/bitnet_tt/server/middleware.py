@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,7 +50,11 @@ class RecordRequests:
         async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                own = ((b"x-request-id", record.id.encode()), (b"x-content-type-options", b"nosniff"))
+                own = (
+                    (b"date", formatdate(usegmt=True).encode()),
+                    (b"x-request-id", record.id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                )
                 message = {**message, "headers": [*message.get("headers", ()), *own]}
             await send(message)
 

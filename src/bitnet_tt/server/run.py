@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import ssl
-import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +33,9 @@ _IDLE_SECONDS = 60
 
 @contextlib.contextmanager
 def listening_socket(settings: ServerSettings) -> Iterator[socket.socket]:
-    """Take the address of a server, before its model is loaded. Clients can connect once the server runs.
+    """Take the address of a server, before its model is loaded. Requests are answered once the server runs.
+
+    Until then, clients cannot connect to a port. They can connect to a Unix socket, and wait.
 
     Raises:
         ConfigError: The address cannot be taken; the message says why.
@@ -102,6 +103,7 @@ def run_server(
         access_log=False,
         lifespan="off",
         server_header=False,
+        date_header=False,  # uvicorn's is renewed by a timer; `RecordRequests` sends one
         ws="none",
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_CUT_SECONDS,
@@ -124,7 +126,12 @@ class _Server(uvicorn.Server):
         self._context = context
         self._on_ready = on_ready
         self._draining: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
         self.exit_code = 0
+
+    async def main_loop(self) -> None:
+        """Sleep until the server is to end. uvicorn's own loop wakes ten times a second."""
+        await self._ending.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -150,7 +157,8 @@ class _Server(uvicorn.Server):
             return
         self.exit_code = 128 + number
         self._context.service.cancel_all()
-        self.should_exit = self.force_exit = True
+        self.force_exit = True
+        self._ending.set()
 
     async def _drain(self) -> None:
         """Wait for the requests that are being answered, then let the server end. New ones get 503 meanwhile."""
@@ -163,7 +171,7 @@ class _Server(uvicorn.Server):
             deadline = time.monotonic() + _CUT_SECONDS
             while self._context.active and time.monotonic() < deadline:
                 await asyncio.sleep(_POLL_SECONDS)
-        self.should_exit = True
+        self._ending.set()
 
 
 def _bind_port(settings: ServerSettings) -> socket.socket:
@@ -197,20 +205,28 @@ def _bind_path(settings: ServerSettings) -> socket.socket:
     assert path is not None
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        if path.is_socket():
             _remove_if_abandoned(path)
         listener.bind(os.fspath(path))
+        listener.listen()  # so that a server that starts meanwhile does not take the socket for an abandoned one
     except OSError as error:
         listener.close()
-        reason = "it exists" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise ConfigError(f"--uds {path}: {reason}") from error
+        raise ConfigError(f"--uds {path}: {_why_no_socket(error, path)}") from error
     return listener
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    """Remove the socket of a server that was killed; nobody answers there."""
+    """Remove the socket of a server that was killed; nobody listens there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
             path.unlink()
+
+
+def _why_no_socket(error: OSError, path: Path) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return error.strerror or str(error)
+    if path.is_socket():
+        return "another program listens there; end it, or choose another path"
+    return "the path exists and is no socket; choose another one"

@@ -26,7 +26,7 @@ class Limits:
         write_seconds: Maximum time that a client may take to read a piece of a stream.
         request_seconds: Maximum time from the arrival of a text at the engine to its end. A request that takes longer
             gets status 504. None means no limit.
-        stall_seconds: Without a token for this long although requests run, `/ready` says that the server hangs.
+        hang_seconds: If a step of the engine takes longer than this, `/ready` says that the server hangs.
     """
 
     queue: int = 128
@@ -40,7 +40,7 @@ class Limits:
     body_seconds: float = 30.0
     write_seconds: float = 60.0
     request_seconds: float | None = None
-    stall_seconds: float = 300.0
+    hang_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -53,7 +53,7 @@ class Limits:
             require(name, getattr(self, name), "a positive integer", is_int(getattr(self, name), 1))
         if self.new_tokens is not None:
             require("new_tokens", self.new_tokens, "a positive integer", is_int(self.new_tokens, 1))
-        for name in ("body_seconds", "write_seconds", "request_seconds", "stall_seconds"):
+        for name in ("body_seconds", "write_seconds", "request_seconds", "hang_seconds"):
             value = getattr(self, name)
             if name == "request_seconds" and value is None:  # no limit
                 continue
@@ -74,6 +74,7 @@ class ServerSettings:
         api_keys: The keys that clients need. None lets everybody in who can reach the server.
         cors_origins: Web pages of these origins may use the server; `*` means every page. Default: only its own page.
         max_batch_size: How many texts the engine computes together: those that count as running, not as waiting.
+        max_stall_ms: The engine cuts long prompts, so that running streams wait about this many milliseconds at most.
         limits: What requests may ask for.
         drain_timeout: After SIGTERM, running requests get this many seconds to finish.
         keep_alive_seconds: A stream without text for this long gets a comment, so that no proxy closes it.
@@ -91,6 +92,7 @@ class ServerSettings:
     api_keys: ApiKeys | None = None
     cors_origins: tuple[str, ...] = ()
     max_batch_size: int = 8
+    max_stall_ms: float = 200.0
     limits: Limits = field(default_factory=Limits)
     drain_timeout: float = 30.0
     keep_alive_seconds: float = 10.0
@@ -106,6 +108,8 @@ class ServerSettings:
         """
         require("port", self.port, "an integer from 0 to 65535", is_int(self.port, 0, 65535))
         require("max_batch_size", self.max_batch_size, "a positive integer", is_int(self.max_batch_size, 1))
+        stall = self.max_stall_ms
+        require("max_stall_ms", stall, "a positive number", is_number(stall, 0.0) and stall > 0)
         timeout, pause = self.drain_timeout, self.keep_alive_seconds
         require("drain_timeout", timeout, "0 or a positive number of seconds", is_number(timeout, 0.0))
         require("keep_alive_seconds", pause, "a positive number of seconds", is_number(pause, 0.0) and pause > 0)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from bitnet_tt.errors import RequestError, TokenizerError
-from bitnet_tt.tokenizer.template_environment import environment
-from bitnet_tt.tokenizer.template_limits import MAX_SIZE, limits
+
+if TYPE_CHECKING:
+    import jinja2
 
 Message = Mapping[str, Any]
 
@@ -56,6 +55,9 @@ def render(template: str, messages: Sequence[Message], variables: Mapping[str, A
         RequestError: A message or variable holds something else.
         TokenizerError: The template is broken, or it refuses these messages and says why.
     """
+    # Imported here because jinja2 takes as long to import as the rest of this room, and only chats need it.
+    from bitnet_tt.tokenizer.template_limits import MAX_SIZE, limits
+
     try:
         seen = _plain({"tools": None, "documents": None, "add_generation_prompt": False} | dict(variables or {}))
         seen["messages"] = [_for_template(_plain(message)) for message in messages]
@@ -117,4 +119,6 @@ def _reason(error: Exception) -> str:
 
 @lru_cache(maxsize=8)
 def _compile(template: str) -> jinja2.Template:
+    from bitnet_tt.tokenizer.template_environment import environment
+
     return environment().from_string(template)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bitnet_tt.bench.measure.energy import EnergyCounters, Stopwatch
 from bitnet_tt.bench.measure.workload import Workload, context_length
+from bitnet_tt.energy import EnergyCounters, Stopwatch
 from tests.engine.fake_backend import VOCAB_SIZE, FakeBackend
 
 

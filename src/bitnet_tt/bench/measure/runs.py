@@ -11,11 +11,11 @@ from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.options import BackendOptions, Device
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.bench.measure.busy import busy_processes
-from bitnet_tt.bench.measure.energy import EnergyCounters, Stopwatch
 from bitnet_tt.bench.measure.memory import measure_memory, peak_rss_bytes
 from bitnet_tt.bench.measure.workload import Workload, context_length
 from bitnet_tt.bench.report.results import Memory, Part, Profile, Speed, Spread
 from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.energy import EnergyCounters, Stopwatch
 
 _FIRST_TOKEN_PROMPT = 16
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.bench.measure.energy import Stopwatch
 from bitnet_tt.config import GenerationConfig
+from bitnet_tt.energy import Stopwatch
 from bitnet_tt.engine import Request, Stepper
 from bitnet_tt.engine.channel import ThreadChannel
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -30,11 +29,11 @@ async def health() -> dict[str, str]:
 async def ready(context: Context) -> JSONResponse:
     """Say whether a request would be answered now: 200, or 503 with the reason."""
     service = context.service
-    reason = None
+    reason = service.failure()
     stalled = service.seconds_without_progress()
     if context.draining:
         reason = "draining"
-    elif stalled > context.settings.limits.stall_seconds:
+    elif stalled > context.settings.limits.hang_seconds:
         reason = f"the current step takes {stalled:.1f} s already"
     elif service.waiting >= service.max_waiting and service.running >= service.max_running:
         reason = "the queue is full"
@@ -49,8 +48,7 @@ async def metrics(context: Context) -> Response:
     """Return metrics in Prometheus' text format."""
     if not context.settings.metrics:
         raise ApiError(404, "this server was started with --no-metrics", code="not_found")
-    text = await asyncio.to_thread(context.metrics.text)
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/props")
@@ -66,7 +64,8 @@ async def props(context: Context) -> dict[str, Any]:
         "bos_token": model.tokenizer.bos_token,
         "eos_tokens": list(model.tokenizer.eos_tokens),
         "chat_template": model.tokenizer.chat_templates.get("default"),
-        "limits": asdict(settings.limits) | {"max_batch_size": settings.max_batch_size},
+        "limits": asdict(settings.limits)
+        | {"max_batch_size": settings.max_batch_size, "max_stall_ms": settings.max_stall_ms},
         "needs_key": settings.api_keys is not None,
         "versions": {"bitnet_tt": version("bitnet-tt"), "python": platform.python_version()},
     }

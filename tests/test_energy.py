@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bitnet_tt.bench.measure.energy import EnergyCounters, Stopwatch
+from bitnet_tt.energy import EnergyCounters, Stopwatch
 
 
 def zone(root: Path, folder: str, name: str, energy: int, wraps_at: int = 1000) -> Path:

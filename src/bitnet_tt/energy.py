@@ -36,13 +36,15 @@ class EnergyCounters:
         return [int(zone.counter.read_text()) for zone in self._zones]
 
     def joules_since(self, before: list[int]) -> float | None:
-        """Return the energy used since an earlier `read`, or None without counters.
+        """Return the energy used since an earlier `read`, or None without counters."""
+        return self.joules_between(before, self.read()) if self._zones else None
+
+    def joules_between(self, before: list[int], after: list[int]) -> float:
+        """Return the energy used between two results of `read`.
 
         A counter starts again from zero at its maximum. The result is right if that happened at most once.
         """
-        if not self._zones:
-            return None
-        used = zip(self.read(), before, self._zones, strict=True)
+        used = zip(after, before, self._zones, strict=True)
         return _MICRO * sum(now - then + (zone.wraps_at if now < then else 0) for now, then, zone in used)
 
 
