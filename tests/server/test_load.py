@@ -1,4 +1,7 @@
-"""Clients that leave, do not read, send too much or come in crowds: others do not notice, and nothing is left over."""
+"""Clients that leave, do not read or send too much: others do not notice, and nothing is left over.
+
+`tests/tools/server_load` has crowds of such clients.
+"""
 
 import socket
 import threading
@@ -135,6 +138,32 @@ def test_bodies_that_are_too_large_or_too_slow_are_refused(serve) -> None:
             assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
+def test_long_texts_are_encoded_one_at_a_time(serve, demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = demo.tokenizer.encode
+    active: list[str] = []
+    most: list[int] = []
+
+    def slowly(text: str, **options: object) -> object:
+        active.append(text)
+        most.append(len(active))
+        time.sleep(0.05)
+        active.remove(text)
+        return encode(text, **options)
+
+    monkeypatch.setattr(demo.tokenizer, "encode", slowly)
+    with serve() as server, ThreadPoolExecutor(4) as clients:
+        body = {"content": "fox " * 20_000}
+        counts = clients.map(lambda _: len(server.post("/tokenize", body).json()["tokens"]), range(4))
+        assert len(set(counts)) == 1
+    assert most == [1, 1, 1, 1]
+
+
+def test_a_request_needs_no_thread_of_its_own(serve) -> None:
+    with serve() as server:
+        assert server.post(TEXT, {"prompt": "Once", "max_tokens": 2}).status_code == 200
+        assert not [thread.name for thread in threading.enumerate() if "AnyIO" in thread.name]
+
+
 def test_a_hang_makes_the_server_unready(serve, demo, monkeypatch: pytest.MonkeyPatch) -> None:
     compute, works = demo.backend.candidates, threading.Event()
 
@@ -184,12 +213,3 @@ def test_a_limit_of_new_tokens(serve) -> None:
         response = server.post("/v1/chat/completions", chat | {"max_completion_tokens": 4})
         assert response.status_code == 400
         assert response.json()["error"]["param"] == "max_completion_tokens"
-
-
-def test_a_crowd_is_answered(serve) -> None:
-    with serve(limits=Limits(queue=4)) as server, ThreadPoolExecutor(24) as clients:
-        body = {"prompt": "Once", "max_tokens": 20}
-        statuses = list(clients.map(lambda _: server.post(TEXT, body).status_code, range(48)))
-        assert set(statuses) <= {200, 429}
-        assert 200 in statuses
-        wait_for(lambda: is_idle(server))

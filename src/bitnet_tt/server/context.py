@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -26,6 +27,9 @@ from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestLog, RequestRecord
 from bitnet_tt.server.settings import ServerSettings
 from bitnet_tt.server.structured_output import Grammar, GrammarCompiler
+
+_LONG_TEXT = 1 << 16
+"""Texts with more characters than this are encoded one at a time."""
 
 
 class Answer(Protocol):
@@ -96,7 +100,8 @@ class ServerContext:
             ApiError: It cannot be encoded.
         """
         options = {"parse_special": False} | options
-        ids: list[int] = await self._in_thread(param, self.model.tokenizer.encode, text, **options)
+        executor = self._long_texts if len(text) > _LONG_TEXT else None
+        ids: list[int] = await self._in_thread(param, self.model.tokenizer.encode, text, executor=executor, **options)
         return ids
 
     async def encode_chat(self, messages: Sequence[Mapping[str, Any]], param: str, **options: Any) -> list[int]:
@@ -106,7 +111,10 @@ class ServerContext:
             ApiError: There are no messages or too many, the model has no template, or the template refuses them.
         """
         self.check_messages(messages, param)
-        ids: list[int] = await self._in_thread(param, self.model.tokenizer.apply_chat_template, messages, **options)
+        size = sum(len(message.get("content") or "") for message in messages)
+        executor = self._long_texts if size > _LONG_TEXT else None
+        encode = self.model.tokenizer.apply_chat_template
+        ids: list[int] = await self._in_thread(param, encode, messages, executor=executor, **options)
         return ids
 
     async def render_chat(self, messages: Sequence[Mapping[str, Any]], param: str, **options: Any) -> str:
@@ -284,10 +292,25 @@ class ServerContext:
         finally:
             await events.aclose()
 
-    async def _in_thread(self, param: str, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Run slow work of the tokenizer beside the event loop."""
+    @cached_property
+    def _long_texts(self) -> ThreadPoolExecutor:
+        """The one thread that encodes long texts.
+
+        The tokenizer takes about 180 bytes for each byte of a text, and each thread keeps its part of the heap.
+        """
+        return ThreadPoolExecutor(1, "long texts")
+
+    async def _in_thread(
+        self,
+        param: str,
+        work: Callable[..., Any],
+        *arguments: Any,
+        executor: ThreadPoolExecutor | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run slow work of the tokenizer beside the event loop, by default in one of the loop's own threads."""
         try:
-            return await asyncio.to_thread(work, *arguments, **options)
+            return await asyncio.get_running_loop().run_in_executor(executor, partial(work, *arguments, **options))
         except BitNetError as error:
             raise api_error(error, param) from error
         except RecursionError:
@@ -325,7 +348,10 @@ def record_of(request: Request) -> RequestRecord:
     return record
 
 
-def context_of(request: Request) -> ServerContext:
-    """Return the context of the server that a request came to. Routes get it by FastAPI's `Depends`."""
+async def context_of(request: Request) -> ServerContext:
+    """Return the context of the server that a request came to. Routes get it by FastAPI's `Depends`.
+
+    It is a coroutine because FastAPI calls other functions in a thread of their own, once a request.
+    """
     context: ServerContext = request.app.state.context
     return context

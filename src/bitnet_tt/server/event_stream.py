@@ -16,6 +16,8 @@ from bitnet_tt.server.errors import ClientGoneError
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment, which every reader of server-sent events skips."""
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 DONE = b"data: [DONE]\n\n"
 """The end of a stream of OpenAI's."""
 
@@ -23,7 +25,7 @@ DONE = b"data: [DONE]\n\n"
 def event(data: object, name: str | None = None) -> bytes:
     """Return an event with JSON as its data."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return f"{head}data: {_encode(data)}\n\n".encode()
 
 
 async def until_gone[T](request: Request, work: Coroutine[Any, Any, T]) -> T:
