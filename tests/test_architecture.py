@@ -52,7 +52,7 @@ FREE_OF_TTNN = (
     "backends.tt.step.candidates",
 )
 
-LATE_IMPORTS = ("cli.", "backends.select", "tokenizer.chat_template")
+LATE_IMPORTS = ("cli.", "backends.select", "tokenizer.chat_template", "server.call_syntax")
 """Modules that may import our own modules inside functions: `--help` and loading are quick, and ttnn is optional."""
 
 

@@ -8,10 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import jinja2
-
-from bitnet_tt.tokenizer.template_environment import environment
-
 OBJECT = '{"name": "'
 """The beginning of a call: a JSON object with the name of the tool and its arguments."""
 
@@ -78,6 +74,11 @@ _TEMPLATES = (
 @lru_cache(maxsize=8)
 def shows_tools(template: str) -> bool:
     """Return whether a chat template shows tools to the model itself: it reads the variable `tools`."""
+    # Imported here because only tools need it, and it takes long.
+    import jinja2
+
+    from bitnet_tt.tokenizer.template_environment import environment
+
     try:
         names = environment().parse(template).find_all(jinja2.nodes.Name)
     except (jinja2.TemplateError, RecursionError):  # rendering says what is wrong
