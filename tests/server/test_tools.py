@@ -1,5 +1,6 @@
 """The grammar of calls allows only text and valid calls, in every syntax, and tools that are not valid are refused."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -132,3 +133,28 @@ def test_bad_names_are_refused(name: str) -> None:
 def test_arguments_that_are_no_object_are_refused() -> None:
     with pytest.raises(RequestError, match="must be 'object'"):
         Tool("name", "", {"type": "string"})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "accepted"),
+    [
+        ({}, True),
+        ({"properties": {"a": {"type": "integer"}}, "required": ["a"], "title": "Sum"}, False),
+        ({"properties": {"a": {"type": "integer"}}, "required": ["b"]}, True),
+        ({"properties": {"a": {"type": "integer"}}, "additionalProperties": True}, True),
+        ({"properties": {"a": {"type": "integer"}}, "allOf": [{"properties": {"b": {"type": "integer"}}}]}, True),
+    ],
+)
+def test_calls_have_only_arguments_that_the_tool_names_or_allows(parameters: dict[str, Any], accepted: bool) -> None:
+    tool = Tool("add", "", {"type": "object", **parameters})
+    constraint = COMPILER.from_lark(call_grammar(use([tool], required=True), HERMES)).constraint()
+    text = HERMES.write([("add", '{"a": 1, "b": 2}')])
+    with contextlib.nullcontext() if accepted else pytest.raises(RequestError, match="any further"):
+        for token_id in TOKENIZER.encode(text, add_bos=False, parse_special=False):
+            constraint.accept(token_id)
+
+
+@pytest.mark.parametrize("parameters", [{"properties": {}, "required": 5}, {"properties": {}, "required": [{}]}])
+def test_arguments_that_are_no_schema_are_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(RequestError):
+        COMPILER.from_lark(call_grammar(use([Tool("f", "", parameters)]), HERMES))

@@ -14,6 +14,9 @@ from bitnet_tt.server.structured_output import ANY_OBJECT, JSON_STYLE
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
+_PLAIN = {"type", "properties", "required", "title", "description", "$schema", "$defs", "definitions"}
+"""The keywords of a schema that lists all arguments of a function."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:
@@ -90,7 +93,7 @@ def call_grammar(use: ToolUse, syntax: CallSyntax, schema: Mapping[str, Any] | N
     rules = [f"start: {calls}" if use.required else f"start: content | {optional}{calls}"]
     rules.append(" | ".join(["call: call_0", *(f"call_{index}" for index in range(1, len(use.allowed)))]))
     for index, tool in enumerate(use.allowed):
-        arguments = _embedded({**ANY_OBJECT, **tool.parameters})
+        arguments = _embedded({**ANY_OBJECT, **_closed(tool.parameters)})
         rules.append(f'call_{index}: {json.dumps(syntax.object_begin(tool.name))} {arguments} "}}"')
     if not use.required and schema is not None:
         rules.append(f"content: {_embedded(schema)}")
@@ -99,6 +102,20 @@ def call_grammar(use: ToolUse, syntax: CallSyntax, schema: Mapping[str, Any] | N
         mark = re.escape(syntax.mark).replace("/", r"\/")
         rules += ["content: TEXT", f"TEXT: /(?s:.+)/ & ~/{anywhere}{mark}(?s:.*)/"]
     return "\n".join(rules) + "\n"
+
+
+def _closed(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of a tool's arguments without arguments that it does not name.
+
+    JSON Schema allows other properties unless a schema says otherwise, but a function fails when it is called with
+    arguments that it does not have. A schema with further keywords, which may name more, stays as it is.
+    """
+    named, required = parameters.get("properties"), parameters.get("required", [])
+    if not isinstance(named, Mapping) or not isinstance(required, list) or not _PLAIN.issuperset(parameters):
+        return parameters
+    if not all(isinstance(name, str) and name in named for name in required):
+        return parameters
+    return {**parameters, "additionalProperties": False}
 
 
 def _embedded(schema: Mapping[str, Any]) -> str:
