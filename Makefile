@@ -15,6 +15,8 @@ serve: EXTRAS += server
 serve: install
 	$(RUN) bitnet-tt serve --model demo
 
+# With the programs of others that the server is tested with.
+test: GROUPS += clients
 test: install
 	$(RUN) pytest
 
@@ -38,7 +40,7 @@ docs: $(UV)
 
 # EXTRAS=tt also installs ttnn, where its wheel exists. Its tests then run in mock mode.
 install: $(UV)
-	$(UV) sync --quiet $(addprefix --extra ,$(EXTRAS))
+	$(UV) sync --quiet $(addprefix --extra ,$(EXTRAS)) $(addprefix --group ,$(GROUPS))
 
 # Installs uv into a virtual environment of its own, if the machine has none.
 $(UV_VENV)/bin/uv:

@@ -19,6 +19,8 @@ from bitnet_tt.server.request_log import RequestLog
 from bitnet_tt.server.settings import ServerSettings
 from tests.cli.conftest import run  # noqa: F401 (a fixture)
 
+CLIENTS_MISSING = "the dependency group clients is not installed: make test installs it"
+
 
 @dataclass
 class RunningServer:

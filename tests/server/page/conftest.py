@@ -1,6 +1,7 @@
 """A headless Chromium and a scripted server for the tests of the chat page.
 
-The tests drive the Chromium of the machine. Without one, they are skipped.
+The tests drive the Chromium of the machine. Without one, or without playwright, they are
+skipped.
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.server.conftest import CLIENTS_MISSING
 from tests.server.page.fake_server import FakeServer
 
-TIMEOUT_MS = 15_000
-expect.set_options(timeout=TIMEOUT_MS)
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
-OpenPage = Callable[..., Page]
+TIMEOUT_MS = 15_000
+
+OpenPage = Callable[..., "Page"]
 
 # The browser reports every failed request by itself, also those that the page handles.
 _REPORTED_BY_BROWSER = re.compile(r"^Failed to load resource: ")
@@ -26,10 +29,12 @@ _REPORTED_BY_BROWSER = re.compile(r"^Failed to load resource: ")
 
 @pytest.fixture(scope="module")  # while playwright runs, its thread cannot run another event loop
 def browser() -> Iterator[Browser]:
+    playwright_api = pytest.importorskip("playwright.sync_api", reason=CLIENTS_MISSING)
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium is installed (on Debian: apt install chromium)")
-    with sync_playwright() as playwright:
+    playwright_api.expect.set_options(timeout=TIMEOUT_MS)
+    with playwright_api.sync_playwright() as playwright:
         # Chromium's own sandbox does not start for root in a container, where CI runs.
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

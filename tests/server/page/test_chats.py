@@ -6,6 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.server.conftest import CLIENTS_MISSING
+
+pytest.importorskip("playwright", reason=CLIENTS_MISSING)
 from playwright.sync_api import Page, expect
 
 from tests.server.page.actions import answers, ask, chats, message_box, notice, paste, questions, send, wait_until_done

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
+from tests.server.conftest import CLIENTS_MISSING
+
+pytest.importorskip("playwright", reason=CLIENTS_MISSING)
 from playwright.sync_api import Page, expect
 
 from tests.server.page.actions import answers, ask, message_box, send, wait_until_done

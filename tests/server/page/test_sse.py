@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.server.conftest import CLIENTS_MISSING
+
+pytest.importorskip("playwright", reason=CLIENTS_MISSING)
 from playwright.sync_api import Page
 
 STREAM = (

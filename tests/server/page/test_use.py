@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+
+from tests.server.conftest import CLIENTS_MISSING
+
+pytest.importorskip("playwright", reason=CLIENTS_MISSING)
 from playwright.sync_api import Page, expect
 
 from tests.server.page.actions import answers, ask, message_box, questions, send, wait_until_done

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Iterator
 
-import anthropic
-import openai
 import pytest
+
+from tests.server.conftest import CLIENTS_MISSING
+
+anthropic = pytest.importorskip("anthropic", reason=CLIENTS_MISSING)
+openai = pytest.importorskip("openai", reason=CLIENTS_MISSING)
 
 FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
 PARIS = "The capital of France is Paris."
