@@ -56,9 +56,29 @@ def test_echo_with_logprobs_scores_the_prompt(server, demo) -> None:
     assert logprobs["top_logprobs"][0] is None
     assert len(logprobs["tokens"]) == len(ids)
     mean = sum(logprobs["token_logprobs"][1:]) / (len(ids) - 1)
-    assert math.exp(-mean) == pytest.approx(demo.perplexity(text), rel=1e-12)
+    assert math.exp(-mean) == demo.perplexity(text)
     for offset, token in zip(logprobs["text_offset"][1:], logprobs["tokens"][1:], strict=True):
         assert text.startswith(token, offset)
+
+
+@pytest.mark.parametrize("logprobs", [0, 1, 20])
+@pytest.mark.parametrize("max_tokens", [0, 1])
+def test_scores_are_those_of_the_model_to_the_last_digit(server, demo, max_tokens: int, logprobs: int) -> None:
+    text = "Wörter, 東京 and 3 little foxes 🦊."
+    expected = demo.engine.score(demo.tokenizer.encode(text))
+    body = {"prompt": text, "max_tokens": max_tokens, "echo": True, "logprobs": logprobs, "temperature": 0}
+    scored = server.post(TEXT, body).json()["choices"][0]["logprobs"]
+    assert scored["token_logprobs"][1 : 1 + len(expected)] == [one.logprob for one in expected]
+    assert len(scored["token_logprobs"]) == 1 + len(expected) + max_tokens
+
+
+@pytest.mark.parametrize(("logprobs", "sizes"), [(0, {1}), (2, {2, 3})])
+def test_alternatives_have_the_token_itself(server, logprobs: int, sizes: set[int]) -> None:
+    body = {"prompt": "Once upon a zebra", "max_tokens": 3, "echo": True, "logprobs": logprobs, "temperature": 0}
+    scored = server.post(TEXT, body).json()["choices"][0]["logprobs"]
+    tops = scored["top_logprobs"][1:]
+    assert [top[token] for top, token in zip(tops, scored["tokens"][1:], strict=True)] == scored["token_logprobs"][1:]
+    assert {len(top) for top in tops} == sizes
 
 
 def test_logprobs_in_a_stream_are_those_of_the_whole(server) -> None:

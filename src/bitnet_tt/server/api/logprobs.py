@@ -47,9 +47,12 @@ def completion_logprobs(
 
 
 def _top(tokenizer: Tokenizer, entry: TokenLogprob) -> dict[str, float]:
-    """Return the most probable tokens by name, most probable first; of equal names the first counts."""
+    """Return the most probable tokens by name, most probable first, and then the chosen token if it is none of them.
+
+    Of equal names the first counts.
+    """
     names: dict[str, float] = {}
-    for token_id, logprob in entry.top:
+    for token_id, logprob in (*entry.top, (entry.token_id, entry.logprob)):
         names.setdefault(_name(tokenizer, token_id), _finite(logprob))
     return names
 
