@@ -4,14 +4,16 @@ import json
 import re
 from typing import Any
 
-import anthropic
 import httpx
-import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.api.conftest import CHAT, MESSAGES, RESPONSES, TEXT, USER
+from tests.server.conftest import CLIENTS_MISSING
+
+anthropic = pytest.importorskip("anthropic", reason=CLIENTS_MISSING)
+openai = pytest.importorskip("openai", reason=CLIENTS_MISSING)
 
 SCHEMA = {
     "type": "object",

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import anthropic
 import httpx
-import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +15,10 @@ import bitnet_tt
 from bitnet_tt import BitNetModel
 from bitnet_tt.server.settings import ServerSettings
 from tests.server.api.conftest import CHAT, MESSAGES, RESPONSES, USER
-from tests.server.conftest import RunningServer, serving
+from tests.server.conftest import CLIENTS_MISSING, RunningServer, serving
+
+anthropic = pytest.importorskip("anthropic", reason=CLIENTS_MISSING)
+openai = pytest.importorskip("openai", reason=CLIENTS_MISSING)
 
 SCHEMA = {
     "type": "object",
@@ -152,7 +153,8 @@ def test_finish_reasons_and_shapes_of_calls(server) -> None:
     assert item.keys() == {"id", "status", "type", "call_id", "name", "arguments"}
     assert (item["type"], item["status"]) == ("function_call", "completed")
     block = server.post(MESSAGES, message_body("required", seed=seed)).json()["content"][0]
-    assert block.keys() == {"type", "id", "name", "input"}
+    assert block.keys() == {"type", "id", "name", "input", "caller"}
+    assert block["caller"] == {"type": "direct"}
 
 
 def test_a_call_that_is_cut_is_told_so(server) -> None:

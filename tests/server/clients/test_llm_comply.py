@@ -16,18 +16,15 @@ NO_IMAGES = "the model reads no images"
 NO_REASONING = "the model does not reason"
 NO_COMPACTION = "the server keeps no conversations, so it has none to compact"
 
-NO_TOOLS_YET = "only chats have tools so far"
 
 NOT_PASSED = {
     "open-responses": {
-        "tool-calling": NO_TOOLS_YET,
         "image-input": NO_IMAGES,
         "reasoning-summary": NO_REASONING,
         "compact-response": NO_COMPACTION,
     },
     "openai-chat": {"chat-image-input": NO_IMAGES, "chat-reasoning-summary": NO_REASONING},
     "anthropic": {
-        "anth-tool-calling": NO_TOOLS_YET,
         "anth-image-input": NO_IMAGES,
         "anth-thinking-display": NO_REASONING,
     },

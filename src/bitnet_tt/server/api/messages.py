@@ -196,4 +196,5 @@ def _block(part: Part, *, is_new: bool = False) -> dict[str, Any]:
     if part.tool is None:
         return {"type": "text", "text": "" if is_new else part.text, "citations": None}
     given = {} if is_new or not part.text else from_json(part.text, allow_partial=True)
-    return {"type": "tool_use", "id": f"toolu_{part.id}", "name": part.tool, "input": given}
+    call = {"id": f"toolu_{part.id}", "name": part.tool, "input": given}
+    return {"type": "tool_use", **call, "caller": {"type": "direct"}}
