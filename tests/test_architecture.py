@@ -48,6 +48,8 @@ TT_ROOMS = ("environment", "planning", "device", "step", "ops", "model", "backen
 FREE_OF_TTNN = (
     "backends.tt.planning",
     "backends.tt.environment",
+    "backends.tt.device.shared_memory",
+    "backends.tt.device.telemetry",
     "backends.tt.step.groups",
     "backends.tt.step.candidates",
 )

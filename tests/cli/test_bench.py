@@ -51,3 +51,10 @@ def test_an_unknown_shape_is_refused(run) -> None:
     result = run("bench", "--synthetic", "9b", *QUICK)
     assert result.exit_code == 1
     assert "known shapes: 2b4t" in result.stderr
+
+
+@pytest.mark.parametrize(("watts", "message"), [("49", "--tdp-limit"), ("501", "--tdp-limit"), ("100", "--device tt")])
+def test_a_limit_of_power_is_checked(run, watts: str, message: str) -> None:
+    result = run("bench", *QUICK, "--tdp-limit", watts)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -91,3 +91,22 @@ def test_an_unknown_user_in_a_path_is_one_line() -> None:
         assert result.returncode == 1
         assert b"no home folder for ~no-such-user" in result.stderr
         assert result.stderr.count(b"\n") == 1
+
+
+NOISY = """
+import os, sys, atexit
+from bitnet_tt.cli.streams import separate_output
+print("ours 1")
+separate_output()
+separate_output()
+os.write(1, b"theirs\\n")
+print("ours 2 \u20ac")
+atexit.register(os.write, 1, b"theirs at exit\\n")
+"""
+
+
+def test_what_libraries_print_goes_to_standard_error() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    result = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, env=environment, check=True)
+    assert result.stdout.decode() == "ours 1\nours 2 €\n"
+    assert result.stderr == b"theirs\ntheirs at exit\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -56,14 +58,30 @@ def run_benchmark(
         decode=tuple(shares.of_decode(speed, one) for one in runs for speed in one.decode),
         busy=_busy(settings, runs, shares),
         profiles=tuple(profile for one in runs for profile in one.profiles),
+        card=last.card,
         reported=published_figures(config),
     )
 
 
 def in_fresh_process[**P, R](function: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
-    """Call a function in a new Python process, so that its memory and its caches start empty."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *arguments, **options).result()
+    """Call a function in a new Python process, so that its memory and its caches start empty.
+
+    If this process is interrupted, the other one is told to end, and waited for: it closes its device.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), exit_on_signals) as process:
+        result = process.submit(function, *arguments, **options)
+        try:
+            return result.result()
+        except (KeyboardInterrupt, SystemExit):
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def exit_on_signals() -> None:
+    """End this process by SystemExit on SIGTERM and SIGHUP, so that every `finally` runs."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _busy(settings: Settings, runs: list[Run], shares: _Shares) -> Busy | None:

@@ -15,6 +15,7 @@ from bitnet_tt.backends.options import Device
 from bitnet_tt.cli.options import DEVICE_HELP, MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import print_table
 from bitnet_tt.cli.progress import progress_bar
+from bitnet_tt.cli.streams import separate_output
 
 if TYPE_CHECKING:
     from bitnet_tt.bench import BenchmarkResult, Settings
@@ -58,7 +59,8 @@ class BenchOptions:
         from bitnet_tt.bench import Settings
 
         return Settings(
-            threads=tuple(dict.fromkeys(self.threads or sorted({1, physical_cores()}))),
+            # A card computes the same with any number of CPU threads.
+            threads=tuple(dict.fromkeys(self.threads or ([1] if device == "tt" else sorted({1, physical_cores()})))),
             batches=tuple(dict.fromkeys(self.batch or [1])),
             prompt_length=self.prompt_length,
             context=self.context,
@@ -93,6 +95,10 @@ def bench(
     hub: HubOptions,
     options: BenchOptions,
     device: Annotated[Device, typer.Option(help=DEVICE_HELP)] = "auto",
+    tdp_limit: Annotated[
+        int | None,
+        typer.Option(metavar="WATTS", help="Set the TDP limit of a Tenstorrent card first.", min=50, max=500),
+    ] = None,
     busy: Annotated[
         int, typer.Option(metavar="N", help="Measure again while N other processes use the CPU.", min=0)
     ] = 0,
@@ -112,6 +118,7 @@ def bench(
         bitnet-tt bench --synthetic 2b4t --cache-dir build/bench --profile
         bitnet-tt bench --batch 1 --batch 8 --batch 32 --plot bench.png
     """
+    from bitnet_tt.backends.tt.environment import limit_power
     from bitnet_tt.bench import run_benchmark
     from bitnet_tt.bench.report import plot
     from bitnet_tt.bench.report.tables import tables
@@ -119,6 +126,12 @@ def bench(
     if picture is not None:
         plot.check(picture)
     settings = options.settings(device, busy=busy)
+    if device == "tt":
+        separate_output()
+    if tdp_limit is not None:
+        if device != "tt":
+            raise typer.BadParameter("--tdp-limit needs --device tt")
+        limit_power(tdp_limit)
     with options.checkpoint(hub) as (path, _), progress_bar("Measuring", patience=0) as progress:
         result = run_benchmark(path, settings, progress=progress)
     if picture is not None:

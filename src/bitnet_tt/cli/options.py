@@ -14,6 +14,7 @@ import typer
 from bitnet_tt.backends.options import Device, Precision
 from bitnet_tt.cli.output import print_notes
 from bitnet_tt.cli.progress import progress_bar
+from bitnet_tt.cli.streams import separate_output
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import ConfigError
 
@@ -85,6 +86,8 @@ def load_model(
     """Load a model, show a progress bar, and print what users should know about the model."""
     from bitnet_tt.model import BitNetModel
 
+    if device.device == "tt":
+        separate_output()
     with progress_bar(f"Loading {model}") as progress:
         loaded = BitNetModel.from_pretrained(
             model,

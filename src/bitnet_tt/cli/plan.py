@@ -13,6 +13,7 @@ import typer
 from bitnet_tt.backends.options import Precision
 from bitnet_tt.cli.options import MODEL_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
+from bitnet_tt.cli.streams import separate_output
 from bitnet_tt.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def _find_grid() -> tuple[Grid, str]:
         return SMALLEST_P150, "the smallest grid of a p150, because ttnn is not installed"
     from bitnet_tt.backends.tt.environment import silence_ttnn
 
+    separate_output()
     silence_ttnn()
     from bitnet_tt.backends.tt.device.card import Card
 

@@ -23,7 +23,12 @@ def exit_on_signals() -> None:
             signal.signal(number, _exit)
 
 
+def ignore_signals() -> None:
+    """Ignore SIGTERM and SIGHUP from now on."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _exit(number: int, _: FrameType | None) -> None:
-    for other in _SIGNALS:  # systemd sends both, one after the other: the second must not interrupt the cleaning up
-        signal.signal(other, signal.SIG_IGN)
+    ignore_signals()  # systemd sends both, one after the other: the second must not interrupt the cleaning up
     sys.exit(128 + number)

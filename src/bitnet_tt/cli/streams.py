@@ -8,6 +8,7 @@ import os
 import sys
 from typing import NoReturn
 
+from bitnet_tt.cli.terminal import is_terminal
 from bitnet_tt.errors import RequestError
 
 
@@ -41,6 +42,20 @@ def prepare_streams() -> None:
         sys.stdout = _ClosedStream("standard output")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def separate_output() -> None:
+    """Keep what libraries print out of standard output. Call it before a library is loaded that prints there.
+
+    Afterwards only `sys.stdout` writes to standard output. Everything that is written to its descriptor, even at exit,
+    goes to standard error. On a terminal nothing changes: it shows both, and line editing needs the descriptor.
+    """
+    stream = sys.stdout
+    if stream is not sys.__stdout__ or not isinstance(stream, io.TextIOWrapper) or is_terminal(stream):
+        return
+    stream.flush()
+    sys.stdout = os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors=stream.errors)
+    os.dup2(2, stream.fileno())
 
 
 def abandon_output() -> None:

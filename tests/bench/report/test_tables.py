@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from bitnet_tt.bench.report.published import published_figures
-from bitnet_tt.bench.report.results import Memory
+from bitnet_tt.bench.report.results import CardPower, CardReport, Memory
 from bitnet_tt.bench.report.tables import Table, tables
 from bitnet_tt.bench.synthetic import synthetic_config
 from tests.bench.small import RESULT, SHAPE
@@ -86,3 +86,16 @@ def test_no_estimated_energy_stands_among_measured_ones() -> None:
     assert [row[-1] for row in table.rows] == ["-", "0.028", "0.258", "0.186", "0.347", "0.425", "0.649"]
     assert "not measured and not per token" in table.note
     assert {name for name in asdict(result)["reported"][0] if "joules" in name} == {"arithmetic_joules_per_512_tokens"}
+
+
+def test_a_card_is_described_with_its_power() -> None:
+    power = CardPower(8, 5, 92.4, None, 1350.0, 12.345, None)
+    card = CardReport({"ttnn": "0.81.1", "firmware": "19.4.1.0"}, ("p150a",), 150.0, None, (power,), "sampled")
+    shown = list(tables(replace(RESULT, card=card)))
+    assert rows(shown, "Power of the card") == [("8", "5", "92", "-", "1350", "12.35", "-")]
+    about = next(list(table.rows) for table in shown if ("board", "p150a") in table.rows)
+    for row in (("ttnn", "0.81.1"), ("firmware", "19.4.1.0"), ("TDP limit", "150 W"), ("board limit", "-")):
+        assert row in about
+    unknown = list(tables(replace(RESULT, card=replace(card, power=(), note="not available: why"))))
+    assert any(("power", "not available: why") in table.rows for table in unknown)
+    assert not any(table.title.startswith("Power") for table in unknown)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitnet_tt.cli.doctor import telemetry, toolchain
+from bitnet_tt.backends.tt.device import telemetry
+from bitnet_tt.backends.tt.device.telemetry import parse_snapshot
+from bitnet_tt.cli.doctor import toolchain
 from bitnet_tt.cli.doctor.check import Check
-from bitnet_tt.cli.doctor.telemetry import check_telemetry, parse_snapshot
+from bitnet_tt.cli.doctor.telemetry import check_telemetry, describe, find_remedy
 from bitnet_tt.cli.doctor.tenstorrent import check_tenstorrent
 from tests.cli.machines import by_name, make, program
 
@@ -48,7 +50,17 @@ SNAPSHOT: dict[str, Any] = {
                 "heartbeat": "1234",
             },
             "firmwares": {"fw_bundle_version": "19.4.1.0"},
-            "limits": {"therm_trip_l1_limit": "90", "thm_limit": "110"},
+            "limits": {
+                "vdd_min": "0.70",
+                "vdd_max": "0.90",
+                "tdp_limit": "150",
+                "tdc_limit": "200",
+                "asic_fmax": "1350",
+                "therm_trip_l1_limit": "90",
+                "thm_limit": "110",
+                "bus_peak_limit": 0,
+                "board_power_limit": 0,
+            },
         }
     ],
     "processes": [],
@@ -63,7 +75,7 @@ def tt_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], C
     def ask(script: str) -> Check:
         program(tmp_path / "bin/tt-smi", script)
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-        return check_telemetry()
+        return check_telemetry(None)
 
     return ask
 
@@ -79,6 +91,7 @@ def snapshot(tmp_path: Path, data: object) -> str:
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TT_METAL_SIMULATOR", raising=False)
     monkeypatch.delenv("TT_METAL_RUNTIME_ROOT", raising=False)
+    monkeypatch.delenv("TT_MESH_GRAPH_DESC_PATH", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
 
 
@@ -96,7 +109,7 @@ def test_a_complete_machine(tmp_path: Path, tt_smi: Callable[[str], Check], monk
     assert checks["Driver"].found == "tt-kmd 2.4.1"
     assert checks["Huge pages"].found == "4 of 1048576kB"
     assert checks["Firmware"].found == "device 0: 19.4.1.0"
-    assert checks["Telemetry"].found == "p150a: core 37 W, board n/a, chip 56.8 °C, clock 800 MHz"
+    assert checks["Telemetry"].found == "p150a: chip 37 W, board n/a, temperature 56.8 °C, clock 800 MHz"
     assert checks["SFPI"].found.startswith("7.89.0 in ")
 
 
@@ -110,8 +123,8 @@ class Spec:
 def test_a_machine_without_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: None)
     checks = check_tenstorrent(tmp_path)
-    assert {check.status for check in checks} == {"missing"}
-    assert all(check.remedy for check in checks)
+    assert {check.name: check.status for check in checks if check.status != "missing"} == {"Shared memory": "ok"}
+    assert all(check.remedy for check in checks if check.status == "missing")
 
 
 def test_a_card_without_a_driver_and_a_missing_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,11 +206,11 @@ def test_a_failing_tt_smi(tt_smi: Callable[[str], Check], script: str, found: st
 
 
 def test_a_missing_tt_smi_and_one_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check_telemetry().status == "missing"
+    assert check_telemetry(None).status == "missing"
     make(tmp_path, {"tt-smi": "#!/nowhere/python\n"})
     (tmp_path / "tt-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    check = check_telemetry()
+    check = check_telemetry(None)
     assert check.status == "warn"
     assert "does not start" in check.found
 
@@ -208,8 +221,68 @@ def test_a_faulty_card_is_reported(tmp_path: Path, tt_smi: Callable[[str], Check
     assert (check.status, "DRAM" in check.remedy) == ("warn", True)
     hot = changed("telemetry", asic_temperature="93.5", board_power="212.0")
     check = tt_smi(snapshot(tmp_path, hot))
-    assert "board 212 W, chip 93.5 °C" in check.found
+    assert "board 212 W, temperature 93.5 °C" in check.found
     assert (check.status, "90 °C" in check.remedy) == ("warn", True)
+
+
+def test_what_tt_smi_does_not_know_is_none() -> None:
+    (chip,) = parse_snapshot(json.dumps(SNAPSHOT)).chips
+    assert (chip.chip_watts, chip.board_watts, chip.megahertz) == (37, None, 800)
+    assert (chip.tdp_limit_watts, chip.board_limit_watts, chip.firmware) == (150, None, "19.4.1.0")
+    (newer,) = parse_snapshot(json.dumps(changed("telemetry", board_power=" 61.0"))).chips
+    assert newer.board_watts == 61
+    (limited,) = parse_snapshot(json.dumps(changed("limits", board_power_limit="300"))).chips
+    assert limited.board_limit_watts == 300
+
+
+def test_a_low_clock_is_a_fault_only_at_work(tmp_path: Path, tt_smi: Callable[[str], Check]) -> None:
+    ours = {"pid": 7, "user": "me", "device": 0, "cmdline": "python bitnet-tt serve"}
+    own = ours | {"cmdline": "python tt-smi -s"}
+    assert tt_smi(snapshot(tmp_path, SNAPSHOT | {"processes": [own]})).status == "ok"
+    slow = tt_smi(snapshot(tmp_path, SNAPSHOT | {"processes": [own, ours]}))
+    assert (slow.status, "stays at 800 MHz" in slow.remedy) == ("warn", True)
+    fast = changed("telemetry", aiclk="1350") | {"processes": [ours]}
+    assert tt_smi(snapshot(tmp_path, fast)).status == "ok"
+
+
+def test_half_a_p300_needs_a_mesh_graph(
+    tmp_path: Path, tt_smi: Callable[[str], Check], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = changed("board_info", board_type="p300c")
+    check = tt_smi(snapshot(tmp_path, half))
+    assert check.status == "warn"
+    assert "TT_MESH_GRAPH_DESC_PATH=" in check.remedy
+    assert tt_smi(snapshot(tmp_path, half | {"device_info": half["device_info"] * 2})).status == "ok"
+    monkeypatch.setenv("TT_MESH_GRAPH_DESC_PATH", "p150.textproto")
+    assert tt_smi(snapshot(tmp_path, half)).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "maps", "stale"),
+    [
+        ("tt_device_1_memory", "", True),
+        ("tt_device_1_memory", "7f00-7f01 rw-s 00000000 00:1b 3816     /dev/shm/tt_device_1_memory", False),
+        ("tt_device_1_memory", "7f00-7f01 rw-s 00000000 00:1b 3816     /dev/shm/tt_device_1_memory2", True),
+        ("TT_UMD_LOCK.ARC_MSG_2272_PCIe", "", False),  # 71 * 32: that process runs
+        ("TT_UMD_LOCK.ARC_MSG_2304_PCIe", "", True),
+        ("TT_UMD_LOCK.ARC_MSG_0_PCIe", "", False),  # a card's
+    ],
+)
+def test_files_of_killed_programs_are_found(tmp_path: Path, name: str, maps: str, stale: bool) -> None:
+    root = make(tmp_path, CARD | {f"dev/shm/{name}": "", "proc/71/maps": f"{maps}\n"})
+    check = by_name(check_tenstorrent(root))["Shared memory"]
+    assert check.status == ("warn" if stale else "ok")
+    assert (f"/dev/shm/{name}" in check.found) == stale
+    assert ("rm -f" in check.remedy) == stale
+
+
+def test_huge_pages_name_the_unit_that_is_installed(tmp_path: Path) -> None:
+    root = make(tmp_path, CARD | {"sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "0\n"})
+    assert "tt-installer" in by_name(check_tenstorrent(root))["Huge pages"].remedy
+    make(root, {"usr/lib/systemd/system/tenstorrent-hugepages.service": "[Unit]\n"})
+    assert (
+        "systemctl enable --now tenstorrent-hugepages.service" in by_name(check_tenstorrent(root))["Huge pages"].remedy
+    )
 
 
 def changed(section: str, **fields: object) -> dict[str, Any]:
@@ -227,8 +300,9 @@ sections = st.sampled_from(["board_info", "telemetry", "limits"])
 
 @given(st.dictionaries(sections, values | st.dictionaries(st.sampled_from(["power", "dram_status"]), values)), values)
 def test_any_snapshot_is_read_or_refused(device: dict[str, Any], whole: object) -> None:
-    (reading,) = parse_snapshot(json.dumps({"device_info": [device]}))
-    assert str(reading)
+    parsed = parse_snapshot(json.dumps({"device_info": [device]}))
+    assert describe(parsed.chips[0])
+    find_remedy(parsed, None)
     try:
         parse_snapshot(json.dumps(whole))
     except ValueError:

@@ -18,6 +18,31 @@ def silence_ttnn() -> None:
     os.environ.setdefault("TT_LOGGER_LEVEL", "OFF")
 
 
+def keep_folders_clean() -> None:
+    """Let ttnn leave nothing in the working directory and in /dev/shm. Call it before a device is opened.
+
+    What a user has set stays.
+    """
+    # Else its reports go to a folder `generated` where the program runs.
+    os.environ.setdefault("TT_METAL_LOGS_PATH", str(Path.home() / ".cache/ttnn/logs"))
+    # Else it keeps its counts of memory in a file that stays if the process is killed.
+    os.environ.setdefault("TT_METAL_SHM_TRACKING_DISABLED", "1")
+    # Else its MPI makes a file of 16 MB for talking to other processes, which always stays. There are no others, unless
+    # mpirun started this process.
+    if "OMPI_COMM_WORLD_SIZE" not in os.environ:
+        os.environ.setdefault("OMPI_MCA_btl", "^sm")
+
+
+def limit_power(watts: int) -> None:
+    """Let ttnn set the chip's TDP limit when it opens a card, also in processes that this one starts."""
+    os.environ["TT_METAL_TDP_LIMIT_WATTS"] = str(watts)
+
+
+def has_mesh_graph() -> bool:
+    """Whether the user has given ttnn a description of how chips are connected."""
+    return bool(os.environ.get("TT_MESH_GRAPH_DESC_PATH"))
+
+
 def is_mock() -> bool:
     """Whether ttnn runs in mock mode: programs are built and memory is allocated, but nothing runs."""
     return "TT_METAL_MOCK_CLUSTER_DESC_PATH" in os.environ

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,9 +12,10 @@ from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.options import BackendOptions, Device
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.bench.measure.busy import busy_processes
+from bitnet_tt.bench.measure.card import card_report
 from bitnet_tt.bench.measure.memory import measure_memory, peak_rss_bytes
 from bitnet_tt.bench.measure.workload import Workload, context_length
-from bitnet_tt.bench.report.results import Memory, Part, Profile, Speed, Spread
+from bitnet_tt.bench.report.results import CardReport, Memory, Part, Profile, Speed, Spread
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.energy import EnergyCounters, Stopwatch
 
@@ -61,6 +63,7 @@ class Run:
     busy_prefill: Speed | None
     busy_decode: Speed | None
     profiles: tuple[Profile, ...]
+    card: CardReport | None = None
 
 
 def run(model: Path, settings: Settings, threads: int) -> Run:
@@ -69,36 +72,40 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
     start = time.perf_counter()
     checkpoint = Checkpoint.open(model)
     smallest_batch, largest_batch = min(settings.batches), max(settings.batches)
-    backend = _load(checkpoint, settings, threads, largest_batch)
-    work = _workload(backend, checkpoint, settings, smallest_batch)
-    load_s = time.perf_counter() - start
-    timer = _Timer(settings, threads)
-    work.prefill(min(_FIRST_TOKEN_PROMPT, settings.prompt_length), Stopwatch(timer.counters))
-    first_token_s = time.perf_counter() - start
-    prefill = timer.prefill(work)
-    decode = {smallest_batch: timer.decode(work, smallest_batch)}
-    memory = measure_memory(backend, checkpoint, interpreter_bytes=interpreter_bytes)  # before batches that need more
-    if largest_batch > smallest_batch:
-        work = _workload(backend, checkpoint, settings, largest_batch)
-    for batch in settings.batches:
-        if batch != smallest_batch:
-            decode[batch] = timer.decode(work, batch)
-    busy_prefill = busy_decode = None
-    if settings.busy:
-        with busy_processes(settings.busy):
-            busy_prefill, busy_decode = timer.prefill(work), timer.decode(work, smallest_batch)
-    return Run(
-        description=backend.description,
-        load_s=load_s,
-        first_token_s=first_token_s,
-        memory=memory,
-        energy=timer.counters.note,
-        prefill=prefill,
-        decode=tuple(decode[batch] for batch in settings.batches),
-        busy_prefill=busy_prefill,
-        busy_decode=busy_decode,
-        profiles=_profiles(backend, work, settings.batches, threads),
-    )
+    with closing(_load(checkpoint, settings, threads, largest_batch)) as backend:
+        work = _workload(backend, checkpoint, settings, smallest_batch)
+        load_s = time.perf_counter() - start
+        timer = _Timer(settings, threads)
+        work.prefill(min(_FIRST_TOKEN_PROMPT, settings.prompt_length), Stopwatch(timer.counters))
+        first_token_s = time.perf_counter() - start
+        prefill = timer.prefill(work)
+        decode = {smallest_batch: timer.decode(work, smallest_batch)}
+        memory = measure_memory(
+            backend, checkpoint, interpreter_bytes=interpreter_bytes
+        )  # before batches that need more
+        if largest_batch > smallest_batch:
+            work = _workload(backend, checkpoint, settings, largest_batch)
+        for batch in settings.batches:
+            if batch != smallest_batch:
+                decode[batch] = timer.decode(work, batch)
+        busy_prefill = busy_decode = None
+        if settings.busy:
+            with busy_processes(settings.busy):
+                busy_prefill, busy_decode = timer.prefill(work), timer.decode(work, smallest_batch)
+        card = card_report(work, settings.batches) if settings.device == "tt" else None
+        return Run(
+            description=backend.description,
+            load_s=load_s,
+            first_token_s=first_token_s,
+            memory=memory,
+            energy=timer.counters.note,
+            prefill=prefill,
+            decode=tuple(decode[batch] for batch in settings.batches),
+            busy_prefill=busy_prefill,
+            busy_decode=busy_decode,
+            profiles=_profiles(backend, work, settings.batches, threads),
+            card=card,
+        )
 
 
 def _load(checkpoint: Checkpoint, settings: Settings, threads: int, batch: int) -> Backend:

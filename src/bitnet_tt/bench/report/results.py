@@ -55,7 +55,7 @@ class Speed:
             sequences, the median over the steps. 1.0 if it computes all rows.
         bandwidth_share: `bytes_per_step` divided by the time of a step, as a share of the machine's read bandwidth.
         int8_share: Operations of the ternary products per second, as a share of the machine's int8 peak.
-        joules_per_token: Energy of the processor's packages and memory.
+        joules_per_token: Energy of the processor's packages and memory, not of a card.
     """
 
     threads: int
@@ -129,6 +129,50 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class CardPower:
+    """The power of a Tenstorrent card while it generates. A value that tt-smi does not report is None.
+
+    Attributes:
+        batch: Sequences generated at once.
+        samples: How many answers of tt-smi came during the generation.
+        board_watts: Mean power of the whole board.
+        chip_watts: Mean power of the chip alone.
+        megahertz: Highest clock of the chip.
+        tokens_per_board_joule: Tokens of all sequences together for each joule of the board.
+        tokens_per_chip_joule: The same for the chip alone.
+    """
+
+    batch: int
+    samples: int
+    board_watts: float | None
+    chip_watts: float | None
+    megahertz: float | None
+    tokens_per_board_joule: float | None
+    tokens_per_chip_joule: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CardReport:
+    """What a reader needs to know of a card and its software, and the power of the card.
+
+    Attributes:
+        versions: Versions of the software and the firmware, by name.
+        boards: The type of each board, such as `p150a`; empty without telemetry.
+        tdp_limit_watts: The chip's TDP limit; None if unknown.
+        board_limit_watts: The board's limit of power; None if unknown.
+        power: One entry for each batch; empty without telemetry.
+        note: How the power was measured, or why it was not.
+    """
+
+    versions: dict[str, str]
+    boards: tuple[str, ...]
+    tdp_limit_watts: float | None
+    board_limit_watts: float | None
+    power: tuple[CardPower, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Busy:
     """The same measurement while other processes use the CPU.
 
@@ -163,6 +207,7 @@ class BenchmarkResult:
         decode: Speed of generating, one entry for each number of threads and batch.
         busy: The same measurement beside other processes; None if it was not asked for.
         profiles: The time of a step, split: for each number of threads, one prefill and one decode step of each batch.
+        card: The Tenstorrent card and its power; None on another device.
         reported: For a model of 2B4T's shape, what its authors published of it and of other models.
     """
 
@@ -181,4 +226,5 @@ class BenchmarkResult:
     decode: tuple[Speed, ...]
     busy: Busy | None = None
     profiles: tuple[Profile, ...] = ()
+    card: CardReport | None = None
     reported: tuple[PublishedFigures, ...] = ()

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bitnet_tt.bench.report.published import NOTE
-from bitnet_tt.bench.report.results import BenchmarkResult, Busy, Memory, Profile, Speed, Spread
+from bitnet_tt.bench.report.results import BenchmarkResult, Busy, CardPower, CardReport, Memory, Profile, Speed, Spread
 
 _GIGA = 1e9
 _UNKNOWN = "-"
+_POWER_HEADINGS = ("Batch", "Samples", "Board W", "Chip W", "MHz", "Tokens/J, board", "Tokens/J, chip")
+_CARD_NOTE = "A clock of 800 MHz here means that the card does not speed up at work: see bitnet-tt doctor."
 _MEDIAN = "median (lowest to highest)"
 
 
@@ -37,6 +39,8 @@ def tables(result: BenchmarkResult, *, profile: bool = False) -> Iterator[Table]
         yield Table(title, ("Threads", "Read GB/s", "int8 10^9 op/s"), rows)
     yield _prefill(result)
     yield _decode(result)
+    if result.card is not None:
+        yield from _card(result.card)
     if result.busy is not None:
         yield _busy(result, result.busy)
     if profile:
@@ -108,6 +112,31 @@ def _decode(result: BenchmarkResult) -> Table:
     headings = ("Threads", "Batch", "Tokens/s", "MB", "of read", "of int8", "head", "J/token")
     title = f"Generation of {result.new_tokens} tokens after {result.context}, all sequences together"
     return Table(title, headings, rows)
+
+
+def _card(card: CardReport) -> Iterator[Table]:
+    """Yield what to paste into an issue: the card and its versions, and its power."""
+    limits = [("TDP limit", card.tdp_limit_watts), ("board limit", card.board_limit_watts)]
+    rows = [
+        *((name, text) for name, text in card.versions.items()),
+        ("board", ", ".join(card.boards) or _UNKNOWN),
+        *((name, _UNKNOWN if watts is None else f"{watts:g} W") for name, watts in limits),
+        ("power", card.note),
+    ]
+    yield Table("", ("", ""), rows)
+    if card.power:
+        yield Table("Power of the card while it generates", _POWER_HEADINGS, list(map(_power, card.power)), _CARD_NOTE)
+
+
+def _power(power: CardPower) -> Sequence[str]:
+    values = (power.board_watts, power.chip_watts, power.megahertz)
+    speeds = (power.tokens_per_board_joule, power.tokens_per_chip_joule)
+    return (
+        str(power.batch),
+        str(power.samples),
+        *(_UNKNOWN if value is None else f"{value:.0f}" for value in values),
+        *(_UNKNOWN if value is None else f"{value:.2f}" for value in speeds),
+    )
 
 
 def _busy(result: BenchmarkResult, busy: Busy) -> Table:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bitnet_tt.backends.tt.device.shared_memory import stale_files
 from bitnet_tt.backends.tt.environment import simulator
 from bitnet_tt.cli.doctor.check import Check, is_older, read
 from bitnet_tt.cli.doctor.telemetry import check_telemetry
-from bitnet_tt.cli.doctor.toolchain import check_toolchain
+from bitnet_tt.cli.doctor.toolchain import check_toolchain, find_ttnn
 
 _VENDOR = "0x1e52"
 _CARDS = {"0xfaca": "Grayskull", "0x401e": "Wormhole", "0xb140": "Blackhole"}
 _INSTALLER = "run tt-installer, which installs driver, firmware and huge pages"
+
+_UNIT_FOLDERS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+_UNIT = "tenstorrent-hugepages.service"
+_ENABLE_UNITS = f"sudo systemctl enable --now {_UNIT} 'dev-hugepages\\x2d1G.mount'"
+"""The units of Tenstorrent's package of tools: one reserves pages of 1 GB, the other shows them to programs."""
+
+_DELETE = "rm -f /dev/shm/tt_device_* /dev/shm/TT_UMD_LOCK.*"
 
 _MIN_DRIVER = "2.0.0"
 """With an older driver the pinned ttnn opens no card: KMD_MINIMUM_VERSION of its UMD, 0.9.14."""
@@ -29,8 +37,8 @@ def check_tenstorrent(root: Path) -> list[Check]:
     nodes = sorted(path.name for path in (root / "dev/tenstorrent").glob("[0-9]*"))
     checks = [_card(slots, nodes), _driver(root), _host_memory(root, slots)]
     if nodes:
-        checks += [_firmware(root), check_telemetry()]
-    return [*checks, *check_toolchain(root), _simulator()]
+        checks += [_firmware(root), check_telemetry(find_ttnn())]
+    return [*checks, _shared_memory(root), *check_toolchain(root), _simulator()]
 
 
 def _card(slots: list[Path], nodes: list[str]) -> Check:
@@ -84,8 +92,19 @@ def _host_memory(root: Path, slots: list[Path]) -> Check:
     if slots and all(read(slot / "iommu_group/type").startswith("DMA") for slot in slots):
         return Check("Huge pages", "ok", f"not needed, the card has an IOMMU; {sizes}")
     if counts.get("1048576kB", "0") in ("", "0"):
-        return Check("Huge pages", "missing", sizes, f"needed only for a card without an IOMMU: {_INSTALLER}")
+        remedy = next((_ENABLE_UNITS for folder in _UNIT_FOLDERS if (root / folder / _UNIT).is_file()), _INSTALLER)
+        return Check("Huge pages", "missing", sizes, f"needed only for a card without an IOMMU: {remedy}")
     return Check("Huge pages", "ok", sizes)
+
+
+def _shared_memory(root: Path) -> Check:
+    """Find files of programs that were killed while they had a device open: a reset may hang on them."""
+    names = [f"/{path.relative_to(root)}" for path in stale_files(root)]
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        found = f"{names[0]}{more}, of programs that ended without closing their device"
+        return Check("Shared memory", "warn", found, f"end all programs that use a device, then: {_DELETE}")
+    return Check("Shared memory", "ok", "nothing left of earlier programs")
 
 
 def _simulator() -> Check:

@@ -20,9 +20,14 @@ TIMEOUT_SECONDS = 10
 
 def check_toolchain(root: Path) -> list[Check]:
     """Return the checks of ttnn and of SFPI."""
-    spec = importlib.util.find_spec("ttnn")
-    package = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+    package = find_ttnn()
     return [_ttnn(package), _sfpi(root, package)]
+
+
+def find_ttnn() -> Path | None:
+    """Return the folder of the installed ttnn, without importing it."""
+    spec = importlib.util.find_spec("ttnn")
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
 def _ttnn(package: Path | None) -> Check:

@@ -10,8 +10,9 @@ import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.tt.device.shared_memory import remove_own_locks
 from bitnet_tt.backends.tt.device.traces import Traces
-from bitnet_tt.backends.tt.environment import is_mock
+from bitnet_tt.backends.tt.environment import is_mock, keep_folders_clean
 from bitnet_tt.backends.tt.planning.grid import Grid
 from bitnet_tt.errors import DeviceError
 
@@ -59,6 +60,7 @@ class Card:
         """
         if Card._open is not None and Card._open() is not None:
             raise DeviceError("this process has the Tenstorrent device open already; close the other model first")
+        keep_folders_clean()
         try:
             self.device: Any = ttnn.open_mesh_device(ttnn.MeshShape(1, 1), trace_region_size=trace_bytes)
         except RuntimeError as error:
@@ -118,8 +120,13 @@ def _has_traces(device: Any) -> bool:
 
 
 def _close(device: Any, traces: Traces) -> None:
-    traces.release()
-    ttnn.close_mesh_device(device)
+    try:
+        traces.release()
+    finally:
+        try:
+            ttnn.close_mesh_device(device)
+        finally:
+            remove_own_locks()
 
 
 def _reason(error: RuntimeError) -> str:
