@@ -54,11 +54,13 @@ class PagedFeeder:
 
 
 @contextmanager
-def opened(config: ModelConfig, weights: ModelWeights, precision: Precision) -> Iterator[TTBackend]:
+def opened(
+    config: ModelConfig, weights: ModelWeights, precision: Precision, context_length: int = CONTEXT
+) -> Iterator[TTBackend]:
     """Open the device with a model on it, and close it at the end."""
     from bitnet_tt.backends.tt.backend import TTBackend
 
-    backend = TTBackend(config, weights, context_length=CONTEXT, precision=precision)
+    backend = TTBackend(config, weights, context_length=context_length, precision=precision)
     try:
         yield backend
     finally:

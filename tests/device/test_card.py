@@ -1,69 +1,65 @@
-"""On a card, numbers agree with the reference, replayed steps equal launched ones, and a long run stays correct.
+"""On a card, numbers agree with the reference, replayed steps equal launched ones, and power is measured.
 
 Run it with pytest -m card on a machine that has one.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from bitnet_tt import BitNetModel
-from bitnet_tt.backends.tt.device.traces import Traces
-from bitnet_tt.checkpoint import Checkpoint
-from tests import golden_checkpoints as golden
+from bitnet_tt.backends.tt.device.telemetry import IDLE_MEGAHERTZ
 from tests.device.agreement import Numbers
-from tests.device.paged import PagedFeeder, opened
+from tests.device.replays import Replays
 from tests.device.whole_models import WholeModels
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
-if TYPE_CHECKING:
-    from bitnet_tt.backends.tt.backend import TTBackend
-
 pytestmark = [
     pytest.mark.card,
     pytest.mark.skipif(not any(Path("/dev").glob("tenstorrent/[0-9]*")), reason="no card at /dev/tenstorrent"),
 ]
 
 
-class TestCard(Numbers, WholeModels):
-    """The tests of `Numbers` and `WholeModels`, on a card."""
-
-
-def test_replayed_steps_equal_launched_ones() -> None:
-    """Steps of two shapes take turns: twice with traces, then without. Each time the cache is allocated again."""
-    checkpoint = Checkpoint.open(golden.FOLDER / "bitnet-packed")
-    tokens = golden.expected("bitnet-packed")["input_ids"].tolist()
-    with opened(checkpoint.config, checkpoint.load_weights(), "fast") as backend:
-        assert backend.card.traces.recorder is not None
-        replayed = [_decode(backend, tokens) for _ in range(2)]
-        backend.card.traces = Traces(None)
-        launched = _decode(backend, tokens)
-    for rows in replayed:
-        np.testing.assert_array_equal(rows, launched)
-
-
-def _decode(backend: TTBackend, tokens: list[list[int]]) -> NDArray[np.float32]:
-    """Return the logits of two sequences, fed token by token, alone and together in turn.
-
-    Each sequence takes 66 tokens: 33 of its own and 33 of the other. That is more than two blocks of 32.
-    """
-    feeder = PagedFeeder(backend, sequences=2, blocks_each=3)
-    for first, second in zip(*tokens, strict=True):
-        feeder.feed({0: [first]})
-        feeder.feed({1: [second]})
-        feeder.feed({0: [second], 1: [first]})
-    return np.array(feeder.logits)
+class TestCard(Numbers, WholeModels, Replays):
+    """The tests of `Numbers`, `WholeModels` and `Replays`, on a card."""
 
 
 @pytest.mark.slow
 def test_a_thousand_texts_equal_the_first() -> None:
     """Batches of 1 to 45 copies of one prompt, over one cache: all texts are the same."""
-    model = BitNetModel.from_pretrained("demo", device="tt", max_batch_size=32)
-    first = model.generate("Once upon a time", max_new_tokens=40)
-    for size in range(1, 46):
-        assert model.generate(["Once upon a time"] * size, max_new_tokens=40) == [first] * size
+    with BitNetModel.from_pretrained("demo", device="tt", max_batch_size=32) as model:
+        first = model.generate("Once upon a time", max_new_tokens=40)
+        for size in range(1, 46):
+            assert model.generate(["Once upon a time"] * size, max_new_tokens=40) == [first] * size
+
+
+def test_the_doctor_reads_the_card() -> None:
+    checks = {check["name"]: check for check in _json("doctor")["checks"]}
+    for name in ("Tenstorrent card", "Driver", "Firmware", "Shared memory", "SFPI"):
+        print(checks[name])
+        assert checks[name]["status"] == "ok", checks[name]
+
+
+@pytest.mark.skipif(shutil.which("tt-smi") is None, reason="tt-smi is not installed")
+def test_the_power_of_the_card_is_measured() -> None:
+    report = _json("bench", "--device", "tt")
+    print(report["card"])
+    (power,) = report["card"]["power"]
+    assert power["samples"] > 0
+    assert power["chip_watts"] > 0
+    assert power["tokens_per_chip_joule"] > 0
+    assert power["megahertz"] > IDLE_MEGAHERTZ
+
+
+def _json(*arguments: str) -> Any:
+    """Run a command in a process of its own, as users do, and return its JSON: all of its standard output."""
+    code = "from bitnet_tt.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", code, *arguments, "--json"], stdout=subprocess.PIPE, check=True)
+    return json.loads(result.stdout)
