@@ -10,9 +10,10 @@ import pytest
 from bitnet_tt import BitNetModel, selftest
 from bitnet_tt.backends.cpu.backend import available_isas
 from bitnet_tt.backends.options import BackendOptions
+from bitnet_tt.errors import DeviceError
 from bitnet_tt.reference import forward
 from bitnet_tt.reference.compare import CONTRACT, FAST, Agreement, Bars
-from bitnet_tt.selftest import list_variants, relax, run_self_test
+from bitnet_tt.selftest import check_device, list_variants, relax, run_self_test
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,17 @@ def test_this_machine_computes_right(model: BitNetModel) -> None:
     assert min(variant.chunk for variant in result.variants) < result.tokens
     assert all(result.variants.values())
     assert calls == [(done, len(result.variants) + 1) for done in range(len(result.variants) + 1)]
+
+
+def test_a_device_is_compared_with_the_cpu(model: BitNetModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = model.logits
+    monkeypatch.setattr(model, "options", BackendOptions("tt"))
+    check_device(model)
+    monkeypatch.setattr(model, "logits", lambda token_ids: -right(token_ids))
+    with pytest.raises(DeviceError, match=r"computes wrong.*tt-smi -r"):
+        check_device(model)
+    monkeypatch.setattr(model, "options", BackendOptions("cpu"))
+    check_device(model)
 
 
 def test_a_variant_that_changes_a_bit_fails(model: BitNetModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from bitnet_tt.backends.cpu.host import physical_cores
 from bitnet_tt.backends.options import BackendOptions
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.engine import Engine
+from bitnet_tt.errors import DeviceError
 from bitnet_tt.model import BitNetModel
 from bitnet_tt.reference import forward
 from bitnet_tt.reference.compare import CONTRACT, FAST, Agreement, Bars, compare_logits
@@ -24,6 +25,9 @@ from bitnet_tt.weights import ModelWeights
 TEXT = "Once upon a time, there was a little fox who wanted to count to one hundred. One day she asked the old owl:"
 MAX_TOKENS = 32
 """The prompt is at most this many tokens of `TEXT`: the NumPy reference is slow."""
+
+_START_TOKENS = 8
+"""Tokens that are compared when a server starts: enough to see a broken device, and quick."""
 
 _SMALL_CHUNK = 5
 """Maximum tokens of a step in the variant that splits the prompt. It is odd, so that chunks fill no vector register."""
@@ -100,6 +104,31 @@ def run_self_test(model: BitNetModel, progress: Callable[[int, int], None] | Non
         report(index + 1, len(variants) + 1)
         identical[variant] = bool((run_variant(model, weights, token_ids, variant) == logits).all())
     return SelfTestResult(len(token_ids), agreement, bars, sensitivity, identical)
+
+
+def check_device(model: BitNetModel) -> None:
+    """Compare the logits of a few tokens with the CPU's, so that a device that computes wrong serves nobody.
+
+    If they are too far apart, `run_self_test` decides: a model may amplify rounding. On the CPU nothing is checked.
+
+    Raises:
+        DeviceError: The device computes wrong, or the model is closed.
+    """
+    if model.options.resolved_device == "cpu":
+        return
+    token_ids = model.tokenizer.encode(TEXT)[:_START_TOKENS]
+    on_cpu = Variant(available_isas()[0], physical_cores(), MAX_TOKENS)
+    expected = run_variant(model, model.checkpoint.load_weights(), token_ids, on_cpu)
+    bars = CONTRACT if model.options.precision == "exact" else FAST
+    if compare_logits(model.logits(token_ids), expected).meets(bars):
+        return
+    result = run_self_test(model)
+    if not result.passed:
+        raise DeviceError(
+            f"{model.backend.description} computes wrong: the correlation of its logits with NumPy's is "
+            f"{result.agreement.correlation:.4f}, and must be {result.bars.correlation:.4f}; reset the card "
+            "(tt-smi -r), and run bitnet-tt self-test --device tt"
+        )
 
 
 def nudge(weights: ModelWeights) -> ModelWeights:

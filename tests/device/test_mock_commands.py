@@ -118,12 +118,22 @@ def test_a_signal_closes_the_device(
 
 @pytest.mark.skipif(importlib.util.find_spec("uvicorn") is None, reason="needs the extra server")
 def test_a_server_closes_the_device(mock: dict[str, str], tmp_path: Path) -> None:
-    program = Program(mock, tmp_path, ["serve", "--device", "tt", "--port", "0"])
+    program = Program(mock, tmp_path, ["serve", "--device", "tt", "--port", "0", "--no-check"])
     assert program.process.stdout is not None
     assert program.process.stdout.readline().startswith("Ready: ")
     program.process.send_signal(signal.SIGTERM)
     program.end()
     assert program.process.returncode == 0
+    assert program.events[-1] == "close"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("uvicorn") is None, reason="needs the extra server")
+def test_a_server_does_not_start_on_a_device_that_computes_wrong(mock: dict[str, str], tmp_path: Path) -> None:
+    """All logits are zeros in mock mode."""
+    program = Program(mock, tmp_path, ["serve", "--device", "tt", "--port", "0"])
+    output, errors = program.end()
+    assert (program.process.returncode, output) == (1, "")
+    assert "computes wrong" in errors
     assert program.events[-1] == "close"
 
 

@@ -80,6 +80,9 @@ def serve(
     drain_timeout: Annotated[
         float, _LimitOption(help="After SIGTERM or Ctrl-C, seconds for running requests to finish.")
     ] = _DEFAULT.drain_timeout,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not compare the device with the CPU before the first request.")
+    ] = False,
     log_text: Annotated[bool, _LogOption("--log-text", help="Log prompts and answers.")] = False,
     no_metrics: Annotated[bool, _LogOption("--no-metrics", help="Do not serve /metrics.")] = False,
 ) -> None:
@@ -113,6 +116,7 @@ def serve(
         metrics=not no_metrics,
     )
     # Imported here because they import web packages, which are optional.
+    from bitnet_tt.selftest import check_device
     from bitnet_tt.server.request_log import RequestLog
     from bitnet_tt.server.run import check_tls, listening_socket, run_server, url_of
 
@@ -131,6 +135,8 @@ def serve(
             sys.stdout.flush()
 
         with loaded:
+            if not no_check:
+                check_device(loaded)
             code = run_server(loaded, settings, listener, log=log, on_ready=on_ready)
     if code:
         raise typer.Exit(code)
