@@ -118,7 +118,7 @@ def test_a_signal_closes_the_device(
 
 @pytest.mark.skipif(importlib.util.find_spec("uvicorn") is None, reason="needs the extra server")
 def test_a_server_closes_the_device(mock: dict[str, str], tmp_path: Path) -> None:
-    program = Program(mock, tmp_path, ["serve", "--device", "tt", "--port", "0", "--no-check"])
+    program = Program(mock, tmp_path, ["serve", "--device", "tt", "--port", "0", "--no-warm-up"])
     assert program.process.stdout is not None
     assert program.process.stdout.readline().startswith("Ready: ")
     program.process.send_signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ import typer
 
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, load_model
 from bitnet_tt.cli.output import print_notes
+from bitnet_tt.cli.progress import progress_bar
 from bitnet_tt.cli.terminal import has_styles, is_terminal
 from bitnet_tt.errors import ConfigError
 from bitnet_tt.server.auth import ApiKeys
@@ -80,8 +81,9 @@ def serve(
     drain_timeout: Annotated[
         float, _LimitOption(help="After SIGTERM or Ctrl-C, seconds for running requests to finish.")
     ] = _DEFAULT.drain_timeout,
-    no_check: Annotated[
-        bool, typer.Option("--no-check", help="Do not compare the device with the CPU before the first request.")
+    no_warm_up: Annotated[
+        bool,
+        typer.Option("--no-warm-up", help="Do not compare a card with the CPU first, and do not compile its programs."),
     ] = False,
     log_text: Annotated[bool, _LogOption("--log-text", help="Log prompts and answers.")] = False,
     no_metrics: Annotated[bool, _LogOption("--no-metrics", help="Do not serve /metrics.")] = False,
@@ -116,9 +118,9 @@ def serve(
         metrics=not no_metrics,
     )
     # Imported here because they import web packages, which are optional.
-    from bitnet_tt.selftest import check_device
     from bitnet_tt.server.request_log import RequestLog
     from bitnet_tt.server.run import check_tls, listening_socket, run_server, url_of
+    from bitnet_tt.server.warm_up import warm_up
 
     check_tls(settings)
     log = RequestLog(as_json=settings.log_json, with_text=log_text, styled=has_styles(stderr=True))
@@ -135,8 +137,9 @@ def serve(
             sys.stdout.flush()
 
         with loaded:
-            if not no_check:
-                check_device(loaded)
+            if not no_warm_up:
+                with progress_bar("Warming up") as progress:
+                    warm_up(loaded, max_batch, progress)
             code = run_server(loaded, settings, listener, log=log, on_ready=on_ready)
     if code:
         raise typer.Exit(code)

@@ -66,11 +66,13 @@ class Card:
         except RuntimeError as error:
             raise DeviceError(
                 f"ttnn cannot open a Tenstorrent device ({_reason(error)}); check that the card is in, that the tt-kmd "
-                "driver is installed (there is a /dev/tenstorrent), and that no other process uses the card, or set "
-                "TT_METAL_SIMULATOR"
+                "driver is installed (there is a /dev/tenstorrent), and that no other process uses the card "
+                "(bitnet-tt doctor helps), or set TT_METAL_SIMULATOR"
             ) from None
-        self.traces = Traces(_Recorder(self.device) if _has_traces(self.device) else None)
+        self.traces = Traces(None)
         self._close = weakref.finalize(self, _close, self.device, self.traces)
+        if _has_traces(self.device):
+            self.traces.recorder = _Recorder(self.device)
         Card._open = weakref.ref(self)
 
     def close(self) -> None:
