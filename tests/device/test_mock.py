@@ -75,6 +75,13 @@ def test_a_second_start_reads_the_weights_that_the_first_converted(mock: dict[st
     assert facts["unwritable"] == 4 * config["num_hidden_layers"] + 1
 
 
+def test_after_the_warm_up_short_texts_make_no_programs(mock: dict[str, str]) -> None:
+    facts = run(mock, "warm")
+    print(facts)
+    assert facts["warm_up"] > 0
+    assert facts["later"] == 0
+
+
 def test_the_plan_is_for_the_device_of_this_machine(mock: dict[str, str]) -> None:
     facts = json.loads(command(mock, "plan", "--json"))
     assert facts["grid"]["x"] * facts["grid"]["y"] == 110
