@@ -31,15 +31,15 @@ def warm_up(
     if model.options.resolved_device == "cpu":
         return
     check_device(model)
-    longest = model.engine.context_length - _NEW_TOKENS
-    token_ids = np.random.default_rng(0).integers(0, model.config.vocab_size, max(longest, max_batch_size)).tolist()
-    prompts = [[[token_id] for token_id in token_ids[:count]] for count in batch_sizes(max_batch_size)]
-    prompts += [[token_ids[:length]] for length in lengths(longest)]
-    for done, batch in enumerate(prompts):
-        progress(done, len(prompts))
+    random = np.random.default_rng(0)  # prompts that begin differently share no cache, so that each is computed
+    shapes = [(count, 1) for count in batch_sizes(max_batch_size)]
+    shapes += [(1, length) for length in lengths(model.engine.context_length - _NEW_TOKENS)]
+    for done, shape in enumerate(shapes):
+        progress(done, len(shapes))
+        batch = random.integers(0, model.config.vocab_size, shape).tolist()
         for temperature in (0.0, 1.0):  # the device finds one logit of each row, or several
             model.generate(batch, max_new_tokens=_NEW_TOKENS, ignore_eos=True, temperature=temperature, seed=0)
-    progress(len(prompts), len(prompts))
+    progress(len(shapes), len(shapes))
 
 
 def batch_sizes(most: int) -> list[int]:
