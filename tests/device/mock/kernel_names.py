@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_ASKED = re.compile(r'\b(CONSTANT|ARGUMENT|TENSOR|HAS_TENSOR|BUFFER|NAMED)\("(\w+)"[,)]')
+_ASKED = re.compile(r'\b(CONSTANT|ARGUMENT|TENSOR|HAS_TENSOR|BUFFER|SEMAPHORE|NAMED)\("(\w+)"[,)]')
 _INCLUDED = re.compile(r'#include "([^"]+)"')
 _PREFIXES = {
     "CONSTANT": "constant_",
@@ -15,6 +15,7 @@ _PREFIXES = {
     "TENSOR": "accessor_",
     "HAS_TENSOR": "has_",
     "BUFFER": "buffer_",
+    "SEMAPHORE": "semaphore_",
     "NAMED": "",
 }
 

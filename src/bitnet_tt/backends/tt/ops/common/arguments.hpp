@@ -28,6 +28,9 @@
 // The index of a circular buffer.
 #define BUFFER(name) NAMED("buffer_" name)
 
+// The index of a semaphore.
+#define SEMAPHORE(name) NAMED("semaphore_" name)
+
 // Kernel.tensors: whether this program has the tensor, and the accessor that turns its page numbers into addresses on
 // the NoC. An absent tensor also has an accessor, which must not be used.
 #define HAS_TENSOR(name) (NAMED("has_" name) != 0)

@@ -6,7 +6,7 @@ names, with the macros of `arguments.hpp`. Only this file decides where each of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ def launch(
     writer: Kernel | None = None,
     compute: Kernel | None = None,
     buffers: Mapping[str, Buffer | None],
+    semaphores: Sequence[str] = (),
+    whole_dest: bool = False,
 ) -> None:
     """Run a program on all cores.
 
@@ -67,21 +69,27 @@ def launch(
         compute: The kernel of the three compute processors: unpacker, vector or matrix unit, packer.
         buffers: The circular buffers that the kernels share. A name may stand for None: kernels can name the buffer,
             but this program does not use it and it takes no memory.
+        semaphores: Names of semaphores. Each core has one of each, 0 at the start.
+        whole_dest: Whether the compute kernel has all of Dest for one step, eight tiles of float32. Otherwise it has
+            half of it, and the packer empties the other half meanwhile.
     """
     kernels = [(reader, ttnn.ReaderConfigDescriptor())]
     if writer is not None:
         kernels.append((writer, ttnn.WriterConfigDescriptor()))
     if compute is not None:
-        kernels.append((compute, _compute_config(buffers)))
+        kernels.append((compute, _compute_config(buffers, whole_dest)))
     tensors = [tensor for kernel, _ in kernels for tensor in kernel.tensors.values() if tensor is not None]
     grid = tensors[0].device().compute_with_storage_grid_size()
     cores = ttnn.CoreRangeSet([ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(grid.x - 1, grid.y - 1))])
     shared = {"grid_columns": grid.x, "grid_cores": grid.x * grid.y}
     # Any index is good for an input or an output: tt-metal keeps formats and counters for every index alike.
     shared |= {f"buffer_{name}": index for index, name in enumerate(buffers)}
+    shared |= {f"semaphore_{name}": index for index, name in enumerate(semaphores)}
     program = ttnn.ProgramDescriptor(
         kernels=[_describe_kernel(kernel, config, cores, shared) for kernel, config in kernels],
-        semaphores=[],
+        semaphores=[
+            ttnn.SemaphoreDescriptor(id=index, core_ranges=cores, initial_value=0) for index in range(len(semaphores))
+        ],
         cbs=[
             _describe_buffer(index, buffer, cores)
             for index, buffer in enumerate(buffers.values())
@@ -91,7 +99,7 @@ def launch(
     ttnn.generic_op(tensors, program)
 
 
-def _compute_config(buffers: Mapping[str, Buffer | None]) -> ttnn.ComputeConfigDescriptor:
+def _compute_config(buffers: Mapping[str, Buffer | None], whole_dest: bool) -> ttnn.ComputeConfigDescriptor:
     """Return the setting for float32: tiles of float32 buffers go to Dest with all their bits.
 
     By default they pass through the operand registers of the matrix engine, which hold 19 bits of each number.
@@ -100,7 +108,7 @@ def _compute_config(buffers: Mapping[str, Buffer | None]) -> ttnn.ComputeConfigD
     for index, buffer in enumerate(buffers.values()):
         if buffer is not None and buffer.dtype == ttnn.float32:
             modes[index] = ttnn.UnpackToDestMode.UnpackToDestFp32
-    config = ttnn.ComputeConfigDescriptor(fp32_dest_acc_en=True)
+    config = ttnn.ComputeConfigDescriptor(fp32_dest_acc_en=True, dst_full_sync_en=whole_dest)
     config.unpack_to_dest_mode = modes
     return config
 

@@ -7,10 +7,10 @@
 
 namespace work {
 
-constexpr uint32_t CORES = NAMED("grid_cores");
+constexpr uint32_t CORES = NAMED("grid_cores"), COLUMNS = NAMED("grid_columns");
 
 // The number of this core: cores are counted row by row over the grid.
-inline uint32_t core() { return get_absolute_logical_y() * NAMED("grid_columns") + get_absolute_logical_x(); }
+inline uint32_t core() { return get_absolute_logical_y() * COLUMNS + get_absolute_logical_x(); }
 
 // The work items of this core, out of `count` items 0, 1, 2, ...: item i belongs to core i % CORES.
 //
