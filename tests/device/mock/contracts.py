@@ -22,20 +22,19 @@ import ttnn
 from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.model import attention
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
-from bitnet_tt.backends.tt.ops.causal_mask.op import causal_mask
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
-from bitnet_tt.backends.tt.ops.gather_blocks.op import gather_blocks
+from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
 from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     Norm,
     add,
     add_and_normalize,
     gate_and_normalize,
     normalize,
-    normalize_heads,
+    normalize_strips,
 )
+from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
@@ -142,39 +141,41 @@ def _part(function: Callable[[], Any], name: str) -> Any:
 
 def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     config, blocks = plan.config, plan.context_blocks(CONTEXT)
-    fast = plan.precision == "fast"
-    dtype = ttnn.bfloat16 if fast else ttnn.float32
-    attend = attention.attend_fast if fast else attention.attend_exactly
-    group, kv_heads, width = config.queries_per_kv_head, config.num_key_value_heads, config.head_dim
-    caches = _empty(card, [8, kv_heads, TILE, width], dtype), _empty(card, [8, kv_heads, TILE, width], dtype)
-    qkv_width = config.query_features + 2 * config.kv_features
+    dtype = ttnn.bfloat16 if plan.precision == "fast" else ttnn.float32
+    kv_heads, features = config.num_key_value_heads, config.query_features
+    caches = (
+        _empty(card, [8, kv_heads, TILE, config.head_dim], dtype),
+        _empty(card, [8, kv_heads, TILE, config.head_dim], dtype),
+    )
+    qkv_width = features + 2 * config.kv_features
     scales, angles = _rows(card, 1, -(-qkv_width // PAGE) * PAGE, ttnn.float32), Angles.load(card, plan)
     for sequences, tokens in ((1, plan.prefill_rows), (1, 1), (DECODE_ROWS, 1)):
-        name, rows = f"of {sequences} x {tokens}", max(tokens, DECODE_ROWS)
-        keys, mask = (sequences, kv_heads, TILE * blocks, width), (sequences, 1, tokens * group, TILE * blocks)
-        queries = (sequences, kv_heads, tokens * group, width)
-        q, k, v, m = (_empty(card, shape, dtype) for shape in (queries, keys, keys, mask))
-        yield Contract(f"attention {name}", partial(attend, q, k, v, m, plan), queries, dtype)
+        buffer = ttnn.BufferType.L1 if tokens == 1 else ttnn.BufferType.DRAM
+        name, count, rows = f"of {sequences} x {tokens}", sequences * tokens, max(tokens, DECODE_ROWS)
         inputs = Inputs(*(_rows(card, 1, rows) for _ in range(3)), _rows(card, *plan.decode_table))
-        product = IntegerProduct(
-            _empty(card, (1, 1, rows, qkv_width), ttnn.float32), _empty(card, (1, 1, rows, 1), ttnn.float32), (1.0,) * 3
-        )
-        split = partial(split_heads, product, scales, angles, inputs, caches, plan, sequences=sequences, tokens=tokens)
-        yield Contract(f"heads {name}", split, queries, dtype)
-        joined = partial(normalize_heads, q, product.sums, None, ttnn.float32, group=group, tokens=tokens)
-        yield Contract(f"joined heads {name}", joined, (1, 1, rows, config.query_features))
-        for index in (0, 1):
-            gathered = partial(_gathered, caches, inputs.table, sequences, blocks, index)
-            yield Contract(f"gather {name}", gathered, keys, dtype)
-        masked = partial(causal_mask, inputs.positions, sequences, group, tokens, TILE * blocks, dtype)
-        yield Contract(f"mask {name}", masked, mask, dtype)
+        integers, largest = (_empty(card, (1, 1, rows, width), ttnn.float32, buffer) for width in (qkv_width, 1))
+        product = IntegerProduct(integers, largest, (1.0,) * 3)
+        memory = integers.memory_config()
+        scaled, q = (Strips.empty(card.device, count, width, memory) for width in (qkv_width, features))
+        shape = (count * -(-features // STRIP), STRIP)
+        for source in (product, scaled):
+            split = partial(_split, source, scales, angles, inputs, caches, plan, rows=count)
+            yield Contract(f"heads {name} from {type(source).__name__}", split, shape, buffer=buffer)
+        attend = partial(_attended, q, caches, inputs, plan, sequences=sequences, tokens=tokens, blocks=blocks)
+        yield Contract(f"attention {name}", attend, shape, buffer=buffer)
+        joined = partial(normalize_strips, q, integers, None, ttnn.float32)
+        yield Contract(f"joined heads {name}", joined, (1, 1, rows, features), buffer=buffer)
     hidden, picked = (_empty(card, (1, 1, rows, config.hidden_size), ttnn.float32) for rows in (64, DECODE_ROWS))
     scattered = partial(_scattered, hidden, _rows(card, 1, 64), picked)
     yield Contract("scatter", scattered, tuple(picked.shape))
 
 
-def _gathered(caches: Any, table: Any, sequences: int, blocks: int, index: int) -> Any:
-    return gather_blocks(caches, table, sequences, blocks)[index]
+def _split(*arguments: Any, rows: int) -> Any:
+    return split_heads(*arguments, rows=rows).tensor
+
+
+def _attended(*arguments: Any, **sizes: int) -> Any:
+    return paged_attention(*arguments, **sizes).tensor
 
 
 def _scattered(new: Any, slots: Any, cache: Any) -> Any:

@@ -13,7 +13,6 @@ from bitnet_tt.backends.base import Batch
 from bitnet_tt.backends.tt.backend import TTBackend
 from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.model import attention
 from bitnet_tt.backends.tt.model.bitlinear import multiply
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError, RequestError
@@ -73,14 +72,6 @@ def main(config_json: str) -> None:
                 product,
                 plan.grid,
                 fidelity.EXACT_INTEGERS,
-            ),
-        ),
-        "a mask of another length": (
-            RuntimeError,
-            lambda: attention.attend_fast(
-                *(card.zeros([1, 2, size, 64], ttnn.bfloat16) for size in (32, 256, 256)),
-                card.zeros([1, 1, 32, 128], ttnn.bfloat16),
-                plan,
             ),
         ),
         "a tensor larger than DRAM": (

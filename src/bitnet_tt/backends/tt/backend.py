@@ -61,12 +61,12 @@ class TTBackend:
             config: The model's shape.
             weights: The model's weights.
             context_length: Maximum positions of one sequence.
-            precision: `exact` computes in float32 throughout; `fast` attends in bfloat16 and has an 8-bit lm_head.
+            precision: `exact` computes in float32 throughout; `fast` has a bfloat16 cache and an 8-bit lm_head.
 
         Raises:
             DeviceError: There is no card, or the model does not fit on it.
         """
-        self.card = Card(trace_region_bytes(config, precision))
+        self.card = Card(trace_region_bytes(config))
         try:
             self.plan = Plan(config, self.card.grid, precision, context_length)
             check_dram(self.plan, num_blocks=self.plan.context_blocks(context_length))

@@ -1,4 +1,4 @@
-"""A plan has few shapes, contexts that end in a masked chunk, and head outputs that suffice for the filters."""
+"""A plan has few shapes, contexts of whole parts, and head outputs that suffice for the filters."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 
 from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS
 from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150, TILE
-from bitnet_tt.backends.tt.planning.plan import KEY_CHUNK, HeadOutput, Plan
+from bitnet_tt.backends.tt.planning.plan import HeadOutput, Plan
 from bitnet_tt.errors import DeviceError
 from tests.backends.tt.planning.plans import CONFIG_2B4T, PLAN_2B4T
 
 
-def test_contexts_end_in_a_masked_chunk() -> None:
+def test_contexts_are_whole_parts_of_few_sizes() -> None:
     sizes = set()
-    for end in range(1, 5000):
+    for end in range(1, 4097):
         blocks = PLAN_2B4T.context_blocks(end)
-        assert blocks * TILE >= end + KEY_CHUNK
-        assert blocks * TILE % KEY_CHUNK == 0
-        assert blocks * TILE <= 1.34 * end + 3 * KEY_CHUNK
+        assert end <= blocks * TILE <= max(2 * end, PART_BLOCKS * TILE)
+        assert blocks % PART_BLOCKS == 0
         sizes.add(blocks)
-    assert len(sizes) < 20
+    assert len(sizes) == 7
+    assert replace(PLAN_2B4T, context_length=300).context_blocks(300) == 10  # not 16: the context ends before
 
 
 def test_steps_have_few_sizes() -> None:
@@ -51,5 +52,7 @@ def test_the_device_finds_few_counts_of_largest_logits() -> None:
 def test_dimensions_that_are_not_whole_tiles_are_named() -> None:
     with pytest.raises(DeviceError, match="head_dim is 80"):
         Plan(replace(CONFIG_2B4T, head_dim=80), SMALLEST_P150, "fast", 128)
+    with pytest.raises(DeviceError, match=r"head_dim is 320.* at most 256"):
+        Plan(replace(CONFIG_2B4T, head_dim=320), SMALLEST_P150, "fast", 128)
     with pytest.raises(DeviceError, match="precision"):
         Plan(CONFIG_2B4T, SMALLEST_P150, "sloppy", 128)  # type: ignore[arg-type]

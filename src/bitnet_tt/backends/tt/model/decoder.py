@@ -9,11 +9,9 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.attention import Attention, Step
 from bitnet_tt.backends.tt.model.mlp import MLP
-from bitnet_tt.backends.tt.ops.causal_mask.op import causal_mask
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, add, add_and_normalize, normalize
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles
-from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32
@@ -48,7 +46,7 @@ class Layer:
         Args:
             h: The residual stream, float32 [1, 1, rows, hidden].
             r: What the layer before leaves to add to h, [1, 1, rows, hidden]. None in the first layer.
-            step: The step's shapes, inputs and mask.
+            step: The step's shapes and inputs.
 
         Returns:
             h, and what is left to add to it.
@@ -82,13 +80,14 @@ class Decoder:
         Args:
             inputs: Token ids, positions and slots of the rows, and the block table.
             sequences: Sequences of the block table.
-            blocks: Blocks that attention reads for each sequence.
+            blocks: Blocks of each sequence in the block table.
             decode: Whether each row is a sequence of its own. Otherwise all rows are one sequence.
 
         Returns:
             Hidden states, float32 [1, 1, rows, hidden].
         """
-        step = self._step(inputs, sequences, blocks, decode)
+        tokens = 1 if decode else inputs.positions.shape[1]
+        step = Step(sequences=sequences, tokens=tokens, blocks=blocks, inputs=inputs, angles=self._angles)
         # The few rows of a decode step fit into L1 beside the programs' buffers, those of a prompt do not. The
         # operations put their results into the memory of their input.
         memory = ttnn.L1_MEMORY_CONFIG if decode else ttnn.DRAM_MEMORY_CONFIG
@@ -98,21 +97,3 @@ class Decoder:
         for layer in self._layers:
             h, r = layer(h, r, step)
         return h if r is None else add(h, r)
-
-    def _step(self, inputs: Inputs, sequences: int, blocks: int, decode: bool) -> Step:
-        tokens = 1 if decode else inputs.positions.shape[1]
-        return Step(
-            sequences=sequences,
-            tokens=tokens,
-            blocks=blocks,
-            inputs=inputs,
-            angles=self._angles,
-            mask=causal_mask(
-                inputs.positions,
-                sequences,
-                self._plan.config.queries_per_kv_head,
-                tokens,
-                blocks * TILE,
-                ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16,
-            ),
-        )

@@ -1,7 +1,7 @@
 """The cost of a decode step on a card by arithmetic: a model of the card, not a measurement.
 
-It counts the time that DRAM needs for the bytes and the time that the matrix engines need for the multiplications. It
-leaves out launches, the work between products, and the transfer to the host.
+It counts the time that DRAM needs for the bytes, and the time that the arithmetic needs: on the matrix engines, or in
+attention on the vector units. It leaves out launches, the work between products, and the transfer to the host.
 """
 
 from __future__ import annotations
@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.tt.planning.attention import (
+    PART_BLOCKS,
+    heads_together,
+    part_instructions,
+    parts_of,
+    result_bytes,
+)
 from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, TILE
 from bitnet_tt.backends.tt.planning.launches import decode_launches
 from bitnet_tt.backends.tt.planning.memory import kv_cache_bytes, weight_bytes
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
-from bitnet_tt.backends.tt.planning.products import SLICE_TERMS, Product
+from bitnet_tt.backends.tt.planning.products import Product
 
 PEAK_BANDWIDTH = 512e9
 """DRAM bandwidth of a p150 in bytes a second. Source: Tenstorrent's data sheet."""
@@ -22,15 +28,16 @@ PEAK_BANDWIDTH = 512e9
 STREAMED_BANDWIDTH = 466e9
 """DRAM bandwidth in bytes a second that kernels reach which only stream. Source: reports of Tenstorrent's kernels."""
 
-FLOPS_PER_CORE = 2 * 8 * 16 * 16 * 1.35e9
-"""Operations a second of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle, at 1.35 GHz.
+CLOCK = 1.35e9
+"""Cycles a second of a core. The vector unit starts one instruction in each. Source: Tenstorrent's data sheet."""
 
-Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal, and the clock from Tenstorrent's data sheet.
+FLOPS_PER_CORE = 2 * 8 * 16 * 16 * CLOCK
+"""Operations a second of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle.
+
+Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal.
 """
 
-# Passes of the matrix engine for one product. A ternary product takes one (LoFi).
-_LM_HEAD_PASSES = 4  # HiFi4
-_ATTENTION_PASSES: dict[Precision, int] = {"exact": len(SLICE_TERMS), "fast": 4}  # fast: HiFi4
+_LM_HEAD_PASSES = 4  # of the matrix engine (HiFi4). A ternary product takes one (LoFi).
 
 _TERNARY = "ternary weights"
 
@@ -47,7 +54,7 @@ class OperationCost:
         dram_bytes: Bytes from and to DRAM, over all counts.
         l1_bytes: L1 of one core for the buffers of a product. None where ttnn decides.
         flops: Multiplications and additions over all counts; each pass of the matrix engine counts.
-        math_seconds: The time that the matrix engines need.
+        math_seconds: The time that the matrix engines or the vector units need.
         seconds: The larger of `math_seconds` and the time that DRAM needs.
         bound: Which of the two is larger: `DRAM` or `math`.
     """
@@ -115,7 +122,7 @@ def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
     longest = max((cost for cost in costs if cost.part == binding), key=lambda cost: cost.seconds)
     return DecodeCost(
         costs=costs,
-        launches=decode_launches(plan.config, plan.precision),
+        launches=decode_launches(plan.config),
         weight_bytes=weight_bytes(plan),
         cache_bytes=kv_cache_bytes(plan, batch * -(-context // TILE)),
         seconds=seconds,
@@ -127,27 +134,12 @@ def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
 
 
 def _operations(plan: Plan, batch: int, context: int) -> Iterator[OperationCost]:
-    config, cores = plan.config, plan.grid.cores
-    layers = config.num_hidden_layers
+    config, layers = plan.config, plan.config.num_hidden_layers
     embedding_bytes = batch * config.hidden_size * BFLOAT16_BYTES
     yield _operation("embedding", 1, tiles=batch, cores=1, dram_bytes=embedding_bytes, l1_bytes=None, flops=0)
     for product in plan.layer_products(DECODE_ROWS):
         yield _product_cost(product, layers)
-    # Keys and values are read from the cache, written side by side, and read again by attention, padding included.
-    blocks = plan.decode_bucket(batch) * plan.context_blocks(context)
-    tiles = 2 * blocks * config.kv_features // TILE
-    traffic = 3 * tiles * TILE * TILE * plan.cache_element_bytes
-    # Scores and sums of values: each tile of keys or values meets one tile of queries or probabilities.
-    flops = _ATTENTION_PASSES[plan.precision] * tiles * 2 * TILE**3
-    yield _operation(
-        "attention",
-        layers,
-        tiles=tiles,
-        cores=min(cores, plan.decode_bucket(batch) * config.num_key_value_heads),
-        dram_bytes=layers * traffic,
-        l1_bytes=None,
-        flops=layers * flops,
-    )
+    yield _attention_cost(plan, batch, context)
     yield _product_cost(plan.lm_head(), 1, _LM_HEAD_PASSES)
 
 
@@ -165,9 +157,38 @@ def _product_cost(product: Product, count: int, passes: int = 1) -> OperationCos
     )
 
 
+def _attention_cost(plan: Plan, batch: int, context: int) -> OperationCost:
+    config, layers = plan.config, plan.config.num_hidden_layers
+    groups, rows = config.num_attention_heads // heads_together(config), plan.decode_bucket(batch)
+    parts = rows * groups * parts_of(context)
+    tiles = 2 * parts * PART_BLOCKS * config.head_dim // TILE
+    # The results of parts are written, and read by the cores that add them.
+    traffic = tiles * TILE * TILE * plan.cache_element_bytes + 2 * parts * result_bytes(config)
+    cores = min(plan.grid.cores, parts)
+    return _operation(
+        "attention",
+        layers,
+        tiles=tiles,
+        cores=cores,
+        dram_bytes=layers * traffic,
+        l1_bytes=None,
+        flops=layers * 2 * tiles * TILE * TILE * heads_together(config),
+        math_seconds=layers * -(-parts // cores) * part_instructions(config) / CLOCK,
+    )
+
+
 def _operation(
-    name: str, count: int, *, tiles: int, cores: int, dram_bytes: int, l1_bytes: int | None, flops: int
+    name: str,
+    count: int,
+    *,
+    tiles: int,
+    cores: int,
+    dram_bytes: int,
+    l1_bytes: int | None,
+    flops: int,
+    math_seconds: float | None = None,
 ) -> OperationCost:
-    dram, math = dram_bytes / PEAK_BANDWIDTH, flops / (FLOPS_PER_CORE * cores)
+    dram = dram_bytes / PEAK_BANDWIDTH
+    math = flops / (FLOPS_PER_CORE * cores) if math_seconds is None else math_seconds
     bound = "DRAM" if dram >= math else "math"
     return OperationCost(name, count, tiles, cores, dram_bytes, l1_bytes, flops, math, max(dram, math), bound)

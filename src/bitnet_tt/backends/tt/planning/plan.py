@@ -8,6 +8,7 @@ from typing import get_args
 
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.tt.planning.attention import MAX_HEAD_DIM, PART_BLOCKS, parts_of
 from bitnet_tt.backends.tt.planning.grid import (
     BFLOAT16_BYTES,
     BFP4_TILE_BYTES,
@@ -24,9 +25,6 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 DECODE_ROWS = TILE
 """Maximum sequences of a decode step, and rows of one pass through the lm_head: 32 rows cost no more than one."""
-
-KEY_CHUNK = 4 * TILE
-"""Positions that attention processes at a time. Contexts are padded to it, see `Plan.context_blocks`."""
 
 _PREFILL_ROWS: dict[Precision, int] = {"exact": 4 * TILE, "fast": 16 * TILE}
 
@@ -66,10 +64,10 @@ class Plan:
     context_length: int
 
     def __post_init__(self) -> None:
-        """Check that the model's dimensions are whole tiles.
+        """Check that the model's dimensions are whole tiles, and that its heads fit.
 
         Raises:
-            DeviceError: One is not, or the precision is unknown. The message names the dimension.
+            DeviceError: They are not, or the precision is unknown. The message names the dimension.
         """
         config = self.config
         if self.precision not in PRECISIONS:
@@ -83,6 +81,10 @@ class Plan:
                 raise DeviceError(
                     f"{name} is {size}; the Tenstorrent backend needs a multiple of {unit}: use device='cpu'"
                 )
+        if config.head_dim > MAX_HEAD_DIM:
+            raise DeviceError(
+                f"head_dim is {config.head_dim}; the Tenstorrent backend has at most {MAX_HEAD_DIM}: use device='cpu'"
+            )
 
     @property
     def cache_element_bytes(self) -> int:
@@ -108,17 +110,12 @@ class Plan:
         return min(_next_power_of_two(sequences), DECODE_ROWS)
 
     def context_blocks(self, end: int) -> int:
-        """Return how many cache blocks attention over the positions below `end` reads.
+        """Return the columns of a block table for positions below `end`.
 
-        It is a multiple of `KEY_CHUNK`, and takes about four different values between a context and its double.
-
-        At least one whole chunk is masked. When the attention operation meets the first wholly masked chunk, it rounds
-        its running sums once more; further masked chunks change nothing. With one such chunk always there, a row's
-        result does not depend on the amount of padding.
+        It is whole parts of attention, and a power of two of them unless the context ends there. Sizes are few: the
+        device records a trace for each. Attention reads only the blocks up to a row's own part.
         """
-        chunks = -(-end // KEY_CHUNK) + 1
-        step = max(1, (1 << (chunks.bit_length() - 1)) // 4)
-        return -(-chunks // step) * step * KEY_CHUNK // TILE
+        return PART_BLOCKS * min(_next_power_of_two(parts_of(end)), parts_of(self.context_length))
 
     @property
     def decode_table(self) -> tuple[int, int]:

@@ -16,13 +16,6 @@ FUSED_LINEARS = {
 }
 """The four products of a layer. Linears that read the same input are one product, their outputs side by side."""
 
-SLICE_TERMS = ((1, 3), (2, 1), (1, 2), (0, 3), (2, 0), (1, 1), (0, 2), (1, 0), (0, 1), (0, 0))
-"""The products of integer slices in exact attention: pairs (left slice, right slice), smallest terms first.
-
-model/attention.py explains the slices. The pairs (2, 2) and (2, 3) are missing: their terms are smaller than the last
-bits of the slices themselves.
-"""
-
 _MAX_K_BLOCK = 8  # tiles of k that a core holds at a time
 _DEST_TILES = 4  # float32 tiles in one half of the Dest register, while the packer empties the other half
 _SHARE_OF_L1 = 0.75  # of a core's L1, for the buffers of one program; the rest is for small tensors that stay in L1

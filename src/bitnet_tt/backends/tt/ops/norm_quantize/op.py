@@ -16,6 +16,7 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct, Quantized, Rows
+from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
 
 
@@ -50,21 +51,17 @@ def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) ->
     return _run(_Operands(x), norm, dtype).rows
 
 
-def normalize_heads(
-    heads: ttnn.Tensor, like: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None, *, group: int, tokens: int
-) -> Rows:
-    """Join the heads that attention returns into rows, and normalise the rows.
+def normalize_strips(x: Strips, like: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) -> Rows:
+    """Normalise rows in strips, and put them into tiles.
 
     Args:
-        heads: float32 or bfloat16 [sequences, kv_heads, group * tokens, head_dim], as `split_heads` returns q.
-        like: [1, 1, rows, any]. The result has as many rows and the same memory config. Its rows beyond
-            sequences * tokens have no meaning.
-        norm: The norm over all heads of a row, or None.
+        x: Rows.
+        like: [1, 1, rows, any]. The result has as many rows and the same memory config. Its rows beyond those of x have
+            no meaning.
+        norm: The norm, or None.
         dtype: See `normalize`.
-        group: Query heads that share a KV head.
-        tokens: Tokens of each sequence.
     """
-    return _run(_Operands(heads, heads=_Heads(like, group, tokens)), norm, dtype).rows
+    return _run(_Operands(x.tensor, strips=x, like=like), norm, dtype).rows
 
 
 def add(h: ttnn.Tensor, product: IntegerProduct) -> ttnn.Tensor:
@@ -95,45 +92,32 @@ def gate_and_normalize(
 
 
 @dataclass(frozen=True, slots=True)
-class _Heads:
-    """The arguments of `normalize_heads` that say how heads make up a row."""
-
-    like: ttnn.Tensor
-    group: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Operands:
     """The tensors that the source of norm and quantiser is made from.
 
     The source is `first` alone, or first + product, or, with an activation, activation(gate) * up. Gate and up are the
     halves of the product, which is then `first` too.
+
+    Attributes:
+        strips: The rows of `first` if it is not tiled.
+        like: A tensor with the rows and the memory config of the results, if it is not `first`.
     """
 
     first: ttnn.Tensor
     product: IntegerProduct | None = None
     activation: str | None = None
-    heads: _Heads | None = None
-
-    @property
-    def like(self) -> ttnn.Tensor:
-        """A tensor with the rows and the memory config of the results."""
-        return self.first if self.heads is None else self.heads.like
+    strips: Strips | None = None
+    like: ttnn.Tensor | None = None
 
     @property
     def first_columns(self) -> int:
         """Tiles of a row of `first`."""
-        return int(self.first.shape[3] // TILE)
+        return int(self.first.shape[3] if self.strips is None else self.strips.features) // TILE
 
     @property
     def width(self) -> int:
         """Tiles of a row of the source."""
-        if self.activation is not None:
-            return self.first_columns // 2
-        if self.heads is not None:
-            return int(self.first_columns * self.heads.group * self.first.shape[1])
-        return self.first_columns
+        return self.first_columns // 2 if self.activation is not None else self.first_columns
 
     @property
     def pages(self) -> int:
@@ -143,7 +127,7 @@ class _Operands:
     @property
     def rows(self) -> int:
         """Rows to compute."""
-        return int(self.first.shape[2] if self.heads is None else self.first.shape[0] * self.heads.tokens)
+        return int(self.first.shape[2]) if self.strips is None else self.strips.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +147,11 @@ class _Results:
 def _run(operands: _Operands, norm: Norm | None, dtype: ttnn.DataType | None) -> _Results:
     """Allocate the results and launch the program."""
     adds, features = operands.product is not None and operands.activation is None, operands.width * TILE
+    like = operands.first if operands.like is None else operands.like
     results = _Results(
-        _empty_rows(operands.like, features, dtype or ttnn.bfloat16),
-        _empty_rows(operands.like, features, ttnn.float32) if adds else None,
-        _empty_rows(operands.like, 1, ttnn.float32) if dtype is None else None,
+        _empty_rows(like, features, dtype or ttnn.bfloat16),
+        _empty_rows(like, features, ttnn.float32) if adds else None,
+        _empty_rows(like, 1, ttnn.float32) if dtype is None else None,
     )
     launch(
         reader=_reader(operands, norm),
@@ -189,7 +174,7 @@ def _empty_rows(like: ttnn.Tensor, features: int, dtype: ttnn.DataType) -> ttnn.
 
 
 def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
-    first, product, heads = operands.first, operands.product, operands.heads
+    first, product = operands.first, operands.product
     first_scale, second_scale = (1.0, 1.0) if product is None else (product.scales * 2)[:2]
     return Kernel(
         "norm_quantize/norm_quantize_read.cpp",
@@ -202,17 +187,13 @@ def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
             "width": operands.width,
             "pages": operands.pages,
             "first_columns": operands.first_columns,
-            "first_element_bytes": first.element_size(),
             "combines": product is not None,
-            "from_heads": heads is not None,
-            "kv_heads": first.shape[1],
-            "group": 0 if heads is None else heads.group,
+            "from_strips": operands.strips is not None,
         },
         arguments={
             "rows": operands.rows,
             "first_scale_bits": _bits(first_scale),
             "second_scale_bits": _bits(second_scale),
-            "tokens": 0 if heads is None else heads.tokens,
         },
     )
 
@@ -267,8 +248,6 @@ def _buffers(operands: _Operands, result: ttnn.Tensor) -> dict[str, Buffer | Non
         "result": Buffer(PAGE * result.element_size(), pages, result.dtype),
         "sum": row if combines else None,
         "largest": tile,
-        # As long as a float32 row: reads of bfloat16 heads bring twice the bytes of the row.
-        "raw_heads": Buffer(operands.width * TILE * FLOAT32_BYTES) if operands.heads is not None else None,
     }
 
 

@@ -10,6 +10,7 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
+from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.groups import SKIP
@@ -43,51 +44,44 @@ class Angles:
 
 
 def split_heads(
-    product: IntegerProduct,
+    product: IntegerProduct | Strips,
     scales: ttnn.Tensor,
     angles: Angles,
     inputs: Inputs,
     caches: tuple[ttnn.Tensor, ttnn.Tensor],
     plan: Plan,
     *,
-    sequences: int,
-    tokens: int,
-) -> ttnn.Tensor:
+    rows: int,
+) -> Strips:
     """Scale q, k and v, rotate q and k to their positions, write k and v to their cache slots, and return q.
 
     Args:
-        product: q, k and v side by side. Its first sequences * tokens rows are used.
-        scales: float32 [1, n], row-major: the factor of each column of the product. n is a multiple of 1024.
+        product: q, k and v side by side. Strips are scaled already.
+        scales: float32 [1, n], row-major: the factor of each column of an integer product. n is a multiple of 1024.
         angles: The rotary tables.
         inputs: The positions and slots of the rows.
         caches: Keys and values, float32 or bfloat16 [blocks, kv_heads, 32, head_dim], tiled.
         plan: The model's shape.
-        sequences: Number of sequences.
-        tokens: Rows of each sequence.
+        rows: The first rows of the product, which are used.
 
     Returns:
-        q [sequences, kv_heads, R, head_dim] of the cache's dtype, tiled. R is the number of query heads that share a
-        KV head, times tokens: these are rows of one matrix, so attention reads their keys once.
+        q [rows, query_features], in the product's memory.
     """
-    config, sums, rows = plan.config, product.sums, sequences * tokens
-    keys, values = caches
-    width, columns = sums.shape[3] // TILE, config.head_dim // TILE
-    pages = scales.shape[1] // PAGE
-    q = ttnn.empty(
-        [sequences, config.num_key_value_heads, config.queries_per_kv_head * tokens, config.head_dim],
-        dtype=keys.dtype,
-        layout=ttnn.TILE_LAYOUT,
-        device=sums.device(),
-        memory_config=sums.memory_config(),
-    )
+    config, (keys, values) = plan.config, caches
+    whole = isinstance(product, IntegerProduct)
+    tensor = product.sums if isinstance(product, IntegerProduct) else product.tensor
+    width, columns = (config.query_features + 2 * config.kv_features) // TILE, config.head_dim // TILE
+    pages, first_cached = -(-width * TILE // PAGE), config.query_features // PAGE
+    q = Strips.empty(tensor.device(), rows, config.query_features, tensor.memory_config())
     row = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32)
+    shape = {"pages": pages, "query_pages": -(-config.query_features // PAGE), "first_cached": first_cached}
     launch(
         reader=Kernel(
             "split_heads/split_heads_read.cpp",
             tensors={
-                "product": sums,
-                "largest": product.largest,
-                "scales": scales,
+                "product": tensor,
+                "largest": product.largest if isinstance(product, IntegerProduct) else None,
+                "scales": scales if whole else None,
                 "cosines": angles.cosines,
                 "sines": angles.signed_sines,
                 "positions": inputs.positions,
@@ -102,26 +96,29 @@ def split_heads(
         ),
         writer=Kernel(
             "split_heads/split_heads_write.cpp",
-            tensors={"slots": inputs.slots, "q": q, "keys": keys, "values": values},
-            constants={
-                "element_bytes": q.element_size(),
-                "kv_heads": config.num_key_value_heads,
-                "group": config.queries_per_kv_head,
-                "columns": columns,
-                "pages": pages,
+            tensors={"slots": inputs.slots, "q": q.tensor, "keys": keys, "values": values},
+            constants=shape
+            | {
+                "element_bytes": keys.element_size(),
+                "query_features": config.query_features,
+                "width": config.kv_features // TILE,
                 "skip": SKIP,
             },
-            arguments={"rows": rows, "tokens": tokens},
+            arguments={"rows": rows},
         ),
-        compute=Kernel("split_heads/split_heads_compute.cpp", constants={"pages": pages}, arguments={"rows": rows}),
+        compute=Kernel(
+            "split_heads/split_heads_compute.cpp", constants=shape | {"scales": whole}, arguments={"rows": rows}
+        ),
         buffers={
             "row": row,
             "swapped": row,
-            "scales": row,
-            "factor": Buffer(PAGE * FLOAT32_BYTES, 1, ttnn.float32),
+            "scales": row if whole else None,
+            "factor": Buffer(PAGE * FLOAT32_BYTES, 1, ttnn.float32) if whole else None,
             "cosines": row,
             "sines": row,
-            "result": Buffer(PAGE * q.element_size(), pages, q.dtype),
+            "queries": Buffer(PAGE * FLOAT32_BYTES, shape["query_pages"], ttnn.float32),
+            "cached": Buffer(PAGE * keys.element_size(), pages - first_cached, keys.dtype),
+            "element": Buffer(TILE * UINT32_BYTES),
             "slot": Buffer(TILE * UINT32_BYTES),
         },
     )

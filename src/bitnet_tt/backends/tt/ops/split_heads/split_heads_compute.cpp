@@ -6,10 +6,17 @@
 
 #include "../common/vectors.hpp"
 #include "../common/work.hpp"
+#include "api/compute/reconfig_data_format.h"
 
 constexpr uint32_t ROW = BUFFER("row"), SWAPPED = BUFFER("swapped"), SCALES = BUFFER("scales");
 constexpr uint32_t FACTOR = BUFFER("factor"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
-constexpr uint32_t RESULT = BUFFER("result");
+// The rotated row: the pages that have queries, in float32, and the pages that have keys or values, in the cache's
+// dtype.
+constexpr uint32_t QUERIES = BUFFER("queries"), CACHED = BUFFER("cached");
+
+constexpr bool SCALES_PRODUCT = CONSTANT("scales");
+constexpr uint32_t PAGES = CONSTANT("pages");  // of a row
+constexpr uint32_t QUERY_PAGES = CONSTANT("query_pages"), FIRST_CACHED = CONSTANT("first_cached");
 
 #ifdef TRISC_MATH
 namespace {
@@ -50,44 +57,59 @@ ALWI void make_page(uint32_t page) {
     tile_regs_acquire();
     copy_tile(ROW, page, x);
     copy_tile(SWAPPED, page, other);
-    copy_tile(SCALES, page, a);
-    copy_tile(FACTOR, 0, b);
-    ON_VECTORS(scale);
+    if constexpr (SCALES_PRODUCT) {
+        copy_tile(SCALES, page, a);
+        copy_tile(FACTOR, 0, b);
+        ON_VECTORS(scale);
+    }
     copy_tile(COSINES, page, a);
     copy_tile(SINES, page, b);
     ON_VECTORS(rotate);
     tile_regs_commit();
     tile_regs_wait();
-    pack_tile(x, RESULT);
+    if (page < QUERY_PAGES) {
+        pack_reconfig_data_format(QUERIES);
+        pack_tile(x, QUERIES);
+    }
+    if (page >= FIRST_CACHED) {
+        pack_reconfig_data_format(CACHED);
+        pack_tile(x, CACHED);
+    }
     tile_regs_release();
 }
 
 }  // namespace
 
 void kernel_main() {
-    constexpr uint32_t pages = CONSTANT("pages");  // of a row
-
     const work::Items items(ARGUMENT("rows"));
     if (items.empty()) {
         return;
     }
-    vectors::start(ROW, RESULT);
-    cb_wait_front(SCALES, pages);  // stay for all rows
+    vectors::start(ROW, QUERIES);
+    if constexpr (SCALES_PRODUCT) {
+        cb_wait_front(SCALES, PAGES);  // stay for all rows
+    }
     for ([[maybe_unused]] const uint32_t row : items) {
-        cb_wait_front(FACTOR, 1);
-        cb_wait_front(ROW, pages);
-        cb_wait_front(SWAPPED, pages);
-        cb_wait_front(COSINES, pages);
-        cb_wait_front(SINES, pages);
-        cb_reserve_back(RESULT, pages);
-        for (uint32_t page = 0; page < pages; ++page) {
+        if constexpr (SCALES_PRODUCT) {
+            cb_wait_front(FACTOR, 1);
+        }
+        cb_wait_front(ROW, PAGES);
+        cb_wait_front(SWAPPED, PAGES);
+        cb_wait_front(COSINES, PAGES);
+        cb_wait_front(SINES, PAGES);
+        cb_reserve_back(QUERIES, QUERY_PAGES);
+        cb_reserve_back(CACHED, PAGES - FIRST_CACHED);
+        for (uint32_t page = 0; page < PAGES; ++page) {
             make_page(page);
         }
-        cb_push_back(RESULT, pages);
-        cb_pop_front(FACTOR, 1);
-        cb_pop_front(ROW, pages);
-        cb_pop_front(SWAPPED, pages);
-        cb_pop_front(COSINES, pages);
-        cb_pop_front(SINES, pages);
+        cb_push_back(QUERIES, QUERY_PAGES);
+        cb_push_back(CACHED, PAGES - FIRST_CACHED);
+        if constexpr (SCALES_PRODUCT) {
+            cb_pop_front(FACTOR, 1);
+        }
+        cb_pop_front(ROW, PAGES);
+        cb_pop_front(SWAPPED, PAGES);
+        cb_pop_front(COSINES, PAGES);
+        cb_pop_front(SINES, PAGES);
     }
 }

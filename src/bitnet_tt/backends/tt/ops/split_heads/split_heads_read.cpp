@@ -1,10 +1,13 @@
 // Read rows of the product of q, k and v for split_heads_compute.cpp. A work item is one row. The core gets it as pages
 // of 1024 consecutive elements: the row, the row with the halves of each head swapped, and the cosines and signed sines
 // of its position, element by element.
+//
+// The product is a tiled tensor of integers with scales, or strips, which are scaled already.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
 #include "../common/rows.hpp"
+#include "../common/strips.hpp"
 #include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
 
@@ -16,6 +19,7 @@ constexpr uint32_t WIDTH = CONSTANT("width");                     // tiles of a 
 constexpr uint32_t ROTATED = CONSTANT("rotated");                 // tiles of q and k, which come first
 constexpr uint32_t HEAD = CONSTANT("columns"), HALF = HEAD / 2;   // tiles of a head, and of its half
 constexpr uint32_t TILE_ROW_BYTES = 2 * tile::HALF_ROW_BYTES<4>;  // a row of one tile
+constexpr bool SCALES_PRODUCT = HAS_TENSOR("scales");
 
 // Copy the rotated heads of a row within L1, the halves of each head swapped.
 static inline void swap_halves(uint32_t from, uint32_t to) {
@@ -36,8 +40,31 @@ static inline void fill_constant_parts() {
     rows::fill(SINES, ROTATED * tile::SIDE, PAGES, 0);
 }
 
+// Start to read a row of the product to L1.
+template <typename Accessor>
+static inline void read_product(const Accessor& product, uint32_t row, uint32_t to) {
+    if constexpr (SCALES_PRODUCT) {
+        rows::read<4>(product, row / tile::SIDE * WIDTH, WIDTH, tile::row_offset<4>(row), to);
+    } else {
+        strips::read(product, WIDTH * tile::SIDE, row, 0, WIDTH * tile::SIDE, to);
+    }
+}
+
+// Fill the page of the row's own factor. 64 equal elements fill all lanes of the first two vectors
+// (common/vectors.hpp); split_heads_compute.cpp uses the first.
+template <typename Accessor>
+static inline void fill_factor(const Accessor& largest, uint32_t row, uint32_t to) {
+    uint32_t factor = rows::FLOAT_ONE;
+    if constexpr (HAS_TENSOR("largest")) {
+        factor = rows::read_row_value(largest, row, to);
+    }
+    for (uint32_t index = 0; index < 64; ++index) {
+        rows::words_at(to)[index] = factor;
+    }
+}
+
 void kernel_main() {
-    const auto product = TENSOR("product", tile::BYTES<4>);
+    const auto product = TENSOR("product", SCALES_PRODUCT ? tile::BYTES<4> : strips::BYTES);
     const auto largest = TENSOR("largest", tile::BYTES<4>);
     const auto scales = TENSOR("scales", PAGES * rows::PAGE * 4);
     const auto cosines = TENSOR("cosines", HEAD * TILE_ROW_BYTES);
@@ -49,31 +76,26 @@ void kernel_main() {
         return;
     }
     fill_constant_parts();
-    cb_reserve_back(SCALES, PAGES);
-    noc_async_read(scales.get_noc_addr(0), get_write_ptr(SCALES), PAGES * rows::PAGE * 4);
-    noc_async_read_barrier();
-    cb_push_back(SCALES, PAGES);
+    if constexpr (SCALES_PRODUCT) {
+        cb_reserve_back(SCALES, PAGES);
+        noc_async_read(scales.get_noc_addr(0), get_write_ptr(SCALES), PAGES * rows::PAGE * 4);
+        noc_async_read_barrier();
+        cb_push_back(SCALES, PAGES);
+    }
 
     for (const uint32_t row : items) {
-        cb_reserve_back(FACTOR, 1);
-        const uint32_t factor_in_l1 = get_write_ptr(FACTOR);
-        const uint32_t position = rows::read_element(positions, row, factor_in_l1);
-        uint32_t factor = rows::FLOAT_ONE;
-        if constexpr (HAS_TENSOR("largest")) {
-            factor = rows::read_row_value(largest, row, factor_in_l1);
+        const uint32_t position = rows::read_element(positions, row, get_write_ptr(BUFFER("element")));
+        if constexpr (SCALES_PRODUCT) {
+            cb_reserve_back(FACTOR, 1);
+            fill_factor(largest, row, get_write_ptr(FACTOR));
+            cb_push_back(FACTOR, 1);
         }
-        // 64 equal elements fill all lanes of the first two vectors (common/vectors.hpp); split_heads_compute.cpp uses
-        // the first.
-        for (uint32_t index = 0; index < 64; ++index) {
-            rows::words_at(factor_in_l1)[index] = factor;
-        }
-
         cb_reserve_back(ROW, PAGES);
         cb_reserve_back(SWAPPED, PAGES);
         cb_reserve_back(COSINES, PAGES);
         cb_reserve_back(SINES, PAGES);
         const uint32_t row_in_l1 = get_write_ptr(ROW);
-        rows::read<4>(product, row / tile::SIDE * WIDTH, WIDTH, tile::row_offset<4>(row), row_in_l1);
+        read_product(product, row, row_in_l1);
         const uint64_t cosine_row = cosines.get_noc_addr(position), sine_row = sines.get_noc_addr(position);
         for (uint32_t head = 0; head < ROTATED; head += HEAD) {
             noc_async_read(cosine_row, get_write_ptr(COSINES) + head * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
@@ -81,7 +103,6 @@ void kernel_main() {
         }
         noc_async_read_barrier();
         swap_halves(row_in_l1, get_write_ptr(SWAPPED));
-        cb_push_back(FACTOR, 1);
         cb_push_back(ROW, PAGES);
         cb_push_back(SWAPPED, PAGES);
         cb_push_back(COSINES, PAGES);

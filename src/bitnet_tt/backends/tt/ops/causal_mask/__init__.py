@@ -1,1 +1,0 @@
-"""The causal attention mask of a step."""

@@ -1,1 +1,0 @@
-"""Copy the blocks of the paged KV cache that attention reads into two tensors."""

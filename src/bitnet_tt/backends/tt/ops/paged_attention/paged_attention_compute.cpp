@@ -1,0 +1,139 @@
+// Attention of one row and one group of query heads over a part of the cache, on the vector unit in float32; and the
+// combination of a pair's parts. parts.hpp says which core does what.
+#include <stdint.h>
+
+#include "../common/arguments.hpp"
+#include "../common/work.hpp"
+#include "api/compute/reconfig_data_format.h"
+#include "attention_math.hpp"
+#include "parts.hpp"
+
+constexpr uint32_t QUERY = BUFFER("query"), OPEN_BUFFER = BUFFER("open"), POSITIONS = BUFFER("positions");
+constexpr uint32_t KEYS = BUFFER("keys"), VALUES = BUFFER("values");
+// The result of a part. If a pair's parts are split over cores, it goes to another core, and those of this core's own
+// pairs come back.
+constexpr uint32_t PARTIAL = BUFFER("partial"), RETURNED = parts::SPLITS ? BUFFER("returned") : PARTIAL;
+constexpr uint32_t SO_FAR_BUFFER = BUFFER("so_far"), RESULT = BUFFER("result");
+
+namespace {
+
+// Copy tiles of the cache from now on. They may be bfloat16; everything else is float32.
+ALWI void use_cache() {
+    reconfig_data_format_srca(QUERY, KEYS);
+    copy_init(KEYS);
+}
+
+ALWI void use_float32() {
+    reconfig_data_format_srca(KEYS, QUERY);
+    copy_init(QUERY);
+}
+
+template <int block>
+ALWI void score_block() {
+    cb_wait_front(KEYS, COLUMNS);
+    for (uint32_t column = 0; column < COLUMNS; ++column) {
+        copy_tile(KEYS, column, X_TILE);
+        ON_VECTORS([=] { add_scores<block>(column); });
+    }
+    cb_pop_front(KEYS, COLUMNS);
+}
+
+template <int block>
+ALWI void sum_block() {
+    cb_wait_front(VALUES, COLUMNS);
+    for (uint32_t column = 0; column < COLUMNS; ++column) {
+        copy_tile(VALUES, column, X_TILE);
+        ON_VECTORS([=] { add_values<block>(column); });
+    }
+    cb_pop_front(VALUES, COLUMNS);
+}
+
+// Attend to one part. The result is two pages: sums of values, and the maximum and the total of each head's softmax.
+ALWI void attend() {
+    tile_regs_acquire();
+    cb_wait_front(QUERY, 1);
+    cb_wait_front(OPEN_BUFFER, 1);
+    copy_tile(QUERY, 0, X_TILE);
+    copy_tile(OPEN_BUFFER, 0, STATS_TILE);
+    ON_VECTORS(scale_queries);
+    ON_VECTORS(spread_queries<>);
+    ON_VECTORS(mask_scores);
+    cb_pop_front(QUERY, 1);
+    cb_pop_front(OPEN_BUFFER, 1);
+    use_cache();
+    score_block<0>();
+    score_block<1>();
+    ON_VECTORS(soften<>);
+    sum_block<0>();
+    sum_block<1>();
+    use_float32();
+    ON_VECTORS(add_lines<>);
+    tile_regs_commit();
+    tile_regs_wait();
+    cb_reserve_back(PARTIAL, 2);
+    pack_tile(X_TILE, PARTIAL);
+    pack_tile(STATS_TILE, PARTIAL);
+    cb_push_back(PARTIAL, 2);
+    tile_regs_release();
+}
+
+// Add a part's result to that of the parts before. After the last part, finish the pair.
+ALWI void combine(bool first, bool last) {
+    tile_regs_acquire();
+    cb_wait_front(RETURNED, 2);
+    if (first) {
+        copy_tile(RETURNED, 0, SCORES_TILE);
+        copy_tile(RETURNED, 1, SCORES_TILE + 1);
+    } else {
+        copy_tile(RETURNED, 0, X_TILE);
+        copy_tile(RETURNED, 1, STATS_TILE);
+        cb_wait_front(SO_FAR_BUFFER, 2);
+        copy_tile(SO_FAR_BUFFER, 0, SCORES_TILE);
+        copy_tile(SO_FAR_BUFFER, 1, SCORES_TILE + 1);
+        cb_pop_front(SO_FAR_BUFFER, 2);
+        ON_VECTORS(add_part<>);
+    }
+    cb_pop_front(RETURNED, 2);
+    if (last) {
+        ON_VECTORS(divide_by_total<>);
+    }
+    tile_regs_commit();
+    tile_regs_wait();
+    if (last) {
+        cb_reserve_back(RESULT, 1);
+        pack_tile(SCORES_TILE, RESULT);
+        cb_push_back(RESULT, 1);
+    } else {
+        cb_reserve_back(SO_FAR_BUFFER, 2);
+        pack_tile(SCORES_TILE, SO_FAR_BUFFER);
+        pack_tile(SCORES_TILE + 1, SO_FAR_BUFFER);
+        cb_push_back(SO_FAR_BUFFER, 2);
+    }
+    tile_regs_release();
+}
+
+}  // namespace
+
+void kernel_main() {
+    const uint32_t pairs = ARGUMENT("rows") * parts::GROUPS, most = ARGUMENT("most_parts");
+    cb_wait_front(POSITIONS, 1);
+    const auto position_of = [](uint32_t row) { return read_tile_value(POSITIONS, 0, row); };
+
+    vectors::start(QUERY, RESULT);
+    MATH((ckernel::sfpu::sfpu_reciprocal_init<false>()));
+    MATH((exponential::start()));
+    if constexpr (parts::SPLITS) {
+        parts::for_each(pairs, most, position_of, [](uint32_t, uint32_t) { attend(); });
+        for (const uint32_t pair : work::Items(pairs)) {
+            const uint32_t end = parts::count(position_of(pair / parts::GROUPS));
+            for (uint32_t part = 0; part < end; ++part) {
+                combine(part == 0, part == end - 1);
+            }
+        }
+    } else {
+        parts::for_each(pairs, most, position_of, [=](uint32_t pair, uint32_t part) {
+            attend();
+            combine(part == 0, part == parts::count(position_of(pair / parts::GROUPS)) - 1);
+        });
+    }
+}

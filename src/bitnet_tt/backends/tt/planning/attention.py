@@ -1,0 +1,50 @@
+"""How attention is cut into work, and what the work costs: parts of the context, and groups of query heads."""
+
+from __future__ import annotations
+
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
+from bitnet_tt.config import ModelConfig
+
+PART_BLOCKS = 2
+"""Cache blocks of a part: a core attends to 64 positions at a time. Contexts are padded to it."""
+
+STATS_BYTES = 2 * 32 * FLOAT32_BYTES
+"""Bytes of the maximum and the total of a head's softmax over one part: one vector each."""
+
+MAX_HEAD_DIM = 8 * TILE
+"""A head's query and sums of values stay in Dest while a part is computed."""
+
+_MAX_HEADS = 4
+"""Query heads that a core computes together: the vector unit has eight registers."""
+
+
+def parts_of(positions: int) -> int:
+    """Return the parts that some positions take."""
+    return -(-positions // (PART_BLOCKS * TILE))
+
+
+def heads_together(config: ModelConfig) -> int:
+    """Return the number of query heads of one KV head that a core computes together."""
+    group = config.queries_per_kv_head
+    return max(heads for heads in range(1, _MAX_HEADS + 1) if group % heads == 0)
+
+
+def result_bytes(config: ModelConfig) -> int:
+    """Return the bytes of the result of one part for the heads that are computed together."""
+    return heads_together(config) * (config.head_dim * FLOAT32_BYTES + STATS_BYTES)
+
+
+def part_instructions(config: ModelConfig) -> int:
+    """Return the instructions of the vector unit for one part, counted in the kernel's listing (within some percent).
+
+    For 2B4T: 3,136 for scores, 2,944 for sums of values, 1,740 for the softmax, 1,540 for everything else.
+    """
+    heads, columns = heads_together(config), config.head_dim // TILE
+    tiles = 2 * PART_BLOCKS * columns  # of keys and values
+    quads = TILE // 4  # groups of four positions in a tile: one vector has the features of a quad
+    scores = tiles // 2 * heads * (quads * 11 + 10)
+    values = tiles // 2 * 4 * (quads * (2 + 2 * heads) + 2 * heads + 4)
+    softmax = 435 * heads
+    layout = 30 * heads * columns  # queries to all lines of vectors, sums of values back to rows
+    copies = 50 * (tiles + 2) + 160  # tiles to Dest, the calls around them, and the mask
+    return scores + values + softmax + layout + copies
