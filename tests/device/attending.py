@@ -85,12 +85,14 @@ def check_attention(config: ModelConfig, precision: Precision) -> None:
             wider = np.hstack([cache.table[:count], np.zeros_like(cache.table[:count])])
             fewer = _attend(card, plan, cache, q[:count], lengths[:count] - 1, wider, tokens=1)
             np.testing.assert_array_equal(fewer, rows[:count])
-        # Prompts of 32 tokens that end in a part, at its end, and in the next: row 31 - cut is the row from above.
-        for cut in (0, 5):
+        # Prompts of 32 tokens across the end of a part: row 31 - cut is the row from above. With few cores, rows share
+        # keys and values.
+        few_cores = replace(plan, grid=replace(plan.grid, x=2, y=2))
+        for cut, plan_of_prompt in ((0, plan), (5, plan), (0, few_cores), (5, few_cores)):
             prompt = random.standard_normal((TILE, config.query_features)).astype(np.float32)
             prompt[TILE - 1 - cut] = q[0]
             positions = lengths[0] - TILE + cut + np.arange(TILE)
-            together = _attend(card, plan, cache, prompt, positions, cache.table[:1], tokens=TILE)
+            together = _attend(card, plan_of_prompt, cache, prompt, positions, cache.table[:1], tokens=TILE)
             np.testing.assert_array_equal(together[TILE - 1 - cut], rows[0])
     finally:
         card.close()

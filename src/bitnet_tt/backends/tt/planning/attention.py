@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, Grid
 from bitnet_tt.config import ModelConfig
 
 PART_BLOCKS = 2
@@ -18,6 +18,10 @@ _MAX_HEADS = 4
 """Query heads that a core computes together: the vector unit has eight registers."""
 
 
+_MAX_ROWS = 8
+"""Rows of a prompt that share keys and values: a core keeps a result of each in L1."""
+
+
 def parts_of(positions: int) -> int:
     """Return the parts that some positions take."""
     return -(-positions // (PART_BLOCKS * TILE))
@@ -27,6 +31,19 @@ def heads_together(config: ModelConfig) -> int:
     """Return the number of query heads of one KV head that a core computes together."""
     group = config.queries_per_kv_head
     return max(heads for heads in range(1, _MAX_HEADS + 1) if group % heads == 0)
+
+
+def rows_together(tokens: int, pairs: int, grid: Grid) -> int:
+    """Return how many neighbouring rows of a prompt read keys and values once for all. It leaves work for every core.
+
+    Args:
+        tokens: Rows of a sequence, a power of two.
+        pairs: Rows times groups of query heads.
+        grid: The cores.
+    """
+    return max(
+        rows for rows in (1, 2, 4, _MAX_ROWS) if rows == 1 or (tokens % rows == 0 and rows * grid.cores <= pairs)
+    )
 
 
 def result_bytes(config: ModelConfig) -> int:

@@ -12,7 +12,13 @@ import ttnn
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE
 from bitnet_tt.backends.tt.ops.common.strips import Strips
-from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS, STATS_BYTES, heads_together, result_bytes
+from bitnet_tt.backends.tt.planning.attention import (
+    PART_BLOCKS,
+    STATS_BYTES,
+    heads_together,
+    result_bytes,
+    rows_together,
+)
 from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.inputs import Inputs
@@ -33,7 +39,7 @@ def paged_attention(
     Args:
         q: Rotated queries, [sequences * tokens or more, query_features].
         caches: Keys and values, float32 or bfloat16 [blocks, kv_heads, 32, head_dim], tiled. They hold finite numbers.
-        inputs: The positions of the rows and the block table.
+        inputs: The positions of the rows, which do not fall within a sequence, and the block table.
         plan: The model's shape.
         sequences: Number of sequences.
         tokens: Rows of each sequence.
@@ -46,12 +52,14 @@ def paged_attention(
     heads, columns = heads_together(config), config.head_dim // TILE
     groups, most_parts = config.num_attention_heads // heads, blocks // PART_BLOCKS
     features, splits = heads * config.head_dim, tokens == 1
+    together = rows_together(tokens, rows * groups, plan.grid)
     attended = Strips.empty(q.tensor.device(), q.rows, q.features, q.tensor.memory_config())
     results = _empty_results(q, rows * groups * most_parts, result_bytes(config)) if splits else None
     page = PAGE * FLOAT32_BYTES
     one, two = Buffer(page, 1, ttnn.float32), Buffer(page, 2, ttnn.float32)
     tiles = Buffer(TILE * TILE * keys.element_size(), PART_BLOCKS * columns, keys.dtype)
     shape = {"splits": splits, "groups": groups}
+    work = {"rows": rows, "together": together, "most_parts": most_parts}
     sizes = {"features": q.features, "group_features": features, "stats_bytes": heads * STATS_BYTES}
     launch(
         reader=Kernel(
@@ -72,10 +80,9 @@ def paged_attention(
                 "columns": columns,
                 "tile_bytes": tiles.page_bytes,
             },
-            arguments={
-                "rows": rows,
+            arguments=work
+            | {
                 "tokens": tokens,
-                "most_parts": most_parts,
                 "positions": inputs.positions.shape[1],
                 "table_columns": inputs.table.shape[1],
             },
@@ -84,7 +91,7 @@ def paged_attention(
             "paged_attention/paged_attention_write.cpp",
             tensors={"attended": attended.tensor, "results": results},
             constants=shape | sizes,
-            arguments={"rows": rows, "most_parts": most_parts},
+            arguments=work,
         ),
         compute=Kernel(
             "paged_attention/paged_attention_compute.cpp",
@@ -94,7 +101,7 @@ def paged_attention(
                 "columns": columns,
                 "scale_bits": int(np.float32(config.head_dim**-0.5).view(np.uint32)),
             },
-            arguments={"rows": rows, "most_parts": most_parts},
+            arguments=work,
         ),
         buffers={
             "query": one,
@@ -103,7 +110,7 @@ def paged_attention(
             "values": tiles,
             "partial": two,
             "returned": Buffer(page, 4, ttnn.float32) if splits else None,
-            "so_far": two,
+            "so_far": Buffer(page, 2 * together, ttnn.float32),
             "result": one,
             "positions": Buffer(inputs.positions.shape[1] * inputs.positions.element_size()),
             "blocks": Buffer(inputs.table.shape[1] * inputs.table.element_size()),

@@ -1,4 +1,4 @@
-// Attention of one row and one group of query heads over a part of the cache, on the vector unit in float32; and the
+// Attention of a row and a group of query heads over a part of the cache, on the vector unit in float32; and the
 // combination of a pair's parts. parts.hpp says which core does what.
 #include <stdint.h>
 
@@ -30,26 +30,24 @@ ALWI void use_float32() {
 
 template <int block>
 ALWI void score_block() {
-    cb_wait_front(KEYS, COLUMNS);
     for (uint32_t column = 0; column < COLUMNS; ++column) {
-        copy_tile(KEYS, column, X_TILE);
+        copy_tile(KEYS, block * COLUMNS + column, X_TILE);
         ON_VECTORS([=] { add_scores<block>(column); });
     }
-    cb_pop_front(KEYS, COLUMNS);
 }
 
 template <int block>
 ALWI void sum_block() {
-    cb_wait_front(VALUES, COLUMNS);
     for (uint32_t column = 0; column < COLUMNS; ++column) {
-        copy_tile(VALUES, column, X_TILE);
+        copy_tile(VALUES, block * COLUMNS + column, X_TILE);
         ON_VECTORS([=] { add_values<block>(column); });
     }
-    cb_pop_front(VALUES, COLUMNS);
 }
 
 // Attend to one part. The result is two pages: sums of values, and the maximum and the total of each head's softmax.
-ALWI void attend() {
+// Keys and values stay for the next row if this is not the last one that shares them.
+ALWI void attend(bool is_last) {
+    constexpr uint32_t tiles = parts::BLOCKS * COLUMNS;
     tile_regs_acquire();
     cb_wait_front(QUERY, 1);
     cb_wait_front(OPEN_BUFFER, 1);
@@ -61,11 +59,17 @@ ALWI void attend() {
     cb_pop_front(QUERY, 1);
     cb_pop_front(OPEN_BUFFER, 1);
     use_cache();
+    cb_wait_front(KEYS, tiles);
     score_block<0>();
     score_block<1>();
     ON_VECTORS(soften<>);
+    cb_wait_front(VALUES, tiles);
     sum_block<0>();
     sum_block<1>();
+    if (is_last) {
+        cb_pop_front(KEYS, tiles);
+        cb_pop_front(VALUES, tiles);
+    }
     use_float32();
     ON_VECTORS(add_lines<>);
     tile_regs_commit();
@@ -77,7 +81,8 @@ ALWI void attend() {
     tile_regs_release();
 }
 
-// Add a part's result to that of the parts before. After the last part, finish the pair.
+// Add a part's result to that of the pair's parts before. After the last part, finish the pair. Rows that share keys
+// and values take turns, so the oldest result in the buffer is always that of the row.
 ALWI void combine(bool first, bool last) {
     tile_regs_acquire();
     cb_wait_front(RETURNED, 2);
@@ -115,25 +120,25 @@ ALWI void combine(bool first, bool last) {
 }  // namespace
 
 void kernel_main() {
-    const uint32_t pairs = ARGUMENT("rows") * parts::GROUPS, most = ARGUMENT("most_parts");
+    const parts::Work work{ARGUMENT("rows"), ARGUMENT("together"), ARGUMENT("most_parts")};
     cb_wait_front(POSITIONS, 1);
     const auto position_of = [](uint32_t row) { return read_tile_value(POSITIONS, 0, row); };
 
     vectors::start(QUERY, RESULT);
     MATH((ckernel::sfpu::sfpu_reciprocal_init<false>()));
     MATH((exponential::start()));
+    work.for_each_task(position_of, [&](const parts::Task& task) {
+        attend(task.is_last);
+        if constexpr (!parts::SPLITS) {
+            combine(task.part == 0, task.part == parts::count(position_of(task.row)) - 1);
+        }
+    });
     if constexpr (parts::SPLITS) {
-        parts::for_each(pairs, most, position_of, [](uint32_t, uint32_t) { attend(); });
-        for (const uint32_t pair : work::Items(pairs)) {
-            const uint32_t end = parts::count(position_of(pair / parts::GROUPS));
+        work.for_each_pair([&](uint32_t row, uint32_t) {
+            const uint32_t end = parts::count(position_of(row));
             for (uint32_t part = 0; part < end; ++part) {
                 combine(part == 0, part == end - 1);
             }
-        }
-    } else {
-        parts::for_each(pairs, most, position_of, [=](uint32_t pair, uint32_t part) {
-            attend();
-            combine(part == 0, part == parts::count(position_of(pair / parts::GROUPS)) - 1);
         });
     }
 }

@@ -62,8 +62,8 @@ void kernel_main() {
     const auto positions = TENSOR("positions", ARGUMENT("positions") * 4);
     const auto table = TENSOR("table", ARGUMENT("table_columns") * 4);
     const auto results = TENSOR("results", GROUP_FEATURES * 4 + STATS_BYTES);
-    const uint32_t tokens = ARGUMENT("tokens"), most = ARGUMENT("most_parts");  // of a sequence, of a row
-    const uint32_t pairs = ARGUMENT("rows") * parts::GROUPS;
+    const uint32_t tokens = ARGUMENT("tokens");  // of a sequence
+    const parts::Work work{ARGUMENT("rows"), ARGUMENT("together"), ARGUMENT("most_parts")};
 
     cb_reserve_back(POSITIONS, 1);
     const rows::Words positions_in_l1 = rows::words_at(get_write_ptr(POSITIONS));
@@ -75,50 +75,49 @@ void kernel_main() {
     fill_lanes(get_write_ptr(OPEN));  // the buffer is one page, so they stay
     const uint32_t blocks_in_l1 = get_write_ptr(BUFFER("blocks"));
     uint32_t sequence_in_l1 = 0xFFFFFFFF;  // no row of the table is in L1 yet
-    parts::for_each(pairs, most, position_of, [&](uint32_t pair, uint32_t part) {
-        const uint32_t row = pair / parts::GROUPS, group = pair % parts::GROUPS;
-        if (row / tokens != sequence_in_l1) {
-            sequence_in_l1 = row / tokens;
-            noc_async_read(table.get_noc_addr(sequence_in_l1), blocks_in_l1, most * parts::BLOCKS * 4);
+    work.for_each_task(position_of, [&](const parts::Task& task) {
+        if (task.row / tokens != sequence_in_l1) {
+            sequence_in_l1 = task.row / tokens;
+            noc_async_read(table.get_noc_addr(sequence_in_l1), blocks_in_l1, work.most * parts::BLOCKS * 4);
         }
         cb_reserve_back(QUERY, 1);
         cb_reserve_back(OPEN, 1);
-        const uint32_t begin = group * GROUP_FEATURES;
-        strips::read(q, FEATURES, row, begin, begin + GROUP_FEATURES, get_write_ptr(QUERY));
-        fill_open(position_of(row) + 1 - part * parts::LENGTH, get_write_ptr(OPEN));
+        const uint32_t begin = task.group * GROUP_FEATURES;
+        strips::read(q, FEATURES, task.row, begin, begin + GROUP_FEATURES, get_write_ptr(QUERY));
+        fill_open(position_of(task.row) + 1 - task.part * parts::LENGTH, get_write_ptr(OPEN));
         noc_async_read_barrier();
         cb_push_back(QUERY, 1);
         cb_push_back(OPEN, 1);
 
-        const rows::Words blocks = rows::words_at(blocks_in_l1) + part * parts::BLOCKS;
-        read_blocks(keys, blocks, group / GROUPS_EACH, KEYS);
-        noc_async_read_barrier();
-        cb_push_back(KEYS, parts::BLOCKS * COLUMNS);
-        read_blocks(values, blocks, group / GROUPS_EACH, VALUES);
-        noc_async_read_barrier();
-        cb_push_back(VALUES, parts::BLOCKS * COLUMNS);
+        if (task.is_first) {
+            const rows::Words blocks = rows::words_at(blocks_in_l1) + task.part * parts::BLOCKS;
+            read_blocks(keys, blocks, task.group / GROUPS_EACH, KEYS);
+            noc_async_read_barrier();
+            cb_push_back(KEYS, parts::BLOCKS * COLUMNS);
+            read_blocks(values, blocks, task.group / GROUPS_EACH, VALUES);
+            noc_async_read_barrier();
+            cb_push_back(VALUES, parts::BLOCKS * COLUMNS);
+        }
     });
 
     if constexpr (parts::SPLITS) {
         // Every core counts the results that have arrived for the pairs which it combines.
         uint32_t expected = 0;
-        for (const uint32_t pair : work::Items(pairs)) {
-            expected += parts::count(position_of(pair / parts::GROUPS));
-        }
+        work.for_each_pair([&](uint32_t row, uint32_t) { expected += parts::count(position_of(row)); });
         const rows::Words arrived = rows::words_at(get_semaphore(SEMAPHORE("arrived")));
         noc_semaphore_wait(arrived, expected);
         noc_semaphore_set(arrived, 0);  // for the next launch
-        for (const uint32_t pair : work::Items(pairs)) {
-            const uint32_t end = parts::count(position_of(pair / parts::GROUPS));
+        work.for_each_pair([&](uint32_t row, uint32_t group) {
+            const uint32_t end = parts::count(position_of(row));
             for (uint32_t part = 0; part < end; ++part) {
                 cb_reserve_back(RETURNED, 2);
                 const uint32_t to = get_write_ptr(RETURNED);
-                const uint64_t from = results.get_noc_addr(part * pairs + pair);
+                const uint64_t from = results.get_noc_addr(work.result_page(row, group, part));
                 noc_async_read(from, to, GROUP_FEATURES * 4);
                 noc_async_read(from + GROUP_FEATURES * 4, to + rows::PAGE * 4, STATS_BYTES);
                 noc_async_read_barrier();
                 cb_push_back(RETURNED, 2);
             }
-        }
+        });
     }
 }

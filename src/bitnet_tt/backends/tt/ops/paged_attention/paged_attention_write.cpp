@@ -11,9 +11,8 @@
 
 constexpr uint32_t POSITIONS = BUFFER("positions"), PARTIAL = BUFFER("partial"), RESULT = BUFFER("result");
 
-// The address of a semaphore on the core that combines a pair.
-static inline uint64_t semaphore_of(uint32_t pair, uint32_t semaphore) {
-    const uint32_t core = pair % work::CORES;
+// The address of a semaphore on a core.
+static inline uint64_t semaphore_on(uint32_t core, uint32_t semaphore) {
     const auto place = get_virtual_coord_from_worker_logical_coord(core % work::COLUMNS, core / work::COLUMNS);
     return get_noc_addr(place.x, place.y, get_semaphore(semaphore));
 }
@@ -24,29 +23,29 @@ void kernel_main() {
 
     const auto attended = TENSOR("attended", strips::BYTES);
     const auto results = TENSOR("results", group_features * 4 + stats_bytes);
-    const uint32_t pairs = ARGUMENT("rows") * parts::GROUPS;
+    const parts::Work work{ARGUMENT("rows"), ARGUMENT("together"), ARGUMENT("most_parts")};
 
     cb_wait_front(POSITIONS, 1);
     const rows::Words positions_in_l1 = rows::words_at(get_read_ptr(POSITIONS));
     const auto position_of = [=](uint32_t row) { return positions_in_l1[row]; };
     if constexpr (parts::SPLITS) {
-        parts::for_each(pairs, ARGUMENT("most_parts"), position_of, [&](uint32_t pair, uint32_t part) {
+        work.for_each_task(position_of, [&](const parts::Task& task) {
             cb_wait_front(PARTIAL, 2);
             const uint32_t from = get_read_ptr(PARTIAL);
-            const uint64_t to = results.get_noc_addr(part * pairs + pair);
+            const uint64_t to = results.get_noc_addr(work.result_page(task.row, task.group, task.part));
             noc_async_write(from, to, group_features * 4);
             noc_async_write(from + rows::PAGE * 4, to + group_features * 4, stats_bytes);
             noc_async_write_barrier();
-            noc_semaphore_inc(semaphore_of(pair, SEMAPHORE("arrived")), 1);
+            noc_semaphore_inc(semaphore_on(work.core_of(task.row, task.group), SEMAPHORE("arrived")), 1);
             cb_pop_front(PARTIAL, 2);
         });
         noc_async_atomic_barrier();
     }
-    for (const uint32_t pair : work::Items(pairs)) {
-        const uint32_t begin = pair % parts::GROUPS * group_features;
+    work.for_each_pair([&](uint32_t row, uint32_t group) {
+        const uint32_t begin = group * group_features;
         cb_wait_front(RESULT, 1);
-        strips::write(attended, features, pair / parts::GROUPS, begin, begin + group_features, get_read_ptr(RESULT));
+        strips::write(attended, features, row, begin, begin + group_features, get_read_ptr(RESULT));
         noc_async_write_barrier();
         cb_pop_front(RESULT, 1);
-    }
+    });
 }

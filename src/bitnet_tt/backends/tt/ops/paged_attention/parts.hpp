@@ -1,9 +1,12 @@
 // How attention is cut into work. The three kernels of paged_attention walk over the same work in the same order.
 //
 // The positions that a row attends to are cut into parts of 64: 2 blocks of the cache. A part never depends on the
-// length of the context, so a row's sums have one order. A pair is a row and a group of query heads which share a KV
-// head. Prompts have many pairs: a core takes pairs, and computes all parts of each (`!SPLITS`). A decode step has few:
-// there the parts of a pair go to different cores (`SPLITS`), and one core combines their results.
+// length of the context, so a row's sums have one order. A group is some query heads which share a KV head; a pair is a
+// row and a group.
+//
+// A decode step has few pairs. There the parts of a pair go to different cores, and one core combines their results
+// (`SPLITS`). A prompt has many: a core takes some neighbouring rows of a group, and computes all their parts. So it
+// reads the keys and values of a part once for all these rows.
 #pragma once
 
 #include <stdint.h>
@@ -23,26 +26,62 @@ constexpr uint32_t LENGTH = BLOCKS * BLOCK;  // positions of a part
 // The parts that a row attends to, if `position` is its own.
 inline uint32_t count(uint32_t position) { return position / LENGTH + 1; }
 
-// Call `run(pair, part)` for every part of every pair that this core computes. `position_of(row)` is the position of a
-// row, `pairs` the number of pairs, `most` the largest number of parts that a row may have.
-template <typename Positions, typename Run>
-inline void for_each(uint32_t pairs, uint32_t most, Positions position_of, Run run) {
-    if constexpr (SPLITS) {
-        // The first parts of all pairs, then the second parts, and so on: rows end early, and their parts with them.
-        for (const uint32_t item : work::Items(pairs * most)) {
-            const uint32_t pair = item % pairs, part = item / pairs;
-            if (part < count(position_of(pair / GROUPS))) {
-                run(pair, part);
-            }
-        }
-    } else {
-        for (const uint32_t pair : work::Items(pairs)) {
-            const uint32_t end = count(position_of(pair / GROUPS));
-            for (uint32_t part = 0; part < end; ++part) {
-                run(pair, part);
+// One part of one pair.
+struct Task {
+    uint32_t row, group, part;
+    bool is_first, is_last;  // of the rows that share the keys and values of this part
+};
+
+// The work of a step: `rows`, of which `together` neighbours share keys and values; each has at most `most` parts.
+struct Work {
+    uint32_t rows, together, most;
+
+    // The page of a part's result, if parts are split over cores, and the core that combines the pair.
+    uint32_t result_page(uint32_t row, uint32_t group, uint32_t part) const {
+        return (part * rows + row) * GROUPS + group;
+    }
+    static uint32_t core_of(uint32_t row, uint32_t group) { return (row * GROUPS + group) % work::CORES; }
+
+    // Call `run(row, group)` for every pair that this core finishes.
+    template <typename Run>
+    void for_each_pair(Run run) const {
+        for (const uint32_t item : work::Items(rows / together * GROUPS)) {
+            const uint32_t begin = item / GROUPS * together;
+            for (uint32_t row = begin; row < begin + together; ++row) {
+                run(row, item % GROUPS);
             }
         }
     }
-}
+
+    // Call `run(task)` for every part that this core computes. `position_of(row)` is the position of a row.
+    template <typename Positions, typename Run>
+    void for_each_task(Positions position_of, Run run) const {
+        if constexpr (SPLITS) {
+            // The first parts of all pairs, then the second parts, and so on: rows end early, and their parts with
+            // them.
+            const uint32_t pairs = rows * GROUPS;
+            for (const uint32_t item : work::Items(pairs * most)) {
+                const uint32_t row = item % pairs / GROUPS, part = item / pairs;
+                if (part < count(position_of(row))) {
+                    run(Task{row, item % GROUPS, part, true, true});
+                }
+            }
+        } else {
+            for (const uint32_t item : work::Items(rows / together * GROUPS)) {
+                // Positions never fall from row to row of a prompt. So the rows that have a part are the last ones.
+                uint32_t first = item / GROUPS * together;
+                const uint32_t last = first + together - 1, end = count(position_of(last));
+                for (uint32_t part = 0; part < end; ++part) {
+                    while (part >= count(position_of(first))) {
+                        ++first;
+                    }
+                    for (uint32_t row = first; row <= last; ++row) {
+                        run(Task{row, item % GROUPS, part, row == first, row == last});
+                    }
+                }
+            }
+        }
+    }
+};
 
 }  // namespace parts
