@@ -28,7 +28,12 @@ def test_the_command_prints_tables_and_json(run) -> None:
     assert facts["launches"] > decode_cost(PLAN_2B4T, 1, 128).launches / PLAN_2B4T.config.num_hidden_layers
     assert facts["grid"]["x"] * facts["grid"]["y"] == SMALLEST_P150.cores
     # 4096 positions are more than the golden checkpoint has.
-    assert [(bound["batch"], bound["context"]) for bound in facts["bounds"]] == [(1, 200), (1, 128), (32, 128)]
+    assert [(bound["batch"], bound["context"]) for bound in facts["bounds"]] == [
+        (1, 200),
+        (1, 128),
+        (8, 128),
+        (32, 128),
+    ]
 
 
 def test_a_synthetic_shape_can_have_other_sizes(run) -> None:

@@ -44,7 +44,10 @@ class Numbers:
         check_golden(name, "fast")
 
     def test_the_demo_model_writes_what_it_writes_on_the_cpu(self) -> None:
-        check_text()
+        check_text(["Once upon a time", "The little fox", "One day, " * 10], 6)
+
+    def test_64_tokens_of_the_demo_model_are_those_of_the_cpu(self) -> None:
+        check_text(["Once upon a time"], 64)
 
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_no_row_depends_on_the_batch_or_on_cuts(self, precision: Precision) -> None:
@@ -72,6 +75,33 @@ class Numbers:
 
         check_heads(Checkpoint.open(DEMO).config, precision)
 
+    @pytest.mark.parametrize(("rows", "lines"), [(1, 1), (3, 4), (8, 8)])
+    @pytest.mark.parametrize(("in_features", "widths"), [(256, (256, 128, 128)), (704, (1120,)), (64, (64,))])
+    def test_fused_products_are_exact(self, in_features: int, widths: tuple[int, ...], rows: int, lines: int) -> None:
+        from tests.device.few_rows import check_products
+
+        check_products(in_features, widths, rows, lines)
+
+    @pytest.mark.parametrize(("rows", "lines"), [(1, 1), (3, 4), (8, 8)])
+    def test_fused_gates_are_exact(self, rows: int, lines: int) -> None:
+        from tests.device.few_rows import check_gates
+
+        check_gates(256, 704, rows, lines)
+
+    @pytest.mark.parametrize("lines", [1, 4, 8])
+    def test_embeddings_are_looked_up(self, lines: int) -> None:
+        from tests.device.few_rows import check_embeddings
+
+        check_embeddings(2048, 320, lines)
+
+    @pytest.mark.parametrize("lines", [1, 8])
+    def test_fused_products_of_2b4t_are_exact(self, lines: int) -> None:
+        from tests.device.few_rows import check_gates, check_products
+
+        check_products(2560, (2560, 640, 640), lines, lines)
+        check_gates(2560, 6912, lines, lines)
+        check_products(6912, (2560,), lines, lines)
+
     def test_of_equal_logits_the_lowest_ids_come_first(self) -> None:
         check_ties()
 
@@ -97,20 +127,20 @@ def check_golden(name: str, precision: Precision) -> None:
     assert agreement.meets(BARS[precision])
 
 
-def check_text() -> None:
-    """Compare greedy texts with the CPU's: prompts of several lengths together, one of them across a block's end."""
+def check_text(prompts: list[str], tokens: int) -> None:
+    """Compare greedy texts with the CPU's: all prompts together, and the first alone."""
     from bitnet_tt.backends.tt.backend import TTBackend
 
-    prompts = ["Once upon a time", "The little fox", "One day, " * 10]
     cpu, ours = (
         BitNetModel.from_pretrained("demo", device=device, context_length=CONTEXT, max_batch_size=3)
         for device in ("cpu", "tt")
     )
     assert isinstance(ours.backend, TTBackend)
     try:
-        expected = cpu.generate(prompts, max_new_tokens=6, temperature=0)
-        assert ours.generate(prompts, max_new_tokens=6, temperature=0) == expected
-        assert ours.generate(prompts[0], max_new_tokens=6, temperature=0) == expected[0]
+        expected = cpu.generate(prompts, max_new_tokens=tokens, temperature=0)
+        assert ours.generate(prompts[0], max_new_tokens=tokens, temperature=0) == expected[0]
+        if len(prompts) > 1:
+            assert ours.generate(prompts, max_new_tokens=tokens, temperature=0) == expected
     finally:
         ours.backend.close()
 

@@ -13,7 +13,6 @@ from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
-from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
 from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS, parts_of
@@ -23,7 +22,7 @@ from bitnet_tt.backends.tt.step.groups import SKIP
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.rope import rope_tables
-from tests.device.tensors import to_host
+from tests.device.tensors import from_strips, strips, to_host
 
 CONTEXT = 512
 
@@ -167,20 +166,6 @@ def _inputs(card: Card, positions: NDArray[Any], slots: NDArray[Any], table: NDA
     rows[0, 0, : len(positions)], rows[1, 0, : len(slots)] = positions, slots
     of_rows = [card.rows(array, ttnn.uint32) for array in (rows[0], rows[0], rows[1])]
     return Inputs(*of_rows, card.rows(table.astype(np.uint32), ttnn.uint32))
-
-
-def strips(card: Card, rows: NDArray[np.float32]) -> Strips:
-    """Put rows on the card in strips."""
-    count, features = rows.shape
-    padded = np.zeros((count, -(-features // STRIP) * STRIP), np.float32)
-    padded[:, :features] = rows
-    return Strips(card.rows(padded.reshape(-1, STRIP), ttnn.float32), count, features)
-
-
-def from_strips(rows: Strips) -> NDArray[np.float32]:
-    """Copy rows in strips to the host."""
-    host: NDArray[np.float32] = rows.tensor.cpu().to_numpy()
-    return host.reshape(rows.rows, -1)[:, : rows.features]
 
 
 def shape_of(config: ModelConfig, query_heads: int, kv_heads: int, head_dim: int) -> ModelConfig:

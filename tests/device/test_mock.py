@@ -39,7 +39,7 @@ def test_steps_of_whole_models(mock: dict[str, str], name: str, precision: Preci
     print(json.dumps(facts))
     assert facts["dram_weights"] == facts["planned_weights"]
     assert facts["dram_cache"] == facts["planned_cache"]
-    for sequences in (1, 32):
+    for sequences in (1, 8, 32):
         step = facts[f"decode_{sequences}"]
         assert step["launches"] == step["planned_launches"]
         assert step["more_programs_later"] == 0

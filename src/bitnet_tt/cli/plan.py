@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bitnet_tt.backends.tt.planning.grid import Grid
     from bitnet_tt.config import ModelConfig
 
-_NOTE = "A model of the card, not a measurement: it counts bandwidth and arithmetic only."
-_COMMON_SIZES = ((1, 128), (1, 4096), (32, 128), (32, 4096))
+_NOTE = "A model of the card, not a measurement."
+_COMMON_SIZES = ((1, 128), (1, 4096), (8, 128), (32, 128), (32, 4096))
 
 
 def plan(
@@ -41,16 +41,20 @@ def plan(
     precision: Annotated[Precision, typer.Option(help="Precision on the card.")] = "fast",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show where a model's bytes lie on a Tenstorrent card and the speed they allow.
+    """Show where a model's bytes lie on a Tenstorrent card and the speed to expect.
 
     Nothing is measured. This is arithmetic on the shapes: for the card in this
-    machine, or without one for the smallest grid of a p150. It prints one decode
-    step in detail, then the bounds for common sizes.
+    machine, or without one for the smallest grid of a p150. It prints the programs
+    of one decode step, then the times of common sizes. No card can be faster than
+    the floor; the likely time adds launches, latencies and the rates that others
+    have measured.
 
     Examples:
         bitnet-tt plan --synthetic 2b4t
         bitnet-tt plan microsoft/bitnet-b1.58-2B-4T --batch 32 --context 4096
     """
+    from bitnet_tt.backends.tt.planning.cost import PEAK_BANDWIDTH
+
     name, config = synthetic or model, _config(synthetic, model, hub)
     grid, source = _find_grid()
     step = _decode_cost(config, grid, precision, batch, context)
@@ -67,13 +71,14 @@ def plan(
     _say(f"{name}, {precision}, on {grid.x} x {grid.y} cores: {source}. {_NOTE}")
     typer.echo(f"\nA decode step, batch {batch}, context {context}:\n")
     _print_step(step)
-    typer.echo("\nBounds for common sizes; no step can be faster:\n")
+    typer.echo("\nCommon sizes:\n")
     _print_bounds(bounds)
     typer.echo()
     _say(
-        "512 GB/s is from the data sheet; kernels that only stream are reported to reach 466 GB/s. Launches and the "
-        "work between products add time that only a card can tell: each µs that a launch costs adds "
-        f"{step.launches / 1e3:.1f} ms to the step above."
+        f"By bandwidth alone, at {PEAK_BANDWIDTH / 1e9:.0f} GB/s, the step above takes "
+        f"{1e3 * step.bandwidth_seconds:.2f} ms; with ternary weights as stock bfp4 tiles it would be "
+        f"{1e3 * step.bfp4_bandwidth_seconds:.2f} ms. Each µs that a launch costs more or less changes it by "
+        f"{step.launches / 1e3:.1f} ms. The sources of all rates are in backends/tt/planning/cost.py."
     )
 
 
@@ -150,23 +155,23 @@ def _fits(config: ModelConfig, grid: Grid, precision: Precision, batch: int, con
 
 
 def _print_step(step: DecodeCost) -> None:
-    """Print the operations of a step as a table, and its memory and launches below."""
+    """Print the programs of a step as a table, and its memory and launches below."""
     rows = [
         (
             cost.name,
             cost.count,
-            f"{cost.tiles:,}",
             cost.cores,
             describe_bytes(cost.dram_bytes),
-            "" if cost.l1_bytes is None else describe_bytes(cost.l1_bytes),
-            f"{cost.flops / 1e9:.2f}",
+            f"{cost.instructions // cost.count:,}",
+            cost.transfers // cost.count,
+            f"{1e6 * cost.floor_seconds:.0f}",
             f"{1e6 * cost.seconds:.0f}",
             cost.bound,
         )
         for cost in step.costs
     ]
-    headings = ["Operation", "Times", "Tiles", "Cores", "DRAM", "L1", "GFLOP", "µs", "Bound"]
-    print_table(headings, rows, right=(1, 2, 3, 4, 5, 6, 7))
+    headings = ["Program", "Times", "Cores", "DRAM", "Cycles", "Reads", "Floor µs", "Likely", "Bound"]
+    print_table(headings, rows, right=range(1, 8))
     typer.echo(
         f"\nWeights {describe_bytes(step.weight_bytes)}, cache {describe_bytes(step.cache_bytes)} of DRAM; "
         f"{step.launches} launches."
@@ -179,11 +184,11 @@ def _print_bounds(bounds: dict[tuple[int, int], DecodeCost]) -> None:
         (
             batch,
             context,
+            f"{1e3 * cost.floor_seconds:.2f}",
             f"{1e3 * cost.seconds:.2f}",
             f"{cost.tokens_per_second:.0f}",
-            f"{cost.streamed_tokens_per_second:.0f}",
             f"{cost.binding[1]}: {cost.binding[0]}, {cost.shares[cost.binding[0]]:.0%}",
         )
         for (batch, context), cost in bounds.items()
     ]
-    print_table(["Batch", "Context", "ms", "Tokens/s", "at 466 GB/s", "Bound by"], rows, right=range(5))
+    print_table(["Batch", "Context", "Floor ms", "Likely ms", "Tokens/s", "Bound by"], rows, right=range(5))

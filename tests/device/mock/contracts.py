@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import ttnn
 
 from bitnet_tt.backends.options import Precision
@@ -26,6 +27,7 @@ from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
 from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
+from bitnet_tt.backends.tt.ops.embed.op import embed
 from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     Norm,
     add,
@@ -94,6 +96,8 @@ def _faults(contract: Contract, card: Card) -> Iterator[str]:
 def _contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     yield from _row_contracts(card, plan, DECODE_ROWS, ttnn.BufferType.L1)
     yield from _row_contracts(card, plan, plan.prefill_rows, ttnn.BufferType.DRAM)
+    for lines in (1, 4, 8):
+        yield from _few_row_contracts(card, plan, lines)
     yield from _attention_contracts(card, plan)
     logits = _empty(card, [1, 1, DECODE_ROWS, plan.config.vocab_size], ttnn.float32)
     for count in (1, 8):
@@ -135,6 +139,31 @@ def _row_contracts(card: Card, plan: Plan, rows: int, buffer: Any) -> Iterator[C
     yield Contract(f"mlp of {rows}", lambda: mlp(x).sums, (1, 1, rows, config.hidden_size), buffer=buffer)
 
 
+def _few_row_contracts(card: Card, plan: Plan, lines: int) -> Iterator[Contract]:
+    """The programs for few rows. Everything lies in L1."""
+    config, layer, eps = plan.config, empty_model(plan.config).layers[0], plan.config.rms_norm_eps
+    norm = Norm.load(card, np.ones(config.hidden_size, np.float32), eps)
+    sub_norm = Norm.load(card, np.ones(config.intermediate_size, np.float32), eps)
+    token_ids = _rows(card, 1, DECODE_ROWS)
+    embedding = _rows(card, config.vocab_size, config.hidden_size, ttnn.bfloat16)
+    h = Strips.empty(card.device, lines, config.hidden_size, ttnn.L1_MEMORY_CONFIG, lines)
+    wide = Strips.empty(card.device, lines, config.intermediate_size, ttnn.L1_MEMORY_CONFIG, lines)
+    qkv = BitLinear("qkv", (layer.q_proj, layer.k_proj, layer.v_proj), card, plan)
+    gate_up = BitLinear("gate_up", (layer.gate_proj, layer.up_proj), card, plan)
+    down = BitLinear("down", (layer.down_proj,), card, plan)
+    for name, run, features in (
+        ("embedding", partial(embed, token_ids, embedding, lines, lines), config.hidden_size),
+        ("qkv", partial(qkv.of_few_rows, h, norm), config.query_features + 2 * config.kv_features),
+        ("qkv without a norm", partial(qkv.of_few_rows, h, None), config.query_features + 2 * config.kv_features),
+        ("gate and up", partial(gate_up.of_few_rows, h, norm, activation="relu2"), config.intermediate_size),
+        ("gate and up, silu", partial(gate_up.of_few_rows, h, norm, activation="silu"), config.intermediate_size),
+        ("down", partial(down.of_few_rows, wide, sub_norm, residual=h), config.hidden_size),
+    ):
+        shape = (-(-features // STRIP), STRIP * lines)
+        tensor = partial(_part, run, "tensor")
+        yield Contract(f"{name} of {lines} lines", tensor, shape, buffer=ttnn.BufferType.L1)
+
+
 def _part(function: Callable[[], Any], name: str) -> Any:
     return getattr(function(), name)
 
@@ -156,14 +185,16 @@ def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
         integers, largest = (_empty(card, (1, 1, rows, width), ttnn.float32, buffer) for width in (qkv_width, 1))
         product = IntegerProduct(integers, largest, (1.0,) * 3)
         memory = integers.memory_config()
-        scaled, q = (Strips.empty(card.device, count, width, memory) for width in (qkv_width, features))
+        lines = plan.lines(sequences) or 1 if tokens == 1 else 1
+        scaled = Strips.empty(card.device, count, qkv_width, memory, lines)
+        q = Strips.empty(card.device, count, features, memory)
         shape = (count * -(-features // STRIP), STRIP)
         for source in (product, scaled):
             split = partial(_split, source, scales, angles, inputs, caches, plan, rows=count)
             yield Contract(f"heads {name} from {type(source).__name__}", split, shape, buffer=buffer)
         attend = partial(_attended, q, caches, inputs, plan, sequences=sequences, tokens=tokens, blocks=blocks)
         yield Contract(f"attention {name}", attend, shape, buffer=buffer)
-        joined = partial(normalize_strips, q, integers, None, ttnn.float32)
+        joined = partial(normalize_strips, q, rows, None, ttnn.float32)
         yield Contract(f"joined heads {name}", joined, (1, 1, rows, features), buffer=buffer)
     hidden, picked = (_empty(card, (1, 1, rows, config.hidden_size), ttnn.float32) for rows in (64, DECODE_ROWS))
     scattered = partial(_scattered, hidden, _rows(card, 1, 64), picked)

@@ -35,7 +35,7 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
     backend.allocate(32 * BLOCKS_EACH, 32)
     facts["dram_cache"] = _dram(device) - facts["dram_weights"]
     facts["planned_cache"] = kv_cache_bytes(plan, 32 * BLOCKS_EACH)
-    for sequences in (1, 32):
+    for sequences in (1, 8, 32):
         step = _step(backend, _batch(sequences, tokens=1, position=40))
         step["planned_launches"] = decode_cost(plan, sequences, context=41).launches
         programs = device.num_program_cache_entries()

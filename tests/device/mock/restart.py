@@ -35,7 +35,7 @@ def main(config_json: str) -> None:
 
 def _start(config: ModelConfig) -> int:
     """Load and close; return how many tensors were converted."""
-    with mock.patch.object(weights, "save_tiles", wraps=weights.save_tiles) as save:
+    with mock.patch.object(weights, "save_tensor", wraps=weights.save_tensor) as save:
         TTBackend(config, empty_model(config), context_length=64).close()
     return save.call_count
 

@@ -28,7 +28,7 @@ def test_contexts_are_whole_parts_of_few_sizes() -> None:
 
 def test_steps_have_few_sizes() -> None:
     assert {PLAN_2B4T.prefill_bucket(tokens) for tokens in range(1, 513)} == {32, 64, 128, 256, 512}
-    assert {PLAN_2B4T.decode_bucket(sequences) for sequences in range(1, 33)} == {1, 2, 4, 8, 16, 32}
+    assert {PLAN_2B4T.decode_bucket(sequences) for sequences in range(1, 33)} == {1, 4, 8, 16, 32}
 
 
 def test_the_device_finds_few_counts_of_largest_logits() -> None:

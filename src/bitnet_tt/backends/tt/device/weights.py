@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,34 +16,39 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.device.ternary_codes import ternary_streams
+from bitnet_tt.backends.tt.ops.common.streams import StreamedWeights
+from bitnet_tt.backends.tt.planning.grid import TILE, UINT32_BYTES
+from bitnet_tt.backends.tt.planning.streams import Streams
 from bitnet_tt.weights import TernaryMatrix, bfloat16_to_float32
 
-_TERNARY = np.array([-1, 0, 1, 0], np.float32)
-"""The value of each 2-bit code of `TernaryMatrix.packed`; the fourth code is not used."""
+_QUANTIZER_MAX = np.float32(127.0)
+"""The largest integer of a quantised activation."""
 
 
-def ternary_tiles(card: Card, matrices: Sequence[TernaryMatrix]) -> ttnn.Tensor:
-    """Put ternary matrices side by side on the card, transposed and without their scales.
+def load_streams(card: Card, matrices: Sequence[TernaryMatrix], streams: Streams) -> StreamedWeights:
+    """Put ternary matrices on the card as the streams of its cores.
 
     Args:
         card: The card.
-        matrices: Matrices [out, in] with the same `in`.
-
-    Returns:
-        bfp4 [1, 1, in, sum of all out], values -1, 0 and 1.
+        matrices: Matrices [out, in] with the same `in`. If the streams are gated: gate and up.
+        streams: How they are dealt out to the cores.
     """
-    return _cached(
+    tensor = _cached(
         card,
-        ttnn.bfloat4_b,
+        _Form((streams.cores, streams.bytes // UINT32_BYTES), ttnn.uint32, ttnn.ROW_MAJOR_LAYOUT, repr(streams)),
         [matrix.packed for matrix in matrices],
-        lambda: np.concatenate([_transposed(matrix) for matrix in matrices], axis=1),
+        lambda: ternary_streams(matrices, streams),
     )
+    scales = tuple(float(matrix.scale / _QUANTIZER_MAX) for matrix in matrices)
+    return StreamedWeights(tensor, streams, scales, tuple(matrix.out_features for matrix in matrices))
 
 
 def lm_head_tiles(card: Card, lm_head: NDArray[np.uint16], dtype: Any) -> ttnn.Tensor:
     """Put the lm_head, bfloat16 bits [vocab, hidden], on the card, transposed: [1, 1, hidden, vocab] in `dtype`."""
-    return _cached(card, dtype, [lm_head], lambda: bfloat16_to_float32(lm_head).T)
+    vocab, hidden = lm_head.shape
+    form = _Form((1, 1, hidden, vocab), dtype, ttnn.TILE_LAYOUT)
+    return _cached(card, form, [lm_head], lambda: bfloat16_to_float32(lm_head).T[None, None])
 
 
 def padded_row(card: Card, values: NDArray[np.float32]) -> ttnn.Tensor:
@@ -52,42 +58,58 @@ def padded_row(card: Card, values: NDArray[np.float32]) -> ttnn.Tensor:
     return card.rows(padded, ttnn.float32)
 
 
-def _transposed(matrix: TernaryMatrix) -> NDArray[np.float32]:
-    """Unpack a matrix to T transposed, float32 [in, out]; for the packing see `TernaryMatrix`."""
-    columns = np.ascontiguousarray(matrix.packed.T)
-    return np.concatenate([_TERNARY[(columns >> shift) & 3] for shift in (0, 2, 4, 6)], axis=1)
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The form of weights on the card.
+
+    Attributes:
+        shape: The shape of the tensor.
+        dtype: Its dtype.
+        layout: Its layout.
+        order: What else the order of its elements depends on.
+    """
+
+    shape: tuple[int, ...]
+    dtype: ttnn.DataType
+    layout: ttnn.Layout
+    order: str = ""
+
+    def fits(self, tensor: ttnn.Tensor) -> bool:
+        """Whether a tensor has this shape, dtype and layout."""
+        return (tuple(tensor.shape), tensor.dtype, tensor.layout) == (self.shape, self.dtype, self.layout)
 
 
 def _cached(
-    card: Card, dtype: Any, sources: Sequence[NDArray[Any]], convert: Callable[[], NDArray[np.float32]]
+    card: Card, form: _Form, sources: Sequence[NDArray[Any]], convert: Callable[[], NDArray[Any]]
 ) -> ttnn.Tensor:
-    """Return a matrix as tiles on the card; convert it only if its file is not in ttnn's cache folder.
+    """Return weights on the card in some form; convert them only if their file is not in ttnn's cache folder.
 
-    A file is named by a digest of its sources, so no file is ever out of date. A file that ttnn cannot read is
-    converted again. If the folder cannot be written, nothing is kept.
+    A file is named by a digest of the form and its sources, so no file is ever out of date. A file that ttnn cannot
+    read, or whose tensor has another form, is converted again. If the folder cannot be written, nothing is kept.
     """
-    path = Path(ttnn.CONFIG.model_cache_path) / "bitnet-tt" / f"{_digest(sources, str(dtype))}.tensorbin"
+    path = Path(ttnn.CONFIG.model_cache_path) / "bitnet-tt" / f"{_digest(sources, repr(form))}.tensorbin"
     if path.exists():
-        try:
-            return ttnn.load_tensor(path, device=card.device)
-        except RuntimeError:
-            path.unlink(missing_ok=True)
-    host = ttnn.Tensor(np.ascontiguousarray(convert())[None, None], dtype, None, ttnn.TILE_LAYOUT)
+        with contextlib.suppress(RuntimeError):
+            tensor = ttnn.load_tensor(path, device=card.device)
+            if form.fits(tensor):
+                return tensor
+        path.unlink(missing_ok=True)
+    host = ttnn.Tensor(np.ascontiguousarray(convert()), form.dtype, None, form.layout)
     with contextlib.suppress(OSError):
-        save_tiles(path, host)
+        save_tensor(path, host)
     return host.to(card.device)
 
 
-def _digest(sources: Sequence[NDArray[Any]], dtype: str) -> str:
-    """Return a digest of ttnn's version, the dtype, and the shapes and bytes of the sources."""
-    digest = hashlib.blake2b(f"{version('ttnn')} {dtype}".encode(), digest_size=20)
+def _digest(sources: Sequence[NDArray[Any]], form: str) -> str:
+    """Return a digest of ttnn's version, the form, and the shapes and bytes of the sources."""
+    digest = hashlib.blake2b(f"{version('ttnn')} {form}".encode(), digest_size=20)
     for source in sources:
         digest.update(str(source.shape).encode())
         digest.update(np.ascontiguousarray(source).data)
     return digest.hexdigest()
 
 
-def save_tiles(path: Path, tensor: ttnn.Tensor) -> None:
+def save_tensor(path: Path, tensor: ttnn.Tensor) -> None:
     """Write a tensor to a file. The file appears under its name only when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -9,8 +9,9 @@ import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
-from bitnet_tt.backends.tt.model.bitlinear import load_linears
+from bitnet_tt.backends.tt.model.bitlinear import BitLinear, load_linears
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Rows
+from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize_strips
 from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
@@ -74,10 +75,27 @@ class Attention:
         Returns:
             The product that is added to the residual stream, [1, 1, rows, hidden].
         """
-        plan, caches, rows = self._plan, (self._keys, self._values), step.sequences * step.tokens
         qkv = self._qkv(x)
+        attended = self._attend(qkv, step)
+        return self._out(normalize_strips(attended, qkv.sums.shape[2], self._sub_norm, self._out.input_dtype))
+
+    def of_few_rows(self, h: Strips, norm: Norm | None, step: Step) -> Strips:
+        """Do the same for a few rows, with the layer's norm before it and the addition after it; return the sum."""
+        assert isinstance(self._qkv, BitLinear)
+        assert isinstance(self._out, BitLinear)
+        attended = self._attend(self._qkv.of_few_rows(h, norm), step)
+        return self._out.of_few_rows(attended, self._sub_norm, residual=h)
+
+    def _attend(self, qkv: IntegerProduct | Strips, step: Step) -> Strips:
+        plan, caches, rows = self._plan, (self._keys, self._values), step.sequences * step.tokens
         q = split_heads(qkv, self._scales, step.angles, step.inputs, caches, plan, rows=rows)
-        attended = paged_attention(
-            q, caches, step.inputs, plan, sequences=step.sequences, tokens=step.tokens, blocks=step.blocks
+        return paged_attention(
+            q,
+            caches,
+            step.inputs,
+            plan,
+            sequences=step.sequences,
+            tokens=step.tokens,
+            blocks=step.blocks,
+            lines=qkv.lines if isinstance(qkv, Strips) else 1,
         )
-        return self._out(normalize_strips(attended, qkv.sums, self._sub_norm, self._out.input_dtype))

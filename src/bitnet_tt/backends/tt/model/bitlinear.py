@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.fidelity import EXACT_INTEGERS
-from bitnet_tt.backends.tt.device.weights import ternary_tiles
+from bitnet_tt.backends.tt.device.weights import load_streams
+from bitnet_tt.backends.tt.ops.bit_linear.op import bit_linear
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Quantized, Rows
+from bitnet_tt.backends.tt.ops.common.strips import Strips
+from bitnet_tt.backends.tt.ops.expand_weights.op import expand_weights
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
 from bitnet_tt.backends.tt.planning.grid import Grid
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.planning.products import FUSED_LINEARS, Product
 from bitnet_tt.weights import LayerWeights, TernaryMatrix
 
-_QUANTIZER_MAX = np.float32(127.0)
-"""The largest integer of a quantised activation."""
-
 
 class BitLinear:
     """Linears that read the same input, as one product [in, sum of all out].
 
-    The weights are in DRAM as -1, 0, 1 in bfp4 tiles. bfp4 would round their scales, so the scales are kept apart and
-    applied to the product.
-
-    Attributes:
-        scales: For each matrix, weight scale / 127.
+    The weights are on the card as codes of 2 bits, without their scales, which are applied to the product.
     """
 
     input_dtype: ClassVar[ttnn.DataType | None] = None
@@ -38,16 +33,29 @@ class BitLinear:
     def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
         self._name = name
         self._plan = plan
-        self._weights = ternary_tiles(card, matrices)
-        self.scales = tuple(float(matrix.scale / _QUANTIZER_MAX) for matrix in matrices)
+        gated = name == "gate_up" and len(matrices) == 2
+        shape = matrices[0].in_features, sum(matrix.out_features for matrix in matrices)
+        self._weights = load_streams(card, matrices, plan.streams(*shape, gated=gated))
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """For each matrix, weight scale / 127."""
+        return self._weights.scales
 
     def __call__(self, x: Rows) -> IntegerProduct:
-        """Multiply quantised rows, integers [1, 1, rows, in], by the weights."""
+        """Multiply quantised rows, integers [1, 1, rows, in], by the weights: for many rows."""
         assert isinstance(x, Quantized)
-        _, _, in_features, out_features = self._weights.shape
+        weights = expand_weights(self._weights)
+        _, _, in_features, out_features = weights.shape
         product = self._plan.linear(self._name, x.integers.shape[2], in_features, out_features)
-        sums = multiply(x.integers, self._weights, product, self._plan.grid, EXACT_INTEGERS)
+        sums = multiply(x.integers, weights, product, self._plan.grid, EXACT_INTEGERS)
         return IntegerProduct(sums, x.largest, self.scales)
+
+    def of_few_rows(
+        self, x: Strips, norm: Norm | None, *, residual: Strips | None = None, activation: str | None = None
+    ) -> Strips:
+        """Norm, quantise and multiply a few rows, and do what follows; see `bit_linear`."""
+        return bit_linear(x, norm, self._weights, residual=residual, activation=activation)
 
 
 class NormedLinears:

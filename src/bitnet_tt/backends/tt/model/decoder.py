@@ -10,6 +10,8 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.attention import Attention, Step
 from bitnet_tt.backends.tt.model.mlp import MLP
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
+from bitnet_tt.backends.tt.ops.common.strips import Strips
+from bitnet_tt.backends.tt.ops.embed.op import embed
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, add, add_and_normalize, normalize
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles
 from bitnet_tt.backends.tt.planning.plan import Plan
@@ -59,6 +61,11 @@ class Layer:
         h, x = add_and_normalize(h, r, self.post_attention_norm, self.mlp.input_dtype)  # h = h + r; x = norm(h)
         return h, self.mlp(x)
 
+    def of_few_rows(self, h: Strips, step: Step) -> Strips:
+        """Run the layer on the residual stream of a few rows, and return what it becomes."""
+        h = self.attention.of_few_rows(h, self.input_norm, step)
+        return self.mlp.of_few_rows(h, self.post_attention_norm)
+
 
 class Decoder:
     """The embedding and the layers, with the residual stream in float32."""
@@ -68,14 +75,19 @@ class Decoder:
         self._embedding = card.rows(bfloat16_to_float32(weights.embed_tokens), ttnn.bfloat16)
         self._layers = [Layer.load(layer, card, plan) for layer in weights.layers]
         self._angles = Angles.load(card, plan)
+        # Linears with norms of their own are rare and old. They have no programs for few rows.
+        self._normed_linears = any(layer.q_proj.input_norm is not None for layer in weights.layers)
 
     def allocate(self, num_blocks: int) -> None:
         """Allocate the KV cache of every layer, all zeros. An earlier cache is freed."""
         for layer in self._layers:
             layer.attention.allocate(num_blocks)
 
-    def __call__(self, inputs: Inputs, sequences: int, blocks: int, *, decode: bool) -> ttnn.Tensor:
+    def __call__(self, inputs: Inputs, sequences: int, blocks: int, *, decode: bool) -> Strips | ttnn.Tensor:
         """Run all layers on the rows of a step, and write the rows' keys and values to the cache.
+
+        A row's result does not depend on the number of rows: the programs for few rows compute the same, in the same
+        order.
 
         Args:
             inputs: Token ids, positions and slots of the rows, and the block table.
@@ -84,10 +96,16 @@ class Decoder:
             decode: Whether each row is a sequence of its own. Otherwise all rows are one sequence.
 
         Returns:
-            Hidden states, float32 [1, 1, rows, hidden].
+            Hidden states of the sequences of a decode step, if they are few; otherwise float32 [1, 1, rows, hidden].
         """
         tokens = 1 if decode else inputs.positions.shape[1]
         step = Step(sequences=sequences, tokens=tokens, blocks=blocks, inputs=inputs, angles=self._angles)
+        lines = self._plan.lines(sequences) if decode else None
+        if lines is not None and not self._normed_linears:
+            rows = embed(inputs.token_ids, self._embedding, sequences, lines)
+            for layer in self._layers:
+                rows = layer.of_few_rows(rows, step)
+            return rows
         # The few rows of a decode step fit into L1 beside the programs' buffers, those of a prompt do not. The
         # operations put their results into the memory of their input.
         memory = ttnn.L1_MEMORY_CONFIG if decode else ttnn.DRAM_MEMORY_CONFIG

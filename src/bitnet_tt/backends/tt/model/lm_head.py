@@ -15,7 +15,8 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.fidelity import HIFI4
 from bitnet_tt.backends.tt.device.weights import lm_head_tiles
 from bitnet_tt.backends.tt.model.bitlinear import multiply
-from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
+from bitnet_tt.backends.tt.ops.common.strips import Strips
+from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize, normalize_strips
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
@@ -59,17 +60,21 @@ class LMHead:
         scatter_rows(hidden, self._card.rows(slots, ttnn.uint32), self._picked)
         return self._picked
 
-    def __call__(self, hidden: ttnn.Tensor, rows: int, output: HeadOutput) -> HeadResult:
+    def __call__(self, hidden: Strips | ttnn.Tensor, rows: int, output: HeadOutput) -> HeadResult:
         """Compute logits, and leave for the host what it needs of them; `read` brings it there.
 
         Args:
-            hidden: float32 [1, 1, 32, hidden].
+            hidden: At most 32 rows: strips, or float32 [1, 1, 32, hidden].
             rows: The host needs only the first `rows` rows.
             output: What to leave for the host.
         """
-        x = normalize(hidden, self._norm, ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16)
+        dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
+        if isinstance(hidden, Strips):
+            x, in_memory = normalize_strips(hidden, DECODE_ROWS, self._norm, dtype), hidden.tensor.memory_config()
+        else:
+            x, in_memory = normalize(hidden, self._norm, dtype), hidden.memory_config()
         # Whole rows stay allocated as long as the step's trace. In L1 they would take space from other steps.
-        memory = ttnn.DRAM_MEMORY_CONFIG if output.whole_rows else hidden.memory_config()
+        memory = ttnn.DRAM_MEMORY_CONFIG if output.whole_rows else in_memory
         logits = multiply(x, self._weights, self._plan.lm_head(), self._plan.grid, HIFI4, memory)
         top = None if output.top_count is None else top_logits(logits, rows, output.top_count, self._plan)
         return HeadResult(output.top_count, logits if output.whole_rows else None, top)

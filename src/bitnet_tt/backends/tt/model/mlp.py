@@ -5,8 +5,9 @@ from __future__ import annotations
 import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.model.bitlinear import load_linears
+from bitnet_tt.backends.tt.model.bitlinear import BitLinear, load_linears
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Rows
+from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, gate_and_normalize
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.weights import LayerWeights
@@ -34,3 +35,10 @@ class MLP:
         """
         gate_up = self._gate_up(x)
         return self._down(gate_and_normalize(gate_up, self._activation, self._sub_norm, self._down.input_dtype))
+
+    def of_few_rows(self, h: Strips, norm: Norm | None) -> Strips:
+        """Do the same for a few rows, with the layer's norm before it and the addition after it; return the sum."""
+        assert isinstance(self._gate_up, BitLinear)
+        assert isinstance(self._down, BitLinear)
+        gated = self._gate_up.of_few_rows(h, norm, activation=self._activation)
+        return self._down.of_few_rows(gated, self._sub_norm, residual=h)

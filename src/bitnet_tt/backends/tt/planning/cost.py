@@ -1,7 +1,9 @@
-"""The cost of a decode step on a card by arithmetic: a model of the card, not a measurement.
+"""The time of a decode step on a card by arithmetic: a model of the card, not a measurement.
 
-It counts the time that DRAM needs for the bytes, and the time that the arithmetic needs: on the matrix engines, or in
-attention on the vector units. It leaves out launches, the work between products, and the transfer to the host.
+Each program has a floor and a likely time. The floor counts one instruction in each cycle, all of DRAM's bandwidth, and
+nothing else: no step can be faster. The likely time adds what others have measured on such cards: the launch, the rate
+at which kernels read DRAM, and the latency of transfers. A program reads DRAM while it computes, so the longer of the
+two counts.
 """
 
 from __future__ import annotations
@@ -16,64 +18,88 @@ from bitnet_tt.backends.tt.planning.attention import (
     parts_of,
     result_bytes,
 )
-from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, TILE
+from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, BFP4_TILE_BYTES, FLOAT32_BYTES, TILE
 from bitnet_tt.backends.tt.planning.launches import decode_launches
 from bitnet_tt.backends.tt.planning.memory import kv_cache_bytes, weight_bytes
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
 from bitnet_tt.backends.tt.planning.products import Product
+from bitnet_tt.backends.tt.planning.streams import Streams
 
 PEAK_BANDWIDTH = 512e9
 """DRAM bandwidth of a p150 in bytes a second. Source: Tenstorrent's data sheet."""
 
-STREAMED_BANDWIDTH = 466e9
-"""DRAM bandwidth in bytes a second that kernels reach which only stream. Source: reports of Tenstorrent's kernels."""
+PACKET_BANDWIDTH = 344e9
+"""What kernels reach that read packets of 16 KB with transaction ids, from cores anywhere.
+
+Source: tt-metal, issue 55898; cores beside the banks reach 500e9 (issue 54242), but ours are not placed so yet.
+"""
+
+TILE_BANDWIDTH = 466e9
+"""What stock products reach on tiles of 1 KB and more: 91 % of the peak. Source: tt-metal, issue 47885."""
+
+SMALL_TILE_BANDWIDTH = 279e9
+"""What a stock product reached on tiles of 576 bytes (bfp4). Source: tt-metal, issue 47885."""
 
 CLOCK = 1.35e9
 """Cycles a second of a core. The vector unit starts one instruction in each. Source: Tenstorrent's data sheet."""
 
-FLOPS_PER_CORE = 2 * 8 * 16 * 16 * CLOCK
-"""Operations a second of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle.
+FLOPS_PER_CYCLE = 2 * 8 * 16 * 16
+"""Operations of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle.
 
 Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal.
 """
 
-_LM_HEAD_PASSES = 4  # of the matrix engine (HiFi4). A ternary product takes one (LoFi).
+LAUNCH_SECONDS = 1.7e-6
+"""A traced launch of a program with common run-time arguments. Source: tt-metal, pgm_dispatch.json for bh_p150."""
 
-_TERNARY = "ternary weights"
+UNPACK_CYCLES = 21
+"""Cycles of the unpacker for a tile of 2-bit weights. Source: the times of tt-metal's compressed matmul."""
+
+FIRST_READ_CYCLES, READ_CYCLES = 373, 30
+"""Cycles until the first read of L1 returns, and for each read after it. Source: tt-metal's NoC figures (24 to 36)."""
+
+HOST_SECONDS = 0.2e-3
+"""Inputs to the card and tokens back. Source: tt-metal's transfers of small tensors, .05 to .28 ms each."""
+
+# Instructions of the vector unit for norm and quantiser, counted on an instrumented simulator: for a page of 1024
+# elements, and beside the pages. A page of several rows has more, because each takes its part of the gain.
+_PAGE_INSTRUCTIONS, _ROW_INSTRUCTIONS = 1220, 240
+_SHARED_PAGE_INSTRUCTIONS, _SHARED_ROW_INSTRUCTIONS = 1310, 510
+_PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate
+_HEADS_INSTRUCTIONS = 700  # for a page of q, k and v: scales and rotation
+
+_LM_HEAD_PASSES = 4  # of the matrix engine (HiFi4). A ternary product takes one (LoFi).
 
 
 @dataclass(frozen=True, slots=True)
-class OperationCost:
-    """The cost of one operation of a decode step, over all layers that have it.
+class ProgramCost:
+    """The cost of a program of a decode step, over all its launches.
 
     Attributes:
-        name: The operation.
+        name: The program.
+        part: The part of a step that it belongs to, a key of `DecodeCost.shares`.
         count: How many times a step runs it.
-        tiles: Tiles of weights or of cache that it reads, each once.
         cores: Cores that have work.
-        dram_bytes: Bytes from and to DRAM, over all counts.
-        l1_bytes: L1 of one core for the buffers of a product. None where ttnn decides.
-        flops: Multiplications and additions over all counts; each pass of the matrix engine counts.
-        math_seconds: The time that the matrix engines or the vector units need.
-        seconds: The larger of `math_seconds` and the time that DRAM needs.
-        bound: Which of the two is larger: `DRAM` or `math`.
+        dram_bytes: Bytes from and to DRAM.
+        dram_seconds: The time of these bytes at the rate that such kernels reach.
+        instructions: Cycles of the busiest core's vector unit, unpacker or matrix engine.
+        transfers: Transfers of the busiest core beside those of weights and cache.
+        floor_seconds: No card can be faster.
+        seconds: The likely time, with launches.
+        bound: What takes longer, beside the launch: `DRAM` or `cores`.
     """
 
     name: str
+    part: str
     count: int
-    tiles: int
     cores: int
     dram_bytes: int
-    l1_bytes: int | None
-    flops: int
-    math_seconds: float
+    dram_seconds: float
+    instructions: int
+    transfers: int
+    floor_seconds: float
     seconds: float
     bound: str
-
-    @property
-    def part(self) -> str:
-        """The part of a step that this operation belongs to, a key of `DecodeCost.shares`."""
-        return self.name if self.name in ("attention", "lm_head", "embedding") else _TERNARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +107,29 @@ class DecodeCost:
     """The cost of a decode step.
 
     Attributes:
-        costs: Its operations.
+        costs: Its programs.
         launches: Programs that a step launches; more where linears have norms of their own (`use_rms_norm`).
         weight_bytes: DRAM of the weights.
         cache_bytes: DRAM of a KV cache for this context and batch.
-        seconds: The sum of the operations' times. No step can be faster.
-        tokens_per_second: Maximum tokens a second of all sequences together, at `PEAK_BANDWIDTH`.
-        streamed_tokens_per_second: The same at `STREAMED_BANDWIDTH`.
-        binding: The part of the step that takes most of the time, a key of `shares`, and whether its longest operation
-            is bound by `DRAM` or `math`.
-        shares: Share of the time of each part: ternary weights, attention, lm_head, embedding.
+        floor_seconds: The sum of the programs' floors.
+        seconds: The sum of the programs' likely times, and the host's part.
+        tokens_per_second: Tokens a second of all sequences together, in the likely time.
+        bandwidth_seconds: The time that DRAM needs for all bytes at its peak.
+        bfp4_bandwidth_seconds: The same if the ternary weights were stock bfp4 tiles.
+        binding: The part of the step that takes most of the time, a key of `shares`, and what bounds its longest
+            program.
+        shares: Share of the likely time of each part.
     """
 
-    costs: tuple[OperationCost, ...]
+    costs: tuple[ProgramCost, ...]
     launches: int
     weight_bytes: int
     cache_bytes: int
+    floor_seconds: float
     seconds: float
     tokens_per_second: float
-    streamed_tokens_per_second: float
+    bandwidth_seconds: float
+    bfp4_bandwidth_seconds: float
     binding: tuple[str, str]
     shares: dict[str, float]
 
@@ -112,83 +142,180 @@ def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
         batch: Sequences, at most 32.
         context: Positions of each sequence.
     """
-    costs = tuple(_operations(plan, batch, context))
-    seconds = sum(cost.seconds for cost in costs)
-    streamed = sum(max(cost.dram_bytes / STREAMED_BANDWIDTH, cost.math_seconds) for cost in costs)
-    shares: dict[str, float] = {}
+    few = plan.lines(batch) is not None
+    costs = (
+        *(_few_row_programs(plan, batch) if few else _many_row_programs(plan)),
+        _attention(plan, batch, context),
+        *_head_programs(plan, batch),
+    )
+    seconds = sum(cost.seconds for cost in costs) + HOST_SECONDS
+    shares = {"host": HOST_SECONDS / seconds}
     for cost in costs:
         shares[cost.part] = shares.get(cost.part, 0.0) + cost.seconds / seconds
-    binding = max(shares, key=shares.__getitem__)
+    binding = max((part for part in shares if part != "host"), key=shares.__getitem__)
     longest = max((cost for cost in costs if cost.part == binding), key=lambda cost: cost.seconds)
+    dram = sum(cost.dram_bytes for cost in costs)
+    tiles = sum(product.k * product.n for product in plan.layer_products(DECODE_ROWS))
+    streamed = sum(streams.cores * streams.bytes for _, streams in plan.layer_streams())
+    difference = plan.config.num_hidden_layers * (tiles * BFP4_TILE_BYTES - streamed)
     return DecodeCost(
         costs=costs,
-        launches=decode_launches(plan.config),
+        launches=decode_launches(plan, batch),
         weight_bytes=weight_bytes(plan),
         cache_bytes=kv_cache_bytes(plan, batch * -(-context // TILE)),
+        floor_seconds=sum(cost.floor_seconds for cost in costs),
         seconds=seconds,
         tokens_per_second=batch / seconds,
-        streamed_tokens_per_second=batch / streamed,
+        bandwidth_seconds=dram / PEAK_BANDWIDTH,
+        bfp4_bandwidth_seconds=(dram + difference) / PEAK_BANDWIDTH,
         binding=(binding, longest.bound),
         shares=shares,
     )
 
 
-def _operations(plan: Plan, batch: int, context: int) -> Iterator[OperationCost]:
-    config, layers = plan.config, plan.config.num_hidden_layers
-    embedding_bytes = batch * config.hidden_size * BFLOAT16_BYTES
-    yield _operation("embedding", 1, tiles=batch, cores=1, dram_bytes=embedding_bytes, l1_bytes=None, flops=0)
-    for product in plan.layer_products(DECODE_ROWS):
-        yield _product_cost(product, layers)
-    yield _attention_cost(plan, batch, context)
-    yield _product_cost(plan.lm_head(), 1, _LM_HEAD_PASSES)
+def _few_row_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
+    config, lines = plan.config, plan.lines(batch) or 1
+    strips = -(-config.hidden_size // 256)
+    yield _program(
+        "embedding", "other", 1, cores=strips * lines, dram_bytes=lines * config.hidden_size * BFLOAT16_BYTES
+    )
+    for name, streams in plan.layer_streams():
+        yield _bit_linear(name, config.num_hidden_layers, streams, lines)
+    yield _heads(plan, lines, transfers=40 if lines == 1 else 300)
 
 
-def _product_cost(product: Product, count: int, passes: int = 1) -> OperationCost:
-    # Between products a decode step's rows stay in L1. Only the logits go to DRAM, on their way to the host.
-    logits = product.rows * product.n * TILE * TILE * FLOAT32_BYTES if product.name == "lm_head" else 0
-    return _operation(
-        product.name,
+def _bit_linear(name: str, count: int, streams: Streams, lines: int) -> ProgramCost:
+    features = streams.depth * TILE
+    pages = -(-features * lines // TILE**2)
+    if lines == 1:
+        vectors = pages * _PAGE_INSTRUCTIONS + _ROW_INSTRUCTIONS
+    else:
+        vectors = pages * _SHARED_PAGE_INSTRUCTIONS + _SHARED_ROW_INSTRUCTIONS
+    return _program(
+        name,
+        "ternary weights",
         count,
-        tiles=product.k * product.n,
-        cores=product.cores,
-        dram_bytes=count * (product.weight_bytes + logits),
-        l1_bytes=product.l1_bytes,
-        flops=count * passes * product.flops,
+        cores=streams.cores,
+        dram_bytes=streams.cores * streams.bytes,
+        instructions=vectors + streams.passes * _PASS_INSTRUCTIONS + streams.tiles * UNPACK_CYCLES,
+        transfers=-(-features // 256) + 1,
+        bandwidth=PACKET_BANDWIDTH,
     )
 
 
-def _attention_cost(plan: Plan, batch: int, context: int) -> OperationCost:
+def _many_row_programs(plan: Plan) -> Iterator[ProgramCost]:
+    """The programs of a layer for more than 8 rows, without attention. The rows are in tiles, in pieces of 64 bytes."""
     config, layers = plan.config, plan.config.num_hidden_layers
+    # The embedding, its conversion to float32, and the last addition to the residual stream.
+    yield _program("embedding", "other", 3, cores=1, dram_bytes=DECODE_ROWS * config.hidden_size * BFLOAT16_BYTES)
+    for (name, streams), product in zip(plan.layer_streams(), plan.layer_products(DECODE_ROWS), strict=True):
+        yield _program(
+            f"{name}, expanded",
+            "ternary weights",
+            layers,
+            cores=streams.cores,
+            dram_bytes=streams.cores * streams.bytes + product.weight_bytes,
+            instructions=streams.tiles * UNPACK_CYCLES,
+            bandwidth=PACKET_BANDWIDTH,
+        )
+        yield _product(name, "ternary weights", layers, product, 1, SMALL_TILE_BANDWIDTH)
+        pages = -(-product.k // TILE)
+        yield _program(
+            f"norm of {name}",
+            "norms",
+            layers,
+            cores=DECODE_ROWS,
+            instructions=pages * (_PAGE_INSTRUCTIONS + 300) + _ROW_INSTRUCTIONS,
+            transfers=6 * product.k,  # two operands and a result, in halves of tiles
+        )
+    yield _heads(plan, DECODE_ROWS, transfers=400)
+
+
+def _heads(plan: Plan, rows: int, transfers: int) -> ProgramCost:
+    config = plan.config
+    pages = -(-(config.query_features + 2 * config.kv_features) // TILE**2)
+    fills = 3 * (config.kv_features + TILE**2 // 2)  # words that are the same for all rows
+    written = 4 * config.kv_features // TILE
+    return _program(
+        "heads",
+        "heads",
+        config.num_hidden_layers,
+        cores=rows,
+        instructions=pages * _HEADS_INSTRUCTIONS + fills,
+        transfers=transfers + written,
+    )
+
+
+def _attention(plan: Plan, batch: int, context: int) -> ProgramCost:
+    config = plan.config
     groups, rows = config.num_attention_heads // heads_together(config), plan.decode_bucket(batch)
     parts = rows * groups * parts_of(context)
     tiles = 2 * parts * PART_BLOCKS * config.head_dim // TILE
-    # The results of parts are written, and read by the cores that add them.
-    traffic = tiles * TILE * TILE * plan.cache_element_bytes + 2 * parts * result_bytes(config)
     cores = min(plan.grid.cores, parts)
-    return _operation(
+    return _program(
         "attention",
-        layers,
-        tiles=tiles,
+        "attention",
+        config.num_hidden_layers,
         cores=cores,
-        dram_bytes=layers * traffic,
-        l1_bytes=None,
-        flops=layers * 2 * tiles * TILE * TILE * heads_together(config),
-        math_seconds=layers * -(-parts // cores) * part_instructions(config) / CLOCK,
+        # The results of parts are written, and read by the cores that add them.
+        dram_bytes=tiles * TILE * TILE * plan.cache_element_bytes + 2 * parts * result_bytes(config),
+        instructions=-(-parts // cores) * part_instructions(config),
+        transfers=3 + 2 * parts_of(context),
+        bandwidth=TILE_BANDWIDTH,
     )
 
 
-def _operation(
+def _head_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
+    config, rows = plan.config, plan.decode_bucket(batch)
+    pages = -(-config.hidden_size // TILE**2)
+    yield _program(
+        "norm of lm_head",
+        "lm_head",
+        1,
+        cores=rows,
+        instructions=pages * _PAGE_INSTRUCTIONS + _ROW_INSTRUCTIONS,
+        transfers=-(-config.hidden_size // 16),
+    )
+    yield _product("lm_head", "lm_head", 1, plan.lm_head(), _LM_HEAD_PASSES, TILE_BANDWIDTH)
+
+
+def _product(name: str, part: str, count: int, product: Product, passes: int, bandwidth: float) -> ProgramCost:
+    # Between products a decode step's rows stay in L1. Only the logits go to DRAM, on their way to the host.
+    logits = product.rows * product.n * TILE * TILE * FLOAT32_BYTES if name == "lm_head" else 0
+    return _program(
+        name,
+        part,
+        count,
+        cores=product.cores,
+        dram_bytes=product.weight_bytes + logits,
+        instructions=int(passes * product.flops / product.cores / FLOPS_PER_CYCLE),
+        bandwidth=bandwidth,
+    )
+
+
+def _program(
     name: str,
+    part: str,
     count: int,
     *,
-    tiles: int,
     cores: int,
-    dram_bytes: int,
-    l1_bytes: int | None,
-    flops: int,
-    math_seconds: float | None = None,
-) -> OperationCost:
-    dram = dram_bytes / PEAK_BANDWIDTH
-    math = flops / (FLOPS_PER_CORE * cores) if math_seconds is None else math_seconds
-    bound = "DRAM" if dram >= math else "math"
-    return OperationCost(name, count, tiles, cores, dram_bytes, l1_bytes, flops, math, max(dram, math), bound)
+    dram_bytes: int = 0,
+    instructions: int = 0,
+    transfers: int = 0,
+    bandwidth: float = TILE_BANDWIDTH,
+) -> ProgramCost:
+    """Return the cost of `count` launches; the sizes are those of one launch."""
+    dram, busy = dram_bytes / bandwidth, (instructions + FIRST_READ_CYCLES + transfers * READ_CYCLES) / CLOCK
+    return ProgramCost(
+        name=name,
+        part=part,
+        count=count,
+        cores=cores,
+        dram_bytes=count * dram_bytes,
+        dram_seconds=count * dram,
+        instructions=count * instructions,
+        transfers=count * transfers,
+        floor_seconds=count * max(dram_bytes / PEAK_BANDWIDTH, instructions / CLOCK),
+        seconds=count * (LAUNCH_SECONDS + max(dram, busy)),
+        bound="DRAM" if dram >= busy else "cores",
+    )

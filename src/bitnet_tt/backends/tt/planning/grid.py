@@ -13,6 +13,9 @@ FLOAT32_BYTES, UINT32_BYTES, BFLOAT16_BYTES = 4, 4, 2
 BFP8_TILE_BYTES, BFP4_TILE_BYTES = 1088, 576
 """Bytes of a tile in a block float format: 64 shared exponents of 8 bits, then 1024 mantissas of 8 or 4 bits."""
 
+TERNARY_TILE_BYTES = 256
+"""Bytes of a tile of ternary weights: 1024 codes of 2 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:

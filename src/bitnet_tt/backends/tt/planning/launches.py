@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.config import ModelConfig
 
 MAX_TRACES = 4
 """Maximum number of traces that are kept. Each takes DRAM, and an engine alternates between few shapes at a time."""
 
-# tests/device/test_mock.py counts the launches in ttnn's mock mode and compares them with these.
-_LAUNCHES_PER_LAYER = 10
-_LAUNCHES_BESIDE_LAYERS = 5
+# Programs of a layer, and programs beside the layers: for few rows, and for more. tests/device/test_mock.py
+# counts the launches in ttnn's mock mode and compares them with these.
+_FEW_ROWS = (6, 3)
+_MANY_ROWS = (14, 5)
 
 _TRACE_BYTES_PER_LAUNCH = 64 << 10  # commands and run-time arguments for some hundred cores; an estimate, rather high
 
 
-def decode_launches(config: ModelConfig) -> int:
+def decode_launches(plan: Plan, sequences: int) -> int:
     """Return the programs of a decode step that returns whole rows of logits.
 
     A step that finds the largest logits launches one program more. Linears with norms of their own (`use_rms_norm`)
     launch more; they are not counted.
+
+    Args:
+        plan: The model and the card.
+        sequences: Sequences of the step.
     """
-    return config.num_hidden_layers * _LAUNCHES_PER_LAYER + _LAUNCHES_BESIDE_LAYERS
+    layer, beside = _MANY_ROWS if plan.lines(sequences) is None else _FEW_ROWS
+    return plan.config.num_hidden_layers * layer + beside
 
 
 def trace_region_bytes(config: ModelConfig) -> int:
-    """Return the DRAM to reserve for traces."""
-    return MAX_TRACES * decode_launches(config) * _TRACE_BYTES_PER_LAUNCH
+    """Return the DRAM to reserve for traces, each as large as any can be."""
+    layer, beside = _MANY_ROWS
+    return MAX_TRACES * (config.num_hidden_layers * layer + beside) * _TRACE_BYTES_PER_LAUNCH

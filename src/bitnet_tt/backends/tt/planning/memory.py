@@ -13,9 +13,8 @@ _SPARE_DRAM = 0.1  # share of DRAM that is left free: activations and the runtim
 def weight_bytes(plan: Plan) -> int:
     """Return the DRAM of all tensors that stay on the card beside the cache: weights, tables, decode inputs."""
     config, grid = plan.config, plan.grid
-    products = list(plan.layer_products(DECODE_ROWS))
-    qkv_features = products[0].n * TILE  # one scale for each column of q, k and v
-    layer = sum(_tensor_bytes(grid, product.k * product.n, product.weight_tile_bytes) for product in products)
+    qkv_features = config.query_features + 2 * config.kv_features  # one scale for each column of q, k and v
+    layer = sum(_tensor_bytes(grid, streams.cores, streams.bytes) for _, streams in plan.layer_streams())
     layer += sum(_row_bytes(grid, width) for width in [*config.norm_sizes.values(), qkv_features])
     lm_head = plan.lm_head()
     lm_head_bytes = (

@@ -18,6 +18,7 @@ from bitnet_tt.backends.tt.planning.grid import (
     Grid,
 )
 from bitnet_tt.backends.tt.planning.products import FUSED_LINEARS, Product, fused_shape, share_product
+from bitnet_tt.backends.tt.planning.streams import Streams, deal
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 
@@ -25,6 +26,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 DECODE_ROWS = TILE
 """Maximum sequences of a decode step, and rows of one pass through the lm_head: 32 rows cost no more than one."""
+
+_LINES = (1, 4, 8)  # rows that the programs for few rows compute together
 
 _PREFILL_ROWS: dict[Precision, int] = {"exact": 4 * TILE, "fast": 16 * TILE}
 
@@ -107,7 +110,11 @@ class Plan:
 
     def decode_bucket(self, sequences: int) -> int:
         """Return the number of sequences that a decode step is padded to."""
-        return min(_next_power_of_two(sequences), DECODE_ROWS)
+        return min(self.lines(sequences) or _next_power_of_two(sequences), DECODE_ROWS)
+
+    def lines(self, sequences: int) -> int | None:
+        """Return the rows that the programs for few rows compute together, see `Strips`. None if the rows are many."""
+        return next((lines for lines in _LINES if sequences <= lines), None)
 
     def context_blocks(self, end: int) -> int:
         """Return the columns of a block table for positions below `end`.
@@ -148,6 +155,21 @@ class Plan:
         if count > _MAX_TOP_COUNT or 2 * parts * count >= self.config.vocab_size:
             return HeadOutput(None, whole_rows=True)
         return HeadOutput(count, whole_rows=may_need_rows)
+
+    def streams(self, k: int, n: int, *, gated: bool) -> Streams:
+        """Return how the ternary weights [k, n] are dealt out to the cores; sizes in elements.
+
+        Args:
+            k: Rows of the weights.
+            n: Columns of the weights: with a gate, of gate and up together.
+            gated: Whether the product is gate and up.
+        """
+        return deal(k // TILE, n // TILE // (2 if gated else 1), self.grid, gated=gated)
+
+    def layer_streams(self) -> Iterator[tuple[str, Streams]]:
+        """Yield the four products of a layer as streams of weights, with their names."""
+        for name in FUSED_LINEARS:
+            yield name, self.streams(*fused_shape(self.config, name), gated=name == "gate_up")
 
     def linear(self, name: str, rows: int, k: int, n: int) -> Product:
         """Return the product of a BitLinear: integers in bfloat16 times ternary weights in bfp4; sizes in elements."""

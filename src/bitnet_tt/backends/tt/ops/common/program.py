@@ -13,6 +13,8 @@ from typing import Any
 
 import ttnn
 
+from bitnet_tt.backends.tt.planning.grid import TILE
+
 _OPERATIONS = Path(__file__).parents[1]
 _MAX_BUFFERS = 64
 _ALIGNMENT = 64
@@ -45,11 +47,20 @@ class Buffer:
         page_bytes: Bytes of a page. Pages are padded to a multiple of 64 bytes.
         pages: Number of pages.
         dtype: The compute kernel takes a page for a tile of this dtype.
+        tile_rows: Rows of this tile; it has 32 columns.
+        same_memory_as: Name of another buffer, as long as this one, in whose memory this one lies.
     """
 
     page_bytes: int
     pages: int = 1
     dtype: ttnn.DataType = ttnn.uint32
+    tile_rows: int = TILE
+    same_memory_as: str | None = None
+
+    @property
+    def aligned_page_bytes(self) -> int:
+        """Bytes from page to page."""
+        return -(-self.page_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
 def launch(
@@ -60,6 +71,7 @@ def launch(
     buffers: Mapping[str, Buffer | None],
     semaphores: Sequence[str] = (),
     whole_dest: bool = False,
+    integer_products: bool = False,
 ) -> None:
     """Run a program on all cores.
 
@@ -72,12 +84,14 @@ def launch(
         semaphores: Names of semaphores. Each core has one of each, 0 at the start.
         whole_dest: Whether the compute kernel has all of Dest for one step, eight tiles of float32. Otherwise it has
             half of it, and the packer empties the other half meanwhile.
+        integer_products: Whether the compute kernel multiplies small integers: the matrix engine then needs one pass,
+            see `EXACT_INTEGERS`.
     """
     kernels = [(reader, ttnn.ReaderConfigDescriptor())]
     if writer is not None:
         kernels.append((writer, ttnn.WriterConfigDescriptor()))
     if compute is not None:
-        kernels.append((compute, _compute_config(buffers, whole_dest)))
+        kernels.append((compute, _compute_config(buffers, whole_dest, integer_products)))
     tensors = [tensor for kernel, _ in kernels for tensor in kernel.tensors.values() if tensor is not None]
     grid = tensors[0].device().compute_with_storage_grid_size()
     cores = ttnn.CoreRangeSet([ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(grid.x - 1, grid.y - 1))])
@@ -90,16 +104,14 @@ def launch(
         semaphores=[
             ttnn.SemaphoreDescriptor(id=index, core_ranges=cores, initial_value=0) for index in range(len(semaphores))
         ],
-        cbs=[
-            _describe_buffer(index, buffer, cores)
-            for index, buffer in enumerate(buffers.values())
-            if buffer is not None
-        ],
+        cbs=_describe_buffers(buffers, cores),
     )
     ttnn.generic_op(tensors, program)
 
 
-def _compute_config(buffers: Mapping[str, Buffer | None], whole_dest: bool) -> ttnn.ComputeConfigDescriptor:
+def _compute_config(
+    buffers: Mapping[str, Buffer | None], whole_dest: bool, integer_products: bool
+) -> ttnn.ComputeConfigDescriptor:
     """Return the setting for float32: tiles of float32 buffers go to Dest with all their bits.
 
     By default they pass through the operand registers of the matrix engine, which hold 19 bits of each number.
@@ -109,6 +121,8 @@ def _compute_config(buffers: Mapping[str, Buffer | None], whole_dest: bool) -> t
         if buffer is not None and buffer.dtype == ttnn.float32:
             modes[index] = ttnn.UnpackToDestMode.UnpackToDestFp32
     config = ttnn.ComputeConfigDescriptor(fp32_dest_acc_en=True, dst_full_sync_en=whole_dest)
+    if integer_products:
+        config.math_fidelity = ttnn.MathFidelity.LoFi
     config.unpack_to_dest_mode = modes
     return config
 
@@ -145,7 +159,20 @@ def _describe_kernel(
     )
 
 
-def _describe_buffer(index: int, buffer: Buffer, cores: ttnn.CoreRangeSet) -> ttnn.CBDescriptor:
-    page_bytes = -(-buffer.page_bytes // _ALIGNMENT) * _ALIGNMENT
-    layout = ttnn.CBFormatDescriptor(buffer_index=index, data_format=buffer.dtype, page_size=page_bytes)
-    return ttnn.CBDescriptor(total_size=page_bytes * buffer.pages, core_ranges=cores, format_descriptors=[layout])
+def _describe_buffers(buffers: Mapping[str, Buffer | None], cores: ttnn.CoreRangeSet) -> list[ttnn.CBDescriptor]:
+    """Describe each piece of memory, with the buffers that lie in it."""
+    layouts: dict[str, list[ttnn.CBFormatDescriptor]] = {}
+    for index, (name, buffer) in enumerate(buffers.items()):
+        if buffer is not None:
+            layout = ttnn.CBFormatDescriptor(
+                buffer_index=index,
+                data_format=buffer.dtype,
+                page_size=buffer.aligned_page_bytes,
+                tile=ttnn.TileDescriptor(buffer.tile_rows, TILE),
+            )
+            layouts.setdefault(buffer.same_memory_as or name, []).append(layout)
+    sizes = {name: buffer.aligned_page_bytes * buffer.pages for name, buffer in buffers.items() if buffer is not None}
+    return [
+        ttnn.CBDescriptor(total_size=sizes[name], core_ranges=cores, format_descriptors=group)
+        for name, group in layouts.items()
+    ]

@@ -19,12 +19,13 @@ constexpr uint32_t WIDTH = CONSTANT("width");                  // tiles of a row
 constexpr uint32_t FIRST_COLUMNS = CONSTANT("first_columns");  // tiles of a row of the first operand's tensor
 constexpr bool COMBINES = CONSTANT("combines");                // there is a second operand
 constexpr bool FROM_STRIPS = CONSTANT("from_strips");
+constexpr uint32_t STRIP_LINES = CONSTANT("strip_lines");  // rows that share a strip
 
 // Start to read the first operand's row to L1.
 template <typename Accessor>
 static inline void read_first(const Accessor& first, uint32_t row, uint32_t to) {
     if constexpr (FROM_STRIPS) {
-        strips::read(first, WIDTH * tile::SIDE, row, 0, WIDTH * tile::SIDE, to);
+        strips::read_row<STRIP_LINES>(first, WIDTH * tile::SIDE, row, 0, WIDTH * tile::SIDE, to);
     } else {
         rows::read<4>(first, row / tile::SIDE * FIRST_COLUMNS, WIDTH, tile::row_offset<4>(row), to);
     }
@@ -49,7 +50,7 @@ static inline void fill_scales(const Accessor& largest, uint32_t row, uint32_t t
 }
 
 void kernel_main() {
-    const auto first = TENSOR("first", FROM_STRIPS ? strips::BYTES : tile::BYTES<4>);
+    const auto first = TENSOR("first", FROM_STRIPS ? strips::BYTES<STRIP_LINES> : tile::BYTES<4>);
     const auto largest = TENSOR("largest", tile::BYTES<4>);
     const auto gain = TENSOR("gain", PAGES * rows::PAGE * 4);
 

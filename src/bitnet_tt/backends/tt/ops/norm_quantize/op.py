@@ -51,17 +51,16 @@ def normalize(x: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) ->
     return _run(_Operands(x), norm, dtype).rows
 
 
-def normalize_strips(x: Strips, like: ttnn.Tensor, norm: Norm | None, dtype: ttnn.DataType | None) -> Rows:
+def normalize_strips(x: Strips, rows: int, norm: Norm | None, dtype: ttnn.DataType | None) -> Rows:
     """Normalise rows in strips, and put them into tiles.
 
     Args:
         x: Rows.
-        like: [1, 1, rows, any]. The result has as many rows and the same memory config. Its rows beyond those of x have
-            no meaning.
+        rows: Rows of the result, at least as many. The others have no meaning.
         norm: The norm, or None.
         dtype: See `normalize`.
     """
-    return _run(_Operands(x.tensor, strips=x, like=like), norm, dtype).rows
+    return _run(_Operands(x.tensor, strips=x, result_rows=rows), norm, dtype).rows
 
 
 def add(h: ttnn.Tensor, product: IntegerProduct) -> ttnn.Tensor:
@@ -100,14 +99,14 @@ class _Operands:
 
     Attributes:
         strips: The rows of `first` if it is not tiled.
-        like: A tensor with the rows and the memory config of the results, if it is not `first`.
+        result_rows: Rows of the results, if not those of `first`.
     """
 
     first: ttnn.Tensor
     product: IntegerProduct | None = None
     activation: str | None = None
     strips: Strips | None = None
-    like: ttnn.Tensor | None = None
+    result_rows: int | None = None
 
     @property
     def first_columns(self) -> int:
@@ -147,11 +146,11 @@ class _Results:
 def _run(operands: _Operands, norm: Norm | None, dtype: ttnn.DataType | None) -> _Results:
     """Allocate the results and launch the program."""
     adds, features = operands.product is not None and operands.activation is None, operands.width * TILE
-    like = operands.first if operands.like is None else operands.like
+    rows = operands.result_rows or operands.rows
     results = _Results(
-        _empty_rows(like, features, dtype or ttnn.bfloat16),
-        _empty_rows(like, features, ttnn.float32) if adds else None,
-        _empty_rows(like, 1, ttnn.float32) if dtype is None else None,
+        _empty_rows(operands.first, rows, features, dtype or ttnn.bfloat16),
+        _empty_rows(operands.first, rows, features, ttnn.float32) if adds else None,
+        _empty_rows(operands.first, rows, 1, ttnn.float32) if dtype is None else None,
     )
     launch(
         reader=_reader(operands, norm),
@@ -162,10 +161,10 @@ def _run(operands: _Operands, norm: Norm | None, dtype: ttnn.DataType | None) ->
     return results
 
 
-def _empty_rows(like: ttnn.Tensor, features: int, dtype: ttnn.DataType) -> ttnn.Tensor:
-    """Allocate [1, 1, rows, features] in tiles, with the rows and the memory config of another tensor."""
+def _empty_rows(like: ttnn.Tensor, rows: int, features: int, dtype: ttnn.DataType) -> ttnn.Tensor:
+    """Allocate [1, 1, rows, features] in tiles, with the memory config of another tensor."""
     return ttnn.empty(
-        [1, 1, like.shape[2], features],
+        [1, 1, rows, features],
         dtype=dtype,
         layout=ttnn.TILE_LAYOUT,
         device=like.device(),
@@ -189,6 +188,7 @@ def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
             "first_columns": operands.first_columns,
             "combines": product is not None,
             "from_strips": operands.strips is not None,
+            "strip_lines": 1 if operands.strips is None else operands.strips.lines,
         },
         arguments={
             "rows": operands.rows,
@@ -222,6 +222,7 @@ def _compute(operands: _Operands, norm: Norm | None, results: _Results) -> Kerne
     return Kernel(
         "norm_quantize/norm_quantize_compute.cpp",
         constants={
+            "lines": 1,
             "adds": results.sum is not None,
             "gates": operands.activation is not None,
             "silu": operands.activation == "silu",

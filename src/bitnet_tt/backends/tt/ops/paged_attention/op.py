@@ -33,6 +33,7 @@ def paged_attention(
     sequences: int,
     tokens: int,
     blocks: int,
+    lines: int = 1,
 ) -> Strips:
     """Attend: softmax(q k^T / sqrt(head_dim)) v over the positions up to each row's own.
 
@@ -44,6 +45,7 @@ def paged_attention(
         sequences: Number of sequences.
         tokens: Rows of each sequence.
         blocks: Blocks of each sequence in the table, a multiple of `PART_BLOCKS`.
+        lines: Rows that share a page of the result.
 
     Returns:
         Rows in q's shape and memory.
@@ -53,7 +55,7 @@ def paged_attention(
     groups, most_parts = config.num_attention_heads // heads, blocks // PART_BLOCKS
     features, splits = heads * config.head_dim, tokens == 1
     together = rows_together(tokens, rows * groups, plan.grid)
-    attended = Strips.empty(q.tensor.device(), q.rows, q.features, q.tensor.memory_config())
+    attended = Strips.empty(q.tensor.device(), q.rows, q.features, q.tensor.memory_config(), lines)
     results = _empty_results(q, rows * groups * most_parts, result_bytes(config)) if splits else None
     page = PAGE * FLOAT32_BYTES
     one, two = Buffer(page, 1, ttnn.float32), Buffer(page, 2, ttnn.float32)
@@ -90,7 +92,7 @@ def paged_attention(
         writer=Kernel(
             "paged_attention/paged_attention_write.cpp",
             tensors={"attended": attended.tensor, "results": results},
-            constants=shape | sizes,
+            constants=shape | sizes | {"lines": lines},
             arguments=work,
         ),
         compute=Kernel(

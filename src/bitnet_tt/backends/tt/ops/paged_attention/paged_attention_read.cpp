@@ -56,7 +56,7 @@ static inline void read_blocks(const Accessor& cache, rows::Words blocks, uint32
 }
 
 void kernel_main() {
-    const auto q = TENSOR("q", strips::BYTES);
+    const auto q = TENSOR("q", strips::BYTES<1>);
     const auto keys = TENSOR("keys", TILE_BYTES);
     const auto values = TENSOR("values", TILE_BYTES);
     const auto positions = TENSOR("positions", ARGUMENT("positions") * 4);
@@ -83,7 +83,7 @@ void kernel_main() {
         cb_reserve_back(QUERY, 1);
         cb_reserve_back(OPEN, 1);
         const uint32_t begin = task.group * GROUP_FEATURES;
-        strips::read(q, FEATURES, task.row, begin, begin + GROUP_FEATURES, get_write_ptr(QUERY));
+        strips::read_row<1>(q, FEATURES, task.row, begin, begin + GROUP_FEATURES, get_write_ptr(QUERY));
         fill_open(position_of(task.row) + 1 - task.part * parts::LENGTH, get_write_ptr(OPEN));
         noc_async_read_barrier();
         cb_push_back(QUERY, 1);

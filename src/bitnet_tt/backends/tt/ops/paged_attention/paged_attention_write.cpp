@@ -9,6 +9,7 @@
 #include "internal/firmware_common.h"
 #include "parts.hpp"
 
+constexpr uint32_t LINES = CONSTANT("lines");  // rows that share a strip of the result
 constexpr uint32_t POSITIONS = BUFFER("positions"), PARTIAL = BUFFER("partial"), RESULT = BUFFER("result");
 
 // The address of a semaphore on a core.
@@ -21,7 +22,7 @@ void kernel_main() {
     constexpr uint32_t features = CONSTANT("features"), group_features = CONSTANT("group_features");
     constexpr uint32_t stats_bytes = CONSTANT("stats_bytes");
 
-    const auto attended = TENSOR("attended", strips::BYTES);
+    const auto attended = TENSOR("attended", strips::BYTES<LINES>);
     const auto results = TENSOR("results", group_features * 4 + stats_bytes);
     const parts::Work work{ARGUMENT("rows"), ARGUMENT("together"), ARGUMENT("most_parts")};
 
@@ -44,7 +45,7 @@ void kernel_main() {
     work.for_each_pair([&](uint32_t row, uint32_t group) {
         const uint32_t begin = group * group_features;
         cb_wait_front(RESULT, 1);
-        strips::write(attended, features, row, begin, begin + group_features, get_read_ptr(RESULT));
+        strips::write_row<LINES>(attended, features, row, begin, begin + group_features, get_read_ptr(RESULT));
         noc_async_write_barrier();
         cb_pop_front(RESULT, 1);
     });

@@ -91,6 +91,7 @@ def split_heads(
                 "pages": pages,
                 "rotated": width - config.kv_features // TILE,
                 "columns": columns,
+                "lines": 1 if isinstance(product, IntegerProduct) else product.lines,
             },
             arguments={"rows": rows},
         ),

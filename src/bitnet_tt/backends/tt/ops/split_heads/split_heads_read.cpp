@@ -20,6 +20,7 @@ constexpr uint32_t ROTATED = CONSTANT("rotated");                 // tiles of q 
 constexpr uint32_t HEAD = CONSTANT("columns"), HALF = HEAD / 2;   // tiles of a head, and of its half
 constexpr uint32_t TILE_ROW_BYTES = 2 * tile::HALF_ROW_BYTES<4>;  // a row of one tile
 constexpr bool SCALES_PRODUCT = HAS_TENSOR("scales");
+constexpr uint32_t LINES = CONSTANT("lines");  // rows that share a strip of the product
 
 // Copy the rotated heads of a row within L1, the halves of each head swapped.
 static inline void swap_halves(uint32_t from, uint32_t to) {
@@ -46,7 +47,7 @@ static inline void read_product(const Accessor& product, uint32_t row, uint32_t 
     if constexpr (SCALES_PRODUCT) {
         rows::read<4>(product, row / tile::SIDE * WIDTH, WIDTH, tile::row_offset<4>(row), to);
     } else {
-        strips::read(product, WIDTH * tile::SIDE, row, 0, WIDTH * tile::SIDE, to);
+        strips::read_row<LINES>(product, WIDTH * tile::SIDE, row, 0, WIDTH * tile::SIDE, to);
     }
 }
 
@@ -64,7 +65,7 @@ static inline void fill_factor(const Accessor& largest, uint32_t row, uint32_t t
 }
 
 void kernel_main() {
-    const auto product = TENSOR("product", SCALES_PRODUCT ? tile::BYTES<4> : strips::BYTES);
+    const auto product = TENSOR("product", SCALES_PRODUCT ? tile::BYTES<4> : strips::BYTES<LINES>);
     const auto largest = TENSOR("largest", tile::BYTES<4>);
     const auto scales = TENSOR("scales", PAGES * rows::PAGE * 4);
     const auto cosines = TENSOR("cosines", HEAD * TILE_ROW_BYTES);

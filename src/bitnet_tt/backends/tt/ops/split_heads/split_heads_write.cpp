@@ -19,7 +19,7 @@ void kernel_main() {
     constexpr uint32_t skip = CONSTANT("skip");  // the slot of a row that is not written to the cache
 
     const auto slots = TENSOR("slots", rows::DRAM_READ);
-    const auto q = TENSOR("q", strips::BYTES);
+    const auto q = TENSOR("q", strips::BYTES<1>);
     const auto keys = TENSOR("keys", tile::BYTES<element_bytes>);
     const auto values = TENSOR("values", tile::BYTES<element_bytes>);
     const uint32_t slot_in_l1 = get_write_ptr(BUFFER("slot"));
@@ -27,7 +27,7 @@ void kernel_main() {
     for (const uint32_t row : work::Items(ARGUMENT("rows"))) {
         const uint32_t slot = rows::read_element(slots, row, slot_in_l1);
         cb_wait_front(QUERIES, query_pages);
-        strips::write(q, query_features, row, 0, query_features, get_read_ptr(QUERIES));
+        strips::write_row<1>(q, query_features, row, 0, query_features, get_read_ptr(QUERIES));
         cb_wait_front(CACHED, cached_pages);
         if (slot != skip) {
             uint32_t from = get_read_ptr(CACHED) + (query_features - first_cached * rows::PAGE) * element_bytes;

@@ -1,0 +1,49 @@
+"""Ternary matrices as codes that stream into the cores: see ternary.hpp for the codes, `Streams` for their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitnet_tt.backends.tt.planning.grid import TERNARY_TILE_BYTES, TILE
+from bitnet_tt.backends.tt.planning.streams import Streams
+from bitnet_tt.weights import TernaryMatrix
+
+_FACE = TILE // 2
+
+_CODES = np.array([0b11, 0b00, 0b01, 0b00], np.uint8)
+"""The card's code (see ternary.hpp) for each 2-bit code of `TernaryMatrix.packed`; the fourth is not used."""
+
+
+def ternary_streams(matrices: Sequence[TernaryMatrix], streams: Streams) -> NDArray[np.uint32]:
+    """Lay ternary matrices out as the streams of the cores.
+
+    Args:
+        matrices: Matrices [out, in] with the same `in`. With a gate: gate and up.
+        streams: How they are dealt out.
+
+    Returns:
+        uint32 [cores, words of a stream].
+    """
+    tiles = np.concatenate([_code_tiles(matrix) for matrix in matrices])  # [column, depth, bytes of a tile]
+    # [gate or up, column, ...], padded with zeros to the columns of all cores; without a gate, the first axis is 1.
+    halves = tiles.reshape(-1, streams.result_tiles, *tiles.shape[1:])
+    padding = streams.cores * streams.passes * streams.results - streams.result_tiles
+    halves = np.pad(halves, ((0, 0), (0, padding), (0, 0), (0, 0)))
+    parts = halves.reshape(len(halves), streams.cores, streams.passes, streams.results, *tiles.shape[1:])
+    # to [core, pass, depth, gate or up, column, bytes]
+    ordered = np.ascontiguousarray(parts.transpose(1, 2, 4, 0, 3, 5))
+    return ordered.view(np.uint32).reshape(streams.cores, -1)
+
+
+def _code_tiles(matrix: TernaryMatrix) -> NDArray[np.uint8]:
+    """Return the tiles of a matrix transposed, [out / 32, in / 32, 256 bytes]; each byte has four codes."""
+    codes = np.concatenate([_CODES[(matrix.packed >> shift) & 3] for shift in (0, 2, 4, 6)])  # [out, in]
+    out_features, in_features = codes.shape
+    # An element of a tile: [row half, column half, row, column], and rows go along `in`.
+    faces = codes.reshape(out_features // TILE, 2, _FACE, in_features // TILE, 2, _FACE).transpose(0, 3, 4, 1, 5, 2)
+    quads = np.ascontiguousarray(faces).reshape(out_features // TILE, in_features // TILE, TERNARY_TILE_BYTES, 4)
+    packed: NDArray[np.uint8] = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
+    return packed

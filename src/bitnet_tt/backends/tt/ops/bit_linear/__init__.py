@@ -1,0 +1,1 @@
+"""One BitLinear with the norm before it and what follows it, in one program."""

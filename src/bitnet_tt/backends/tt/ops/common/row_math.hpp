@@ -1,0 +1,237 @@
+// RMSNorm and the absmax quantiser on the vector unit, a page at a time. See vectors.hpp for how a page lies in Dest.
+//
+// A page is a tile of Dest: 64 lines of 16 elements. Either it has one row, 1024 elements of it in order. Or it has 4
+// or 8 rows (LINES): then neighbouring lines are the same 16 elements of these rows, so a vector has one line of each
+// of four rows. A set is four rows that are computed together.
+//
+// Three tiles of Dest are used: X holds a page of the rows, Y the same elements of the norm's gain, STATS holds values
+// of whole rows. Each statistic has one vector for each set. At the end of a measurement all lanes of a row have the
+// same value; with one row that is the whole vector.
+//
+// A row's result depends neither on other rows nor on LINES: every sum is taken in the order of one row alone. There,
+// line i of the sum collects the elements of every fourth line, from line i on. Then its 8 lanes are added, and then
+// the four lines. With more rows in a page, there are four sums instead of four lines.
+#pragma once
+
+#include "api/compute/eltwise_unary/recip.h"
+#include "api/compute/eltwise_unary/rsqrt.h"
+#include "arguments.hpp"
+#include "vectors.hpp"
+
+#ifdef TRISC_MATH
+#include "sfpu/ckernel_sfpu_rounding_ops.h"
+#endif
+
+namespace {
+
+constexpr int LINES = CONSTANT("lines");
+constexpr int SETS = LINES == 8 ? 2 : 1;
+static_assert(LINES == 1 || LINES == 4 || LINES == 8);
+
+}  // namespace
+
+#ifdef TRISC_MATH
+namespace {
+
+using namespace sfpi;
+
+constexpr int X = 0, Y = 1 * vectors::PER_TILE, STATS = 2 * vectors::PER_TILE;
+
+// Vectors of STATS, each for up to two sets: the largest magnitude (absmax), 1 / rms, 127 / absmax; four sums of
+// squares for each set; and four vectors in which spread_lines leaves its result.
+constexpr int LARGEST = STATS, INVERSE = STATS + 2, SCALE = STATS + 4, SUMS = STATS + 8, SPREAD = STATS + 16;
+
+constexpr float MIN_LARGEST = 1e-5f, QUANTIZER_MAX = 127.0f;
+constexpr float INVERSE_WIDTH = __builtin_bit_cast(float, CONSTANT("inverse_width_bits"));
+constexpr float NORM_EPS = __builtin_bit_cast(float, CONSTANT("eps_bits"));
+
+// The set of vector i of a page.
+constexpr int set_of(int i) { return i / 2 % SETS; }
+
+sfpi_inline vFloat larger(vFloat a, vFloat b) {
+    v_if(b > a) { a = b; }
+    v_endif;
+    return a;
+}
+
+// ---- Reduce a vector: first the 8 lanes of each of its 4 lines, then the 4 lines.
+
+// Rotate the 8 lanes of each line.
+template <int lanes>
+sfpi_inline vFloat rotated(vFloat x) {
+#pragma GCC unroll 4
+    for (int lane = 0; lane < lanes; ++lane) {
+        x = subvec_shflror1(x);
+    }
+    return x;
+}
+
+// Copy line i of the vector `from` to all four lines of the vector SPREAD + i. A transposition of four registers swaps
+// line i of register j with line j of register i, so four copies of one vector give this. The instructions address
+// vector v of Dest as 2 * v. They use fixed registers, so no vFloat may live across a call.
+template <int from>
+void spread_lines() {
+    constexpr auto mode = ckernel::InstrModLoadStore::FP32;
+    TTI_SFPLOAD(ckernel::p_sfpu::LREG0, mode, ckernel::ADDR_MOD_7, 2 * from);
+    TTI_SFPLOAD(ckernel::p_sfpu::LREG1, mode, ckernel::ADDR_MOD_7, 2 * from);
+    TTI_SFPLOAD(ckernel::p_sfpu::LREG2, mode, ckernel::ADDR_MOD_7, 2 * from);
+    TTI_SFPLOAD(ckernel::p_sfpu::LREG3, mode, ckernel::ADDR_MOD_7, 2 * from);
+    TTI_SFPTRANSP(0, 0, 0, 0);
+    TTI_SFPSTORE(ckernel::p_sfpu::LREG0, mode, ckernel::ADDR_MOD_7, 2 * SPREAD);
+    TTI_SFPSTORE(ckernel::p_sfpu::LREG1, mode, ckernel::ADDR_MOD_7, 2 * (SPREAD + 1));
+    TTI_SFPSTORE(ckernel::p_sfpu::LREG2, mode, ckernel::ADDR_MOD_7, 2 * (SPREAD + 2));
+    TTI_SFPSTORE(ckernel::p_sfpu::LREG3, mode, ckernel::ADDR_MOD_7, 2 * (SPREAD + 3));
+}
+
+// ---- Measure rows, page after page in X.
+
+// Set the statistics before the measurement. INVERSE stays 1 if there is no norm.
+void clear_stats() {
+#pragma GCC unroll 2
+    for (int set = 0; set < SETS; ++set) {
+        dst_reg[LARGEST + set] = 0.0f;
+        dst_reg[INVERSE + set] = 1.0f;
+    }
+#pragma GCC unroll 8
+    for (int sum = 0; sum < 4 * SETS; ++sum) {
+        dst_reg[SUMS + sum] = 0.0f;
+    }
+}
+
+// Add the squares of a page to the sums. One row has one sum, SUMS. Of more rows, sum 4 * set + i belongs to the lines
+// of every fourth run of 16 elements, from run i on.
+void add_squares() {
+    constexpr int SUM_COUNT = LINES == 1 ? 1 : 4 * SETS;
+#pragma GCC unroll 8
+    for (int index = 0; index < SUM_COUNT; ++index) {
+        vFloat sum = dst_reg[SUMS + index];
+#pragma GCC unroll 32
+        for (int i = 0; i < vectors::PER_TILE; ++i) {
+            if (LINES == 1 || index == 4 * set_of(i) + i / 2 / SETS % 4) {
+                vFloat x = dst_reg[X + i];
+                sum = x * x + sum;
+            }
+        }
+        dst_reg[SUMS + index] = sum;
+    }
+}
+
+// Add the lanes of each line of each sum, and leave the result in all of them.
+void add_lanes_of_lines() {
+#pragma GCC unroll 8
+    for (int index = 0; index < (LINES == 1 ? 1 : 4 * SETS); ++index) {
+        vFloat sum = dst_reg[SUMS + index];
+        sum = sum + rotated<4>(sum);
+        sum = sum + rotated<2>(sum);
+        sum = sum + rotated<1>(sum);
+        dst_reg[SUMS + index] = sum;
+    }
+}
+
+// INVERSE = 1 / sqrt(mean of squares + eps). The four parts of a sum are the spread lines of it, or the four sums.
+void take_inverse() {
+#pragma GCC unroll 2
+    for (int set = 0; set < SETS; ++set) {
+        const int parts = LINES == 1 ? SPREAD : SUMS + 4 * set;
+        vFloat upper = dst_reg[parts] + dst_reg[parts + 1];
+        vFloat lower = dst_reg[parts + 2] + dst_reg[parts + 3];
+        vFloat sum = upper + lower;
+        dst_reg[INVERSE + set] = sum * INVERSE_WIDTH;
+        vFloat shifted = dst_reg[INVERSE + set] + NORM_EPS;
+        dst_reg[INVERSE + set] = ckernel::sfpu::_calculate_sqrt_body_<false, true, true>(shifted);
+    }
+}
+
+// Multiply the vectors of a page whose gain is in the vectors 2 * quad and 2 * quad + 1 of Y: a vector there has the
+// gain of four runs of 16 elements, which belong to four runs of lines of X.
+template <int quad>
+void normalize_quad() {
+    constexpr int RUN = 2 * SETS;  // vectors of a run
+    if constexpr (quad * 4 * RUN < vectors::PER_TILE) {
+        spread_lines<Y + 2 * quad>();
+#pragma GCC unroll 32
+        for (int i = 0; i < 4 * RUN; i += 2) {
+            const int at = X + quad * 4 * RUN + i;
+            vFloat x = dst_reg[at] * dst_reg[INVERSE + set_of(i)];
+            dst_reg[at] = x * dst_reg[SPREAD + i / RUN];
+        }
+        spread_lines<Y + 2 * quad + 1>();
+#pragma GCC unroll 32
+        for (int i = 1; i < 4 * RUN; i += 2) {
+            const int at = X + quad * 4 * RUN + i;
+            vFloat x = dst_reg[at] * dst_reg[INVERSE + set_of(i)];
+            dst_reg[at] = x * dst_reg[SPREAD + i / RUN];
+        }
+        normalize_quad<quad + 1>();
+    }
+}
+
+// X = X * INVERSE, times the gain in Y if there is a norm. Without a norm INVERSE is 1.
+template <bool has_gain>
+void normalize() {
+    if constexpr (LINES > 1 && has_gain) {
+        normalize_quad<0>();
+    } else {
+#pragma GCC unroll 32
+        for (int i = 0; i < vectors::PER_TILE; ++i) {
+            vFloat x = dst_reg[X + i] * dst_reg[INVERSE + set_of(i)];
+            if constexpr (has_gain) {
+                x = x * dst_reg[Y + i];
+            }
+            dst_reg[X + i] = x;
+        }
+    }
+}
+
+void find_largest() {
+#pragma GCC unroll 2
+    for (int set = 0; set < SETS; ++set) {
+        vFloat largest = dst_reg[LARGEST + set];
+#pragma GCC unroll 32
+        for (int i = 0; i < vectors::PER_TILE; ++i) {
+            if (set_of(i) == set) {
+                vFloat x = dst_reg[X + i];
+                largest = larger(largest, setsgn(x, 0));
+            }
+        }
+        dst_reg[LARGEST + set] = largest;
+    }
+}
+
+void compare_lanes_of_lines() {
+#pragma GCC unroll 2
+    for (int set = 0; set < SETS; ++set) {
+        vFloat largest = dst_reg[LARGEST + set];
+        largest = larger(largest, rotated<4>(largest));
+        largest = larger(largest, rotated<2>(largest));
+        largest = larger(largest, rotated<1>(largest));
+        dst_reg[LARGEST + set] = largest;
+    }
+}
+
+// LARGEST = absmax, at least 1e-5, and SCALE = 127 / absmax. One row's absmax is the largest of the spread lines.
+void take_scale() {
+#pragma GCC unroll 2
+    for (int set = 0; set < SETS; ++set) {
+        vFloat largest = dst_reg[LARGEST + set];
+        if constexpr (LINES == 1) {
+            largest = larger(dst_reg[SPREAD], dst_reg[SPREAD + 1]);
+            largest = larger(largest, dst_reg[SPREAD + 2]);
+            largest = larger(largest, dst_reg[SPREAD + 3]);
+        }
+        largest = larger(largest, MIN_LARGEST);
+        dst_reg[LARGEST + set] = largest;
+        dst_reg[SCALE + set] = ckernel::sfpu::sfpu_reciprocal_iter<2>(dst_reg[LARGEST + set]) * QUANTIZER_MAX;
+    }
+}
+
+// X = round(X * SCALE), half to even.
+void quantize() {
+#pragma GCC unroll 32
+    for (int i = 0; i < vectors::PER_TILE; ++i) {
+        dst_reg[X + i] = ckernel::sfpu::_round_even_(dst_reg[X + i] * dst_reg[SCALE + set_of(i)]);
+    }
+}
+
+}  // namespace
+#endif

@@ -1,0 +1,1 @@
+"""Ternary weights as a tensor for TT-NN's matrix product."""

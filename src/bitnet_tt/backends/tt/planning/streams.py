@@ -1,0 +1,78 @@
+"""How the ternary weights of a product are dealt out to the cores that stream them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitnet_tt.backends.tt.planning.grid import TERNARY_TILE_BYTES, Grid
+
+MAX_COLUMNS = 4
+"""Tiles of a product that a core computes at a time: half of Dest; the other half has the operands of the epilogue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of a product [in, out], one for each core that takes part. All sizes are in tiles.
+
+    A core computes neighbouring columns. Its stream has a part for each pass, and each part is [depth, columns]. With a
+    gate, the first half of a pass's columns are gate, the second half are the columns of up that belong to them.
+
+    Attributes:
+        depth: Tiles along the row.
+        columns: Columns of weights that are computed together, at most four.
+        passes: How often a core does so.
+        cores: Cores that have a stream.
+        result_tiles: Tiles of a row of the result. The last core's stream may have columns beyond: they are zero.
+        gated: Whether the product is gate and up.
+    """
+
+    depth: int
+    columns: int
+    passes: int
+    cores: int
+    result_tiles: int
+    gated: bool
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a stream."""
+        return self.depth * self.columns * self.passes
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a stream."""
+        return self.tiles * TERNARY_TILE_BYTES
+
+    @property
+    def results(self) -> int:
+        """Tiles of the result that one pass computes."""
+        return self.columns // 2 if self.gated else self.columns
+
+
+def deal(depth: int, result_tiles: int, grid: Grid, *, gated: bool) -> Streams:
+    """Deal a product out to the cores.
+
+    Args:
+        depth: Tiles along the row.
+        result_tiles: Tiles of a row of the result.
+        grid: The cores, and the banks that share the streams.
+        gated: Whether the product is gate and up, whose result is half as wide as the weights.
+    """
+    most = MAX_COLUMNS // 2 if gated else MAX_COLUMNS
+    fewest = -(-result_tiles // grid.cores)  # tiles of the result that a core must compute
+
+    def fullest_bank(each: int) -> int:
+        """Return the tiles of the bank with the most streams, for which the other banks wait."""
+        streams = -(-result_tiles // each)
+        return -(-streams // grid.dram_banks) * each
+
+    each = min(range(fewest, 2 * fewest + 1), key=fullest_bank)
+    passes = next(count for count in range(1, each + 1) if each % count == 0 and each // count <= most)
+    return Streams(
+        depth=depth,
+        columns=each // passes * (2 if gated else 1),
+        passes=passes,
+        cores=-(-result_tiles // each),
+        result_tiles=result_tiles,
+        gated=gated,
+    )

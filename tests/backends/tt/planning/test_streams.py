@@ -1,0 +1,45 @@
+"""Every column of a product belongs to one core, which has room for what it computes; the banks have equal shares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150, Grid
+from bitnet_tt.backends.tt.planning.streams import MAX_COLUMNS, deal
+from tests.backends.tt.planning.plans import PLAN_2B4T
+
+
+def grid_of(cores: int) -> Grid:
+    return replace(SMALLEST_P150, x=cores, y=1)
+
+
+@given(st.integers(1, 300), st.integers(1, 3000), st.integers(1, 130), st.booleans())
+def test_all_columns_are_dealt_out(depth: int, result_tiles: int, grid_cores: int, gated: bool) -> None:
+    streams = deal(depth, result_tiles, grid_of(grid_cores), gated=gated)
+    assert 1 <= streams.cores <= grid_cores
+    assert 1 <= streams.columns <= MAX_COLUMNS
+    assert streams.columns == streams.results * (2 if gated else 1)
+    each = streams.results * streams.passes
+    assert (streams.cores - 1) * each < result_tiles <= streams.cores * each
+    assert streams.tiles == depth * streams.columns * streams.passes
+
+
+@pytest.mark.parametrize(
+    ("depth", "result_tiles", "gated", "cores", "columns", "passes"),
+    [(80, 120, False, 40, 3, 1), (80, 80, False, 80, 1, 1), (80, 216, True, 72, 2, 3), (216, 80, False, 80, 1, 1)],
+)
+def test_the_products_of_2b4t_on_the_smallest_grid(
+    depth: int, result_tiles: int, gated: bool, cores: int, columns: int, passes: int
+) -> None:
+    streams = deal(depth, result_tiles, SMALLEST_P150, gated=gated)
+    assert (streams.cores, streams.columns, streams.passes) == (cores, columns, passes)
+
+
+def test_the_ternary_weights_of_2b4t_take_two_bits_each_on_the_card() -> None:
+    banks = SMALLEST_P150.dram_banks
+    layer = sum(-(-streams.cores // banks) * banks * streams.bytes for _, streams in PLAN_2B4T.layer_streams())
+    assert 2084044800 / 4 <= 30 * layer <= 0.522e9
