@@ -39,7 +39,7 @@ class Numbers:
     def test_exact_logits_equal_transformers(self, name: str) -> None:
         check_golden(name, "exact")
 
-    @pytest.mark.parametrize("name", [name for name in golden.NAMES if name.startswith("bitnet")])
+    @pytest.mark.parametrize("name", golden.NAMES)
     def test_fast_logits_are_close(self, name: str) -> None:
         check_golden(name, "fast")
 

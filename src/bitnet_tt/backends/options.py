@@ -18,8 +18,8 @@ class BackendOptions:
         threads: CPU only: the maximum number of threads of a step. None means one for each physical core that this
             process may use.
         isa: CPU only: the instruction set to use. It changes no bit of a result. None means the fastest.
-        precision: Tenstorrent card only: `exact` computes in float32 throughout; `fast` has a bfloat16 KV cache and an
-            8-bit lm_head. The CPU is always exact.
+        precision: Tenstorrent card only: `exact` has an lm_head in bfloat16, as the checkpoint; `fast` one of 8 bits.
+            Everything else is float32 in both. The CPU is always exact.
     """
 
     device: Device = "auto"

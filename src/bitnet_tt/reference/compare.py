@@ -39,7 +39,7 @@ CONTRACT = Bars(correlation=0.9995, mean_kl=5e-3, clear_top1=1.0)
 """The promise of the numerics contract (docs/numerics.md), for the CPU and for a Tenstorrent card at `exact`."""
 
 FAST = Bars(correlation=0.999, mean_kl=5e-3, clear_top1=1.0)
-"""The promise of a Tenstorrent card at precision `fast`, whose KV cache is bfloat16."""
+"""The promise of a Tenstorrent card at precision `fast`, whose lm_head has 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.grid import TILE
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, Plan
 from bitnet_tt.backends.tt.planning.products import Product
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
@@ -77,7 +77,7 @@ def main(config_json: str, precision: Precision) -> None:
     with mock.patch.object(ttnn, "generic_op", recording_launch):
         broken = [fault for contract in _contracts(card, plan) for fault in _faults(contract, card)]
     broken += sorted({fault for program in programs for fault in wrong_names(program)})
-    broken += [fault for rows in (DECODE_ROWS, plan.prefill_rows) for fault in _wrong_plans(card, plan, rows)]
+    broken += [fault for rows in (DECODE_ROWS, PREFILL_ROWS) for fault in _wrong_plans(card, plan, rows)]
     card.close()
     print(json.dumps(broken))
 
@@ -95,7 +95,7 @@ def _faults(contract: Contract, card: Card) -> Iterator[str]:
 
 def _contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     yield from _row_contracts(card, plan, DECODE_ROWS, ttnn.BufferType.L1)
-    yield from _row_contracts(card, plan, plan.prefill_rows, ttnn.BufferType.DRAM)
+    yield from _row_contracts(card, plan, PREFILL_ROWS, ttnn.BufferType.DRAM)
     for lines in (1, 4, 8):
         yield from _few_row_contracts(card, plan, lines)
     yield from _attention_contracts(card, plan)
@@ -178,7 +178,7 @@ def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     )
     qkv_width = features + 2 * config.kv_features
     scales, angles = _rows(card, 1, -(-qkv_width // PAGE) * PAGE, ttnn.float32), Angles.load(card, plan)
-    for sequences, tokens in ((1, plan.prefill_rows), (1, 1), (DECODE_ROWS, 1)):
+    for sequences, tokens in ((1, PREFILL_ROWS), (1, 1), (DECODE_ROWS, 1)):
         buffer = ttnn.BufferType.L1 if tokens == 1 else ttnn.BufferType.DRAM
         name, count, rows = f"of {sequences} x {tokens}", sequences * tokens, max(tokens, DECODE_ROWS)
         inputs = Inputs(*(_rows(card, 1, rows) for _ in range(3)), _rows(card, *plan.decode_table))

@@ -61,7 +61,7 @@ class TTBackend:
             config: The model's shape.
             weights: The model's weights.
             context_length: Maximum positions of one sequence.
-            precision: `exact` computes in float32 throughout; `fast` has a bfloat16 cache and an 8-bit lm_head.
+            precision: `exact` has an lm_head in bfloat16, `fast` one of 8 bits.
 
         Raises:
             DeviceError: There is no card, or the model does not fit on it.

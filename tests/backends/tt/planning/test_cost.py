@@ -40,7 +40,7 @@ def test_more_sequences_and_more_context_cost_more() -> None:
     small, wide, long = (decode_cost(PLAN_2B4T, *size) for size in ((1, 128), (32, 128), (1, 4096)))
     assert small.tokens_per_second < wide.tokens_per_second
     assert small.seconds < long.seconds
-    assert long.cache_bytes == 30 * 2 * 4096 * 640 * 2
+    assert long.cache_bytes == 30 * 2 * 4096 * 640 * 4
 
 
 def test_what_binds_changes_with_the_context() -> None:

@@ -57,8 +57,7 @@ class Attention:
         """Allocate the cache, all zeros: attention would spread a NaN even from a masked position."""
         self._keys = self._values = None  # free the earlier cache first
         shape = [num_blocks, self._plan.config.num_key_value_heads, TILE, self._plan.config.head_dim]
-        dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
-        self._keys, self._values = self._card.zeros(shape, dtype), self._card.zeros(shape, dtype)
+        self._keys, self._values = (self._card.zeros(shape, ttnn.float32) for _ in range(2))
 
     @property
     def input_dtype(self) -> ttnn.DataType | None:

@@ -258,7 +258,7 @@ def _attention(plan: Plan, batch: int, context: int) -> ProgramCost:
         config.num_hidden_layers,
         cores=cores,
         # The results of parts are written, and read by the cores that add them.
-        dram_bytes=tiles * TILE * TILE * plan.cache_element_bytes + 2 * parts * result_bytes(config),
+        dram_bytes=tiles * TILE * TILE * FLOAT32_BYTES + 2 * parts * result_bytes(config),
         instructions=-(-parts // cores) * part_instructions(config),
         transfers=3 + 2 * parts_of(context),
         bandwidth=TILE_BANDWIDTH,

@@ -35,7 +35,7 @@ def weight_bytes(plan: Plan) -> int:
 def kv_cache_bytes(plan: Plan, num_blocks: int) -> int:
     """Return the DRAM of a KV cache of `num_blocks` blocks, over all layers."""
     tiles = num_blocks * plan.config.kv_features // TILE
-    return 2 * plan.config.num_hidden_layers * _tensor_bytes(plan.grid, tiles, TILE * TILE * plan.cache_element_bytes)
+    return 2 * plan.config.num_hidden_layers * _tensor_bytes(plan.grid, tiles, TILE * TILE * FLOAT32_BYTES)
 
 
 def check_dram(plan: Plan, num_blocks: int) -> None:

@@ -29,7 +29,8 @@ DECODE_ROWS = TILE
 
 _LINES = (1, 4, 8)  # rows that the programs for few rows compute together
 
-_PREFILL_ROWS: dict[Precision, int] = {"exact": 4 * TILE, "fast": 16 * TILE}
+PREFILL_ROWS = 16 * TILE
+"""Maximum tokens of one sequence in one prefill step."""
 
 # Number of logits that the device finds in each part of the vocabulary: if a filter gives no count, and at most. The
 # device inserts each into a sorted list, so large numbers are slow.
@@ -90,23 +91,13 @@ class Plan:
             )
 
     @property
-    def cache_element_bytes(self) -> int:
-        """Bytes of one element of the KV cache: float32 in `exact`, bfloat16 in `fast`."""
-        return FLOAT32_BYTES if self.precision == "exact" else BFLOAT16_BYTES
-
-    @property
     def lm_head_tile_bytes(self) -> int:
         """Bytes of one tile of the lm_head: bfloat16 in `exact`, bfp8 in `fast`. bfp4 would change many tokens."""
         return TILE * TILE * BFLOAT16_BYTES if self.precision == "exact" else BFP8_TILE_BYTES
 
-    @property
-    def prefill_rows(self) -> int:
-        """Maximum tokens of one sequence in one prefill step."""
-        return _PREFILL_ROWS[self.precision]
-
     def prefill_bucket(self, tokens: int) -> int:
         """Return the rows that a chunk of a prompt is padded to. Sizes are few: the device keeps programs for each."""
-        return min(_next_power_of_two(-(-tokens // TILE)) * TILE, self.prefill_rows)
+        return min(_next_power_of_two(-(-tokens // TILE)) * TILE, PREFILL_ROWS)
 
     def decode_bucket(self, sequences: int) -> int:
         """Return the number of sequences that a decode step is padded to."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Batch
 from bitnet_tt.backends.tt.planning.grid import TILE
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, Plan
 from bitnet_tt.errors import RequestError
 
 SKIP = 0xFFFFFFFF
@@ -65,8 +65,8 @@ def split(batch: Batch, plan: Plan) -> Iterator[Group]:
     for first in range(0, len(single), DECODE_ROWS):
         yield _decode_group(batch, plan, single[first : first + DECODE_ROWS])
     for sequence in np.flatnonzero(counts > 1):
-        for first in range(0, counts[sequence], plan.prefill_rows):
-            last = min(first + plan.prefill_rows, int(counts[sequence]))
+        for first in range(0, counts[sequence], PREFILL_ROWS):
+            last = min(first + PREFILL_ROWS, int(counts[sequence]))
             yield _prefill_group(batch, plan, int(sequence), first, last)
 
 
