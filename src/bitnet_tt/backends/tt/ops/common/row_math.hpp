@@ -16,6 +16,7 @@
 #include "api/compute/eltwise_unary/recip.h"
 #include "api/compute/eltwise_unary/rsqrt.h"
 #include "arguments.hpp"
+#include "lanes.hpp"
 #include "vectors.hpp"
 
 #ifdef TRISC_MATH
@@ -48,39 +49,12 @@ constexpr float NORM_EPS = __builtin_bit_cast(float, CONSTANT("eps_bits"));
 // The set of vector i of a page.
 constexpr int set_of(int i) { return i / 2 % SETS; }
 
-sfpi_inline vFloat larger(vFloat a, vFloat b) {
-    v_if(b > a) { a = b; }
-    v_endif;
-    return a;
-}
-
 // ---- Reduce a vector: first the 8 lanes of each of its 4 lines, then the 4 lines.
 
-// Rotate the 8 lanes of each line.
-template <int lanes>
-sfpi_inline vFloat rotated(vFloat x) {
-#pragma GCC unroll 4
-    for (int lane = 0; lane < lanes; ++lane) {
-        x = subvec_shflror1(x);
-    }
-    return x;
-}
-
-// Copy line i of the vector `from` to all four lines of the vector SPREAD + i. A transposition of four registers swaps
-// line i of register j with line j of register i, so four copies of one vector give this. The instructions address
-// vector v of Dest as 2 * v. They use fixed registers, so no vFloat may live across a call.
+// Copy line i of a vector to all four lines of the vector SPREAD + i.
 template <int from>
 void spread_lines() {
-    constexpr auto mode = ckernel::InstrModLoadStore::FP32;
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG0, mode, ckernel::ADDR_MOD_7, 2 * from);
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG1, mode, ckernel::ADDR_MOD_7, 2 * from);
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG2, mode, ckernel::ADDR_MOD_7, 2 * from);
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG3, mode, ckernel::ADDR_MOD_7, 2 * from);
-    TTI_SFPTRANSP(0, 0, 0, 0);
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG0, mode, ckernel::ADDR_MOD_7, 2 * SPREAD);
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG1, mode, ckernel::ADDR_MOD_7, 2 * (SPREAD + 1));
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG2, mode, ckernel::ADDR_MOD_7, 2 * (SPREAD + 2));
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG3, mode, ckernel::ADDR_MOD_7, 2 * (SPREAD + 3));
+    transpose_lines<from, from, from, from, SPREAD, 1>();
 }
 
 // ---- Measure rows, page after page in X.

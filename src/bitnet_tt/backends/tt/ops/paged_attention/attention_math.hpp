@@ -7,6 +7,7 @@
 
 #include "../common/arguments.hpp"
 #include "../common/exponential.hpp"
+#include "../common/lanes.hpp"
 #include "../common/vectors.hpp"
 #include "api/compute/eltwise_unary/recip.h"
 #include "parts.hpp"
@@ -56,45 +57,12 @@ constexpr int in_tile(int lower, int right, int parity) { return X + 16 * lower 
 constexpr float MASKED = -1e30f;
 constexpr float SCALE = __builtin_bit_cast(float, CONSTANT("scale_bits"));  // 1 / sqrt(head_dim)
 
-sfpi_inline vFloat larger(vFloat a, vFloat b) {
-    v_if(b > a) { a = b; }
-    v_endif;
-    return a;
-}
-
-// Rotate the 8 lanes of each line.
-template <int lanes>
-sfpi_inline vFloat rotated(vFloat x) {
-#pragma GCC unroll 4
-    for (int lane = 0; lane < lanes; ++lane) {
-        x = subvec_shflror1(x);
-    }
-    return x;
-}
-
 // From now on dst_reg[i] means vector i + n, until `rewind`. One instruction adds at most 7.
 sfpi_inline void rewind() { TTI_SETRWC(ckernel::p_setrwc::CLR_NONE, 0, 0, 0, 0, ckernel::p_setrwc::SET_D); }
 inline void skip_columns(uint32_t columns) {
     for (uint32_t column = 0; column < columns; ++column) {
         dst_reg += 4;
     }
-}
-
-// Line i of the vectors a, b, c, d becomes the four lines of vector `to` + i * step. A transposition of four registers
-// swaps line i of register j with line j of register i. The instructions address vector v of Dest as 2 * v. They use
-// fixed registers, so no vFloat may live across a call.
-template <int a, int b, int c, int d, int to, int step>
-inline void transpose_lines() {
-    constexpr auto mode = ckernel::InstrModLoadStore::FP32;
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG0, mode, ckernel::ADDR_MOD_7, 2 * (a));
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG1, mode, ckernel::ADDR_MOD_7, 2 * (b));
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG2, mode, ckernel::ADDR_MOD_7, 2 * (c));
-    TTI_SFPLOAD(ckernel::p_sfpu::LREG3, mode, ckernel::ADDR_MOD_7, 2 * (d));
-    TTI_SFPTRANSP(0, 0, 0, 0);
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG0, mode, ckernel::ADDR_MOD_7, 2 * (to));
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG1, mode, ckernel::ADDR_MOD_7, 2 * (to + step));
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG2, mode, ckernel::ADDR_MOD_7, 2 * (to + 2 * step));
-    TTI_SFPSTORE(ckernel::p_sfpu::LREG3, mode, ckernel::ADDR_MOD_7, 2 * (to + 3 * step));
 }
 
 // ---- Prepare a part. X has the query heads.
