@@ -91,6 +91,12 @@ class Card:
         )
 
     @property
+    def beside_banks(self) -> list[tuple[int, int]]:
+        """For each bank of DRAM, column and row of the core that reads it best."""
+        cores = ttnn.get_optimal_dram_bank_to_logical_worker_assignment(self.device, ttnn.NOC.RISCV_0_default)
+        return [(core.x, core.y) for core in cores]
+
+    @property
     def description(self) -> str:
         """The device in a few words for people, such as `tt (blackhole, 110 cores)`."""
         grid = self.grid

@@ -19,6 +19,7 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.ternary_codes import ternary_streams
 from bitnet_tt.backends.tt.ops.common.streams import StreamedWeights
 from bitnet_tt.backends.tt.planning.grid import TILE, UINT32_BYTES
+from bitnet_tt.backends.tt.planning.placement import place_streams
 from bitnet_tt.backends.tt.planning.streams import Streams
 from bitnet_tt.weights import TernaryMatrix, bfloat16_to_float32
 
@@ -41,7 +42,8 @@ def load_streams(card: Card, matrices: Sequence[TernaryMatrix], streams: Streams
         lambda: ternary_streams(matrices, streams),
     )
     scales = tuple(float(matrix.scale / _QUANTIZER_MAX) for matrix in matrices)
-    return StreamedWeights(tensor, streams, scales, tuple(matrix.out_features for matrix in matrices))
+    placed = place_streams(streams.cores, card.grid, card.beside_banks)
+    return StreamedWeights(tensor, streams, placed, scales, tuple(matrix.out_features for matrix in matrices))
 
 
 def lm_head_tiles(card: Card, lm_head: NDArray[np.uint16], dtype: Any) -> ttnn.Tensor:

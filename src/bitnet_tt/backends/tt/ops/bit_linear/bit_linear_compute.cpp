@@ -5,8 +5,8 @@
 
 #include "../common/arguments.hpp"
 #include "../common/normalize_row.hpp"
+#include "../common/stream.hpp"
 #include "../common/ternary.hpp"
-#include "../common/work.hpp"
 #include "epilogue.hpp"
 
 constexpr bool NORMALIZES = CONSTANT("normalizes");
@@ -70,7 +70,7 @@ ALWI void compute(uint32_t pass) {
 }  // namespace
 
 void kernel_main() {
-    if (work::core() >= CONSTANT("cores")) {
+    if (stream::mine() == stream::NONE) {
         return;
     }
     vectors::start(ROW, INTEGERS);

@@ -3,8 +3,8 @@
 
 #include "../common/arguments.hpp"
 #include "../common/rows.hpp"
+#include "../common/stream.hpp"
 #include "../common/strips.hpp"
-#include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
 
 constexpr uint32_t ROW = BUFFER("row"), GAIN = BUFFER("gain"), SCALES = BUFFER("scales");
@@ -67,8 +67,7 @@ void kernel_main() {
     const auto gain = TENSOR("gain", GAIN_BYTES);
     const auto residual = TENSOR("residual", STRIP_BYTES);
     const auto result = TENSOR("result", STRIP_BYTES);
-    const uint32_t core = work::core();
-    if (core >= CONSTANT("cores")) {
+    if (stream::mine() == stream::NONE) {
         return;
     }
     cb_reserve_back(ROW, PAGES);
@@ -84,7 +83,7 @@ void kernel_main() {
         cb_push_back(GAIN, PAGES);
     }
 
-    const uint32_t first = core * PASSES * RESULTS;
+    const uint32_t first = stream::mine() * PASSES * RESULTS;
     for (uint32_t pass = 0; pass < PASSES; ++pass) {
         cb_reserve_back(SCALES, 1);
         fill_scales(first + pass * RESULTS, get_write_ptr(SCALES));

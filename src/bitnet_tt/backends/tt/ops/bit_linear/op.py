@@ -45,7 +45,6 @@ def bit_linear(
     result = Strips.empty(device, x.rows, width * TILE, x.tensor.memory_config(), x.lines)
     pages = -(-x.features * x.lines // PAGE)
     shape = {
-        "cores": streams.cores,
         "lines": x.lines,
         "pages": pages,
         "depth": streams.depth,
@@ -64,6 +63,7 @@ def bit_linear(
             },
             constants=shape | {"width": width, "gates": activation is not None, "adds": residual is not None},
             arguments=_scale_arguments(weights),
+            tables=weights.tables,
         ),
         compute=Kernel(
             "bit_linear/bit_linear_compute.cpp",
@@ -76,6 +76,7 @@ def bit_linear(
                 "inverse_width_bits": _bits(1 / x.features),
                 "eps_bits": _bits(0.0 if norm is None else norm.eps),
             },
+            tables=weights.tables,
         ),
         buffers=_buffers(streams, pages, x.lines, adds=residual is not None),
         whole_dest=True,

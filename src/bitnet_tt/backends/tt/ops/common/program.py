@@ -31,12 +31,14 @@ class Kernel:
             tensor and sees that HAS_TENSOR is false.
         constants: Numbers that are known when the kernel is compiled. Every other value makes another program.
         arguments: Numbers of 32 bits that may change from one launch of a program to the next. All cores get the same.
+        tables: Arrays that are known when the kernel is compiled, by the names of their macros.
     """
 
     file: str
     tensors: Mapping[str, ttnn.Tensor | None] = field(default_factory=dict)
     constants: Mapping[str, int] = field(default_factory=dict)
     arguments: Mapping[str, int] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ def _describe_kernel(
         compile_time_args=accessors,
         named_compile_time_args=list(names.items()),
         common_runtime_args=arguments,
+        defines=[(name, "{" + ", ".join(map(str, values)) + "}") for name, values in kernel.tables.items()],
         config=config,
     )
 

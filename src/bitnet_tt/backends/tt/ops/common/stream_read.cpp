@@ -4,7 +4,7 @@
 
 #include "api/dataflow/dataflow_api.h"
 #include "arguments.hpp"
-#include "work.hpp"
+#include "stream.hpp"
 
 constexpr uint32_t WEIGHTS = BUFFER("weights");
 constexpr uint32_t TILE_BYTES = 256;
@@ -14,10 +14,10 @@ constexpr uint32_t IN_FLIGHT = 4;         // packets; each has its own transacti
 void kernel_main() {
     constexpr uint32_t bytes = CONSTANT("tiles") * TILE_BYTES, packets = (bytes + PACKET_BYTES - 1) / PACKET_BYTES;
     const auto weights = TENSOR("weights", bytes);
-    if (work::core() >= CONSTANT("cores")) {
+    if (stream::mine() == stream::NONE) {
         return;
     }
-    const uint64_t from = weights.get_noc_addr(work::core());
+    const uint64_t from = weights.get_noc_addr(stream::mine());
     cb_reserve_back(WEIGHTS, CONSTANT("tiles"));
     const uint32_t to = get_write_ptr(WEIGHTS);
     for (uint32_t packet = 0; packet < packets + IN_FLIGHT; ++packet) {

@@ -18,14 +18,21 @@ class StreamedWeights:
     Attributes:
         tensor: uint32 [cores, bytes of a core's stream / 4], row-major.
         streams: How the matrices are dealt out to the cores.
+        stream_of_core: For each core its stream, see `place_streams`.
         scales: The factor of each matrix's outputs: weight scale / 127.
         widths: Outputs of each matrix.
     """
 
     tensor: ttnn.Tensor
     streams: Streams
+    stream_of_core: tuple[int, ...]
     scales: tuple[float, ...]
     widths: tuple[int, ...]
+
+    @property
+    def tables(self) -> dict[str, tuple[int, ...]]:
+        """The table that every kernel needs which asks for its stream, see stream.hpp."""
+        return {"STREAM_OF_CORE": self.stream_of_core}
 
 
 def stream_reader(weights: StreamedWeights) -> Kernel:
@@ -33,7 +40,8 @@ def stream_reader(weights: StreamedWeights) -> Kernel:
     return Kernel(
         "common/stream_read.cpp",
         tensors={"weights": weights.tensor},
-        constants={"cores": weights.streams.cores, "tiles": weights.streams.tiles},
+        constants={"tiles": weights.streams.tiles},
+        tables=weights.tables,
     )
 
 

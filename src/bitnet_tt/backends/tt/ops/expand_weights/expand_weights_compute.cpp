@@ -2,8 +2,8 @@
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
+#include "../common/stream.hpp"
 #include "../common/ternary.hpp"
-#include "../common/work.hpp"
 #include "api/compute/compute_kernel_hw_startup.h"
 #include "api/compute/pack.h"
 
@@ -11,7 +11,7 @@ constexpr uint32_t IDENTITY = BUFFER("identity"), WEIGHTS = BUFFER("weights"), R
 
 void kernel_main() {
     constexpr uint32_t steps = CONSTANT("steps"), columns = CONSTANT("columns");
-    if (work::core() >= CONSTANT("cores")) {
+    if (stream::mine() == stream::NONE) {
         return;
     }
     compute_kernel_hw_startup(WEIGHTS, IDENTITY, RESULT);

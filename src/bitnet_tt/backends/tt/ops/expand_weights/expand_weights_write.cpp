@@ -4,8 +4,8 @@
 
 #include "../common/arguments.hpp"
 #include "../common/rows.hpp"
+#include "../common/stream.hpp"
 #include "../common/tile.hpp"
-#include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
 
 constexpr uint32_t IDENTITY = BUFFER("identity"), RESULT = BUFFER("result");
@@ -27,12 +27,12 @@ static inline void make_identity() {
 
 void kernel_main() {
     const auto result = TENSOR("result", TILE_BYTES);
-    if (work::core() >= CONSTANT("cores")) {
+    if (stream::mine() == stream::NONE) {
         return;
     }
     make_identity();
     for (uint32_t pass = 0; pass < PASSES; ++pass) {
-        const uint32_t first = (work::core() * PASSES + pass) * RESULTS;
+        const uint32_t first = (stream::mine() * PASSES + pass) * RESULTS;
         for (uint32_t k = 0; k < DEPTH; ++k) {
             cb_wait_front(RESULT, COLUMNS);
             uint32_t from = get_read_ptr(RESULT);

@@ -24,21 +24,21 @@ def expand_weights(weights: StreamedWeights) -> ttnn.Tensor:
             "expand_weights/expand_weights_write.cpp",
             tensors={"result": matrix},
             constants={
-                "cores": streams.cores,
                 "depth": streams.depth,
                 "columns": streams.columns,
                 "passes": streams.passes,
                 "results": streams.results,
                 "width": streams.result_tiles,
             },
+            tables=weights.tables,
         ),
         compute=Kernel(
             "expand_weights/expand_weights_compute.cpp",
             constants={
-                "cores": streams.cores,
                 "steps": streams.depth * streams.passes,
                 "columns": streams.columns,
             },
+            tables=weights.tables,
         ),
         buffers={
             "identity": Buffer(TILE * TILE * BFLOAT16_BYTES, 1, ttnn.bfloat16),
