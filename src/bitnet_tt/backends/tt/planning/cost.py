@@ -31,7 +31,8 @@ PEAK_BANDWIDTH = 512e9
 PACKET_BANDWIDTH = 344e9
 """What kernels reach that read packets of 16 KB with transaction ids, from cores anywhere.
 
-Source: tt-metal, issue 55898; cores beside the banks reach 500e9 (issue 54242), but ours are not placed so yet.
+Source: tt-metal, issue 55898. One core beside each bank reaches 500e9 (issue 54242). Ours are several around each bank,
+so they should come between the two.
 """
 
 TILE_BANDWIDTH = 466e9
