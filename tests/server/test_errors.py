@@ -28,6 +28,7 @@ def error_of(response: httpx.Response) -> dict:
         (b'"text"', "invalid_json"),
         (b"{}x", "invalid_json"),
         (b'{"messages": "\xff"}', "invalid_json"),
+        (b'{"messages": [{"role": "user", "content": "\xed\xa0\x80"}]}', "invalid_json"),  # half of a surrogate pair
         (b"[" * 100_000, "invalid_json"),
         (b'{"seed": ' + b"9" * 10_000 + b"}", "invalid_json"),
         (b'{"model": "demo", "messages": [], "temperature": NaN}', "invalid_value"),

@@ -87,9 +87,7 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
-    if isinstance(error.__cause__, UnicodeDecodeError):
-        told = ApiError(400, "the body is not UTF-8 text", code="invalid_json")
-    elif error.status_code == 400:
+    if error.status_code == 400:
         told = ApiError(400, "the body cannot be read as JSON", code="invalid_json")
     else:
         allow = ", ".join(map(str.upper, request.app.openapi()["paths"].get(path, ())))

@@ -140,7 +140,7 @@ class CountActive:
 
 
 class LimitBodies:
-    """Refuses bodies that are too large, and ends the wait for those that come too slowly."""
+    """Refuses bodies that are too large or not UTF-8, and ends the wait for those that come too slowly."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
@@ -174,7 +174,10 @@ class LimitBodies:
                     if len(body) > self._limits.body_bytes:
                         raise self._too_large()
                     if not message.get("more_body"):
+                        body.decode()  # strictly: the JSON parser takes encoded halves of surrogate pairs for text
                         return bytes(body)
+        except UnicodeDecodeError:
+            raise ApiError(400, "the body is not UTF-8 text", code="invalid_json") from None
         except TimeoutError:
             raise ApiError(
                 408, f"the body did not come within {self._limits.body_seconds:g} s", code="timeout"
