@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.traces import Traces
-from bitnet_tt.backends.tt.planning.plan import KEY_CHUNK
+from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS
+from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.weights import ModelWeights
@@ -19,7 +20,8 @@ from tests.device.paged import PagedFeeder, opened
 if TYPE_CHECKING:
     from bitnet_tt.backends.tt.backend import TTBackend
 
-_CONTEXT = 2 * KEY_CHUNK
+_LONGER = 2 * PART_BLOCKS * TILE  # beyond so many positions, the block table is longer, and so the step another one
+_CONTEXT = 2 * _LONGER
 _STEPS = 64
 
 
@@ -61,12 +63,11 @@ def one_layer() -> tuple[ModelConfig, ModelWeights]:
 def decode_in_turn(backend: TTBackend) -> NDArray[np.float32]:
     """Return the logits of decode steps of one, two and three sequences in turn, one row for each token.
 
-    The first sequence grows into its second block, the second one past `KEY_CHUNK` positions, where attention reads
-    more blocks: a step of another shape.
+    The first sequence grows into its second block, the second one to a step of another shape.
     """
-    lengths = [29, KEY_CHUNK - 3, 1]
+    lengths = [29, _LONGER - 3, 1]
     random = np.random.default_rng(1)
-    feeder = PagedFeeder(backend, sequences=3, blocks_each=KEY_CHUNK // 32 + 1)
+    feeder = PagedFeeder(backend, sequences=3, blocks_each=_LONGER // TILE + 1)
     feeder.feed({index: random.integers(0, 500, length).tolist() for index, length in enumerate(lengths)})
     for _ in range(4):
         for batch in ((0,), (0, 1, 2), (1, 2)):
