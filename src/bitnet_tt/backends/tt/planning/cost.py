@@ -62,12 +62,15 @@ FIRST_READ_CYCLES, READ_CYCLES = 373, 30
 HOST_SECONDS = 0.2e-3
 """Inputs to the card and tokens back. Source: tt-metal's transfers of small tensors, .05 to .28 ms each."""
 
-# Instructions of the vector unit for norm and quantiser, counted on an instrumented simulator: for a page of 1024
-# elements, and beside the pages. A page of several rows has more, because each takes its part of the gain.
+# Instructions of the math processor, most of them for the vector unit, counted on an instrumented simulator at the
+# sizes of 2B4T. For norm and quantiser: for a page of 1024 elements, and beside the pages. A page of several rows has
+# more, because each takes its part of the gain.
 _PAGE_INSTRUCTIONS, _ROW_INSTRUCTIONS = 1220, 240
 _SHARED_PAGE_INSTRUCTIONS, _SHARED_ROW_INSTRUCTIONS = 1310, 510
+_COMBINED_PAGE_INSTRUCTIONS = 500  # more, for rows in tiles: residual or gate
+_NORM_PAGE_INSTRUCTIONS = 360  # for a norm alone
 _PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate
-_HEADS_INSTRUCTIONS = 700  # for a page of q, k and v: scales and rotation
+_HEADS_INSTRUCTIONS = 280  # for a page of q, k and v: rotation
 
 _LM_HEAD_PASSES = 4  # of the matrix engine (HiFi4). A ternary product takes one (LoFi).
 
@@ -182,7 +185,7 @@ def _few_row_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
     )
     for name, streams in plan.layer_streams():
         yield _bit_linear(name, config.num_hidden_layers, streams, lines)
-    yield _heads(plan, lines, transfers=40 if lines == 1 else 300)
+    yield _heads(plan, lines, together=lines == 1)
 
 
 def _bit_linear(name: str, count: int, streams: Streams, lines: int) -> ProgramCost:
@@ -226,24 +229,26 @@ def _many_row_programs(plan: Plan) -> Iterator[ProgramCost]:
             "norms",
             layers,
             cores=DECODE_ROWS,
-            instructions=pages * (_PAGE_INSTRUCTIONS + 300) + _ROW_INSTRUCTIONS,
+            instructions=pages * (_PAGE_INSTRUCTIONS + _COMBINED_PAGE_INSTRUCTIONS) + _ROW_INSTRUCTIONS,
             transfers=6 * product.k,  # two operands and a result, in halves of tiles
         )
-    yield _heads(plan, DECODE_ROWS, transfers=400)
+    yield _heads(plan, DECODE_ROWS, together=False)
 
 
-def _heads(plan: Plan, rows: int, transfers: int) -> ProgramCost:
+def _heads(plan: Plan, rows: int, *, together: bool) -> ProgramCost:
+    """Return the cost of rotating heads; `together` if the elements of a row lie together."""
     config = plan.config
-    pages = -(-(config.query_features + 2 * config.kv_features) // TILE**2)
-    fills = 3 * (config.kv_features + TILE**2 // 2)  # words that are the same for all rows
-    written = 4 * config.kv_features // TILE
+    width, rotated = config.query_features + 2 * config.kv_features, config.query_features + config.kv_features
+    pages = -(-width // TILE**2)
+    fills = 4 * pages * TILE**2 - 3 * rotated - width  # words of the buffers that are the same for all rows
+    reads = -(-width // (256 if together else 16)) + 4 * rotated // config.head_dim  # the row, swapped halves, angles
     return _program(
         "heads",
         "heads",
         config.num_hidden_layers,
         cores=rows,
         instructions=pages * _HEADS_INSTRUCTIONS + fills,
-        transfers=transfers + written,
+        transfers=reads,
     )
 
 
@@ -274,7 +279,7 @@ def _head_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
         "lm_head",
         1,
         cores=rows,
-        instructions=pages * _PAGE_INSTRUCTIONS + _ROW_INSTRUCTIONS,
+        instructions=pages * _NORM_PAGE_INSTRUCTIONS,
         transfers=-(-config.hidden_size // 16),
     )
     yield _product("lm_head", "lm_head", 1, plan.lm_head(), _LM_HEAD_PASSES, TILE_BANDWIDTH)
