@@ -89,6 +89,7 @@ def test_a_body_without_its_content_type_is_told_so(server) -> None:
         (TEXT, {"prompt": "x", "\ud800": 1}, None),
         (CHAT, {"messages": HELLO, "tools": [{"type": "function"}]}, "tools[0].function"),
         (CHAT, {"messages": HELLO, "response_format": {"type": "xml"}}, "response_format.type"),
+        (CHAT, {"messages": HELLO, "response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
         (CHAT, {"messages": HELLO, "store": True}, "store"),
         (TEXT, {}, "prompt"),
         (TEXT, {"prompt": []}, "prompt"),

@@ -144,6 +144,19 @@ def test_the_last_message_is_continued(server, demo) -> None:
     assert counted["input_tokens"] == len(shown["tokens"]) == server.post(CHAT, body).json()["usage"]["prompt_tokens"]
 
 
+def test_what_another_model_thought_is_left_out(server) -> None:
+    text = {"type": "text", "text": "It is Paris."}
+    thoughts = [{"type": "thinking", "thinking": "x", "signature": "s"}, {"type": "redacted_thinking", "data": "x"}]
+    counts = []
+    for content in ([text], [*thoughts, text]):
+        messages = [*FRANCE, {"role": "assistant", "content": content}, {"role": "user", "content": "Thanks"}]
+        counts.append(server.post("/v1/messages/count_tokens", {"messages": messages}).json()["input_tokens"])
+    assert counts[0] == counts[1]
+    refused = server.post("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": thoughts}]})
+    assert refused.status_code == 400
+    assert "the user has no blocks of type thinking" in refused.json()["error"]["message"]
+
+
 def test_without_a_generation_prompt_the_chat_ends_as_it_is(server, demo) -> None:
     answer = server.post(CHAT, {"messages": FRANCE, "max_tokens": 1, "add_generation_prompt": False}).json()
     prompt = demo.tokenizer.apply_chat_template(FRANCE, add_generation_prompt=False)

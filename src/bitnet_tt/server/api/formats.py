@@ -34,6 +34,10 @@ class JsonSchemaFormat(ApiRequest):
 class ResponseFormat(ApiRequest):
     """The format that an answer must have."""
 
+    refused: ClassVar[Mapping[str, Refusal]] = {
+        "schema": Refusal("give the type json_schema, and the schema as json_schema.schema")
+    }
+
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
 

@@ -48,12 +48,22 @@ class ToolResultBlock(ApiRequest):
     is_error: bool = False
 
 
+class ThinkingBlock(ApiRequest):
+    """A block of the assistant: what another model thought in an earlier turn. It is left out, as by Anthropic."""
+
+    ignored: ClassVar[frozenset[str]] = frozenset({"data", "signature", "thinking"})
+
+    type: Literal["thinking", "redacted_thinking"]
+
+
 type Block = Annotated[
     Annotated[TextPart, Tag("type text")]
     | Annotated[ToolUseBlock, Tag("type tool_use")]
-    | Annotated[ToolResultBlock, Tag("type tool_result")],
+    | Annotated[ToolResultBlock, Tag("type tool_result")]
+    | Annotated[ThinkingBlock, Tag("type thinking")]
+    | Annotated[ThinkingBlock, Tag("type redacted_thinking")],
     Discriminator(kind_of),
-    BeforeValidator(refuse_kinds(("text", "tool_use", "tool_result"), TEXT_ONLY)),
+    BeforeValidator(refuse_kinds(("text", "tool_use", "tool_result", "thinking", "redacted_thinking"), TEXT_ONLY)),
 ]
 
 
@@ -65,7 +75,10 @@ class Turn(ApiRequest):
 
     @model_validator(mode="after")
     def _check_blocks(self) -> Self:
-        allowed = {"assistant": ("text", "tool_use"), "user": ("text", "tool_result")}.get(self.role, ("text",))
+        allowed = {
+            "assistant": ("text", "tool_use", "thinking", "redacted_thinking"),
+            "user": ("text", "tool_result"),
+        }.get(self.role, ("text",))
         blocks = () if isinstance(self.content, str) else self.content
         if kind := next((block.type for block in blocks if block.type not in allowed), None):
             problem = {"role": self.role, "kind": kind}
