@@ -10,9 +10,8 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.device.weights import load_streams
+from bitnet_tt.backends.tt.device.weights import StreamedWeights, load_streams
 from bitnet_tt.backends.tt.ops.bit_linear.op import bit_linear
-from bitnet_tt.backends.tt.ops.common.streams import StreamedWeights
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
 from bitnet_tt.backends.tt.ops.expand_weights.op import expand_weights

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.ternary_codes import ternary_streams
-from bitnet_tt.backends.tt.ops.common.streams import StreamedWeights
 from bitnet_tt.backends.tt.planning.grid import TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.placement import place_streams
 from bitnet_tt.backends.tt.planning.streams import Streams
@@ -25,6 +24,30 @@ from bitnet_tt.weights import TernaryMatrix, bfloat16_to_float32
 
 _QUANTIZER_MAX = np.float32(127.0)
 """The largest integer of a quantised activation."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedWeights:
+    """Ternary matrices that read the same input, on the card.
+
+    Attributes:
+        tensor: uint32 [cores, bytes of a core's stream / 4], row-major.
+        streams: How the matrices are dealt out to the cores.
+        stream_of_core: For each core its stream, see `place_streams`.
+        scales: The factor of each matrix's outputs: weight scale / 127.
+        widths: Outputs of each matrix.
+    """
+
+    tensor: ttnn.Tensor
+    streams: Streams
+    stream_of_core: tuple[int, ...]
+    scales: tuple[float, ...]
+    widths: tuple[int, ...]
+
+    @property
+    def tables(self) -> dict[str, tuple[int, ...]]:
+        """The table that every kernel needs which asks for its stream, see stream.hpp."""
+        return {"STREAM_OF_CORE": self.stream_of_core}
 
 
 def load_streams(card: Card, matrices: Sequence[TernaryMatrix], streams: Streams) -> StreamedWeights:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import ttnn
 
+from bitnet_tt.backends.tt.device.weights import StreamedWeights
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE
-from bitnet_tt.backends.tt.ops.common.streams import StreamedWeights, stream_reader, weight_buffer
+from bitnet_tt.backends.tt.ops.common.streams import stream_reader, weight_buffer
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm
 from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, TILE

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ttnn
 
+from bitnet_tt.backends.tt.device.weights import StreamedWeights
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
-from bitnet_tt.backends.tt.ops.common.streams import StreamedWeights, stream_reader, weight_buffer
+from bitnet_tt.backends.tt.ops.common.streams import stream_reader, weight_buffer
 from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, BFP4_TILE_BYTES, TILE
 
 
