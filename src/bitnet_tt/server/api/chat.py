@@ -15,7 +15,7 @@ from bitnet_tt.server.api.chat_fields import ChatFields, chat_deltas, chat_messa
 from bitnet_tt.server.api.formats import REFUSED_FORMATS, FormatFields
 from bitnet_tt.server.api.logprobs import chat_logprobs
 from bitnet_tt.server.api.openai_answer import OpenAIAnswer
-from bitnet_tt.server.api.schema import NO_FUNCTIONS, STATELESS, TEXT_ONLY, Refusal, StreamOptions
+from bitnet_tt.server.api.schema import NO_FUNCTIONS, STATELESS, TEXT_ONLY, Refusal, StreamFields
 from bitnet_tt.server.calls import Call
 from bitnet_tt.server.context import ServerContext, context_of
 from bitnet_tt.server.conversation import Conversation
@@ -24,7 +24,7 @@ from bitnet_tt.server.errors import invalid
 router = APIRouter()
 
 
-class ChatRequest(FormatFields, ChatFields):
+class ChatRequest(FormatFields, StreamFields, ChatFields):
     """The body of a chat completion."""
 
     ignored: ClassVar[frozenset[str]] = frozenset(
@@ -56,8 +56,6 @@ class ChatRequest(FormatFields, ChatFields):
     max_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    stream: bool = False
-    stream_options: StreamOptions = Field(default_factory=StreamOptions)
 
 
 @router.post("/v1/chat/completions", response_model=None)

@@ -13,7 +13,7 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.server.api.formats import REFUSED_FORMATS, FormatFields
 from bitnet_tt.server.api.logprobs import completion_logprobs
 from bitnet_tt.server.api.openai_answer import OpenAIAnswer
-from bitnet_tt.server.api.schema import Refusal, StreamOptions
+from bitnet_tt.server.api.schema import Refusal, StreamFields
 from bitnet_tt.server.calls import Call, Choice, Entries
 from bitnet_tt.server.context import ServerContext, context_of
 from bitnet_tt.server.errors import invalid
@@ -36,7 +36,7 @@ def _is_list_of(value: Any, kind: type) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(type(one) is kind for one in value)
 
 
-class CompletionRequest(FormatFields):
+class CompletionRequest(FormatFields, StreamFields):
     """The body of a text completion."""
 
     ignored: ClassVar[frozenset[str]] = frozenset({"user"})
@@ -50,8 +50,6 @@ class CompletionRequest(FormatFields):
     max_tokens: int = Field(default=16, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=20)
     echo: bool = False
-    stream: bool = False
-    stream_options: StreamOptions = Field(default_factory=StreamOptions)
 
 
 @router.post("/v1/completions", response_model=None)

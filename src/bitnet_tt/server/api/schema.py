@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 TEXT_ONLY = "this server reads and writes only text"
@@ -177,6 +177,20 @@ class StreamOptions(ApiRequest):
     ignored: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
 
     include_usage: bool = False
+
+
+class StreamFields(ApiRequest):
+    """Whether the answer is a stream, for OpenAI's chats and completions."""
+
+    stream: bool = False
+    stream_options: StreamOptions = Field(default_factory=StreamOptions)
+
+    @field_validator("stream_options")
+    @classmethod
+    def _check_options(cls, options: StreamOptions, fields: ValidationInfo) -> StreamOptions:
+        if not fields.data.get("stream"):
+            raise PydanticCustomError("stream", "it needs stream: true")
+        return options
 
 
 def unsupported_field(field: str, why: str) -> PydanticCustomError:
