@@ -48,6 +48,9 @@ class ToolResultBlock(ApiRequest):
     is_error: bool = False
 
 
+_THOUGHTS = ("thinking", "redacted_thinking")
+
+
 class ThinkingBlock(ApiRequest):
     """A block of the assistant: what another model thought in an earlier turn. It is left out, as by Anthropic."""
 
@@ -63,7 +66,7 @@ type Block = Annotated[
     | Annotated[ThinkingBlock, Tag("type thinking")]
     | Annotated[ThinkingBlock, Tag("type redacted_thinking")],
     Discriminator(kind_of),
-    BeforeValidator(refuse_kinds(("text", "tool_use", "tool_result", "thinking", "redacted_thinking"), TEXT_ONLY)),
+    BeforeValidator(refuse_kinds(("text", "tool_use", "tool_result", *_THOUGHTS), TEXT_ONLY)),
 ]
 
 
@@ -76,7 +79,7 @@ class Turn(ApiRequest):
     @model_validator(mode="after")
     def _check_blocks(self) -> Self:
         allowed = {
-            "assistant": ("text", "tool_use", "thinking", "redacted_thinking"),
+            "assistant": ("text", "tool_use", *_THOUGHTS),
             "user": ("text", "tool_result"),
         }.get(self.role, ("text",))
         blocks = () if isinstance(self.content, str) else self.content

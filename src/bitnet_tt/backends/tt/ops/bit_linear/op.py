@@ -12,7 +12,7 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.tt.device.weights import StreamedWeights
-from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
+from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float_bits, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE
 from bitnet_tt.backends.tt.ops.common.streams import stream_reader, weight_buffer
 from bitnet_tt.backends.tt.ops.common.strips import Strips
@@ -74,8 +74,8 @@ def bit_linear(
                 "gates": activation is not None,
                 "silu": activation == "silu",
                 "normalizes": norm is not None,
-                "inverse_width_bits": _bits(1 / x.features),
-                "eps_bits": _bits(0.0 if norm is None else norm.eps),
+                "inverse_width_bits": float_bits(1 / x.features),
+                "eps_bits": float_bits(0.0 if norm is None else norm.eps),
             },
             tables=weights.tables,
         ),
@@ -115,14 +115,9 @@ def _scale_arguments(weights: StreamedWeights) -> dict[str, int]:
     first, second, third = (*weights.scales, 0.0, 0.0)[:3]
     starts: Sequence[int] = [*np.cumsum(weights.widths) // TILE, weights.streams.result_tiles]
     return {
-        "first_scale_bits": _bits(first),
-        "second_scale_bits": _bits(second),
-        "third_scale_bits": _bits(third),
+        "first_scale_bits": float_bits(first),
+        "second_scale_bits": float_bits(second),
+        "third_scale_bits": float_bits(third),
         "second": int(starts[0]),
         "third": int(starts[1]),
     }
-
-
-def _bits(value: float) -> int:
-    """Return the bits of a float32."""
-    return int(np.float32(value).view(np.uint32))

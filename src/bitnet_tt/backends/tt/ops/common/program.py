@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ttnn
 
 from bitnet_tt.backends.tt.planning.grid import TILE
@@ -63,6 +64,11 @@ class Buffer:
     def aligned_page_bytes(self) -> int:
         """Bytes from page to page."""
         return -(-self.page_bytes // _ALIGNMENT) * _ALIGNMENT
+
+
+def float_bits(value: float) -> int:
+    """Return the bits of a float32, for a constant or an argument of a kernel."""
+    return int(np.float32(value).view(np.uint32))
 
 
 def launch(

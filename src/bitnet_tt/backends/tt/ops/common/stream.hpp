@@ -8,7 +8,7 @@
 namespace stream {
 
 constexpr uint8_t OF_CORE[] = STREAM_OF_CORE;
-constexpr uint32_t NONE = 255;
+constexpr uint32_t NONE = 255;  // NO_STREAM in placement.py
 
 inline uint32_t mine() { return OF_CORE[work::core()]; }
 

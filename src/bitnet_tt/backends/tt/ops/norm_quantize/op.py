@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
-from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
+from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float_bits, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct, Quantized, Rows
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
@@ -192,8 +192,8 @@ def _reader(operands: _Operands, norm: Norm | None) -> Kernel:
         },
         arguments={
             "rows": operands.rows,
-            "first_scale_bits": _bits(first_scale),
-            "second_scale_bits": _bits(second_scale),
+            "first_scale_bits": float_bits(first_scale),
+            "second_scale_bits": float_bits(second_scale),
         },
     )
 
@@ -229,8 +229,8 @@ def _compute(operands: _Operands, norm: Norm | None, results: _Results) -> Kerne
             "normalizes": norm is not None,
             "quantizes": results.largest is not None,
             "pages": operands.pages,
-            "inverse_width_bits": _bits(1 / (operands.width * TILE)),
-            "eps_bits": _bits(0.0 if norm is None else norm.eps),
+            "inverse_width_bits": float_bits(1 / (operands.width * TILE)),
+            "eps_bits": float_bits(0.0 if norm is None else norm.eps),
         },
         arguments={"rows": operands.rows},
     )
@@ -250,8 +250,3 @@ def _buffers(operands: _Operands, result: ttnn.Tensor) -> dict[str, Buffer | Non
         "sum": row if combines else None,
         "largest": tile,
     }
-
-
-def _bits(value: float) -> int:
-    """Return the bits of a float32."""
-    return int(np.float32(value).view(np.uint32))

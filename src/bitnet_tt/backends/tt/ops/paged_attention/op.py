@@ -6,10 +6,9 @@ values are read straight from the blocks of the cache.
 
 from __future__ import annotations
 
-import numpy as np
 import ttnn
 
-from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
+from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float_bits, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.planning.attention import (
@@ -101,7 +100,7 @@ def paged_attention(
             | {
                 "heads": heads,
                 "columns": columns,
-                "scale_bits": int(np.float32(config.head_dim**-0.5).view(np.uint32)),
+                "scale_bits": float_bits(config.head_dim**-0.5),
             },
             arguments=work,
         ),
