@@ -187,7 +187,8 @@ def test_other_methods_name_the_wrong_type_too(model: BitNetModel) -> None:
             call()
     with pytest.raises(RequestError, match="float"):
         model.logits([1.5])  # type: ignore[list-item]
-    for option in ({"context_length": "8"}, {"max_batch_size": 1.5}, {"threads": "2"}, {"precision": "bf16"}):
+    settings = {"context_length": "8", "max_batch_size": 1.5, "threads": "2", "precision": "bf16", "ternary_tiles": "x"}
+    for option in ({name: value} for name, value in settings.items()):
         with pytest.raises(ConfigError, match=next(iter(option))):
             BitNetModel.from_pretrained("demo", **option)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.options import BackendOptions, Device, Precision
+from bitnet_tt.backends.options import BackendOptions, Device, Precision, TernaryTiles
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
@@ -76,6 +76,7 @@ class BitNetModel:
         threads: int | None = None,
         isa: str | None = None,
         precision: Precision = "fast",
+        ternary_tiles: TernaryTiles = "codes",
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         masters: bool = False,
@@ -100,6 +101,8 @@ class BitNetModel:
                 use.
             isa: CPU only: the instruction set to use, for tests. It changes no bit of a result. None means the fastest.
             precision: Tenstorrent card only: `fast`, or `exact` for float32 throughout. The CPU is always exact.
+            ternary_tiles: Tenstorrent card only: the form of ternary weights in its memory, `codes` or `bfp2`; see
+                `BackendOptions`. It changes no bit of a result.
             cache_dir: Folder of the hub cache. None means the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
             masters: The weights are master weights (floats that were trained with BitNet's quantisation), although
@@ -124,11 +127,12 @@ class BitNetModel:
         known = max_stall_ms is None or (is_number(max_stall_ms, 0.0) and max_stall_ms > 0)
         require("max_stall_ms", max_stall_ms, "None or a positive number", known)
         require("threads", threads, "None or an integer", threads is None or is_int(threads, -sys.maxsize, sys.maxsize))
-        names = get_args(Precision)
-        require("precision", precision, " or ".join(map(repr, names)), precision in names)
+        for name, value, kind in (("precision", precision, Precision), ("ternary_tiles", ternary_tiles, TernaryTiles)):
+            names = get_args(kind)
+            require(name, value, " or ".join(map(repr, names)), value in names)
         tokenizer = Tokenizer.from_path(path)
         _check_special_tokens(tokenizer, checkpoint)
-        options = BackendOptions(device, threads, isa, precision)
+        options = BackendOptions(device, threads, isa, precision, ternary_tiles)
         weights = checkpoint.load_weights(progress)
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
         try:

@@ -89,6 +89,12 @@ class Numbers:
 
         check_gates(256, 704, rows, lines)
 
+    def test_weights_with_exponents_of_their_own_give_the_same(self) -> None:
+        from tests.device.few_rows import check_gates, check_products
+
+        check_products(704, (1120,), 3, 4, "bfp2")
+        check_gates(256, 704, 1, 1, "bfp2")
+
     @pytest.mark.parametrize("lines", [1, 4, 8])
     def test_embeddings_are_looked_up(self, lines: int) -> None:
         from tests.device.few_rows import check_embeddings

@@ -9,6 +9,7 @@ import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.options import TernaryTiles
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import StreamedWeights, load_streams
 from bitnet_tt.backends.tt.ops.bit_linear.op import bit_linear
@@ -16,7 +17,7 @@ from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
 from bitnet_tt.backends.tt.ops.expand_weights.op import expand_weights
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm
-from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.grid import TERNARY_TILE_BYTES, TILE
 from bitnet_tt.backends.tt.planning.streams import deal
 from bitnet_tt.weights import TernaryMatrix
 from tests.device.tensors import from_strips, strips, to_host
@@ -25,12 +26,14 @@ from tests.ternary_matrices import random_matrix
 EPS = 1e-5
 
 
-def check_products(in_features: int, widths: Sequence[int], rows: int, lines: int) -> None:
+def check_products(
+    in_features: int, widths: Sequence[int], rows: int, lines: int, tiles: TernaryTiles = "codes"
+) -> None:
     """Compare products without and with the residual stream; the last matrix may be cut short by the last core."""
     card, random = Card(), np.random.default_rng(rows)
     try:
         matrices = [random_matrix(random, width, in_features) for width in widths]
-        weights = on_card(card, matrices, gated=False)
+        weights = on_card(card, matrices, gated=False, tiles=tiles)
         x, gain = random.standard_normal((rows, in_features)) * 3, random.uniform(0.5, 1.5, in_features)
         residual = random.standard_normal((rows, sum(widths)))
         expected = np.concatenate([_bit_linear(x, gain, *matrix) for matrix in matrices], axis=1)
@@ -45,12 +48,12 @@ def check_products(in_features: int, widths: Sequence[int], rows: int, lines: in
         card.close()
 
 
-def check_gates(in_features: int, width: int, rows: int, lines: int) -> None:
+def check_gates(in_features: int, width: int, rows: int, lines: int, tiles: TernaryTiles = "codes") -> None:
     """Compare activation(gate) * up, without a norm before it."""
     card, random = Card(), np.random.default_rng(rows)
     try:
         matrices = [random_matrix(random, width, in_features) for _ in range(2)]
-        weights = on_card(card, matrices, gated=True)
+        weights = on_card(card, matrices, gated=True, tiles=tiles)
         x = random.standard_normal((rows, in_features))
         gate, up = (_bit_linear(x, None, *matrix) for matrix in matrices)
         for activation, activated in (("relu2", np.maximum(gate, 0) ** 2), ("silu", gate / (1 + np.exp(-gate)))):
@@ -97,9 +100,17 @@ def _bit_linear(
     return np.rint(x * 127 / largest) @ values.T * largest * (float(matrix.scale) / 127)
 
 
-def on_card(card: Card, matrices: Sequence[tuple[NDArray[np.int64], TernaryMatrix]], *, gated: bool) -> StreamedWeights:
+def on_card(
+    card: Card, matrices: Sequence[tuple[NDArray[np.int64], TernaryMatrix]], *, gated: bool, tiles: TernaryTiles
+) -> StreamedWeights:
     """Put matrices on the card, dealt out to its cores."""
     (first, *_), *_ = matrices
     columns = sum(matrix.out_features for _, matrix in matrices) // TILE
-    streams = deal(first.shape[1] // TILE, columns // (2 if gated else 1), card.grid, gated=gated)
+    streams = deal(
+        first.shape[1] // TILE,
+        columns // (2 if gated else 1),
+        card.grid,
+        gated=gated,
+        tile_bytes=TERNARY_TILE_BYTES[tiles],
+    )
     return load_streams(card, [matrix for _, matrix in matrices], streams)

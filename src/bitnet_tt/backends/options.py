@@ -7,6 +7,7 @@ from typing import Literal
 
 Device = Literal["auto", "cpu", "tt"]
 Precision = Literal["exact", "fast"]
+TernaryTiles = Literal["codes", "bfp2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,16 @@ class BackendOptions:
         isa: CPU only: the instruction set to use. It changes no bit of a result. None means the fastest.
         precision: Tenstorrent card only: `exact` has an lm_head in bfloat16, as the checkpoint; `fast` one of 8 bits.
             Everything else is float32 in both. The CPU is always exact.
+        ternary_tiles: Tenstorrent card only: the form of ternary weights in its memory. `codes` are 2 bits a weight,
+            and the unpacker takes their exponent from a register. `bfp2` stores the exponents too, 2.5 bits a weight,
+            for cards or simulators where that register does not work. It changes no bit of a result.
     """
 
     device: Device = "auto"
     threads: int | None = None
     isa: str | None = None
     precision: Precision = "fast"
+    ternary_tiles: TernaryTiles = "codes"
 
     @property
     def resolved_device(self) -> Literal["cpu", "tt"]:

@@ -35,7 +35,13 @@ def create_backend(
         # Imported here because it imports ttnn, which is optional and takes seconds to import.
         from bitnet_tt.backends.tt.backend import TTBackend
 
-        return TTBackend(config, weights, context_length=context_length, precision=options.precision)
+        return TTBackend(
+            config,
+            weights,
+            context_length=context_length,
+            precision=options.precision,
+            ternary_tiles=options.ternary_tiles,
+        )
     raise DeviceError(f"unknown device {options.device!r}; known devices: auto, cpu, tt")
 
 

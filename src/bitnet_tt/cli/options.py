@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from bitnet_tt.backends.options import Device, Precision
+from bitnet_tt.backends.options import Device, Precision, TernaryTiles
 from bitnet_tt.cli.output import print_notes
 from bitnet_tt.cli.progress import progress_bar
 from bitnet_tt.cli.streams import separate_output
@@ -30,6 +30,10 @@ _LengthOption = partial(typer.Option, rich_help_panel="Length")
 _SamplingOption = partial(typer.Option, rich_help_panel="Sampling")
 
 DEVICE_HELP = "Device to run on; tt is a Tenstorrent card."
+TERNARY_TILES_HELP = (
+    "Form of ternary weights on a Tenstorrent card: codes (2 bits each), or bfp2 (2.5 bits) if self-test fails with "
+    "codes. The text is the same with both."
+)
 MODEL_HELP = '"demo", a folder, a .gguf file, or a Hugging Face hub id.'
 
 
@@ -68,6 +72,10 @@ class DeviceOptions:
         Precision,
         _DeviceOption(help="Precision on a Tenstorrent card. The CPU is always exact."),
     ] = "fast"
+    ternary_tiles: Annotated[
+        TernaryTiles,
+        _DeviceOption(help=TERNARY_TILES_HELP),
+    ] = "codes"
     context: Annotated[
         int | None,
         _DeviceOption(help="Maximum number of tokens of a text, including the prompt. Default: the model's limit."),
@@ -95,6 +103,7 @@ def load_model(
             threads=device.threads,
             isa=device.isa,
             precision=device.precision,
+            ternary_tiles=device.ternary_tiles,
             context_length=device.context,
             revision=hub.revision,
             cache_dir=hub.cache_dir,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_tt.backends.options import Precision
-from bitnet_tt.cli.options import MODEL_HELP, HubOptions
+from bitnet_tt.backends.options import Precision, TernaryTiles
+from bitnet_tt.cli.options import MODEL_HELP, TERNARY_TILES_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
 from bitnet_tt.cli.streams import separate_output
 from bitnet_tt.errors import DeviceError
@@ -39,6 +39,7 @@ def plan(
     batch: Annotated[int, typer.Option(help="Sequences decoded at once.", min=1, max=32)] = 1,
     context: Annotated[int, typer.Option(help="Positions of each sequence.", min=1)] = 128,
     precision: Annotated[Precision, typer.Option(help="Precision on the card.")] = "fast",
+    ternary_tiles: Annotated[TernaryTiles, typer.Option(help=TERNARY_TILES_HELP)] = "codes",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a model's bytes lie on a Tenstorrent card and the speed to expect.

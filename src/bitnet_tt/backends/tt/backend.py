@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
-from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.decoder import Decoder
 from bitnet_tt.backends.tt.model.lm_head import LMHead
@@ -53,7 +53,13 @@ class TTBackend:
     """
 
     def __init__(
-        self, config: ModelConfig, weights: ModelWeights, *, context_length: int, precision: Precision = "fast"
+        self,
+        config: ModelConfig,
+        weights: ModelWeights,
+        *,
+        context_length: int,
+        precision: Precision = "fast",
+        ternary_tiles: TernaryTiles = "codes",
     ) -> None:
         """Open the card and put the model on it.
 
@@ -62,13 +68,14 @@ class TTBackend:
             weights: The model's weights.
             context_length: Maximum positions of one sequence.
             precision: `exact` has an lm_head in bfloat16, `fast` one of 8 bits.
+            ternary_tiles: The form of ternary weights on the card, see `BackendOptions`.
 
         Raises:
             DeviceError: There is no card, or the model does not fit on it.
         """
         self.card = Card(trace_region_bytes(config))
         try:
-            self.plan = Plan(config, self.card.grid, precision, context_length)
+            self.plan = Plan(config, self.card.grid, precision, context_length, ternary_tiles)
             check_dram(self.plan, num_blocks=self.plan.context_blocks(context_length))
             self._model: _Model | None = _Model(
                 Decoder(weights, self.card, self.plan),

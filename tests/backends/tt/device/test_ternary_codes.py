@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.ternary_codes import ternary_streams
-from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150, Grid
+from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150, TERNARY_TILE_BYTES, Grid
 from bitnet_tt.backends.tt.planning.streams import Streams, deal
 from tests.ternary_matrices import random_matrix
 
@@ -20,6 +20,16 @@ def grid_of(cores: int) -> Grid:
 
 RANDOM = np.random.default_rng(0)
 VALUES = np.array([0, 1, 0, -1])  # of the card's codes; 0b10 would be minus infinity
+
+
+@pytest.mark.parametrize("tile_bytes", TERNARY_TILE_BYTES.values())
+def test_a_tile_of_bfp2_begins_with_exponents_of_one(tile_bytes: int) -> None:
+    _, matrix = random_matrix(RANDOM, 64, 96)
+    streams = deal(3, 2, grid_of(2), gated=False, tile_bytes=tile_bytes)
+    tiles = ternary_streams([matrix], streams).view(np.uint8).reshape(-1, tile_bytes)
+    assert (tiles[:, :-256] == 127).all()
+    codes = ternary_streams([matrix], replace(streams, tile_bytes=TERNARY_TILE_BYTES["codes"]))
+    np.testing.assert_array_equal(tiles[:, -256:], codes.view(np.uint8).reshape(-1, 256))
 
 
 def columns_of(words: NDArray[np.uint32], streams: Streams) -> NDArray[np.int64]:
@@ -33,7 +43,7 @@ def columns_of(words: NDArray[np.uint32], streams: Streams) -> NDArray[np.int64]
 @pytest.mark.parametrize(("widths", "cores"), [((256, 128, 128), 16), ((96, 64, 32), 4), ((1280,), 7)])
 def test_matrices_side_by_side(widths: tuple[int, ...], cores: int) -> None:
     matrices = [random_matrix(RANDOM, width, 96) for width in widths]
-    streams = deal(3, sum(widths) // 32, grid_of(cores), gated=False)
+    streams = deal(3, sum(widths) // 32, grid_of(cores), gated=False, tile_bytes=256)
     result = ternary_streams([matrix for _, matrix in matrices], streams)
     assert result.shape == (streams.cores, streams.bytes // 4)
     parts = result.reshape(streams.cores * streams.passes, -1)
@@ -46,7 +56,7 @@ def test_matrices_side_by_side(widths: tuple[int, ...], cores: int) -> None:
 @pytest.mark.parametrize("cores", [1, 5, 9, 22])
 def test_a_pass_has_columns_of_gate_and_then_the_same_ones_of_up(cores: int) -> None:
     (gate, gate_matrix), (up, up_matrix) = (random_matrix(RANDOM, 704, 64) for _ in range(2))
-    streams = deal(2, 22, grid_of(cores), gated=True)
+    streams = deal(2, 22, grid_of(cores), gated=True, tile_bytes=256)
     parts = ternary_streams([gate_matrix, up_matrix], streams).reshape(streams.cores * streams.passes, -1)
     halves = [np.split(columns_of(part, streams), 2, axis=1) for part in parts]
     for index, values in enumerate((gate, up)):

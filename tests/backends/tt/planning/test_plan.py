@@ -56,3 +56,5 @@ def test_dimensions_that_are_not_whole_tiles_are_named() -> None:
         Plan(replace(CONFIG_2B4T, head_dim=320), SMALLEST_P150, "fast", 128)
     with pytest.raises(DeviceError, match="precision"):
         Plan(CONFIG_2B4T, SMALLEST_P150, "sloppy", 128)  # type: ignore[arg-type]
+    with pytest.raises(DeviceError, match="unknown ternary_tiles 'bfp1'; known: codes, bfp2"):
+        Plan(CONFIG_2B4T, SMALLEST_P150, "fast", 128, "bfp1")  # type: ignore[arg-type]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitnet_tt.backends.options import TernaryTiles
 from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150, Grid
 from bitnet_tt.backends.tt.planning.streams import MAX_COLUMNS, deal
 from tests.backends.tt.planning.plans import PLAN_2B4T
@@ -19,7 +21,7 @@ def grid_of(cores: int) -> Grid:
 
 @given(st.integers(1, 300), st.integers(1, 3000), st.integers(1, 130), st.booleans())
 def test_all_columns_are_dealt_out(depth: int, result_tiles: int, grid_cores: int, gated: bool) -> None:
-    streams = deal(depth, result_tiles, grid_of(grid_cores), gated=gated)
+    streams = deal(depth, result_tiles, grid_of(grid_cores), gated=gated, tile_bytes=256)
     assert 1 <= streams.cores <= grid_cores
     assert 1 <= streams.columns <= MAX_COLUMNS
     assert streams.columns == streams.results * (2 if gated else 1)
@@ -35,7 +37,7 @@ def test_all_columns_are_dealt_out(depth: int, result_tiles: int, grid_cores: in
 def test_the_products_of_2b4t_on_the_smallest_grid(
     depth: int, result_tiles: int, gated: bool, cores: int, columns: int, passes: int
 ) -> None:
-    streams = deal(depth, result_tiles, SMALLEST_P150, gated=gated)
+    streams = deal(depth, result_tiles, SMALLEST_P150, gated=gated, tile_bytes=256)
     assert (streams.cores, streams.columns, streams.passes) == (cores, columns, passes)
 
 
@@ -43,3 +45,11 @@ def test_the_ternary_weights_of_2b4t_take_two_bits_each_on_the_card() -> None:
     banks = SMALLEST_P150.dram_banks
     layer = sum(-(-streams.cores // banks) * banks * streams.bytes for _, streams in PLAN_2B4T.layer_streams())
     assert 2084044800 / 4 <= 30 * layer <= 0.522e9
+
+
+def test_with_exponents_they_take_two_and_a_half() -> None:
+    codes, bfp2 = (
+        [streams.bytes for _, streams in replace(PLAN_2B4T, ternary_tiles=tiles).layer_streams()]
+        for tiles in get_args(TernaryTiles)
+    )
+    assert bfp2 == [size * 5 // 4 for size in codes]

@@ -1,4 +1,4 @@
-"""Ternary matrices as codes that stream into the cores: see ternary.hpp for the codes, `Streams` for their order."""
+"""Ternary matrices as tiles that stream into the cores: see ternary.hpp for their form, `Streams` for their order."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.tt.planning.grid import TERNARY_TILE_BYTES, TILE
+from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.streams import Streams
 from bitnet_tt.weights import TernaryMatrix
 
 _FACE = TILE // 2
+
+_EXPONENTS = np.full(64, 127, np.uint8)
+"""The exponents that a tile of bfp2 begins with, one for each 16 elements: 127 stands for 2 to the power of 0."""
 
 _CODES = np.array([0b11, 0b00, 0b01, 0b00], np.uint8)
 """The card's code (see ternary.hpp) for each 2-bit code of `TernaryMatrix.packed`; the fourth is not used."""
@@ -28,6 +31,8 @@ def ternary_streams(matrices: Sequence[TernaryMatrix], streams: Streams) -> NDAr
         uint32 [cores, words of a stream].
     """
     tiles = np.concatenate([_code_tiles(matrix) for matrix in matrices])  # [column, depth, bytes of a tile]
+    if streams.have_exponents:
+        tiles = np.concatenate([np.broadcast_to(_EXPONENTS, (*tiles.shape[:2], 64)), tiles], axis=2)
     # [gate or up, column, ...], padded with zeros to the columns of all cores; without a gate, the first axis is 1.
     halves = tiles.reshape(-1, streams.result_tiles, *tiles.shape[1:])
     padding = streams.cores * streams.passes * streams.results - streams.result_tiles
@@ -44,6 +49,6 @@ def _code_tiles(matrix: TernaryMatrix) -> NDArray[np.uint8]:
     out_features, in_features = codes.shape
     # An element of a tile: [row half, column half, row, column], and rows go along `in`.
     faces = codes.reshape(out_features // TILE, 2, _FACE, in_features // TILE, 2, _FACE).transpose(0, 3, 4, 1, 5, 2)
-    quads = np.ascontiguousarray(faces).reshape(out_features // TILE, in_features // TILE, TERNARY_TILE_BYTES, 4)
+    quads = np.ascontiguousarray(faces).reshape(out_features // TILE, in_features // TILE, TILE * TILE // 4, 4)
     packed: NDArray[np.uint8] = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
     return packed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bitnet_tt.backends.options import TernaryTiles
+
 TILE = 32
 """Rows and columns of a tile, the unit of every matrix on the card. A cache block is one tile high."""
 
@@ -13,8 +15,8 @@ FLOAT32_BYTES, UINT32_BYTES, BFLOAT16_BYTES = 4, 4, 2
 BFP8_TILE_BYTES, BFP4_TILE_BYTES = 1088, 576
 """Bytes of a tile in a block float format: 64 shared exponents of 8 bits, then 1024 mantissas of 8 or 4 bits."""
 
-TERNARY_TILE_BYTES = 256
-"""Bytes of a tile of ternary weights: 1024 codes of 2 bits."""
+TERNARY_TILE_BYTES: dict[TernaryTiles, int] = {"codes": 256, "bfp2": 320}
+"""Bytes of a tile of ternary weights: 1024 codes of 2 bits; in bfp2 behind 64 shared exponents of 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import get_args
 
 from bitnet_tt.backends.base import LogitFilter
-from bitnet_tt.backends.options import Precision
+from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.planning.attention import MAX_HEAD_DIM, PART_BLOCKS, parts_of
 from bitnet_tt.backends.tt.planning.grid import (
     BFLOAT16_BYTES,
     BFP4_TILE_BYTES,
     BFP8_TILE_BYTES,
     FLOAT32_BYTES,
+    TERNARY_TILE_BYTES,
     TILE,
     Grid,
 )
@@ -60,22 +61,26 @@ class Plan:
         grid: The card.
         precision: `exact` or `fast`.
         context_length: Maximum positions of one sequence.
+        ternary_tiles: The form of ternary weights in DRAM, a key of `TERNARY_TILE_BYTES`.
     """
 
     config: ModelConfig
     grid: Grid
     precision: Precision
     context_length: int
+    ternary_tiles: TernaryTiles = "codes"
 
     def __post_init__(self) -> None:
         """Check that the model's dimensions are whole tiles, and that its heads fit.
 
         Raises:
-            DeviceError: They are not, or the precision is unknown. The message names the dimension.
+            DeviceError: They are not, or a setting is unknown. The message names the dimension.
         """
         config = self.config
         if self.precision not in PRECISIONS:
             raise DeviceError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        if self.ternary_tiles not in TERNARY_TILE_BYTES:
+            raise DeviceError(f"unknown ternary_tiles {self.ternary_tiles!r}; known: {', '.join(TERNARY_TILE_BYTES)}")
         for name, size, unit in (
             ("hidden_size", config.hidden_size, TILE),
             ("intermediate_size", config.intermediate_size, TILE),
@@ -155,7 +160,8 @@ class Plan:
             n: Columns of the weights: with a gate, of gate and up together.
             gated: Whether the product is gate and up.
         """
-        return deal(k // TILE, n // TILE // (2 if gated else 1), self.grid, gated=gated)
+        tile_bytes = TERNARY_TILE_BYTES[self.ternary_tiles]
+        return deal(k // TILE, n // TILE // (2 if gated else 1), self.grid, gated=gated, tile_bytes=tile_bytes)
 
     def layer_streams(self) -> Iterator[tuple[str, Streams]]:
         """Yield the four products of a layer as streams of weights, with their names."""

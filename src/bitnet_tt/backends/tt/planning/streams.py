@@ -24,6 +24,7 @@ class Streams:
         cores: Cores that have a stream.
         result_tiles: Tiles of a row of the result. The last core's stream may have columns beyond: they are zero.
         gated: Whether the product is gate and up.
+        tile_bytes: Bytes of a tile of weights, of `TERNARY_TILE_BYTES`.
     """
 
     depth: int
@@ -32,6 +33,7 @@ class Streams:
     cores: int
     result_tiles: int
     gated: bool
+    tile_bytes: int
 
     @property
     def tiles(self) -> int:
@@ -41,7 +43,12 @@ class Streams:
     @property
     def bytes(self) -> int:
         """Bytes of a stream."""
-        return self.tiles * TERNARY_TILE_BYTES
+        return self.tiles * self.tile_bytes
+
+    @property
+    def have_exponents(self) -> bool:
+        """Whether the tiles begin with their exponents."""
+        return self.tile_bytes == TERNARY_TILE_BYTES["bfp2"]
 
     @property
     def results(self) -> int:
@@ -49,7 +56,7 @@ class Streams:
         return self.columns // 2 if self.gated else self.columns
 
 
-def deal(depth: int, result_tiles: int, grid: Grid, *, gated: bool) -> Streams:
+def deal(depth: int, result_tiles: int, grid: Grid, *, gated: bool, tile_bytes: int) -> Streams:
     """Deal a product out to the cores.
 
     Args:
@@ -57,6 +64,7 @@ def deal(depth: int, result_tiles: int, grid: Grid, *, gated: bool) -> Streams:
         result_tiles: Tiles of a row of the result.
         grid: The cores, and the banks that share the streams.
         gated: Whether the product is gate and up, whose result is half as wide as the weights.
+        tile_bytes: Bytes of a tile of weights.
     """
     most = MAX_COLUMNS // 2 if gated else MAX_COLUMNS
     fewest = -(-result_tiles // grid.cores)  # tiles of the result that a core must compute
@@ -75,4 +83,5 @@ def deal(depth: int, result_tiles: int, grid: Grid, *, gated: bool) -> Streams:
         cores=-(-result_tiles // each),
         result_tiles=result_tiles,
         gated=gated,
+        tile_bytes=tile_bytes,
     )

@@ -11,6 +11,7 @@
 
 constexpr bool NORMALIZES = CONSTANT("normalizes");
 constexpr bool ADDS = CONSTANT("adds"), GATES = CONSTANT("gates"), SILU = CONSTANT("silu");
+constexpr bool HAVE_EXPONENTS = CONSTANT("have_exponents");
 constexpr uint32_t PAGES = CONSTANT("pages");      // of the row
 constexpr uint32_t DEPTH = CONSTANT("depth");      // tiles along the row
 constexpr uint32_t COLUMNS = CONSTANT("columns");  // tiles of weights that are computed together
@@ -38,13 +39,13 @@ ALWI void compute(uint32_t pass) {
         copy_tile(RESIDUAL, pass, epilogue::RESIDUAL_TILE);
     }
     ON_VECTORS(epilogue::clear<COLUMNS>);
-    ternary::start(TILES, WEIGHTS, COLUMNS);
+    ternary::start<HAVE_EXPONENTS>(TILES, WEIGHTS, COLUMNS);
     for (uint32_t k = 0; k < DEPTH; ++k) {
         const uint32_t first = (pass * DEPTH + k) * COLUMNS;
         cb_wait_front(WEIGHTS, first + COLUMNS);
         matmul_block(TILES, WEIGHTS, k, first, 0, false, COLUMNS, 1, 1);
     }
-    ternary::stop(TILES, ROW);
+    ternary::stop<HAVE_EXPONENTS>(TILES, ROW);
     if constexpr (GATES) {
         ON_VECTORS(epilogue::scale_gate<RESULTS, !SILU>);
         if constexpr (SILU) {

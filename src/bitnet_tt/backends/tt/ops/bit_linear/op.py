@@ -74,6 +74,7 @@ def bit_linear(
                 "gates": activation is not None,
                 "silu": activation == "silu",
                 "normalizes": norm is not None,
+                "have_exponents": streams.have_exponents,
                 "inverse_width_bits": float_bits(1 / x.features),
                 "eps_bits": float_bits(0.0 if norm is None else norm.eps),
             },

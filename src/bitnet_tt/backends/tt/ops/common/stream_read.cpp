@@ -7,9 +7,9 @@
 #include "stream.hpp"
 
 constexpr uint32_t WEIGHTS = BUFFER("weights");
-constexpr uint32_t TILE_BYTES = 256;
-constexpr uint32_t PACKET_BYTES = 16384;  // the longest that the NoC carries
-constexpr uint32_t IN_FLIGHT = 4;         // packets; each has its own transaction id
+constexpr uint32_t TILE_BYTES = CONSTANT("tile_bytes");
+constexpr uint32_t PACKET_BYTES = 16384 / TILE_BYTES * TILE_BYTES;  // the NoC carries at most 16384
+constexpr uint32_t IN_FLIGHT = 4;                                   // packets; each has its own transaction id
 
 void kernel_main() {
     constexpr uint32_t bytes = CONSTANT("tiles") * TILE_BYTES, packets = (bytes + PACKET_BYTES - 1) / PACKET_BYTES;

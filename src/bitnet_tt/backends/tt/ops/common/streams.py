@@ -6,7 +6,6 @@ import ttnn
 
 from bitnet_tt.backends.tt.device.weights import StreamedWeights
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel
-from bitnet_tt.backends.tt.planning.grid import TERNARY_TILE_BYTES
 from bitnet_tt.backends.tt.planning.streams import Streams
 
 
@@ -15,11 +14,11 @@ def stream_reader(weights: StreamedWeights) -> Kernel:
     return Kernel(
         "common/stream_read.cpp",
         tensors={"weights": weights.tensor},
-        constants={"tiles": weights.streams.tiles},
+        constants={"tiles": weights.streams.tiles, "tile_bytes": weights.streams.tile_bytes},
         tables=weights.tables,
     )
 
 
 def weight_buffer(streams: Streams) -> Buffer:
     """Return the buffer of a core's stream. bfp4 stands for the format that ttnn has no name for, see ternary.hpp."""
-    return Buffer(TERNARY_TILE_BYTES, streams.tiles, ttnn.bfloat4_b)
+    return Buffer(streams.tile_bytes, streams.tiles, ttnn.bfloat4_b)

@@ -3,11 +3,12 @@
 // A weight tile has 256 bytes: the codes of its 1024 weights in the order of its elements (tile.hpp), the first in the
 // lowest bits of a byte. A code is a number of the format bfp2 without its shared exponent: sign << 1 | magnitude, so
 // 0 is 00, 1 is 01 and -1 is 11. 10, a negative zero, would become minus infinity. The unpacker takes the exponent from
-// a register, in place of the exponents that a tile of bfp2 begins with (320 bytes).
+// a register, in place of the exponents that a tile of bfp2 begins with. Or else the tiles have their exponents
+// (320 bytes): for hardware on which that register should not work.
 //
-// ttnn has no name for bfp2. The buffer of the weights is declared as bfp4 with pages of 256 bytes; the page's size is
-// the step from tile to tile. `start` sets the formats beyond that declaration, `stop` takes this back: other kernels
-// would find the settings as they were left.
+// ttnn has no name for bfp2. The buffer of the weights is declared as bfp4 with pages of 256 or 320 bytes; the page's
+// size is the step from tile to tile. `start` sets the formats beyond that declaration, `stop` takes this back: other
+// kernels would find the settings as they were left.
 #pragma once
 
 #include <stdint.h>
@@ -44,6 +45,7 @@ inline void force_exponent(uint32_t exponent, bool force) {
 #endif
 
 // Prepare products of tiles of integers, in bfloat16, and ternary weights; `columns` tiles are computed together.
+template <bool HAVE_EXPONENTS>
 ALWI void start(uint32_t integers, uint32_t weights, uint32_t columns) {
     reconfig_full_operand(weights, integers);
     matmul_block_init(integers, weights, 0, columns, 1, 1);
@@ -51,7 +53,9 @@ ALWI void start(uint32_t integers, uint32_t weights, uint32_t columns) {
     drain();
     cfg_reg_rmw_tensix<THCON_SEC0_REG0_TileDescriptor_ADDR32, 0, 0x0f>(BFP2);
     cfg_reg_rmw_tensix<THCON_SEC0_REG2_Out_data_format_RMW>(BFP2);
-    force_exponent(EXPONENT_OF_ONE, true);
+    if constexpr (!HAVE_EXPONENTS) {
+        force_exponent(EXPONENT_OF_ONE, true);
+    }
 #endif
 #ifdef TRISC_MATH
     TTI_STALLWAIT(p_stall::STALL_CFG, p_stall::MATH);
@@ -61,10 +65,13 @@ ALWI void start(uint32_t integers, uint32_t weights, uint32_t columns) {
 }
 
 // Go back to copying pages of `buffer` to Dest.
+template <bool HAVE_EXPONENTS>
 ALWI void stop(uint32_t integers, uint32_t buffer) {
 #ifdef TRISC_UNPACK
     drain();
-    force_exponent(0, false);
+    if constexpr (!HAVE_EXPONENTS) {
+        force_exponent(0, false);
+    }
 #endif
 #ifdef TRISC_MATH
     TTI_STALLWAIT(p_stall::STALL_CFG, p_stall::MATH);

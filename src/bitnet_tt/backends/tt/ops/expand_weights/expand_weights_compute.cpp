@@ -11,12 +11,13 @@ constexpr uint32_t IDENTITY = BUFFER("identity"), WEIGHTS = BUFFER("weights"), R
 
 void kernel_main() {
     constexpr uint32_t steps = CONSTANT("steps"), columns = CONSTANT("columns");
+    constexpr bool have_exponents = CONSTANT("have_exponents");
     if (stream::mine() == stream::NONE) {
         return;
     }
     compute_kernel_hw_startup(WEIGHTS, IDENTITY, RESULT);
     cb_wait_front(IDENTITY, 1);
-    ternary::start(IDENTITY, WEIGHTS, columns);
+    ternary::start<have_exponents>(IDENTITY, WEIGHTS, columns);
     for (uint32_t step = 0; step < steps; ++step) {
         cb_wait_front(WEIGHTS, (step + 1) * columns);
         tile_regs_acquire();
@@ -30,5 +31,5 @@ void kernel_main() {
         cb_push_back(RESULT, columns);
         tile_regs_release();
     }
-    ternary::stop(IDENTITY, IDENTITY);
+    ternary::stop<have_exponents>(IDENTITY, IDENTITY);
 }

@@ -38,6 +38,7 @@ def expand_weights(weights: StreamedWeights) -> ttnn.Tensor:
             constants={
                 "steps": streams.depth * streams.passes,
                 "columns": streams.columns,
+                "have_exponents": streams.have_exponents,
             },
             tables=weights.tables,
         ),
