@@ -22,11 +22,24 @@ def no_ttnn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_prints_tables_and_json(run) -> None:
     text = run("plan", "--synthetic", "2b4t").stdout
     assert max(map(len, text.splitlines())) <= 80
-    for name in ("qkv", "gate_up", "attention", "lm_head", "not a measurement", "smallest grid of a p150"):
+    for name in (
+        "qkv",
+        "gate_up",
+        "attention",
+        "lm_head",
+        "not a measurement",
+        "smallest grid of a p150",
+        "stock bfp4",
+    ):
         assert name in " ".join(text.split())
     facts = json.loads(run("plan", GOLDEN, "--precision", "exact", "--context", "200", "--json").stdout)
     assert facts["launches"] > decode_cost(PLAN_2B4T, 1, 128).launches / PLAN_2B4T.config.num_hidden_layers
     assert facts["grid"]["x"] * facts["grid"]["y"] == SMALLEST_P150.cores
+    assert [layout["ternary_weights"] for layout in facts["layouts"]] == [
+        "codes, 2 bits",
+        "bfp2, 2.5 bits",
+        "stock bfp4, 4.5 bits",
+    ]
     # 4096 positions are more than the golden checkpoint has.
     assert [(bound["batch"], bound["context"]) for bound in facts["bounds"]] == [
         (1, 200),
@@ -42,6 +55,14 @@ def test_a_synthetic_shape_can_have_other_sizes(run) -> None:
     result = run("plan", "--synthetic", "3b")
     assert result.exit_code == 1
     assert "unknown shape '3b'" in result.stderr
+
+
+def test_the_form_of_the_weights_is_an_option(run) -> None:
+    codes, bfp2 = (
+        json.loads(run("plan", "--synthetic", "2b4t", "--ternary-tiles", form, "--json").stdout)
+        for form in ("codes", "bfp2")
+    )
+    assert codes["seconds"] < bfp2["seconds"] == codes["layouts"][1]["seconds"]
 
 
 def test_a_cache_too_large_for_the_card_is_refused(run) -> None:

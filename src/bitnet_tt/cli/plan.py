@@ -19,6 +19,7 @@ from bitnet_tt.errors import DeviceError
 if TYPE_CHECKING:
     from bitnet_tt.backends.tt.planning.cost import DecodeCost
     from bitnet_tt.backends.tt.planning.grid import Grid
+    from bitnet_tt.backends.tt.planning.plan import Plan
     from bitnet_tt.config import ModelConfig
 
 _NOTE = "A model of the card, not a measurement."
@@ -46,40 +47,49 @@ def plan(
 
     Nothing is measured. This is arithmetic on the shapes: for the card in this
     machine, or without one for the smallest grid of a p150. It prints the programs
-    of one decode step, then the times of common sizes. No card can be faster than
-    the floor; the likely time adds launches, latencies and the rates that others
-    have measured.
+    of one decode step, the step with other forms of the weights, and the times of
+    common sizes. No card can be faster than the floor; the likely time adds
+    launches, latencies and the rates that others have measured, and its range the
+    best and the worst of them.
 
     Examples:
         bitnet-tt plan --synthetic 2b4t
         bitnet-tt plan microsoft/bitnet-b1.58-2B-4T --batch 32 --context 4096
     """
-    from bitnet_tt.backends.tt.planning.cost import PEAK_BANDWIDTH
+    from bitnet_tt.backends.tt.planning.cost import decode_cost, layout_costs
+    from bitnet_tt.backends.tt.planning.plan import Plan
 
     name, config = synthetic or model, _config(synthetic, model, hub)
     grid, source = _find_grid()
-    step = _decode_cost(config, grid, precision, batch, context)
-    sizes = dict.fromkeys([(batch, context), *_COMMON_SIZES])
-    bounds = {
-        size: _decode_cost(config, grid, precision, *size)
-        for size in sizes
-        if size == (batch, context) or _fits(config, grid, precision, *size)
-    }
+
+    def shapes(length: int) -> Plan:
+        return Plan(config, grid, precision, length, ternary_tiles)
+
+    _check_dram(shapes(context), batch)
+    step, layouts = decode_cost(shapes(context), batch, context), layout_costs(shapes(context), batch, context)
+    sizes = [(batch, context), *(size for size in _COMMON_SIZES if _fits(shapes(size[1]), size[0]))]
+    bounds = {size: decode_cost(shapes(size[1]), *size) for size in dict.fromkeys(sizes)}
     if as_json:
-        facts = asdict(step) | {"grid": asdict(grid), "grid_of": source, "note": _NOTE, "bounds": _facts(bounds)}
+        facts = asdict(step) | {
+            "grid": asdict(grid),
+            "grid_of": source,
+            "note": _NOTE,
+            "layouts": [{"ternary_weights": form} | _totals(cost) for form, cost in layouts.items()],
+            "bounds": [{"batch": size[0], "context": size[1]} | _totals(cost) for size, cost in bounds.items()],
+        }
         typer.echo(json.dumps(facts, indent=2))
         return
     _say(f"{name}, {precision}, on {grid.x} x {grid.y} cores: {source}. {_NOTE}")
     typer.echo(f"\nA decode step, batch {batch}, context {context}:\n")
     _print_step(step)
+    typer.echo("\nThe step with other forms of ternary weights:\n")
+    _print_layouts(layouts)
     typer.echo("\nCommon sizes:\n")
     _print_bounds(bounds)
     typer.echo()
     _say(
-        f"By bandwidth alone, at {PEAK_BANDWIDTH / 1e9:.0f} GB/s, the step above takes "
-        f"{1e3 * step.bandwidth_seconds:.2f} ms; with ternary weights as stock bfp4 tiles it would be "
-        f"{1e3 * step.bfp4_bandwidth_seconds:.2f} ms. Each µs that a launch costs more or less changes it by "
-        f"{step.launches / 1e3:.1f} ms. The sources of all rates are in backends/tt/planning/cost.py."
+        f"Each µs that a launch costs more or less changes the step above by {step.launches / 1e3:.1f} ms. The sources "
+        "of all rates are in backends/tt/planning/rates.py."
     )
 
 
@@ -88,13 +98,9 @@ def _say(text: str) -> None:
     typer.echo(textwrap.fill(text, 80))
 
 
-def _facts(bounds: dict[tuple[int, int], DecodeCost]) -> list[dict[str, Any]]:
-    """Return the costs of several sizes (batch, context) for JSON, without what is the same for all of them."""
-    return [
-        {"batch": batch, "context": context}
-        | {key: value for key, value in asdict(cost).items() if key not in ("costs", "weight_bytes")}
-        for (batch, context), cost in bounds.items()
-    ]
+def _totals(cost: DecodeCost) -> dict[str, Any]:
+    """Return the cost of a step for JSON, without its programs."""
+    return {key: value for key, value in asdict(cost).items() if key != "costs"}
 
 
 def _config(synthetic: str | None, model: str, hub: HubOptions) -> ModelConfig:
@@ -129,30 +135,24 @@ def _find_grid() -> tuple[Grid, str]:
         card.close()
 
 
-def _decode_cost(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> DecodeCost:
-    """Return the cost of a decode step.
+def _check_dram(shapes: Plan, batch: int) -> None:
+    """Check that the model and the cache of a batch fit on the card.
 
     Raises:
-        DeviceError: The model and its cache do not fit on the card.
+        DeviceError: They do not.
     """
-    from bitnet_tt.backends.tt.planning.cost import decode_cost
     from bitnet_tt.backends.tt.planning.memory import check_dram
-    from bitnet_tt.backends.tt.planning.plan import Plan
 
-    shapes = Plan(config, grid, precision, context)
-    check_dram(shapes, batch * shapes.context_blocks(context))
-    return decode_cost(shapes, batch, context)
+    check_dram(shapes, batch * shapes.context_blocks(shapes.context_length))
 
 
-def _fits(config: ModelConfig, grid: Grid, precision: Precision, batch: int, context: int) -> bool:
+def _fits(shapes: Plan, batch: int) -> bool:
     """Whether the model has contexts of this length, and they fit on the card."""
-    if context > config.max_position_embeddings:
-        return False
     try:
-        _decode_cost(config, grid, precision, batch, context)
+        _check_dram(shapes, batch)
     except DeviceError:
         return False
-    return True
+    return shapes.context_length <= shapes.config.max_position_embeddings
 
 
 def _print_step(step: DecodeCost) -> None:
@@ -179,6 +179,24 @@ def _print_step(step: DecodeCost) -> None:
     )
 
 
+def _print_layouts(layouts: dict[str, DecodeCost]) -> None:
+    """Print what the step costs with each form of ternary weights. "DRAM ms" is all bytes at the peak rate."""
+    rows = [
+        (
+            form,
+            describe_bytes(cost.weight_bytes),
+            cost.launches,
+            f"{1e3 * cost.bandwidth_seconds:.2f}",
+            f"{1e3 * cost.floor_seconds:.2f}",
+            f"{1e3 * cost.seconds:.2f}",
+            _range(cost),
+        )
+        for form, cost in layouts.items()
+    ]
+    headings = ["Form", "Weights", "Launches", "DRAM ms", "Floor", "Likely", "Range"]
+    print_table(headings, rows, right=range(1, 7))
+
+
 def _print_bounds(bounds: dict[tuple[int, int], DecodeCost]) -> None:
     """Print the time and the speed of several sizes (batch, context) as a table."""
     rows = [
@@ -187,9 +205,16 @@ def _print_bounds(bounds: dict[tuple[int, int], DecodeCost]) -> None:
             context,
             f"{1e3 * cost.floor_seconds:.2f}",
             f"{1e3 * cost.seconds:.2f}",
+            _range(cost),
             f"{cost.tokens_per_second:.0f}",
-            f"{cost.binding[1]}: {cost.binding[0]}, {cost.shares[cost.binding[0]]:.0%}",
+            f"{cost.binding[1]}: {cost.binding[0]}",
         )
         for (batch, context), cost in bounds.items()
     ]
-    print_table(["Batch", "Context", "Floor ms", "Likely ms", "Tokens/s", "Bound by"], rows, right=range(5))
+    headings = ["Batch", "Context", "Floor ms", "Likely", "Range", "Tokens/s", "Bound by"]
+    print_table(headings, rows, right=range(6))
+
+
+def _range(cost: DecodeCost) -> str:
+    best, worst = cost.range_seconds
+    return f"{1e3 * best:.1f} - {1e3 * worst:.1f}"

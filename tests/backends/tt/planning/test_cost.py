@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bitnet_tt.backends.tt.planning.cost import LAUNCH_SECONDS, PEAK_BANDWIDTH, decode_cost
+from bitnet_tt.backends.tt.planning.cost import decode_cost, layout_costs
 from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
+from bitnet_tt.backends.tt.planning.rates import BEST, LIKELY, PEAK_BANDWIDTH, WORST
 from tests.backends.tt.planning.plans import PLAN_2B4T
 
 
@@ -18,8 +19,13 @@ def test_a_step_is_the_sum_of_its_programs(batch: int) -> None:
     assert sum(step.shares.values()) == pytest.approx(1)
     assert step.bandwidth_seconds == pytest.approx(sum(cost.dram_bytes for cost in step.costs) / PEAK_BANDWIDTH)
     for cost in step.costs:
-        assert cost.floor_seconds + cost.count * LAUNCH_SECONDS < cost.seconds
+        assert cost.floor_seconds + cost.count * LIKELY.launch_seconds < cost.seconds
         assert cost.cores <= SMALLEST_P150.cores
+        best, worst = cost.range_seconds
+        assert cost.floor_seconds < best < cost.seconds <= worst
+    best, worst = step.range_seconds
+    assert best == pytest.approx(sum(cost.range_seconds[0] for cost in step.costs) + BEST.host_seconds)
+    assert worst == pytest.approx(sum(cost.range_seconds[1] for cost in step.costs) + WORST.host_seconds)
 
 
 @pytest.mark.parametrize("batch", [1, 8, 32])
@@ -31,9 +37,21 @@ def test_every_program_that_is_launched_has_a_cost(batch: int) -> None:
 def test_a_step_reads_each_ternary_weight_once_as_two_bits() -> None:
     step = decode_cost(PLAN_2B4T, batch=1, context=128)
     assert sum(cost.dram_bytes for cost in step.costs if cost.part == "ternary weights") == 2084044800 / 4
-    # Stock tiles have 576 bytes in place of 256.
-    extra = (step.bfp4_bandwidth_seconds - step.bandwidth_seconds) * PEAK_BANDWIDTH
-    assert extra == pytest.approx(2084044800 / 1024 * (576 - 256))
+
+
+@pytest.mark.parametrize("batch", [1, 32])
+def test_the_forms_of_ternary_weights_differ_by_the_bytes_of_their_tiles(batch: int) -> None:
+    codes, bfp2, stock = layout_costs(PLAN_2B4T, batch, context=128).values()
+    assert codes == decode_cost(PLAN_2B4T, batch, context=128)
+    tiles = 2084044800 / 1024
+    assert bfp2.weight_bytes - codes.weight_bytes == pytest.approx(tiles * 64, rel=1e-2)  # banks are padded
+    assert stock.weight_bytes - codes.weight_bytes == pytest.approx(tiles * (576 - 256), rel=1e-2)
+    assert codes.seconds < bfp2.seconds
+    if batch == 1:
+        # Norm and quantiser are programs of their own. So are two conversions of the embedding, and the last addition.
+        assert (bfp2.launches, stock.launches) == (codes.launches, codes.launches + 30 * 4 + 2)
+        more = (stock.bandwidth_seconds - codes.bandwidth_seconds) * PEAK_BANDWIDTH
+        assert more == pytest.approx(tiles * (576 - 256), rel=1e-2)
 
 
 def test_more_sequences_and_more_context_cost_more() -> None:

@@ -1,15 +1,15 @@
 """The time of a decode step on a card by arithmetic: a model of the card, not a measurement.
 
 Each program has a floor and a likely time. The floor counts one instruction in each cycle, all of DRAM's bandwidth, and
-nothing else: no step can be faster. The likely time adds what others have measured on such cards: the launch, the rate
-at which kernels read DRAM, and the latency of transfers. A program reads DRAM while it computes, so the longer of the
-two counts.
+nothing else: no step can be faster. The likely time adds what others have measured on such cards (`rates.py`): the
+launch, the rate at which kernels read DRAM, and the latency of transfers. Its range has the best and the worst that was
+measured. A program reads DRAM while it computes, so the longer of the two counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitnet_tt.backends.tt.planning.attention import (
     PART_BLOCKS,
@@ -23,44 +23,19 @@ from bitnet_tt.backends.tt.planning.launches import decode_launches
 from bitnet_tt.backends.tt.planning.memory import kv_cache_bytes, weight_bytes
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
 from bitnet_tt.backends.tt.planning.products import Product
+from bitnet_tt.backends.tt.planning.rates import (
+    BEST,
+    CLOCK,
+    FIRST_READ_CYCLES,
+    FLOPS_PER_CYCLE,
+    LIKELY,
+    PEAK_BANDWIDTH,
+    UNPACK_CYCLES,
+    WORST,
+    Rates,
+    Reading,
+)
 from bitnet_tt.backends.tt.planning.streams import Streams
-
-PEAK_BANDWIDTH = 512e9
-"""DRAM bandwidth of a p150 in bytes a second. Source: Tenstorrent's data sheet."""
-
-PACKET_BANDWIDTH = 344e9
-"""What kernels reach that read packets of 16 KB with transaction ids, from cores anywhere.
-
-Source: tt-metal, issue 55898. One core beside each bank reaches 500e9 (issue 54242). Ours are several around each bank,
-so they should come between the two.
-"""
-
-TILE_BANDWIDTH = 466e9
-"""What stock products reach on tiles of 1 KB and more: 91 % of the peak. Source: tt-metal, issue 47885."""
-
-SMALL_TILE_BANDWIDTH = 279e9
-"""What a stock product reached on tiles of 576 bytes (bfp4). Source: tt-metal, issue 47885."""
-
-CLOCK = 1.35e9
-"""Cycles a second of a core. The vector unit starts one instruction in each. Source: Tenstorrent's data sheet."""
-
-FLOPS_PER_CYCLE = 2 * 8 * 16 * 16
-"""Operations of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle.
-
-Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal.
-"""
-
-LAUNCH_SECONDS = 1.7e-6
-"""A traced launch of a program with common run-time arguments. Source: tt-metal, pgm_dispatch.json for bh_p150."""
-
-UNPACK_CYCLES = 21
-"""Cycles of the unpacker for a tile of 2-bit weights. Source: the times of tt-metal's compressed matmul."""
-
-FIRST_READ_CYCLES, READ_CYCLES = 373, 30
-"""Cycles until the first read of L1 returns, and for each read after it. Source: tt-metal's NoC figures (24 to 36)."""
-
-HOST_SECONDS = 0.2e-3
-"""Inputs to the card and tokens back. Source: tt-metal's transfers of small tensors, .05 to .28 ms each."""
 
 # Instructions of the math processor, most of them for the vector unit, counted on an instrumented simulator at the
 # sizes of 2B4T. For norm and quantiser: for a page of 1024 elements, and beside the pages. A page of several rows has
@@ -71,6 +46,8 @@ _COMBINED_PAGE_INSTRUCTIONS = 500  # more, for rows in tiles: residual or gate
 _NORM_PAGE_INSTRUCTIONS = 360  # for a norm alone
 _PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate
 _HEADS_INSTRUCTIONS = 280  # for a page of q, k and v: rotation
+
+_EXPANDED = ", expanded"  # a product's weights, to bfp4
 
 _LM_HEAD_PASSES = 4  # of the matrix engine (HiFi4). A ternary product takes one (LoFi).
 
@@ -85,11 +62,12 @@ class ProgramCost:
         count: How many times a step runs it.
         cores: Cores that have work.
         dram_bytes: Bytes from and to DRAM.
-        dram_seconds: The time of these bytes at the rate that such kernels reach.
+        dram_seconds: The time of these bytes at the likely rate.
         instructions: Cycles of the busiest core's vector unit, unpacker or matrix engine.
         transfers: Transfers of the busiest core beside those of weights and cache.
         floor_seconds: No card can be faster.
         seconds: The likely time, with launches.
+        range_seconds: The time at the best and at the worst rates.
         bound: What takes longer, beside the launch: `DRAM` or `cores`.
     """
 
@@ -103,6 +81,7 @@ class ProgramCost:
     transfers: int
     floor_seconds: float
     seconds: float
+    range_seconds: tuple[float, float]
     bound: str
 
 
@@ -117,9 +96,9 @@ class DecodeCost:
         cache_bytes: DRAM of a KV cache for this context and batch.
         floor_seconds: The sum of the programs' floors.
         seconds: The sum of the programs' likely times, and the host's part.
+        range_seconds: The same at the best and at the worst rates.
         tokens_per_second: Tokens a second of all sequences together, in the likely time.
         bandwidth_seconds: The time that DRAM needs for all bytes at its peak.
-        bfp4_bandwidth_seconds: The same if the ternary weights were stock bfp4 tiles.
         binding: The part of the step that takes most of the time, a key of `shares`, and what bounds its longest
             program.
         shares: Share of the likely time of each part.
@@ -131,9 +110,9 @@ class DecodeCost:
     cache_bytes: int
     floor_seconds: float
     seconds: float
+    range_seconds: tuple[float, float]
     tokens_per_second: float
     bandwidth_seconds: float
-    bfp4_bandwidth_seconds: float
     binding: tuple[str, str]
     shares: dict[str, float]
 
@@ -147,31 +126,52 @@ def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
         context: Positions of each sequence.
     """
     few = plan.lines(batch) is not None
-    costs = (
-        *(_few_row_programs(plan, batch) if few else _many_row_programs(plan)),
-        _attention(plan, batch, context),
-        *_head_programs(plan, batch),
+    layers = _few_row_programs(plan, batch) if few else _many_row_programs(plan)
+    costs = (*layers, _attention(plan, batch, context), *_head_programs(plan, batch))
+    return _sum(plan, batch, context, costs, decode_launches(plan, batch), weight_bytes(plan))
+
+
+def layout_costs(plan: Plan, batch: int, context: int) -> dict[str, DecodeCost]:
+    """Return the cost of a decode step for each form of ternary weights, the stock one included.
+
+    The stock form is what TT-NN offers: tiles of bfp4, whose products are programs apart from norm and quantiser.
+    """
+    costs = {
+        "codes, 2 bits": decode_cost(replace(plan, ternary_tiles="codes"), batch, context),
+        "bfp2, 2.5 bits": decode_cost(replace(plan, ternary_tiles="bfp2"), batch, context),
+    }
+    stock = [cost for cost in _many_row_programs(plan) if not cost.name.endswith(_EXPANDED)]
+    programs = (*stock, _attention(plan, batch, context), *_head_programs(plan, batch))
+    tiles = sum(product.k * product.n for product in plan.layer_products(DECODE_ROWS))
+    streamed = sum(streams.cores * streams.bytes for _, streams in plan.layer_streams())
+    more = plan.config.num_hidden_layers * (tiles * BFP4_TILE_BYTES - streamed)
+    launches = sum(cost.count for cost in programs)
+    costs["stock bfp4, 4.5 bits"] = _sum(plan, batch, context, programs, launches, weight_bytes(plan) + more)
+    return costs
+
+
+def _sum(
+    plan: Plan, batch: int, context: int, costs: tuple[ProgramCost, ...], launches: int, weights: int
+) -> DecodeCost:
+    seconds = sum(cost.seconds for cost in costs) + LIKELY.host_seconds
+    best, worst = (
+        sum(cost.range_seconds[end] for cost in costs) + rates.host_seconds for end, rates in enumerate((BEST, WORST))
     )
-    seconds = sum(cost.seconds for cost in costs) + HOST_SECONDS
-    shares = {"host": HOST_SECONDS / seconds}
+    shares = {"host": LIKELY.host_seconds / seconds}
     for cost in costs:
         shares[cost.part] = shares.get(cost.part, 0.0) + cost.seconds / seconds
     binding = max((part for part in shares if part != "host"), key=shares.__getitem__)
     longest = max((cost for cost in costs if cost.part == binding), key=lambda cost: cost.seconds)
-    dram = sum(cost.dram_bytes for cost in costs)
-    tiles = sum(product.k * product.n for product in plan.layer_products(DECODE_ROWS))
-    streamed = sum(streams.cores * streams.bytes for _, streams in plan.layer_streams())
-    difference = plan.config.num_hidden_layers * (tiles * BFP4_TILE_BYTES - streamed)
     return DecodeCost(
         costs=costs,
-        launches=decode_launches(plan, batch),
-        weight_bytes=weight_bytes(plan),
+        launches=launches,
+        weight_bytes=weights,
         cache_bytes=kv_cache_bytes(plan, batch * -(-context // TILE)),
         floor_seconds=sum(cost.floor_seconds for cost in costs),
         seconds=seconds,
+        range_seconds=(best, worst),
         tokens_per_second=batch / seconds,
-        bandwidth_seconds=dram / PEAK_BANDWIDTH,
-        bfp4_bandwidth_seconds=(dram + difference) / PEAK_BANDWIDTH,
+        bandwidth_seconds=sum(cost.dram_bytes for cost in costs) / PEAK_BANDWIDTH,
         binding=(binding, longest.bound),
         shares=shares,
     )
@@ -203,7 +203,7 @@ def _bit_linear(name: str, count: int, streams: Streams, lines: int) -> ProgramC
         dram_bytes=streams.cores * streams.bytes,
         instructions=vectors + streams.passes * _PASS_INSTRUCTIONS + streams.tiles * UNPACK_CYCLES,
         transfers=-(-features // 256) + 1,
-        bandwidth=PACKET_BANDWIDTH,
+        reads="packets",
     )
 
 
@@ -214,15 +214,15 @@ def _many_row_programs(plan: Plan) -> Iterator[ProgramCost]:
     yield _program("embedding", "other", 3, cores=1, dram_bytes=DECODE_ROWS * config.hidden_size * BFLOAT16_BYTES)
     for (name, streams), product in zip(plan.layer_streams(), plan.layer_products(DECODE_ROWS), strict=True):
         yield _program(
-            f"{name}, expanded",
+            name + _EXPANDED,
             "ternary weights",
             layers,
             cores=streams.cores,
             dram_bytes=streams.cores * streams.bytes + product.weight_bytes,
             instructions=streams.tiles * UNPACK_CYCLES,
-            bandwidth=PACKET_BANDWIDTH,
+            reads="packets",
         )
-        yield _product(name, "ternary weights", layers, product, 1, SMALL_TILE_BANDWIDTH)
+        yield _product(name, "ternary weights", layers, product, 1, "small tiles")
         pages = -(-product.k // TILE)
         yield _program(
             f"norm of {name}",
@@ -267,7 +267,6 @@ def _attention(plan: Plan, batch: int, context: int) -> ProgramCost:
         dram_bytes=tiles * TILE * TILE * FLOAT32_BYTES + 2 * parts * result_bytes(config),
         instructions=-(-parts // cores) * part_instructions(config),
         transfers=3 + 2 * parts_of(context),
-        bandwidth=TILE_BANDWIDTH,
     )
 
 
@@ -282,10 +281,10 @@ def _head_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
         instructions=pages * _NORM_PAGE_INSTRUCTIONS,
         transfers=-(-config.hidden_size // 16),
     )
-    yield _product("lm_head", "lm_head", 1, plan.lm_head(), _LM_HEAD_PASSES, TILE_BANDWIDTH)
+    yield _product("lm_head", "lm_head", 1, plan.lm_head(), _LM_HEAD_PASSES, "tiles")
 
 
-def _product(name: str, part: str, count: int, product: Product, passes: int, bandwidth: float) -> ProgramCost:
+def _product(name: str, part: str, count: int, product: Product, passes: int, reads: Reading) -> ProgramCost:
     # Between products a decode step's rows stay in L1. Only the logits go to DRAM, on their way to the host.
     logits = product.rows * product.n * TILE * TILE * FLOAT32_BYTES if name == "lm_head" else 0
     return _program(
@@ -295,7 +294,7 @@ def _product(name: str, part: str, count: int, product: Product, passes: int, ba
         cores=product.cores,
         dram_bytes=product.weight_bytes + logits,
         instructions=int(passes * product.flops / product.cores / FLOPS_PER_CYCLE),
-        bandwidth=bandwidth,
+        reads=reads,
     )
 
 
@@ -308,10 +307,17 @@ def _program(
     dram_bytes: int = 0,
     instructions: int = 0,
     transfers: int = 0,
-    bandwidth: float = TILE_BANDWIDTH,
+    reads: Reading = "tiles",
 ) -> ProgramCost:
     """Return the cost of `count` launches; the sizes are those of one launch."""
-    dram, busy = dram_bytes / bandwidth, (instructions + FIRST_READ_CYCLES + transfers * READ_CYCLES) / CLOCK
+
+    def seconds(rates: Rates) -> tuple[float, float]:
+        """Return the time of DRAM and of the busiest core."""
+        cycles = instructions + FIRST_READ_CYCLES + transfers * rates.read_cycles
+        return dram_bytes / rates.bandwidth[reads], cycles / CLOCK
+
+    best, likely, worst = (count * (rates.launch_seconds + max(seconds(rates))) for rates in (BEST, LIKELY, WORST))
+    dram, busy = seconds(LIKELY)
     return ProgramCost(
         name=name,
         part=part,
@@ -322,6 +328,7 @@ def _program(
         instructions=count * instructions,
         transfers=count * transfers,
         floor_seconds=count * max(dram_bytes / PEAK_BANDWIDTH, instructions / CLOCK),
-        seconds=count * (LAUNCH_SECONDS + max(dram, busy)),
+        seconds=likely,
+        range_seconds=(best, worst),
         bound="DRAM" if dram >= busy else "cores",
     )

@@ -1,0 +1,56 @@
+"""How fast a Blackhole card does things, by what others measured on such cards: the coefficients of the cost model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Reading = Literal["packets", "tiles", "small tiles"]
+"""How a program reads DRAM: packets of 16 KB, tiles of 1 KB and more, or tiles of 576 bytes (bfp4)."""
+
+PEAK_BANDWIDTH = 512e9
+"""DRAM bandwidth of a p150 in bytes a second. Source: Tenstorrent's data sheet."""
+
+CLOCK = 1.35e9
+"""Cycles a second of a core. The vector unit starts one instruction in each. Source: Tenstorrent's data sheet."""
+
+FLOPS_PER_CYCLE = 2 * 8 * 16 * 16
+"""Operations of one core in one pass (LoFi): an 8x16 by 16x16 product a cycle.
+
+Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal.
+"""
+
+UNPACK_CYCLES = 21
+"""Cycles of the unpacker for a tile of 2-bit weights. Source: the times of tt-metal's compressed matmul."""
+
+FIRST_READ_CYCLES = 373
+"""Cycles until the first read of another core's L1 returns. Source: tt-metal's NoC figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The rates that differ from measurement to measurement.
+
+    Attributes:
+        bandwidth: DRAM bytes a second of each kind of reading.
+        launch_seconds: A traced launch of a program with common run-time arguments.
+        read_cycles: Cycles of each read of L1 after the first.
+        host_seconds: Inputs to the card and tokens back, for each step.
+    """
+
+    bandwidth: dict[Reading, float]
+    launch_seconds: float
+    read_cycles: int
+    host_seconds: float
+
+
+# Sources. Packets: tt-metal issue 55898, 344 GB/s from cores anywhere; issue 54242, 500 GB/s from one core beside each
+# bank. Ours are several around each bank, so they should come between the two. Tiles: issue 47885, 91 % of the peak for
+# 1 KB, 98 % for 2 KB; 188 to 279 GB/s for 576 bytes, 95 % over both NoCs. Launches: tt-metal, pgm_dispatch.json for
+# bh_p150: .94 us with compile-time values alone, 1.7 with common arguments or semaphores. Reads of L1: tt-metal's NoC
+# figures, 24 to 36 cycles. Host: tt-metal's transfers of small tensors, .05 to .28 ms each; other projects lost .5 ms
+# and more of a step to the host.
+LIKELY = Rates({"packets": 344e9, "tiles": 466e9, "small tiles": 279e9}, 1.7e-6, 30, 0.2e-3)
+BEST = Rates({"packets": 500e9, "tiles": 502e9, "small tiles": 486e9}, 0.94e-6, 24, 0.05e-3)
+WORST = Rates({"packets": 279e9, "tiles": 344e9, "small tiles": 188e9}, 1.7e-6, 36, 0.5e-3)
+"""The likely rates, and the best and the worst of what others measured. The worst packets are no worse than tiles."""
