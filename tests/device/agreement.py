@@ -61,20 +61,16 @@ class Numbers:
     def test_rows_are_added_normalized_and_quantized(self, width: int) -> None:
         check_rows(width)
 
-    @pytest.mark.parametrize("precision", PRECISIONS)
     @pytest.mark.parametrize("heads", [(4, 2, 64), (20, 5, 128), (6, 2, 256), (2, 2, 64)], ids=str)
-    def test_attention_is_accurate_and_equal_in_every_batch(
-        self, heads: tuple[int, int, int], precision: Precision
-    ) -> None:
+    def test_attention_is_accurate_and_equal_in_every_batch(self, heads: tuple[int, int, int]) -> None:
         from tests.device.attending import check_attention, shape_of
 
-        check_attention(shape_of(Checkpoint.open(DEMO).config, *heads), precision)
+        check_attention(shape_of(Checkpoint.open(DEMO).config, *heads))
 
-    @pytest.mark.parametrize("precision", PRECISIONS)
-    def test_heads_are_rotated_and_cached(self, precision: Precision) -> None:
+    def test_heads_are_rotated_and_cached(self) -> None:
         from tests.device.attending import check_heads
 
-        check_heads(Checkpoint.open(DEMO).config, precision)
+        check_heads(Checkpoint.open(DEMO).config)
 
     @pytest.mark.parametrize(("rows", "lines"), [(1, 1), (3, 4), (8, 8)])
     @pytest.mark.parametrize(("in_features", "widths"), [(256, (256, 128, 128)), (704, (1120,)), (64, (64,))])

@@ -9,7 +9,6 @@ import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
@@ -45,17 +44,15 @@ class Cache:
     tensors: tuple[Any, Any]
 
     @classmethod
-    def random(cls, card: Card, config: ModelConfig, dtype: Any, sequences: int, positions: int) -> Cache:
+    def random(cls, card: Card, config: ModelConfig, sequences: int, positions: int) -> Cache:
         random, blocks = np.random.default_rng(0), PART_BLOCKS * parts_of(positions)
         shape = (sequences, blocks * TILE, config.num_key_value_heads, config.head_dim)
         arrays = [random.standard_normal(shape).astype(np.float32) for _ in range(2)]
-        if dtype == ttnn.bfloat16:
-            arrays = [(array.view(np.uint32) & 0xFFFF0000).view(np.float32) for array in arrays]
         table = random.permutation(sequences * blocks).reshape(sequences, blocks)
         by_block = [
             array.reshape(-1, TILE, *shape[2:]).swapaxes(1, 2)[np.argsort(table.reshape(-1))] for array in arrays
         ]
-        return cls(config, arrays[0], arrays[1], table, tuple(card.tiles(array, dtype) for array in by_block))
+        return cls(config, arrays[0], arrays[1], table, tuple(card.tiles(array, ttnn.float32) for array in by_block))
 
     def expected(self, q: NDArray[np.float32], sequence: int, position: int) -> NDArray[np.float64]:
         """Return the attention of one row in float64, [query_features]."""
@@ -66,15 +63,13 @@ class Cache:
         return np.einsum("hgp,phd->hgd", weights / weights.sum(axis=-1, keepdims=True), values).reshape(-1)
 
 
-def check_attention(config: ModelConfig, precision: Precision) -> None:
+def check_attention(config: ModelConfig) -> None:
     """Rows of several lengths are right, and equal to the bit alone, in a larger table, and as a part of a prompt."""
     lengths = np.array([65, 1, 31, 32, 33, 64, 200, 128])
     card, random = Card(), np.random.default_rng(1)
     try:
-        plan = Plan(config, card.grid, precision, CONTEXT)
-        cache = Cache.random(
-            card, config, ttnn.float32 if precision == "exact" else ttnn.bfloat16, len(lengths), int(lengths.max())
-        )
+        plan = Plan(config, card.grid, "fast", CONTEXT)
+        cache = Cache.random(card, config, len(lengths), int(lengths.max()))
         q = random.standard_normal((len(lengths), config.query_features)).astype(np.float32)
         rows = _attend(card, plan, cache, q, lengths - 1, cache.table, tokens=1)
         for sequence, length in enumerate(lengths):
@@ -119,7 +114,7 @@ def _attend(
     return from_strips(attended)
 
 
-def check_heads(config: ModelConfig, precision: Precision) -> None:
+def check_heads(config: ModelConfig) -> None:
     """An integer product with scales and scaled strips give the same heads, rotated, and k and v in their slots."""
     count, card, random = 3, Card(), np.random.default_rng(2)
     width = config.query_features + 2 * config.kv_features
@@ -130,13 +125,13 @@ def check_heads(config: ModelConfig, precision: Precision) -> None:
     positions, slots = np.array([0, 40, 7]), np.array([33, SKIP, 5])
     scaled = sums * largest * scales
     try:
-        plan = Plan(config, card.grid, precision, CONTEXT)
-        dtype = ttnn.float32 if precision == "exact" else ttnn.bfloat16
+        plan = Plan(config, card.grid, "fast", CONTEXT)
         inputs = _inputs(card, positions, slots, np.zeros((1, PART_BLOCKS), np.int64))
         integers, factors = (card.tiles(array[None, None], ttnn.float32) for array in (sums, largest))
         product = IntegerProduct(integers, factors, (1.0,) * 3)
         for source in (product, strips(card, scaled)):
-            caches = tuple(card.zeros([2, config.num_key_value_heads, TILE, config.head_dim], dtype) for _ in range(2))
+            shape = [2, config.num_key_value_heads, TILE, config.head_dim]
+            caches = tuple(card.zeros(shape, ttnn.float32) for _ in range(2))
             q = split_heads(source, padded_row(card, scales), Angles.load(card, plan), inputs, caches, plan, rows=count)
             cos, sin = (np.float64(table[positions]) for table in rope_tables(config, CONTEXT))
             parts = np.split(np.float64(scaled[:count]), np.cumsum([config.query_features, config.kv_features]), axis=1)
@@ -145,9 +140,8 @@ def check_heads(config: ModelConfig, precision: Precision) -> None:
             keys, values = (to_host(cache).swapaxes(1, 2).reshape(2 * TILE, -1) for cache in caches)
             for cached, expected in ((keys, expected_k), (values, parts[2])):
                 written = {5: 2, 33: 0}  # slot: row
-                tolerance = 1e-5 if precision == "exact" else 2**-8
                 for slot, row in written.items():
-                    np.testing.assert_allclose(cached[slot], expected[row], rtol=tolerance, atol=1e-5)
+                    np.testing.assert_allclose(cached[slot], expected[row], rtol=1e-5, atol=1e-5)
                 assert not np.delete(cached, list(written), axis=0).any()
     finally:
         card.close()

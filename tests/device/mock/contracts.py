@@ -170,11 +170,10 @@ def _part(function: Callable[[], Any], name: str) -> Any:
 
 def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     config, blocks = plan.config, plan.context_blocks(CONTEXT)
-    dtype = ttnn.bfloat16 if plan.precision == "fast" else ttnn.float32
     kv_heads, features = config.num_key_value_heads, config.query_features
     caches = (
-        _empty(card, [8, kv_heads, TILE, config.head_dim], dtype),
-        _empty(card, [8, kv_heads, TILE, config.head_dim], dtype),
+        _empty(card, [8, kv_heads, TILE, config.head_dim], ttnn.float32),
+        _empty(card, [8, kv_heads, TILE, config.head_dim], ttnn.float32),
     )
     qkv_width = features + 2 * config.kv_features
     scales, angles = _rows(card, 1, -(-qkv_width // PAGE) * PAGE, ttnn.float32), Angles.load(card, plan)

@@ -38,7 +38,7 @@ def paged_attention(
 
     Args:
         q: Rotated queries, [sequences * tokens or more, query_features].
-        caches: Keys and values, float32 or bfloat16 [blocks, kv_heads, 32, head_dim], tiled. They hold finite numbers.
+        caches: Keys and values, float32 [blocks, kv_heads, 32, head_dim], tiled. They hold finite numbers.
         inputs: The positions of the rows, which do not fall within a sequence, and the block table.
         plan: The model's shape.
         sequences: Number of sequences.
@@ -58,7 +58,7 @@ def paged_attention(
     results = _empty_results(q, rows * groups * most_parts, result_bytes(config)) if splits else None
     page = PAGE * FLOAT32_BYTES
     one, two = Buffer(page, 1, ttnn.float32), Buffer(page, 2, ttnn.float32)
-    tiles = Buffer(TILE * TILE * keys.element_size(), PART_BLOCKS * columns, keys.dtype)
+    tiles = Buffer(page, PART_BLOCKS * columns, ttnn.float32)
     shape = {"splits": splits, "groups": groups}
     work = {"rows": rows, "together": together, "most_parts": most_parts}
     sizes = {"features": q.features, "group_features": features, "stats_bytes": heads * STATS_BYTES}
@@ -79,7 +79,6 @@ def paged_attention(
                 "groups_each": config.queries_per_kv_head // heads,
                 "kv_heads": config.num_key_value_heads,
                 "columns": columns,
-                "tile_bytes": tiles.page_bytes,
             },
             arguments=work
             | {

@@ -4,7 +4,6 @@
 
 #include "../common/arguments.hpp"
 #include "../common/work.hpp"
-#include "api/compute/reconfig_data_format.h"
 #include "attention_math.hpp"
 #include "parts.hpp"
 
@@ -16,17 +15,6 @@ constexpr uint32_t PARTIAL = BUFFER("partial"), RETURNED = parts::SPLITS ? BUFFE
 constexpr uint32_t SO_FAR_BUFFER = BUFFER("so_far"), RESULT = BUFFER("result");
 
 namespace {
-
-// Copy tiles of the cache from now on. They may be bfloat16; everything else is float32.
-ALWI void use_cache() {
-    reconfig_data_format_srca(QUERY, KEYS);
-    copy_init(KEYS);
-}
-
-ALWI void use_float32() {
-    reconfig_data_format_srca(KEYS, QUERY);
-    copy_init(QUERY);
-}
 
 template <int block>
 ALWI void score_block() {
@@ -58,7 +46,6 @@ ALWI void attend(bool is_last) {
     ON_VECTORS(mask_scores);
     cb_pop_front(QUERY, 1);
     cb_pop_front(OPEN_BUFFER, 1);
-    use_cache();
     cb_wait_front(KEYS, tiles);
     score_block<0>();
     score_block<1>();
@@ -70,7 +57,6 @@ ALWI void attend(bool is_last) {
         cb_pop_front(KEYS, tiles);
         cb_pop_front(VALUES, tiles);
     }
-    use_float32();
     ON_VECTORS(add_lines<>);
     tile_regs_commit();
     tile_regs_wait();

@@ -15,8 +15,7 @@ constexpr uint32_t FEATURES = CONSTANT("features");              // of a row of 
 constexpr uint32_t GROUP_FEATURES = CONSTANT("group_features");  // of a group of query heads
 constexpr uint32_t GROUPS_EACH = CONSTANT("groups_each");        // groups that share a KV head
 constexpr uint32_t KV_HEADS = CONSTANT("kv_heads");
-constexpr uint32_t COLUMNS = CONSTANT("columns");        // tiles of a head
-constexpr uint32_t TILE_BYTES = CONSTANT("tile_bytes");  // of the cache
+constexpr uint32_t COLUMNS = CONSTANT("columns");  // tiles of a head
 constexpr uint32_t STATS_BYTES = CONSTANT("stats_bytes");
 
 // The float 2^23 + n has the bits OFFSET_BITS + n. attention_math.hpp subtracts 2^23 + 64.
@@ -49,16 +48,16 @@ static inline void read_blocks(const Accessor& cache, rows::Words blocks, uint32
     for (uint32_t block = 0; block < parts::BLOCKS; ++block) {
         const uint32_t first = (blocks[block] * KV_HEADS + kv_head) * COLUMNS;
         for (uint32_t page = first; page < first + COLUMNS; ++page) {
-            noc_async_read(cache.get_noc_addr(page), to, TILE_BYTES);
-            to += TILE_BYTES;
+            noc_async_read(cache.get_noc_addr(page), to, tile::BYTES<4>);
+            to += tile::BYTES<4>;
         }
     }
 }
 
 void kernel_main() {
     const auto q = TENSOR("q", strips::BYTES<1>);
-    const auto keys = TENSOR("keys", TILE_BYTES);
-    const auto values = TENSOR("values", TILE_BYTES);
+    const auto keys = TENSOR("keys", tile::BYTES<4>);
+    const auto values = TENSOR("values", tile::BYTES<4>);
     const auto positions = TENSOR("positions", ARGUMENT("positions") * 4);
     const auto table = TENSOR("table", ARGUMENT("table_columns") * 4);
     const auto results = TENSOR("results", GROUP_FEATURES * 4 + STATS_BYTES);

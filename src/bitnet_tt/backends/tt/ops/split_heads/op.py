@@ -60,7 +60,7 @@ def split_heads(
         scales: float32 [1, n], row-major: the factor of each column of an integer product. n is a multiple of 1024.
         angles: The rotary tables.
         inputs: The positions and slots of the rows.
-        caches: Keys and values, float32 or bfloat16 [blocks, kv_heads, 32, head_dim], tiled.
+        caches: Keys and values, float32 [blocks, kv_heads, 32, head_dim], tiled.
         plan: The model's shape.
         rows: The first rows of the product, which are used.
 
@@ -71,10 +71,9 @@ def split_heads(
     whole = isinstance(product, IntegerProduct)
     tensor = product.sums if isinstance(product, IntegerProduct) else product.tensor
     width, columns = (config.query_features + 2 * config.kv_features) // TILE, config.head_dim // TILE
-    pages, first_cached = -(-width * TILE // PAGE), config.query_features // PAGE
+    pages = -(-width * TILE // PAGE)
     q = Strips.empty(tensor.device(), rows, config.query_features, tensor.memory_config())
     row = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32)
-    shape = {"pages": pages, "query_pages": -(-config.query_features // PAGE), "first_cached": first_cached}
     launch(
         reader=Kernel(
             "split_heads/split_heads_read.cpp",
@@ -98,17 +97,18 @@ def split_heads(
         writer=Kernel(
             "split_heads/split_heads_write.cpp",
             tensors={"slots": inputs.slots, "q": q.tensor, "keys": keys, "values": values},
-            constants=shape
-            | {
-                "element_bytes": keys.element_size(),
+            constants={
                 "query_features": config.query_features,
                 "width": config.kv_features // TILE,
+                "pages": pages,
                 "skip": SKIP,
             },
             arguments={"rows": rows},
         ),
         compute=Kernel(
-            "split_heads/split_heads_compute.cpp", constants=shape | {"scales": whole}, arguments={"rows": rows}
+            "split_heads/split_heads_compute.cpp",
+            constants={"pages": pages, "scales": whole},
+            arguments={"rows": rows},
         ),
         buffers={
             "row": row,
@@ -117,8 +117,7 @@ def split_heads(
             "factor": Buffer(PAGE * FLOAT32_BYTES, 1, ttnn.float32) if whole else None,
             "cosines": row,
             "sines": row,
-            "queries": Buffer(PAGE * FLOAT32_BYTES, shape["query_pages"], ttnn.float32),
-            "cached": Buffer(PAGE * keys.element_size(), pages - first_cached, keys.dtype),
+            "rotated": row,
             "element": Buffer(TILE * UINT32_BYTES),
             "slot": Buffer(TILE * UINT32_BYTES),
         },

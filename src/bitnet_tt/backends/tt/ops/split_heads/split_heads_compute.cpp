@@ -6,17 +6,13 @@
 
 #include "../common/vectors.hpp"
 #include "../common/work.hpp"
-#include "api/compute/reconfig_data_format.h"
 
 constexpr uint32_t ROW = BUFFER("row"), SWAPPED = BUFFER("swapped"), SCALES = BUFFER("scales");
 constexpr uint32_t FACTOR = BUFFER("factor"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
-// The rotated row: the pages that have queries, in float32, and the pages that have keys or values, in the cache's
-// dtype.
-constexpr uint32_t QUERIES = BUFFER("queries"), CACHED = BUFFER("cached");
+constexpr uint32_t ROTATED = BUFFER("rotated");
 
 constexpr bool SCALES_PRODUCT = CONSTANT("scales");
 constexpr uint32_t PAGES = CONSTANT("pages");  // of a row
-constexpr uint32_t QUERY_PAGES = CONSTANT("query_pages"), FIRST_CACHED = CONSTANT("first_cached");
 
 #ifdef TRISC_MATH
 namespace {
@@ -67,14 +63,7 @@ ALWI void make_page(uint32_t page) {
     ON_VECTORS(rotate);
     tile_regs_commit();
     tile_regs_wait();
-    if (page < QUERY_PAGES) {
-        pack_reconfig_data_format(QUERIES);
-        pack_tile(x, QUERIES);
-    }
-    if (page >= FIRST_CACHED) {
-        pack_reconfig_data_format(CACHED);
-        pack_tile(x, CACHED);
-    }
+    pack_tile(x, ROTATED);
     tile_regs_release();
 }
 
@@ -85,7 +74,7 @@ void kernel_main() {
     if (items.empty()) {
         return;
     }
-    vectors::start(ROW, QUERIES);
+    vectors::start(ROW, ROTATED);
     if constexpr (SCALES_PRODUCT) {
         cb_wait_front(SCALES, PAGES);  // stay for all rows
     }
@@ -97,13 +86,11 @@ void kernel_main() {
         cb_wait_front(SWAPPED, PAGES);
         cb_wait_front(COSINES, PAGES);
         cb_wait_front(SINES, PAGES);
-        cb_reserve_back(QUERIES, QUERY_PAGES);
-        cb_reserve_back(CACHED, PAGES - FIRST_CACHED);
+        cb_reserve_back(ROTATED, PAGES);
         for (uint32_t page = 0; page < PAGES; ++page) {
             make_page(page);
         }
-        cb_push_back(QUERIES, QUERY_PAGES);
-        cb_push_back(CACHED, PAGES - FIRST_CACHED);
+        cb_push_back(ROTATED, PAGES);
         if constexpr (SCALES_PRODUCT) {
             cb_pop_front(FACTOR, 1);
         }
