@@ -49,7 +49,7 @@ void scale() {
         vFloat y = dst_reg[at(i)] * dst_reg[factor(i)];
         dst_reg[at(i)] = y * dst_reg[weight_scale(i)];
         if constexpr (adds) {
-            dst_reg[at(i)] = dst_reg[residual(i)] + dst_reg[at(i)];
+            dst_reg[at(i)] = vFloat(dst_reg[residual(i)]) + dst_reg[at(i)];
         }
     }
 }

@@ -28,7 +28,7 @@ sfpi_inline vFloat of(vFloat x) {
     y = y * r + 0.1666643119092294f;
     y = y * r + 0.49999994206359855f;
     y = y * r + 1.0000000321795746f;
-    y = y * r + vConst1;
+    y = y * r + 1.0f;
     // Add k to the exponent: the lowest bits of `shifted` are those of k.
     y = as<vFloat>(as<vInt>(y) + (as<vInt>(shifted) << 23));
     v_if(x < -86.0f) { y = 0.0f; }

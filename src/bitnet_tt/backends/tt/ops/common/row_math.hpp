@@ -107,11 +107,11 @@ void take_inverse() {
 #pragma GCC unroll 2
     for (int set = 0; set < SETS; ++set) {
         const int parts = LINES == 1 ? SPREAD : SUMS + 4 * set;
-        vFloat upper = dst_reg[parts] + dst_reg[parts + 1];
-        vFloat lower = dst_reg[parts + 2] + dst_reg[parts + 3];
+        vFloat upper = vFloat(dst_reg[parts]) + dst_reg[parts + 1];
+        vFloat lower = vFloat(dst_reg[parts + 2]) + dst_reg[parts + 3];
         vFloat sum = upper + lower;
         dst_reg[INVERSE + set] = sum * INVERSE_WIDTH;
-        vFloat shifted = dst_reg[INVERSE + set] + NORM_EPS;
+        vFloat shifted = vFloat(dst_reg[INVERSE + set]) + NORM_EPS;
         dst_reg[INVERSE + set] = ckernel::sfpu::_calculate_sqrt_body_<false, true, true>(shifted);
     }
 }

@@ -17,7 +17,8 @@
 #include "api/compute/reg_api.h"
 #include "api/compute/tile_move_copy.h"
 
-// Run a function once on the vector unit. It addresses Dest itself, through dst_reg.
+// Run a function once on the vector unit. It addresses Dest itself, through dst_reg. An element of dst_reg may be a
+// float or an integer: in a sum, a difference or a copy, vFloat(dst_reg[i]) says which.
 #define ON_VECTORS(...) MATH((_llk_math_eltwise_unary_sfpu_params_(__VA_ARGS__, 0, VectorMode::RC_custom)))
 
 namespace vectors {

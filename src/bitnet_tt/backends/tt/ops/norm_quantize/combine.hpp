@@ -18,7 +18,7 @@ void add_scaled() {
         vFloat y = dst_reg[Y + i] * factor;
         y = y * scale;
         dst_reg[Y + i] = y;
-        dst_reg[X + i] = dst_reg[X + i] + dst_reg[Y + i];
+        dst_reg[X + i] = vFloat(dst_reg[X + i]) + dst_reg[Y + i];
     }
 }
 

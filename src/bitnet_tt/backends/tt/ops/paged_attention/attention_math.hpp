@@ -57,11 +57,12 @@ constexpr int in_tile(int lower, int right, int parity) { return X + 16 * lower 
 constexpr float MASKED = -1e30f;
 constexpr float SCALE = __builtin_bit_cast(float, CONSTANT("scale_bits"));  // 1 / sqrt(head_dim)
 
-// From now on dst_reg[i] means vector i + n, until `rewind`. One instruction adds at most 7.
+// From now on dst_reg[i] means vector i + n, until `rewind`. One instruction adds at most 3.
 sfpi_inline void rewind() { TTI_SETRWC(ckernel::p_setrwc::CLR_NONE, 0, 0, 0, 0, ckernel::p_setrwc::SET_D); }
 inline void skip_columns(uint32_t columns) {
     for (uint32_t column = 0; column < columns; ++column) {
-        dst_reg += 4;
+        dst_reg += 2;
+        dst_reg += 2;
     }
 }
 
@@ -203,12 +204,12 @@ void find_maximum() {
 // Replace scores by exp(score - maximum).
 template <int head, int half>
 void take_exponentials() {
-    dst_reg[folded(head, half)] = exponential::of(dst_reg[folded(head, half)] - dst_reg[maximum(head)]);
+    dst_reg[folded(head, half)] = exponential::of(vFloat(dst_reg[folded(head, half)]) - dst_reg[maximum(head)]);
 }
 
 template <int head>
 void add_lanes() {
-    vFloat sum = dst_reg[folded(head, 0)] + dst_reg[folded(head, 1)];
+    vFloat sum = vFloat(dst_reg[folded(head, 0)]) + dst_reg[folded(head, 1)];
     sum = sum + rotated<4>(sum);
     sum = sum + rotated<2>(sum);
     sum = sum + rotated<1>(sum);
@@ -216,8 +217,8 @@ void add_lanes() {
 }
 
 sfpi_inline vFloat sum_of_lines() {
-    vFloat upper = dst_reg[LINES] + dst_reg[LINES + 1];
-    vFloat lower = dst_reg[LINES + 2] + dst_reg[LINES + 3];
+    vFloat upper = vFloat(dst_reg[LINES]) + dst_reg[LINES + 1];
+    vFloat lower = vFloat(dst_reg[LINES + 2]) + dst_reg[LINES + 3];
     return upper + lower;
 }
 
@@ -247,7 +248,7 @@ void soften() {
 // Add the products of 4 positions to the sums of one chunk of each head: sum += exponential * value.
 template <int block, int right, int parity>
 void add_values_of_chunk(uint32_t column) {
-    vFloat sum0 = vConst0, sum1 = vConst0, sum2 = vConst0, sum3 = vConst0;
+    vFloat sum0 = 0.0f, sum1 = 0.0f, sum2 = 0.0f, sum3 = 0.0f;
     if constexpr (block > 0) {
         skip_columns(column);
         sum0 = dst_reg[chunk(0, right, parity)];
@@ -328,10 +329,10 @@ constexpr int OLD_WEIGHT = LINES, WEIGHT = LINES + 1;
 template <int head = 0>
 void add_part() {
     if constexpr (head < HEADS) {
-        dst_reg[OLD_WEIGHT] = dst_reg[SO_FAR + maximum(head)];
+        dst_reg[OLD_WEIGHT] = vFloat(dst_reg[SO_FAR + maximum(head)]);
         dst_reg[SO_FAR + maximum(head)] = larger(dst_reg[OLD_WEIGHT], dst_reg[maximum(head)]);
-        dst_reg[OLD_WEIGHT] = exponential::of(dst_reg[OLD_WEIGHT] - dst_reg[SO_FAR + maximum(head)]);
-        dst_reg[WEIGHT] = exponential::of(dst_reg[maximum(head)] - dst_reg[SO_FAR + maximum(head)]);
+        dst_reg[OLD_WEIGHT] = exponential::of(vFloat(dst_reg[OLD_WEIGHT]) - dst_reg[SO_FAR + maximum(head)]);
+        dst_reg[WEIGHT] = exponential::of(vFloat(dst_reg[maximum(head)]) - dst_reg[SO_FAR + maximum(head)]);
         vFloat old_weight = dst_reg[OLD_WEIGHT], weight = dst_reg[WEIGHT];
         vFloat sum = dst_reg[total(head)] * weight;
         dst_reg[SO_FAR + total(head)] = dst_reg[SO_FAR + total(head)] * old_weight + sum;
