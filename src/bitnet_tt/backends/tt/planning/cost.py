@@ -40,8 +40,8 @@ from bitnet_tt.backends.tt.planning.streams import Streams
 # Instructions of the math processor, most of them for the vector unit, counted on an instrumented simulator at the
 # sizes of 2B4T. For norm and quantiser: for a page of 1024 elements, and beside the pages. A page of several rows has
 # more, because each takes its part of the gain.
-_PAGE_INSTRUCTIONS, _ROW_INSTRUCTIONS = 1220, 240
-_SHARED_PAGE_INSTRUCTIONS, _SHARED_ROW_INSTRUCTIONS = 1310, 510
+_PAGE_INSTRUCTIONS, _ROW_INSTRUCTIONS = 715, 200
+_SHARED_PAGE_INSTRUCTIONS, _SHARED_ROW_INSTRUCTIONS = 865, 450
 _COMBINED_PAGE_INSTRUCTIONS = 500  # more, for rows in tiles: residual or gate
 _NORM_PAGE_INSTRUCTIONS = 360  # for a norm alone
 _PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate

@@ -8,11 +8,7 @@ namespace {
 
 using namespace sfpi;
 
-sfpi_inline vFloat larger(vFloat a, vFloat b) {
-    v_if(b > a) { a = b; }
-    v_endif;
-    return a;
-}
+sfpi_inline vFloat larger(vFloat a, vFloat b) { return max(a, b); }
 
 // Rotate the 8 lanes of each line.
 template <int lanes>

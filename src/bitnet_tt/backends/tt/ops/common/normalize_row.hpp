@@ -35,6 +35,7 @@ ALWI void load(uint32_t page) {
     copy_tile(R::source, page, X_TILE);
     if constexpr (R::normalizes) {
         copy_tile(R::gain, page, Y_TILE);
+        ON_VECTORS(spread_gain);
     }
 }
 
@@ -57,8 +58,7 @@ ALWI void measure_in_dest() {
     if constexpr (R::quantizes) {
         for (uint32_t page = 0; page < R::pages; ++page) {
             load<R>(page);
-            ON_VECTORS(::normalize<R::normalizes>);
-            ON_VECTORS(find_largest);
+            ON_VECTORS(find_largest<R::normalizes>);
         }
         ON_VECTORS(compare_lanes_of_lines);
         if constexpr (LINES == 1) {
@@ -97,9 +97,10 @@ ALWI void finish() {
         tile_regs_acquire();
         load<R>(page);
         copy_tile(R::stats, 0, STATS_TILE);
-        ON_VECTORS(::normalize<R::normalizes>);
         if constexpr (R::quantizes) {
-            ON_VECTORS(quantize);
+            ON_VECTORS(quantize<R::normalizes>);
+        } else {
+            ON_VECTORS(::normalize<R::normalizes>);
         }
         tile_regs_commit();
         tile_regs_wait();

@@ -19,10 +19,6 @@
 #include "lanes.hpp"
 #include "vectors.hpp"
 
-#ifdef TRISC_MATH
-#include "sfpu/ckernel_sfpu_rounding_ops.h"
-#endif
-
 namespace {
 
 constexpr int LINES = CONSTANT("lines");
@@ -116,56 +112,62 @@ void take_inverse() {
     }
 }
 
-// Multiply the vectors of a page whose gain is in the vectors 2 * quad and 2 * quad + 1 of Y: a vector there has the
-// gain of four runs of 16 elements, which belong to four runs of lines of X.
-template <int quad>
-void normalize_quad() {
-    constexpr int RUN = 2 * SETS;  // vectors of a run
-    if constexpr (quad * 4 * RUN < vectors::PER_TILE) {
-        spread_lines<Y + 2 * quad>();
-#pragma GCC unroll 32
-        for (int i = 0; i < 4 * RUN; i += 2) {
-            const int at = X + quad * 4 * RUN + i;
-            vFloat x = dst_reg[at] * dst_reg[INVERSE + set_of(i)];
-            dst_reg[at] = x * dst_reg[SPREAD + i / RUN];
-        }
-        spread_lines<Y + 2 * quad + 1>();
-#pragma GCC unroll 32
-        for (int i = 1; i < 4 * RUN; i += 2) {
-            const int at = X + quad * 4 * RUN + i;
-            vFloat x = dst_reg[at] * dst_reg[INVERSE + set_of(i)];
-            dst_reg[at] = x * dst_reg[SPREAD + i / RUN];
-        }
-        normalize_quad<quad + 1>();
+// ---- Normalise a page, which costs less than to keep it: it is computed twice, for the absmax and for the result.
+
+// The vector of Y that has the gain of vector i of X.
+constexpr int gain_of(int i) {
+    if (LINES == 1) {
+        return Y + i;
+    }
+    const int run = i / (2 * SETS);  // of 16 elements; its vectors are neighbours in X
+    return Y + 4 * (run / 4 * 2 + i % 2) + run % 4;
+}
+
+// Vector v of Y has the gain of four runs of 16 elements, a line each. Make vectors 4 * v to 4 * v + 3 of them, with
+// the same line four times. The last ones first: what is overwritten has been read.
+template <int v = vectors::PER_TILE / LINES>
+void spread_gain() {
+    if constexpr (LINES > 1 && v > 0) {
+        constexpr int from = Y + v - 1;
+        transpose_lines<from, from, from, from, Y + 4 * (v - 1), 1>();
+        spread_gain<v - 1>();
     }
 }
 
-// X = X * INVERSE, times the gain in Y if there is a norm. Without a norm INVERSE is 1.
+// Vector i of X, times 1 / rms and times the gain. Without a norm, X itself.
+template <bool has_gain>
+sfpi_inline vFloat normalized(int i, vFloat inverse) {
+    vFloat x = dst_reg[X + i];
+    if constexpr (has_gain) {
+        x = x * inverse;
+        x = x * dst_reg[gain_of(i)];
+    }
+    return x;
+}
+
 template <bool has_gain>
 void normalize() {
-    if constexpr (LINES > 1 && has_gain) {
-        normalize_quad<0>();
-    } else {
-#pragma GCC unroll 32
-        for (int i = 0; i < vectors::PER_TILE; ++i) {
-            vFloat x = dst_reg[X + i] * dst_reg[INVERSE + set_of(i)];
-            if constexpr (has_gain) {
-                x = x * dst_reg[Y + i];
-            }
-            dst_reg[X + i] = x;
-        }
-    }
-}
-
-void find_largest() {
 #pragma GCC unroll 2
     for (int set = 0; set < SETS; ++set) {
-        vFloat largest = dst_reg[LARGEST + set];
+        vFloat inverse = dst_reg[INVERSE + set];
 #pragma GCC unroll 32
         for (int i = 0; i < vectors::PER_TILE; ++i) {
             if (set_of(i) == set) {
-                vFloat x = dst_reg[X + i];
-                largest = larger(largest, setsgn(x, 0));
+                dst_reg[X + i] = normalized<has_gain>(i, inverse);
+            }
+        }
+    }
+}
+
+template <bool has_gain>
+void find_largest() {
+#pragma GCC unroll 2
+    for (int set = 0; set < SETS; ++set) {
+        vFloat inverse = dst_reg[INVERSE + set], largest = dst_reg[LARGEST + set];
+#pragma GCC unroll 32
+        for (int i = 0; i < vectors::PER_TILE; ++i) {
+            if (set_of(i) == set) {
+                largest = larger(largest, abs(normalized<has_gain>(i, inverse)));
             }
         }
         dst_reg[LARGEST + set] = largest;
@@ -199,11 +201,23 @@ void take_scale() {
     }
 }
 
-// X = round(X * SCALE), half to even.
+// X = round(normalised X * SCALE), half to even. The magnitude is at most 127.5, so adding 2^23 rounds it. It is a
+// value of its own: the compiler would fuse product and addition into one instruction, with one rounding less.
+template <bool has_gain>
 void quantize() {
+    constexpr float SHIFT = 0x1p23f;
+#pragma GCC unroll 2
+    for (int set = 0; set < SETS; ++set) {
+        vFloat inverse = dst_reg[INVERSE + set], scale = dst_reg[SCALE + set];
 #pragma GCC unroll 32
-    for (int i = 0; i < vectors::PER_TILE; ++i) {
-        dst_reg[X + i] = ckernel::sfpu::_round_even_(dst_reg[X + i] * dst_reg[SCALE + set_of(i)]);
+        for (int i = 0; i < vectors::PER_TILE; ++i) {
+            if (set_of(i) == set) {
+                vFloat x = normalized<has_gain>(i, inverse) * scale;
+                vFloat rounded = abs(x) + SHIFT;
+                rounded = rounded - SHIFT;
+                dst_reg[X + i] = copysgn(rounded, x);
+            }
+        }
     }
 }
 
