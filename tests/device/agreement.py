@@ -73,6 +73,15 @@ class Numbers:
         check_heads(Checkpoint.open(DEMO).config)
 
     @pytest.mark.parametrize(("rows", "lines"), [(1, 1), (3, 4), (8, 8)])
+    @pytest.mark.parametrize("heads", [(4, 2, 64), (20, 5, 128), (3, 1, 192), (8, 1, 256)], ids=str)
+    def test_attention_of_few_rows_rotates_and_caches_them(
+        self, heads: tuple[int, int, int], rows: int, lines: int
+    ) -> None:
+        from tests.device.attending import check_few_rows, shape_of
+
+        check_few_rows(shape_of(Checkpoint.open(DEMO).config, *heads), rows, lines)
+
+    @pytest.mark.parametrize(("rows", "lines"), [(1, 1), (3, 4), (8, 8)])
     @pytest.mark.parametrize(("in_features", "widths"), [(256, (256, 128, 128)), (704, (1120,)), (64, (64,))])
     def test_fused_products_are_exact(self, in_features: int, widths: tuple[int, ...], rows: int, lines: int) -> None:
         from tests.device.few_rows import check_products

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
+from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
 from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
-from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
+from bitnet_tt.backends.tt.ops.split_heads.op import split_heads
 from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS, parts_of
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
@@ -115,7 +117,7 @@ def _attend(
 
 
 def check_heads(config: ModelConfig) -> None:
-    """An integer product with scales and scaled strips give the same heads, rotated, and k and v in their slots."""
+    """An integer product with scales gives rotated heads, and k and v in their slots."""
     count, card, random = 3, Card(), np.random.default_rng(2)
     width = config.query_features + 2 * config.kv_features
     sums = random.integers(-3000, 3000, (DECODE_ROWS, width)).astype(np.float32)
@@ -129,20 +131,49 @@ def check_heads(config: ModelConfig) -> None:
         inputs = _inputs(card, positions, slots, np.zeros((1, PART_BLOCKS), np.int64))
         integers, factors = (card.tiles(array[None, None], ttnn.float32) for array in (sums, largest))
         product = IntegerProduct(integers, factors, (1.0,) * 3)
-        for source in (product, strips(card, scaled)):
-            shape = [2, config.num_key_value_heads, TILE, config.head_dim]
-            caches = tuple(card.zeros(shape, ttnn.float32) for _ in range(2))
-            q = split_heads(source, padded_row(card, scales), Angles.load(card, plan), inputs, caches, plan, rows=count)
-            cos, sin = (np.float64(table[positions]) for table in rope_tables(config, CONTEXT))
-            parts = np.split(np.float64(scaled[:count]), np.cumsum([config.query_features, config.kv_features]), axis=1)
-            expected_q, expected_k = (_rotate(part, config.head_dim, cos, sin) for part in parts[:2])
-            np.testing.assert_allclose(from_strips(q), expected_q, rtol=1e-5, atol=1e-5)
-            keys, values = (to_host(cache).swapaxes(1, 2).reshape(2 * TILE, -1) for cache in caches)
-            for cached, expected in ((keys, expected_k), (values, parts[2])):
-                written = {5: 2, 33: 0}  # slot: row
-                for slot, row in written.items():
-                    np.testing.assert_allclose(cached[slot], expected[row], rtol=1e-5, atol=1e-5)
-                assert not np.delete(cached, list(written), axis=0).any()
+        shape = [2, config.num_key_value_heads, TILE, config.head_dim]
+        caches = tuple(card.zeros(shape, ttnn.float32) for _ in range(2))
+        q = split_heads(product, padded_row(card, scales), Angles.load(card, plan), inputs, caches, plan, rows=count)
+        cos, sin = (np.float64(table[positions]) for table in rope_tables(config, CONTEXT))
+        parts = np.split(np.float64(scaled[:count]), np.cumsum([config.query_features, config.kv_features]), axis=1)
+        expected_q, expected_k = (_rotate(part, config.head_dim, cos, sin) for part in parts[:2])
+        np.testing.assert_allclose(from_strips(q), expected_q, rtol=1e-5, atol=1e-5)
+        keys, values = (to_host(cache).swapaxes(1, 2).reshape(2 * TILE, -1) for cache in caches)
+        for cached, expected in ((keys, expected_k), (values, parts[2])):
+            written = {5: 2, 33: 0}  # slot: row
+            for slot, row in written.items():
+                np.testing.assert_allclose(cached[slot], expected[row], rtol=1e-5, atol=1e-5)
+            assert not np.delete(cached, list(written), axis=0).any()
+    finally:
+        card.close()
+
+
+def check_few_rows(config: ModelConfig, count: int, lines: int) -> None:
+    """One program for few rows has the bits of two programs: attention, and the cache with the rows' own positions.
+
+    The first row's own position lies between others in its part; another row is not written to the cache.
+    """
+    positions, card, random = np.array([40, 0, 31, 32, 63, 64, 199, 127])[:count], Card(), np.random.default_rng(3)
+    width = config.query_features + 2 * config.kv_features
+    rows = random.standard_normal((count, width)).astype(np.float32)
+    try:
+        plan, ones = Plan(config, card.grid, "fast", CONTEXT), np.ones(width, np.float32)
+        angles = Angles.load(card, plan)
+        one, two = (Cache.random(card, config, len(positions), int(positions.max()) + 1) for _ in range(2))
+        slots = one.table[np.arange(count), positions // TILE] * TILE + positions % TILE
+        slots[1:2] = SKIP
+        inputs = _inputs(card, positions, slots, one.table)
+        attend = partial(
+            paged_attention, inputs=inputs, plan=plan, sequences=count, tokens=1, blocks=one.table.shape[1]
+        )
+        product = IntegerProduct(card.tiles(rows[None, None], ttnn.float32), None, (1.0,) * 3)
+        q = split_heads(product, padded_row(card, ones), angles, inputs, two.tensors, plan, rows=count)
+        expected = from_strips(attend(q, two.tensors))
+        found = from_strips(attend(strips(card, rows, lines), one.tensors, angles=angles))
+        written = np.arange(count) != 1
+        np.testing.assert_array_equal(found[written], expected[written])
+        for caches in zip(one.tensors, two.tensors, strict=True):
+            np.testing.assert_array_equal(*(to_host(cache) for cache in caches))
     finally:
         card.close()
 

@@ -25,6 +25,7 @@ from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
 from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
@@ -38,7 +39,7 @@ from bitnet_tt.backends.tt.ops.norm_quantize.op import (
 )
 from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
-from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
+from bitnet_tt.backends.tt.ops.split_heads.op import split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, Plan
@@ -184,17 +185,22 @@ def _attention_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
         integers, largest = (_empty(card, (1, 1, rows, width), ttnn.float32, buffer) for width in (qkv_width, 1))
         product = IntegerProduct(integers, largest, (1.0,) * 3)
         memory = integers.memory_config()
-        lines = plan.lines(sequences) or 1 if tokens == 1 else 1
-        scaled = Strips.empty(card.device, count, qkv_width, memory, lines)
         q = Strips.empty(card.device, count, features, memory)
         shape = (count * -(-features // STRIP), STRIP)
-        for source in (product, scaled):
-            split = partial(_split, source, scales, angles, inputs, caches, plan, rows=count)
-            yield Contract(f"heads {name} from {type(source).__name__}", split, shape, buffer=buffer)
+        split = partial(_split, product, scales, angles, inputs, caches, plan, rows=count)
+        yield Contract(f"heads {name}", split, shape, buffer=buffer)
         attend = partial(_attended, q, caches, inputs, plan, sequences=sequences, tokens=tokens, blocks=blocks)
         yield Contract(f"attention {name}", attend, shape, buffer=buffer)
         joined = partial(normalize_strips, q, rows, None, ttnn.float32)
         yield Contract(f"joined heads {name}", joined, (1, 1, rows, features), buffer=buffer)
+    inputs = Inputs(*(_rows(card, 1, DECODE_ROWS) for _ in range(3)), _rows(card, *plan.decode_table))
+    for lines in (1, 4, 8):
+        heads = Strips.empty(card.device, lines, qkv_width, ttnn.L1_MEMORY_CONFIG, lines)
+        attend = partial(
+            _attended, heads, caches, inputs, plan, sequences=lines, tokens=1, blocks=blocks, angles=angles
+        )
+        shape = (-(-features // STRIP), STRIP * lines)
+        yield Contract(f"attention of {lines} lines", attend, shape, buffer=ttnn.BufferType.L1)
     hidden, picked = (_empty(card, (1, 1, rows, config.hidden_size), ttnn.float32) for rows in (64, DECODE_ROWS))
     scattered = partial(_scattered, hidden, _rows(card, 1, 64), picked)
     yield Contract("scatter", scattered, tuple(picked.shape))
@@ -204,8 +210,8 @@ def _split(*arguments: Any, rows: int) -> Any:
     return split_heads(*arguments, rows=rows).tensor
 
 
-def _attended(*arguments: Any, **sizes: int) -> Any:
-    return paged_attention(*arguments, **sizes).tensor
+def _attended(*arguments: Any, **options: Any) -> Any:
+    return paged_attention(*arguments, **options).tensor
 
 
 def _scattered(new: Any, slots: Any, cache: Any) -> Any:

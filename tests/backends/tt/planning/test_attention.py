@@ -9,6 +9,8 @@ import pytest
 from bitnet_tt.backends.tt.planning.attention import (
     PART_BLOCKS,
     heads_together,
+    own_instructions,
+    own_transfers,
     part_instructions,
     parts_of,
     rows_together,
@@ -36,3 +38,9 @@ def test_rows_of_a_prompt_share_keys_unless_cores_would_have_no_work() -> None:
 
 def test_a_part_of_2b4t_takes_what_its_docstring_says() -> None:
     assert part_instructions(CONFIG_2B4T) == 3136 + 2944 + 1740 + 1540
+    assert own_instructions(CONFIG_2B4T) == 123 + 94
+
+
+def test_rows_that_share_strips_are_read_in_more_pieces() -> None:
+    # Beside these, an instrumented simulator counts the positions and the block table.
+    assert [own_transfers(CONFIG_2B4T, lines) for lines in (1, 8)] == [49, 93]

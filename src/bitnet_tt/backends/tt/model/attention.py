@@ -10,11 +10,12 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, load_linears
+from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Rows
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize_strips
 from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
-from bitnet_tt.backends.tt.ops.split_heads.op import Angles, split_heads
+from bitnet_tt.backends.tt.ops.split_heads.op import split_heads
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.inputs import Inputs
@@ -74,27 +75,26 @@ class Attention:
         Returns:
             The product that is added to the residual stream, [1, 1, rows, hidden].
         """
-        qkv = self._qkv(x)
-        attended = self._attend(qkv, step)
+        qkv, caches, rows = self._qkv(x), (self._keys, self._values), step.sequences * step.tokens
+        q = split_heads(qkv, self._scales, step.angles, step.inputs, caches, self._plan, rows=rows)
+        attended = self._attend(q, step)
         return self._out(normalize_strips(attended, qkv.sums.shape[2], self._sub_norm, self._out.input_dtype))
 
     def of_few_rows(self, h: Strips, norm: Norm | None, step: Step) -> Strips:
         """Do the same for a few rows, with the layer's norm before it and the addition after it; return the sum."""
         assert isinstance(self._qkv, BitLinear)
         assert isinstance(self._out, BitLinear)
-        attended = self._attend(self._qkv.of_few_rows(h, norm), step)
+        attended = self._attend(self._qkv.of_few_rows(h, norm), step, step.angles)
         return self._out.of_few_rows(attended, self._sub_norm, residual=h)
 
-    def _attend(self, qkv: IntegerProduct | Strips, step: Step) -> Strips:
-        plan, caches, rows = self._plan, (self._keys, self._values), step.sequences * step.tokens
-        q = split_heads(qkv, self._scales, step.angles, step.inputs, caches, plan, rows=rows)
+    def _attend(self, heads: Strips, step: Step, angles: Angles | None = None) -> Strips:
         return paged_attention(
-            q,
-            caches,
+            heads,
+            (self._keys, self._values),
             step.inputs,
-            plan,
+            self._plan,
             sequences=step.sequences,
             tokens=step.tokens,
             blocks=step.blocks,
-            lines=qkv.lines if isinstance(qkv, Strips) else 1,
+            angles=angles,
         )

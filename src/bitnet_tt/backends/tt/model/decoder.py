@@ -9,11 +9,11 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.attention import Attention, Step
 from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, add, add_and_normalize, normalize
-from bitnet_tt.backends.tt.ops.split_heads.op import Angles
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32

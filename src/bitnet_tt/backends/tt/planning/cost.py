@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from bitnet_tt.backends.tt.planning.attention import (
     PART_BLOCKS,
     heads_together,
+    own_instructions,
+    own_transfers,
     part_instructions,
     parts_of,
     result_bytes,
@@ -185,7 +187,6 @@ def _few_row_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
     )
     for name, streams in plan.layer_streams():
         yield _bit_linear(name, config.num_hidden_layers, streams, lines)
-    yield _heads(plan, lines, together=lines == 1)
 
 
 def _bit_linear(name: str, count: int, streams: Streams, lines: int) -> ProgramCost:
@@ -232,32 +233,36 @@ def _many_row_programs(plan: Plan) -> Iterator[ProgramCost]:
             instructions=pages * (_PAGE_INSTRUCTIONS + _COMBINED_PAGE_INSTRUCTIONS) + _ROW_INSTRUCTIONS,
             transfers=6 * product.k,  # two operands and a result, in halves of tiles
         )
-    yield _heads(plan, DECODE_ROWS, together=False)
+    yield _heads(plan)
 
 
-def _heads(plan: Plan, rows: int, *, together: bool) -> ProgramCost:
-    """Return the cost of rotating heads; `together` if the elements of a row lie together."""
+def _heads(plan: Plan) -> ProgramCost:
+    """Return the cost of rotating the heads of many rows."""
     config = plan.config
     width, rotated = config.query_features + 2 * config.kv_features, config.query_features + config.kv_features
     pages = -(-width // TILE**2)
     fills = 4 * pages * TILE**2 - 3 * rotated - width  # words of the buffers that are the same for all rows
-    reads = -(-width // (256 if together else 16)) + 4 * rotated // config.head_dim  # the row, swapped halves, angles
+    reads = -(-width // 16) + 4 * rotated // config.head_dim  # the row, swapped halves, angles
     return _program(
         "heads",
         "heads",
         config.num_hidden_layers,
-        cores=rows,
+        cores=DECODE_ROWS,
         instructions=pages * _HEADS_INSTRUCTIONS + fills,
         transfers=reads,
     )
 
 
 def _attention(plan: Plan, batch: int, context: int) -> ProgramCost:
-    config = plan.config
+    config, lines = plan.config, plan.lines(batch)
     groups, rows = config.num_attention_heads // heads_together(config), plan.decode_bucket(batch)
     parts = rows * groups * parts_of(context)
     tiles = 2 * parts * PART_BLOCKS * config.head_dim // TILE
     cores = min(plan.grid.cores, parts)
+    instructions, transfers = part_instructions(config), 3 + 2 * parts_of(context)
+    if lines is not None:
+        instructions += own_instructions(config)
+        transfers += own_transfers(config, lines)
     return _program(
         "attention",
         "attention",
@@ -265,8 +270,8 @@ def _attention(plan: Plan, batch: int, context: int) -> ProgramCost:
         cores=cores,
         # The results of parts are written, and read by the cores that add them.
         dram_bytes=tiles * TILE * TILE * FLOAT32_BYTES + 2 * parts * result_bytes(config),
-        instructions=-(-parts // cores) * part_instructions(config),
-        transfers=3 + 2 * parts_of(context),
+        instructions=-(-parts // cores) * instructions,
+        transfers=transfers,
     )
 
 

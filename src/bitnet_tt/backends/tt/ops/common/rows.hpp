@@ -46,6 +46,26 @@ inline uint32_t write(const Accessor& tensor, uint32_t first, uint32_t tiles, ui
     return from;
 }
 
+// Start to copy one row within L1 into `tiles` neighbouring tiles.
+inline void place(uint32_t first_tile, uint32_t tiles, uint32_t offset, uint32_t from) {
+    constexpr uint32_t half = tile::HALF_ROW_BYTES<4>;
+    for (uint32_t to = first_tile + offset; to < first_tile + tiles * tile::BYTES<4>; to += tile::BYTES<4>) {
+        noc_async_read(get_noc_addr(from), to, half);
+        noc_async_read(get_noc_addr(from + half), to + tile::RIGHT_HALF<4>, half);
+        from += 2 * half;
+    }
+}
+
+// Start to copy heads of a row within L1, with the halves of each exchanged.
+template <uint32_t head_bytes>
+inline void swap_halves(uint32_t from, uint32_t to, uint32_t heads) {
+    constexpr uint32_t half = head_bytes / 2;
+    for (const uint32_t end = from + heads * head_bytes; from < end; from += head_bytes, to += head_bytes) {
+        noc_async_read(get_noc_addr(from), to + half, half);
+        noc_async_read(get_noc_addr(from + half), to, half);
+    }
+}
+
 // Set the elements of a row in a circular buffer, from element `begin` to the end of the row's last page.
 inline void fill(uint32_t buffer, uint32_t begin, uint32_t pages, uint32_t word) {
     const Words words = words_at(get_write_ptr(buffer));

@@ -1,13 +1,17 @@
 """Attention of the rows of a step over the paged KV cache, in float32, in one program.
 
 The matrix engine keeps about 11 bits of a float32 product. So everything is computed on the vector unit. Keys and
-values are read straight from the blocks of the cache.
+values are read straight from the blocks of the cache. For few rows, the program also rotates the heads and writes the
+rows' keys and values to the cache.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import ttnn
 
+from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float_bits, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE
 from bitnet_tt.backends.tt.ops.common.strips import Strips
@@ -18,13 +22,14 @@ from bitnet_tt.backends.tt.planning.attention import (
     result_bytes,
     rows_together,
 )
-from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.plan import Plan
+from bitnet_tt.backends.tt.step.groups import SKIP
 from bitnet_tt.backends.tt.step.inputs import Inputs
 
 
 def paged_attention(
-    q: Strips,
+    heads: Strips,
     caches: tuple[ttnn.Tensor, ttnn.Tensor],
     inputs: Inputs,
     plan: Plan,
@@ -32,53 +37,65 @@ def paged_attention(
     sequences: int,
     tokens: int,
     blocks: int,
-    lines: int = 1,
+    angles: Angles | None = None,
 ) -> Strips:
     """Attend: softmax(q k^T / sqrt(head_dim)) v over the positions up to each row's own.
 
     Args:
-        q: Rotated queries, [sequences * tokens or more, query_features].
-        caches: Keys and values, float32 [blocks, kv_heads, 32, head_dim], tiled. They hold finite numbers.
-        inputs: The positions of the rows, which do not fall within a sequence, and the block table.
+        heads: Rotated queries, [sequences * tokens or more, query_features]. With `angles`: q, k and v side by side,
+            scaled, not rotated.
+        caches: Keys and values, float32 [blocks, kv_heads, 32, head_dim], tiled. They hold finite numbers. With
+            `angles`, the rows' own keys and values are written to their slots; otherwise they are there already.
+        inputs: The positions of the rows, which do not fall within a sequence, the block table, and the slots.
         plan: The model's shape.
         sequences: Number of sequences.
-        tokens: Rows of each sequence.
+        tokens: Rows of each sequence. With `angles`: 1.
         blocks: Blocks of each sequence in the table, a multiple of `PART_BLOCKS`.
-        lines: Rows that share a page of the result.
+        angles: The rotary tables.
 
     Returns:
-        Rows in q's shape and memory.
+        Rows [heads.rows, query_features], in the memory of the heads, with as many lines.
     """
     config, (keys, values), rows = plan.config, caches, sequences * tokens
-    heads, columns = heads_together(config), config.head_dim // TILE
-    groups, most_parts = config.num_attention_heads // heads, blocks // PART_BLOCKS
-    features, splits = heads * config.head_dim, tokens == 1
+    group, columns = heads_together(config), config.head_dim // TILE
+    groups, most_parts = config.num_attention_heads // group, blocks // PART_BLOCKS
+    splits, rotates = tokens == 1, angles is not None
     together = rows_together(tokens, rows * groups, plan.grid)
-    attended = Strips.empty(q.tensor.device(), q.rows, q.features, q.tensor.memory_config(), lines)
-    results = _empty_results(q, rows * groups * most_parts, result_bytes(config)) if splits else None
+    device, memory = heads.tensor.device(), heads.tensor.memory_config()
+    attended = Strips.empty(device, heads.rows, config.query_features, memory, heads.lines)
+    results = _empty_results(device, rows * groups * most_parts, result_bytes(config)) if splits else None
     page = PAGE * FLOAT32_BYTES
-    one, two = Buffer(page, 1, ttnn.float32), Buffer(page, 2, ttnn.float32)
+    one, two, four = (Buffer(page, pages, ttnn.float32) for pages in (1, 2, 4))
     tiles = Buffer(page, PART_BLOCKS * columns, ttnn.float32)
     shape = {"splits": splits, "groups": groups}
     work = {"rows": rows, "together": together, "most_parts": most_parts}
-    sizes = {"features": q.features, "group_features": features, "stats_bytes": heads * STATS_BYTES}
+    sizes = {
+        "lines": heads.lines,
+        "group_features": group * config.head_dim,
+        "stats_bytes": group * STATS_BYTES,
+    }
     launch(
         reader=Kernel(
             "paged_attention/paged_attention_read.cpp",
             tensors={
-                "q": q.tensor,
+                "heads": heads.tensor,
+                "cosines": angles and angles.cosines,
+                "sines": angles and angles.signed_sines,
                 "keys": keys,
                 "values": values,
                 "positions": inputs.positions,
+                "slots": inputs.slots,
                 "table": inputs.table,
                 "results": results,
             },
             constants=shape
             | sizes
             | {
-                "groups_each": config.queries_per_kv_head // heads,
+                "features": heads.features,
+                "groups_each": config.queries_per_kv_head // group,
                 "kv_heads": config.num_key_value_heads,
                 "columns": columns,
+                "skip": SKIP,
             },
             arguments=work
             | {
@@ -90,30 +107,37 @@ def paged_attention(
         writer=Kernel(
             "paged_attention/paged_attention_write.cpp",
             tensors={"attended": attended.tensor, "results": results},
-            constants=shape | sizes | {"lines": lines},
+            constants=shape | sizes | {"features": config.query_features},
             arguments=work,
         ),
         compute=Kernel(
             "paged_attention/paged_attention_compute.cpp",
             constants=shape
             | {
-                "heads": heads,
+                "heads": group,
                 "columns": columns,
+                "rotates": rotates,
                 "scale_bits": float_bits(config.head_dim**-0.5),
             },
             arguments=work,
         ),
         buffers={
-            "query": one,
+            "query": two if rotates else one,
+            "swapped": two if rotates else None,
+            "cosines": one if rotates else None,
+            "sines": one if rotates else None,
+            "key": one if rotates else None,
+            "value": Buffer(config.head_dim * FLOAT32_BYTES) if rotates else None,
             "open": one,
             "keys": tiles,
             "values": tiles,
             "partial": two,
-            "returned": Buffer(page, 4, ttnn.float32) if splits else None,
+            "returned": four if splits else None,
             "so_far": Buffer(page, 2 * together, ttnn.float32),
             "result": one,
-            "positions": Buffer(inputs.positions.shape[1] * inputs.positions.element_size()),
-            "blocks": Buffer(inputs.table.shape[1] * inputs.table.element_size()),
+            "positions": Buffer(inputs.positions.shape[1] * UINT32_BYTES),
+            "slots": Buffer(inputs.slots.shape[1] * UINT32_BYTES) if rotates else None,
+            "blocks": Buffer(inputs.table.shape[1] * UINT32_BYTES),
         },
         semaphores=("arrived",),
         whole_dest=True,
@@ -121,11 +145,8 @@ def paged_attention(
     return attended
 
 
-def _empty_results(q: Strips, parts: int, page_bytes: int) -> ttnn.Tensor:
+def _empty_results(device: Any, parts: int, page_bytes: int) -> ttnn.Tensor:
     """Allocate room for the results of all parts of a decode step, one page each, in DRAM."""
     return ttnn.empty(
-        [parts, page_bytes // FLOAT32_BYTES],
-        dtype=ttnn.float32,
-        layout=ttnn.ROW_MAJOR_LAYOUT,
-        device=q.tensor.device(),
+        [parts, page_bytes // FLOAT32_BYTES], dtype=ttnn.float32, layout=ttnn.ROW_MAJOR_LAYOUT, device=device
     )

@@ -1,13 +1,20 @@
 // Attention of a row and a group of query heads over a part of the cache, on the vector unit in float32; and the
-// combination of a pair's parts. parts.hpp says which core does what.
+// combination of a pair's parts. parts.hpp says which core does what. If the heads come as the product gives them, they
+// are rotated first.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
+#include "../common/rotate.hpp"
 #include "../common/work.hpp"
 #include "attention_math.hpp"
 #include "parts.hpp"
 
+constexpr bool ROTATES = CONSTANT("rotates");
 constexpr uint32_t QUERY = BUFFER("query"), OPEN_BUFFER = BUFFER("open"), POSITIONS = BUFFER("positions");
+// The first page of QUERY has the queries of the group, the second one the row's own key, if the part has its position.
+constexpr uint32_t QUERY_PAGES = ROTATES ? 2 : 1, QUERY_PAGE = 0, KEY_PAGE = 1;
+constexpr uint32_t SWAPPED = BUFFER("swapped"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
+constexpr uint32_t KEY = BUFFER("key");  // rotated
 constexpr uint32_t KEYS = BUFFER("keys"), VALUES = BUFFER("values");
 // The result of a part. If a pair's parts are split over cores, it goes to another core, and those of this core's own
 // pairs come back.
@@ -15,6 +22,30 @@ constexpr uint32_t PARTIAL = BUFFER("partial"), RETURNED = parts::SPLITS ? BUFFE
 constexpr uint32_t SO_FAR_BUFFER = BUFFER("so_far"), RESULT = BUFFER("result");
 
 namespace {
+
+// Copy some heads to X, rotated. The tiles of the queries are free before a part begins.
+template <int heads>
+ALWI void copy_rotated(uint32_t page) {
+    constexpr uint32_t swapped = QUERIES_TILE, cosines = QUERIES_TILE + 1, sines = QUERIES_TILE + 2;
+    copy_tile(QUERY, page, X_TILE);
+    copy_tile(SWAPPED, page, swapped);
+    copy_tile(COSINES, 0, cosines);
+    copy_tile(SINES, 0, sines);
+    constexpr int each = vectors::PER_TILE;
+    ON_VECTORS(rotate<X, swapped * each, cosines * each, sines * each, heads * COLUMNS, COLUMNS>);
+}
+
+// Rotate the row's own key for the reader, which puts it among the keys of the part, and into the cache.
+ALWI void rotate_key() {
+    tile_regs_acquire();
+    copy_rotated<1>(KEY_PAGE);
+    tile_regs_commit();
+    tile_regs_wait();
+    cb_reserve_back(KEY, 1);
+    pack_tile(X_TILE, KEY);
+    cb_push_back(KEY, 1);
+    tile_regs_release();
+}
 
 template <int block>
 ALWI void score_block() {
@@ -34,17 +65,32 @@ ALWI void sum_block() {
 
 // Attend to one part. The result is two pages: sums of values, and the maximum and the total of each head's softmax.
 // Keys and values stay for the next row if this is not the last one that shares them.
-ALWI void attend(bool is_last) {
+ALWI void attend(bool is_own, bool is_last) {
     constexpr uint32_t tiles = parts::BLOCKS * COLUMNS;
-    tile_regs_acquire();
-    cb_wait_front(QUERY, 1);
+    cb_wait_front(QUERY, QUERY_PAGES);
     cb_wait_front(OPEN_BUFFER, 1);
-    copy_tile(QUERY, 0, X_TILE);
+    if constexpr (ROTATES) {
+        cb_wait_front(SWAPPED, QUERY_PAGES);
+        cb_wait_front(COSINES, 1);
+        cb_wait_front(SINES, 1);
+        if (is_own) {
+            rotate_key();
+        }
+    }
+    tile_regs_acquire();
+    if constexpr (ROTATES) {
+        copy_rotated<HEADS>(QUERY_PAGE);
+        cb_pop_front(SWAPPED, QUERY_PAGES);
+        cb_pop_front(COSINES, 1);
+        cb_pop_front(SINES, 1);
+    } else {
+        copy_tile(QUERY, QUERY_PAGE, X_TILE);
+    }
     copy_tile(OPEN_BUFFER, 0, STATS_TILE);
     ON_VECTORS(scale_queries);
     ON_VECTORS(spread_queries<>);
     ON_VECTORS(mask_scores);
-    cb_pop_front(QUERY, 1);
+    cb_pop_front(QUERY, QUERY_PAGES);
     cb_pop_front(OPEN_BUFFER, 1);
     cb_wait_front(KEYS, tiles);
     score_block<0>();
@@ -114,9 +160,10 @@ void kernel_main() {
     MATH((ckernel::sfpu::sfpu_reciprocal_init<false>()));
     MATH((exponential::start()));
     work.for_each_task(position_of, [&](const parts::Task& task) {
-        attend(task.is_last);
+        const bool is_own = parts::is_own(task.part, position_of(task.row));
+        attend(is_own, task.is_last);
         if constexpr (!parts::SPLITS) {
-            combine(task.part == 0, task.part == parts::count(position_of(task.row)) - 1);
+            combine(task.part == 0, is_own);
         }
     });
     if constexpr (parts::SPLITS) {

@@ -26,6 +26,9 @@ constexpr uint32_t LENGTH = BLOCKS * BLOCK;  // positions of a part
 // The parts that a row attends to, if `position` is its own.
 inline uint32_t count(uint32_t position) { return position / LENGTH + 1; }
 
+// Whether a part has the row's own position. It is the row's last part.
+inline bool is_own(uint32_t part, uint32_t position) { return part == position / LENGTH; }
+
 // One part of one pair.
 struct Task {
     uint32_t row, group, part;

@@ -1,9 +1,10 @@
-// Scale a row of the product of q, k and v, and rotate its heads to the row's position (RoPE), on the vector unit.
+// Scale a row of the product of q, k and v, and rotate its heads to the row's position, on the vector unit.
 //
 // Everything comes in pages of 1024 elements of the row: x, x with the halves of each head swapped, cosines and signed
-// sines. So the rotation is element by element: x * cosine + swapped * signed sine.
+// sines.
 #include <stdint.h>
 
+#include "../common/rotate.hpp"
 #include "../common/vectors.hpp"
 #include "../common/work.hpp"
 
@@ -11,7 +12,6 @@ constexpr uint32_t ROW = BUFFER("row"), SWAPPED = BUFFER("swapped"), SCALES = BU
 constexpr uint32_t FACTOR = BUFFER("factor"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
 constexpr uint32_t ROTATED = BUFFER("rotated");
 
-constexpr bool SCALES_PRODUCT = CONSTANT("scales");
 constexpr uint32_t PAGES = CONSTANT("pages");  // of a row
 
 #ifdef TRISC_MATH
@@ -34,15 +34,6 @@ void scale() {
     }
 }
 
-// A has the cosines, B the signed sines.
-void rotate() {
-#pragma GCC unroll 32
-    for (int i = 0; i < vectors::PER_TILE; ++i) {
-        vFloat x = dst_reg[X + i] * dst_reg[A + i];
-        dst_reg[X + i] = dst_reg[OTHER + i] * dst_reg[B + i] + x;
-    }
-}
-
 }  // namespace
 #endif
 
@@ -53,14 +44,12 @@ ALWI void make_page(uint32_t page) {
     tile_regs_acquire();
     copy_tile(ROW, page, x);
     copy_tile(SWAPPED, page, other);
-    if constexpr (SCALES_PRODUCT) {
-        copy_tile(SCALES, page, a);
-        copy_tile(FACTOR, 0, b);
-        ON_VECTORS(scale);
-    }
+    copy_tile(SCALES, page, a);
+    copy_tile(FACTOR, 0, b);
+    ON_VECTORS(scale);
     copy_tile(COSINES, page, a);
     copy_tile(SINES, page, b);
-    ON_VECTORS(rotate);
+    ON_VECTORS(rotate<X, OTHER, A, B, vectors::PER_TILE, vectors::PER_TILE>);
     tile_regs_commit();
     tile_regs_wait();
     pack_tile(x, ROTATED);
@@ -75,13 +64,9 @@ void kernel_main() {
         return;
     }
     vectors::start(ROW, ROTATED);
-    if constexpr (SCALES_PRODUCT) {
-        cb_wait_front(SCALES, PAGES);  // stay for all rows
-    }
+    cb_wait_front(SCALES, PAGES);  // stay for all rows
     for ([[maybe_unused]] const uint32_t row : items) {
-        if constexpr (SCALES_PRODUCT) {
-            cb_wait_front(FACTOR, 1);
-        }
+        cb_wait_front(FACTOR, 1);
         cb_wait_front(ROW, PAGES);
         cb_wait_front(SWAPPED, PAGES);
         cb_wait_front(COSINES, PAGES);
@@ -91,9 +76,7 @@ void kernel_main() {
             make_page(page);
         }
         cb_push_back(ROTATED, PAGES);
-        if constexpr (SCALES_PRODUCT) {
-            cb_pop_front(FACTOR, 1);
-        }
+        cb_pop_front(FACTOR, 1);
         cb_pop_front(ROW, PAGES);
         cb_pop_front(SWAPPED, PAGES);
         cb_pop_front(COSINES, PAGES);

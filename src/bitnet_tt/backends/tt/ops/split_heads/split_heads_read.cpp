@@ -1,54 +1,30 @@
 // Read rows of the product of q, k and v for split_heads_compute.cpp. A work item is one row. The core gets it as pages
 // of 1024 consecutive elements: the row, the row with the halves of each head swapped, and the cosines and signed sines
 // of its position, element by element.
-//
-// The product is a tiled tensor of integers with scales, or strips, which are scaled already.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
 #include "../common/rows.hpp"
-#include "../common/strips.hpp"
 #include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
 
 constexpr uint32_t ROW = BUFFER("row"), SWAPPED = BUFFER("swapped"), SCALES = BUFFER("scales");
 constexpr uint32_t FACTOR = BUFFER("factor"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
 
-constexpr uint32_t PAGES = CONSTANT("pages");                     // of a row
-constexpr uint32_t WIDTH = CONSTANT("width");                     // tiles of a row
-constexpr uint32_t ROTATED = CONSTANT("rotated");                 // tiles of q and k, which come first
-constexpr uint32_t HEAD = CONSTANT("columns"), HALF = HEAD / 2;   // tiles of a head, and of its half
-constexpr uint32_t TILE_ROW_BYTES = 2 * tile::HALF_ROW_BYTES<4>;  // a row of one tile
-constexpr bool SCALES_PRODUCT = HAS_TENSOR("scales");
-constexpr uint32_t LINES = CONSTANT("lines");  // rows that share a strip of the product
-
-// Copy the rotated heads of a row within L1, the halves of each head swapped.
-static inline void swap_halves(uint32_t from, uint32_t to) {
-    for (uint32_t half = 0; half < ROTATED; half += HALF) {
-        const uint32_t other = half % HEAD == 0 ? half + HALF : half - HALF;
-        noc_async_read(get_noc_addr(from + half * TILE_ROW_BYTES), to + other * TILE_ROW_BYTES, HALF * TILE_ROW_BYTES);
-    }
-    noc_async_read_barrier();
-}
+constexpr uint32_t PAGES = CONSTANT("pages");          // of a row
+constexpr uint32_t WIDTH = CONSTANT("width");          // tiles of a row
+constexpr uint32_t HEADS = CONSTANT("rotated_heads");  // of q and k, which come first
+constexpr uint32_t HEAD_BYTES = CONSTANT("head_dim") * 4;
+constexpr uint32_t ROTATED = HEADS * CONSTANT("head_dim");  // elements
 
 // Fill the parts of the buffers that are the same for all rows. v is not rotated: its cosines are 1, its sines 0, and
 // its swapped halves only have to be finite. Each buffer holds one row. Every row overwrites the same elements, so the
 // parts filled here stay.
 static inline void fill_constant_parts() {
     rows::fill(ROW, WIDTH * tile::SIDE, PAGES, 0);
-    rows::fill(SWAPPED, ROTATED * tile::SIDE, PAGES, 0);
-    rows::fill(COSINES, ROTATED * tile::SIDE, PAGES, rows::FLOAT_ONE);
-    rows::fill(SINES, ROTATED * tile::SIDE, PAGES, 0);
-}
-
-// Start to read a row of the product to L1.
-template <typename Accessor>
-static inline void read_product(const Accessor& product, uint32_t row, uint32_t to) {
-    if constexpr (SCALES_PRODUCT) {
-        rows::read<4>(product, row / tile::SIDE * WIDTH, WIDTH, tile::row_offset<4>(row), to);
-    } else {
-        strips::read_row<LINES>(product, WIDTH * tile::SIDE, row, 0, WIDTH * tile::SIDE, to);
-    }
+    rows::fill(SWAPPED, ROTATED, PAGES, 0);
+    rows::fill(COSINES, ROTATED, PAGES, rows::FLOAT_ONE);
+    rows::fill(SINES, ROTATED, PAGES, 0);
 }
 
 // Fill the page of the row's own factor. 64 equal elements fill all lanes of the first two vectors
@@ -65,11 +41,11 @@ static inline void fill_factor(const Accessor& largest, uint32_t row, uint32_t t
 }
 
 void kernel_main() {
-    const auto product = TENSOR("product", SCALES_PRODUCT ? tile::BYTES<4> : strips::BYTES<LINES>);
+    const auto product = TENSOR("product", tile::BYTES<4>);
     const auto largest = TENSOR("largest", tile::BYTES<4>);
     const auto scales = TENSOR("scales", PAGES * rows::PAGE * 4);
-    const auto cosines = TENSOR("cosines", HEAD * TILE_ROW_BYTES);
-    const auto sines = TENSOR("sines", HEAD * TILE_ROW_BYTES);
+    const auto cosines = TENSOR("cosines", HEAD_BYTES);
+    const auto sines = TENSOR("sines", HEAD_BYTES);
     const auto positions = TENSOR("positions", rows::DRAM_READ);
 
     const work::Items items(ARGUMENT("rows"));
@@ -77,33 +53,30 @@ void kernel_main() {
         return;
     }
     fill_constant_parts();
-    if constexpr (SCALES_PRODUCT) {
-        cb_reserve_back(SCALES, PAGES);
-        noc_async_read(scales.get_noc_addr(0), get_write_ptr(SCALES), PAGES * rows::PAGE * 4);
-        noc_async_read_barrier();
-        cb_push_back(SCALES, PAGES);
-    }
+    cb_reserve_back(SCALES, PAGES);
+    noc_async_read(scales.get_noc_addr(0), get_write_ptr(SCALES), PAGES * rows::PAGE * 4);
+    noc_async_read_barrier();
+    cb_push_back(SCALES, PAGES);
 
     for (const uint32_t row : items) {
         const uint32_t position = rows::read_element(positions, row, get_write_ptr(BUFFER("element")));
-        if constexpr (SCALES_PRODUCT) {
-            cb_reserve_back(FACTOR, 1);
-            fill_factor(largest, row, get_write_ptr(FACTOR));
-            cb_push_back(FACTOR, 1);
-        }
+        cb_reserve_back(FACTOR, 1);
+        fill_factor(largest, row, get_write_ptr(FACTOR));
+        cb_push_back(FACTOR, 1);
         cb_reserve_back(ROW, PAGES);
         cb_reserve_back(SWAPPED, PAGES);
         cb_reserve_back(COSINES, PAGES);
         cb_reserve_back(SINES, PAGES);
         const uint32_t row_in_l1 = get_write_ptr(ROW);
-        read_product(product, row, row_in_l1);
+        rows::read<4>(product, row / tile::SIDE * WIDTH, WIDTH, tile::row_offset<4>(row), row_in_l1);
         const uint64_t cosine_row = cosines.get_noc_addr(position), sine_row = sines.get_noc_addr(position);
-        for (uint32_t head = 0; head < ROTATED; head += HEAD) {
-            noc_async_read(cosine_row, get_write_ptr(COSINES) + head * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
-            noc_async_read(sine_row, get_write_ptr(SINES) + head * TILE_ROW_BYTES, HEAD * TILE_ROW_BYTES);
+        for (uint32_t head = 0; head < HEADS; ++head) {
+            noc_async_read(cosine_row, get_write_ptr(COSINES) + head * HEAD_BYTES, HEAD_BYTES);
+            noc_async_read(sine_row, get_write_ptr(SINES) + head * HEAD_BYTES, HEAD_BYTES);
         }
         noc_async_read_barrier();
-        swap_halves(row_in_l1, get_write_ptr(SWAPPED));
+        rows::swap_halves<HEAD_BYTES>(row_in_l1, get_write_ptr(SWAPPED), HEADS);
+        noc_async_read_barrier();
         cb_push_back(ROW, PAGES);
         cb_push_back(SWAPPED, PAGES);
         cb_push_back(COSINES, PAGES);
