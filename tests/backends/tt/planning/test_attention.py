@@ -8,6 +8,7 @@ import pytest
 
 from bitnet_tt.backends.tt.planning.attention import (
     PART_BLOCKS,
+    combine_instructions,
     heads_together,
     own_instructions,
     own_transfers,
@@ -39,6 +40,7 @@ def test_rows_of_a_prompt_share_keys_unless_cores_would_have_no_work() -> None:
 def test_a_part_of_2b4t_takes_what_its_docstring_says() -> None:
     assert part_instructions(CONFIG_2B4T) == 3136 + 2944 + 1740 + 1540
     assert own_instructions(CONFIG_2B4T) == 123 + 94
+    assert combine_instructions(CONFIG_2B4T) == 109
 
 
 def test_rows_that_share_strips_are_read_in_more_pieces() -> None:

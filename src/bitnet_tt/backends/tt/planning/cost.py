@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from bitnet_tt.backends.tt.planning.attention import (
     PART_BLOCKS,
+    combine_instructions,
     heads_together,
     own_instructions,
     own_transfers,
@@ -47,7 +48,7 @@ _SHARED_PAGE_INSTRUCTIONS, _SHARED_ROW_INSTRUCTIONS = 865, 450
 _COMBINED_PAGE_INSTRUCTIONS = 500  # more, for rows in tiles: residual or gate
 _NORM_PAGE_INSTRUCTIONS = 360  # for a norm alone
 _PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate
-_HEADS_INSTRUCTIONS = 280  # for a page of q, k and v: rotation
+_HEADS_INSTRUCTIONS = 620  # for a page of q, k and v in tiles: scales and rotation
 
 _EXPANDED = ", expanded"  # a product's weights, to bfp4
 
@@ -127,9 +128,9 @@ def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
         batch: Sequences, at most 32.
         context: Positions of each sequence.
     """
-    few = plan.lines(batch) is not None
-    layers = _few_row_programs(plan, batch) if few else _many_row_programs(plan)
-    costs = (*layers, _attention(plan, batch, context), *_head_programs(plan, batch))
+    lines = plan.lines(batch)
+    layers = _many_row_programs(plan) if lines is None else _few_row_programs(plan, lines)
+    costs = (*layers, _attention(plan, batch, context, lines), *_head_programs(plan, batch))
     return _sum(plan, batch, context, costs, decode_launches(plan, batch), weight_bytes(plan))
 
 
@@ -143,7 +144,7 @@ def layout_costs(plan: Plan, batch: int, context: int) -> dict[str, DecodeCost]:
         "bfp2, 2.5 bits": decode_cost(replace(plan, ternary_tiles="bfp2"), batch, context),
     }
     stock = [cost for cost in _many_row_programs(plan) if not cost.name.endswith(_EXPANDED)]
-    programs = (*stock, _attention(plan, batch, context), *_head_programs(plan, batch))
+    programs = (*stock, _attention(plan, batch, context, None), *_head_programs(plan, batch))
     tiles = sum(product.k * product.n for product in plan.layer_products(DECODE_ROWS))
     streamed = sum(streams.cores * streams.bytes for _, streams in plan.layer_streams())
     more = plan.config.num_hidden_layers * (tiles * BFP4_TILE_BYTES - streamed)
@@ -179,8 +180,8 @@ def _sum(
     )
 
 
-def _few_row_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
-    config, lines = plan.config, plan.lines(batch) or 1
+def _few_row_programs(plan: Plan, lines: int) -> Iterator[ProgramCost]:
+    config = plan.config
     strips = -(-config.hidden_size // 256)
     yield _program(
         "embedding", "other", 1, cores=strips * lines, dram_bytes=lines * config.hidden_size * BFLOAT16_BYTES
@@ -253,13 +254,15 @@ def _heads(plan: Plan) -> ProgramCost:
     )
 
 
-def _attention(plan: Plan, batch: int, context: int) -> ProgramCost:
-    config, lines = plan.config, plan.lines(batch)
+def _attention(plan: Plan, batch: int, context: int, lines: int | None) -> ProgramCost:
+    """Return the cost of attention; it also rotates the heads of few rows, which share strips of `lines` rows."""
+    config = plan.config
     groups, rows = config.num_attention_heads // heads_together(config), plan.decode_bucket(batch)
     parts = rows * groups * parts_of(context)
     tiles = 2 * parts * PART_BLOCKS * config.head_dim // TILE
     cores = min(plan.grid.cores, parts)
-    instructions, transfers = part_instructions(config), 3 + 2 * parts_of(context)
+    combined = -(-rows * config.num_attention_heads // plan.grid.cores) * parts_of(context)  # by one core
+    instructions, transfers = part_instructions(config), 3 + 2 * combined
     if lines is not None:
         instructions += own_instructions(config)
         transfers += own_transfers(config, lines)
@@ -271,6 +274,7 @@ def _attention(plan: Plan, batch: int, context: int) -> ProgramCost:
         # The results of parts are written, and read by the cores that add them.
         dram_bytes=tiles * TILE * TILE * FLOAT32_BYTES + 2 * parts * result_bytes(config),
         instructions=-(-parts // cores) * instructions,
+        instructions_after=combined * combine_instructions(config),
         transfers=transfers,
     )
 
@@ -311,17 +315,24 @@ def _program(
     cores: int,
     dram_bytes: int = 0,
     instructions: int = 0,
+    instructions_after: int = 0,
     transfers: int = 0,
     reads: Reading = "tiles",
 ) -> ProgramCost:
-    """Return the cost of `count` launches; the sizes are those of one launch."""
+    """Return the cost of `count` launches; the sizes are those of one launch.
+
+    `instructions_after` begin when all of DRAM has been read.
+    """
+    after = instructions_after / CLOCK
 
     def seconds(rates: Rates) -> tuple[float, float]:
         """Return the time of DRAM and of the busiest core."""
         cycles = instructions + FIRST_READ_CYCLES + transfers * rates.read_cycles
         return dram_bytes / rates.bandwidth[reads], cycles / CLOCK
 
-    best, likely, worst = (count * (rates.launch_seconds + max(seconds(rates))) for rates in (BEST, LIKELY, WORST))
+    best, likely, worst = (
+        count * (rates.launch_seconds + max(seconds(rates)) + after) for rates in (BEST, LIKELY, WORST)
+    )
     dram, busy = seconds(LIKELY)
     return ProgramCost(
         name=name,
@@ -330,9 +341,9 @@ def _program(
         cores=cores,
         dram_bytes=count * dram_bytes,
         dram_seconds=count * dram,
-        instructions=count * instructions,
+        instructions=count * (instructions + instructions_after),
         transfers=count * transfers,
-        floor_seconds=count * max(dram_bytes / PEAK_BANDWIDTH, instructions / CLOCK),
+        floor_seconds=count * (max(dram_bytes / PEAK_BANDWIDTH, instructions / CLOCK) + after),
         seconds=likely,
         range_seconds=(best, worst),
         bound="DRAM" if dram >= busy else "cores",

@@ -15,8 +15,8 @@
 // Tiles of Dest.
 constexpr uint32_t X_TILE = 0, STATS_TILE = 1, SCORES_TILE = 2, QUERIES_TILE = 4;
 
-constexpr int HEADS = CONSTANT("heads");      // query heads of a group: 1 to 4
-constexpr int COLUMNS = CONSTANT("columns");  // tiles of a head: at most 8
+constexpr int HEADS = parts::HEADS;      // query heads of a group: 1 to 4
+constexpr int COLUMNS = parts::COLUMNS;  // tiles of a head: at most 8
 
 #ifdef TRISC_MATH
 namespace {
@@ -317,44 +317,76 @@ void add_lines() {
     }
 }
 
-// ---- Combine the parts of a pair. X and STATS have the result of a part; the next two tiles have the result of all
-// parts before it, in the same layout: a head has COLUMNS vectors of X.
+// ---- Combine parts. X and STATS have results of parts: each slot has COLUMNS vectors of X, a maximum and a total. The
+// next two tiles have results so far, in the same layout. In a prompt, a slot is a head of the group. In a decode step,
+// the slots of X and STATS are neighbouring parts of one head, whose result is in slot 0.
 
 constexpr int SO_FAR = vectors::PER_TILE * SCORES_TILE;
 
-// Weights of the result so far and of the part, for a head.
+// Weights of the result so far and of the part.
 constexpr int OLD_WEIGHT = LINES, WEIGHT = LINES + 1;
 
-// Add a part. Parts come in their order, so the sum has one order.
-template <int head = 0>
-void add_part() {
-    if constexpr (head < HEADS) {
-        dst_reg[OLD_WEIGHT] = vFloat(dst_reg[SO_FAR + maximum(head)]);
-        dst_reg[SO_FAR + maximum(head)] = larger(dst_reg[OLD_WEIGHT], dst_reg[maximum(head)]);
-        dst_reg[OLD_WEIGHT] = exponential::of(vFloat(dst_reg[OLD_WEIGHT]) - dst_reg[SO_FAR + maximum(head)]);
-        dst_reg[WEIGHT] = exponential::of(vFloat(dst_reg[maximum(head)]) - dst_reg[SO_FAR + maximum(head)]);
-        vFloat old_weight = dst_reg[OLD_WEIGHT], weight = dst_reg[WEIGHT];
-        vFloat sum = dst_reg[total(head)] * weight;
-        dst_reg[SO_FAR + total(head)] = dst_reg[SO_FAR + total(head)] * old_weight + sum;
+// Copy the first part of a head.
+void begin_result() {
 #pragma GCC unroll 8
-        for (int i = head * COLUMNS; i < (head + 1) * COLUMNS; ++i) {
-            vFloat product = dst_reg[X + i] * weight;
-            dst_reg[SO_FAR + X + i] = dst_reg[SO_FAR + X + i] * old_weight + product;
-        }
-        add_part<head + 1>();
+    for (int i = 0; i < COLUMNS; ++i) {
+        dst_reg[SO_FAR + X + i] = vFloat(dst_reg[X + i]);
+    }
+    dst_reg[SO_FAR + maximum(0)] = vFloat(dst_reg[maximum(0)]);
+    dst_reg[SO_FAR + total(0)] = vFloat(dst_reg[total(0)]);
+}
+
+// Add the part in `slot` to a result. Parts come in their order, so the sum has one order.
+template <int slot, int result>
+void add_part() {
+    dst_reg[OLD_WEIGHT] = vFloat(dst_reg[SO_FAR + maximum(result)]);
+    dst_reg[SO_FAR + maximum(result)] = larger(dst_reg[OLD_WEIGHT], dst_reg[maximum(slot)]);
+    dst_reg[OLD_WEIGHT] = exponential::of(vFloat(dst_reg[OLD_WEIGHT]) - dst_reg[SO_FAR + maximum(result)]);
+    dst_reg[WEIGHT] = exponential::of(vFloat(dst_reg[maximum(slot)]) - dst_reg[SO_FAR + maximum(result)]);
+    vFloat old_weight = dst_reg[OLD_WEIGHT], weight = dst_reg[WEIGHT];
+    vFloat sum = dst_reg[total(slot)] * weight;
+    dst_reg[SO_FAR + total(result)] = dst_reg[SO_FAR + total(result)] * old_weight + sum;
+#pragma GCC unroll 8
+    for (int i = 0; i < COLUMNS; ++i) {
+        vFloat product = dst_reg[X + slot * COLUMNS + i] * weight;
+        dst_reg[SO_FAR + X + result * COLUMNS + i] = dst_reg[SO_FAR + X + result * COLUMNS + i] * old_weight + product;
     }
 }
 
-// The result so far, divided by the total of the softmax.
 template <int head = 0>
-void divide_by_total() {
+void add_part_of_heads() {
     if constexpr (head < HEADS) {
-        vFloat inverse = ckernel::sfpu::sfpu_reciprocal_iter<2>(dst_reg[SO_FAR + total(head)]);
+        add_part<head, head>();
+        add_part_of_heads<head + 1>();
+    }
+}
+
+// Add `count` neighbouring parts to the result of a head.
+template <int slot = 0>
+void add_parts_of_head(bool are_first, uint32_t count) {
+    if constexpr (slot < parts::COMBINED) {
+        if (slot == count) {
+            return;
+        }
+        if (slot == 0 && are_first) {
+            begin_result();
+        } else {
+            add_part<slot, 0>();
+        }
+        add_parts_of_head<slot + 1>(are_first, count);
+    }
+}
+
+// Divide results by the total of their softmax.
+template <int result = 0>
+void divide_by_total() {
+    if constexpr (result < parts::RESULT_HEADS) {
+        vFloat inverse = ckernel::sfpu::sfpu_reciprocal_iter<2>(dst_reg[SO_FAR + total(result)]);
 #pragma GCC unroll 8
-        for (int i = head * COLUMNS; i < (head + 1) * COLUMNS; ++i) {
+        for (int i = result * COLUMNS; i < (result + 1) * COLUMNS; ++i) {
             dst_reg[SO_FAR + X + i] = dst_reg[SO_FAR + X + i] * inverse;
         }
-        divide_by_total<head + 1>();
+        divide_by_total<result + 1>();
     }
 }
 

@@ -15,13 +15,7 @@ from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float_bits, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE
 from bitnet_tt.backends.tt.ops.common.strips import Strips
-from bitnet_tt.backends.tt.planning.attention import (
-    PART_BLOCKS,
-    STATS_BYTES,
-    heads_together,
-    result_bytes,
-    rows_together,
-)
+from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS, heads_together, result_bytes, rows_together
 from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.groups import SKIP
@@ -63,17 +57,12 @@ def paged_attention(
     together = rows_together(tokens, rows * groups, plan.grid)
     device, memory = heads.tensor.device(), heads.tensor.memory_config()
     attended = Strips.empty(device, heads.rows, config.query_features, memory, heads.lines)
-    results = _empty_results(device, rows * groups * most_parts, result_bytes(config)) if splits else None
+    parts = _empty_parts(device, rows * groups * most_parts, result_bytes(config)) if splits else None
     page = PAGE * FLOAT32_BYTES
     one, two, four = (Buffer(page, pages, ttnn.float32) for pages in (1, 2, 4))
     tiles = Buffer(page, PART_BLOCKS * columns, ttnn.float32)
-    shape = {"splits": splits, "groups": groups}
+    shape = {"splits": splits, "groups": groups, "heads": group, "columns": columns}
     work = {"rows": rows, "together": together, "most_parts": most_parts}
-    sizes = {
-        "lines": heads.lines,
-        "group_features": group * config.head_dim,
-        "stats_bytes": group * STATS_BYTES,
-    }
     launch(
         reader=Kernel(
             "paged_attention/paged_attention_read.cpp",
@@ -86,15 +75,14 @@ def paged_attention(
                 "positions": inputs.positions,
                 "slots": inputs.slots,
                 "table": inputs.table,
-                "results": results,
+                "parts": parts,
             },
             constants=shape
-            | sizes
             | {
+                "lines": heads.lines,
                 "features": heads.features,
                 "groups_each": config.queries_per_kv_head // group,
                 "kv_heads": config.num_key_value_heads,
-                "columns": columns,
                 "skip": SKIP,
             },
             arguments=work
@@ -106,19 +94,13 @@ def paged_attention(
         ),
         writer=Kernel(
             "paged_attention/paged_attention_write.cpp",
-            tensors={"attended": attended.tensor, "results": results},
-            constants=shape | sizes | {"features": config.query_features},
+            tensors={"attended": attended.tensor, "parts": parts},
+            constants=shape | {"lines": heads.lines, "features": config.query_features},
             arguments=work,
         ),
         compute=Kernel(
             "paged_attention/paged_attention_compute.cpp",
-            constants=shape
-            | {
-                "heads": group,
-                "columns": columns,
-                "rotates": rotates,
-                "scale_bits": float_bits(config.head_dim**-0.5),
-            },
+            constants=shape | {"rotates": rotates, "scale_bits": float_bits(config.head_dim**-0.5)},
             arguments=work,
         ),
         buffers={
@@ -133,7 +115,7 @@ def paged_attention(
             "values": tiles,
             "partial": two,
             "returned": four if splits else None,
-            "so_far": Buffer(page, 2 * together, ttnn.float32),
+            "so_far": None if splits else Buffer(page, 2 * together, ttnn.float32),
             "result": one,
             "positions": Buffer(inputs.positions.shape[1] * UINT32_BYTES),
             "slots": Buffer(inputs.slots.shape[1] * UINT32_BYTES) if rotates else None,
@@ -145,8 +127,8 @@ def paged_attention(
     return attended
 
 
-def _empty_results(device: Any, parts: int, page_bytes: int) -> ttnn.Tensor:
+def _empty_parts(device: Any, count: int, page_bytes: int) -> ttnn.Tensor:
     """Allocate room for the results of all parts of a decode step, one page each, in DRAM."""
     return ttnn.empty(
-        [parts, page_bytes // FLOAT32_BYTES], dtype=ttnn.float32, layout=ttnn.ROW_MAJOR_LAYOUT, device=device
+        [count, page_bytes // FLOAT32_BYTES], dtype=ttnn.float32, layout=ttnn.ROW_MAJOR_LAYOUT, device=device
     )

@@ -16,9 +16,9 @@ constexpr uint32_t QUERY_PAGES = ROTATES ? 2 : 1, QUERY_PAGE = 0, KEY_PAGE = 1;
 constexpr uint32_t SWAPPED = BUFFER("swapped"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
 constexpr uint32_t KEY = BUFFER("key");  // rotated
 constexpr uint32_t KEYS = BUFFER("keys"), VALUES = BUFFER("values");
-// The result of a part. If a pair's parts are split over cores, it goes to another core, and those of this core's own
-// pairs come back.
-constexpr uint32_t PARTIAL = BUFFER("partial"), RETURNED = parts::SPLITS ? BUFFER("returned") : PARTIAL;
+// The result of a part. If parts are split over cores, it goes to other cores, and those of this core's own heads come
+// back.
+constexpr uint32_t PARTIAL = BUFFER("partial"), RETURNED = BUFFER("returned");
 constexpr uint32_t SO_FAR_BUFFER = BUFFER("so_far"), RESULT = BUFFER("result");
 
 namespace {
@@ -113,39 +113,59 @@ ALWI void attend(bool is_own, bool is_last) {
     tile_regs_release();
 }
 
+// Finish the result in Dest.
+ALWI void pack_result() {
+    ON_VECTORS(divide_by_total<>);
+    tile_regs_commit();
+    tile_regs_wait();
+    cb_reserve_back(RESULT, 1);
+    pack_tile(SCORES_TILE, RESULT);
+    cb_push_back(RESULT, 1);
+    tile_regs_release();
+}
+
+// Combine all parts of a head, which come from other cores.
+ALWI void combine_head(uint32_t count) {
+    tile_regs_acquire();
+    for (uint32_t part = 0; part < count; part += parts::COMBINED) {
+        cb_wait_front(RETURNED, 2);
+        copy_tile(RETURNED, 0, X_TILE);
+        copy_tile(RETURNED, 1, STATS_TILE);
+        [[maybe_unused]] const uint32_t here = count - part < parts::COMBINED ? count - part : parts::COMBINED;
+        ON_VECTORS([=] { add_parts_of_head(part == 0, here); });
+        cb_pop_front(RETURNED, 2);
+    }
+    pack_result();
+}
+
 // Add a part's result to that of the pair's parts before. After the last part, finish the pair. Rows that share keys
 // and values take turns, so the oldest result in the buffer is always that of the row.
 ALWI void combine(bool first, bool last) {
     tile_regs_acquire();
-    cb_wait_front(RETURNED, 2);
+    cb_wait_front(PARTIAL, 2);
     if (first) {
-        copy_tile(RETURNED, 0, SCORES_TILE);
-        copy_tile(RETURNED, 1, SCORES_TILE + 1);
+        copy_tile(PARTIAL, 0, SCORES_TILE);
+        copy_tile(PARTIAL, 1, SCORES_TILE + 1);
     } else {
-        copy_tile(RETURNED, 0, X_TILE);
-        copy_tile(RETURNED, 1, STATS_TILE);
+        copy_tile(PARTIAL, 0, X_TILE);
+        copy_tile(PARTIAL, 1, STATS_TILE);
         cb_wait_front(SO_FAR_BUFFER, 2);
         copy_tile(SO_FAR_BUFFER, 0, SCORES_TILE);
         copy_tile(SO_FAR_BUFFER, 1, SCORES_TILE + 1);
         cb_pop_front(SO_FAR_BUFFER, 2);
-        ON_VECTORS(add_part<>);
+        ON_VECTORS(add_part_of_heads<>);
     }
-    cb_pop_front(RETURNED, 2);
+    cb_pop_front(PARTIAL, 2);
     if (last) {
-        ON_VECTORS(divide_by_total<>);
+        pack_result();
+        return;
     }
     tile_regs_commit();
     tile_regs_wait();
-    if (last) {
-        cb_reserve_back(RESULT, 1);
-        pack_tile(SCORES_TILE, RESULT);
-        cb_push_back(RESULT, 1);
-    } else {
-        cb_reserve_back(SO_FAR_BUFFER, 2);
-        pack_tile(SCORES_TILE, SO_FAR_BUFFER);
-        pack_tile(SCORES_TILE + 1, SO_FAR_BUFFER);
-        cb_push_back(SO_FAR_BUFFER, 2);
-    }
+    cb_reserve_back(SO_FAR_BUFFER, 2);
+    pack_tile(SCORES_TILE, SO_FAR_BUFFER);
+    pack_tile(SCORES_TILE + 1, SO_FAR_BUFFER);
+    cb_push_back(SO_FAR_BUFFER, 2);
     tile_regs_release();
 }
 
@@ -167,11 +187,6 @@ void kernel_main() {
         }
     });
     if constexpr (parts::SPLITS) {
-        work.for_each_pair([&](uint32_t row, uint32_t) {
-            const uint32_t end = parts::count(position_of(row));
-            for (uint32_t part = 0; part < end; ++part) {
-                combine(part == 0, part == end - 1);
-            }
-        });
+        work.for_each_result([&](uint32_t row, uint32_t) { combine_head(parts::count(position_of(row))); });
     }
 }

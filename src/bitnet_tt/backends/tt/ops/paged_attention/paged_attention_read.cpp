@@ -15,20 +15,17 @@
 constexpr uint32_t QUERY = BUFFER("query"), OPEN = BUFFER("open"), KEYS = BUFFER("keys"), VALUES = BUFFER("values");
 constexpr uint32_t POSITIONS = BUFFER("positions"), RETURNED = BUFFER("returned");
 
-constexpr uint32_t FEATURES = CONSTANT("features");              // of a row of heads
-constexpr uint32_t GROUP_FEATURES = CONSTANT("group_features");  // of a group of query heads
-constexpr uint32_t GROUPS_EACH = CONSTANT("groups_each");        // groups that share a KV head
+using parts::COLUMNS, parts::HEAD, parts::HEAD_BYTES;
+constexpr uint32_t FEATURES = CONSTANT("features");        // of a row of heads
+constexpr uint32_t LINES = CONSTANT("lines");              // rows that share a strip of heads
+constexpr uint32_t GROUPS_EACH = CONSTANT("groups_each");  // groups that share a KV head
 constexpr uint32_t KV_HEADS = CONSTANT("kv_heads");
-constexpr uint32_t COLUMNS = CONSTANT("columns");  // tiles of a head
-constexpr uint32_t HEAD = COLUMNS * tile::SIDE, HEAD_BYTES = HEAD * 4;
-constexpr uint32_t LINES = CONSTANT("lines");  // rows that share a strip of heads
-constexpr uint32_t STATS_BYTES = CONSTANT("stats_bytes");
 
 // Whether the heads are q, k and v as the product gives them. Then a second page of QUERY, and of SWAPPED, has the
 // row's own key. VALUE has its value.
 constexpr bool ROTATES = HAS_TENSOR("cosines");
 constexpr uint32_t QUERY_PAGES = ROTATES ? 2 : 1, PAGE_BYTES = rows::PAGE * 4;
-constexpr uint32_t FIRST_KEY = parts::GROUPS * GROUP_FEATURES, FIRST_VALUE = FIRST_KEY + KV_HEADS * HEAD;
+constexpr uint32_t FIRST_KEY = parts::GROUPS * parts::HEADS * HEAD, FIRST_VALUE = FIRST_KEY + KV_HEADS * HEAD;
 constexpr uint32_t SWAPPED = BUFFER("swapped"), COSINES = BUFFER("cosines"), SINES = BUFFER("sines");
 constexpr uint32_t KEY = BUFFER("key"), VALUE = BUFFER("value");
 constexpr uint32_t SKIP = CONSTANT("skip");  // the slot of a row that is not written to the cache
@@ -66,7 +63,7 @@ static inline void read_heads(const Heads& heads, const Angles& cosines, const A
     };
     cb_reserve_back(QUERY, QUERY_PAGES);
     const uint32_t query = get_write_ptr(QUERY), key = query + PAGE_BYTES;
-    read(task.group * GROUP_FEATURES, GROUP_FEATURES, query);
+    read(task.group * parts::HEADS * HEAD, parts::HEADS * HEAD, query);
     if constexpr (ROTATES) {
         cb_reserve_back(SWAPPED, QUERY_PAGES);
         cb_reserve_back(COSINES, 1);
@@ -81,7 +78,7 @@ static inline void read_heads(const Heads& heads, const Angles& cosines, const A
     noc_async_read_barrier();
     if constexpr (ROTATES) {
         const uint32_t swapped = get_write_ptr(SWAPPED);
-        rows::swap_halves<HEAD_BYTES>(query, swapped, GROUP_FEATURES / HEAD);
+        rows::swap_halves<HEAD_BYTES>(query, swapped, parts::HEADS);
         if (is_own) {
             rows::swap_halves<HEAD_BYTES>(key, swapped + PAGE_BYTES, 1);
         }
@@ -129,7 +126,7 @@ void kernel_main() {
     const auto positions = TENSOR("positions", ARGUMENT("positions") * 4);
     const auto slots = TENSOR("slots", ARGUMENT("positions") * 4);
     const auto table = TENSOR("table", ARGUMENT("table_columns") * 4);
-    const auto results = TENSOR("results", GROUP_FEATURES * 4 + STATS_BYTES);
+    const auto parts_in_dram = TENSOR("parts", parts::PART_BYTES);
     const uint32_t tokens = ARGUMENT("tokens");  // of a sequence
     const parts::Work work{ARGUMENT("rows"), ARGUMENT("together"), ARGUMENT("most_parts")};
 
@@ -182,20 +179,26 @@ void kernel_main() {
     });
 
     if constexpr (parts::SPLITS) {
-        // Every core counts the results that have arrived for the pairs which it combines.
+        // Every core counts the results that have arrived for the heads which it combines.
         uint32_t expected = 0;
-        work.for_each_pair([&](uint32_t row, uint32_t) { expected += parts::count(position_of(row)); });
+        work.for_each_result([&](uint32_t row, uint32_t) { expected += parts::count(position_of(row)); });
         const rows::Words arrived = rows::words_at(get_semaphore(SEMAPHORE("arrived")));
         noc_semaphore_wait(arrived, expected);
         noc_semaphore_set(arrived, 0);  // for the next launch
-        work.for_each_pair([&](uint32_t row, uint32_t group) {
-            const uint32_t end = parts::count(position_of(row));
-            for (uint32_t part = 0; part < end; ++part) {
+        work.for_each_result([&](uint32_t row, uint32_t head) {
+            const uint32_t end = parts::count(position_of(row)), in_group = head % parts::HEADS;
+            const uint32_t sums = in_group * HEAD_BYTES;
+            const uint32_t stats = parts::HEADS * HEAD_BYTES + in_group * parts::STATS_BYTES;
+            for (uint32_t part = 0; part < end;) {
                 cb_reserve_back(RETURNED, 2);
-                const uint32_t to = get_write_ptr(RETURNED);
-                const uint64_t from = results.get_noc_addr(work.result_page(row, group, part));
-                noc_async_read(from, to, GROUP_FEATURES * 4);
-                noc_async_read(from + GROUP_FEATURES * 4, to + rows::PAGE * 4, STATS_BYTES);
+                uint32_t sums_in_l1 = get_write_ptr(RETURNED), stats_in_l1 = sums_in_l1 + PAGE_BYTES;
+                for (uint32_t slot = 0; slot < parts::COMBINED && part < end; ++slot, ++part) {
+                    const uint64_t from = parts_in_dram.get_noc_addr(work.page_of(row, head / parts::HEADS, part));
+                    noc_async_read(from + sums, sums_in_l1, HEAD_BYTES);
+                    noc_async_read(from + stats, stats_in_l1, parts::STATS_BYTES);
+                    sums_in_l1 += HEAD_BYTES;
+                    stats_in_l1 += parts::STATS_BYTES;
+                }
                 noc_async_read_barrier();
                 cb_push_back(RETURNED, 2);
             }

@@ -1,5 +1,5 @@
-// Write what paged_attention_compute.cpp computes: the results of pairs, and, if the parts of a pair are split over
-// cores, the results of parts. A part's result is sent to the core that combines the pair, through a tensor in DRAM.
+// Write what paged_attention_compute.cpp computes: finished heads, and, if parts are split over cores, the results of
+// parts. A part's result is sent to the cores that combine its heads, through a tensor in DRAM.
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
@@ -19,11 +19,11 @@ static inline uint64_t semaphore_on(uint32_t core, uint32_t semaphore) {
 }
 
 void kernel_main() {
-    constexpr uint32_t features = CONSTANT("features"), group_features = CONSTANT("group_features");
-    constexpr uint32_t stats_bytes = CONSTANT("stats_bytes");
+    constexpr uint32_t features = CONSTANT("features");  // of a row
+    constexpr uint32_t sums_bytes = parts::HEADS * parts::HEAD_BYTES;
 
     const auto attended = TENSOR("attended", strips::BYTES<LINES>);
-    const auto results = TENSOR("results", group_features * 4 + stats_bytes);
+    const auto parts_in_dram = TENSOR("parts", parts::PART_BYTES);
     const parts::Work work{ARGUMENT("rows"), ARGUMENT("together"), ARGUMENT("most_parts")};
 
     cb_wait_front(POSITIONS, 1);
@@ -33,19 +33,23 @@ void kernel_main() {
         work.for_each_task(position_of, [&](const parts::Task& task) {
             cb_wait_front(PARTIAL, 2);
             const uint32_t from = get_read_ptr(PARTIAL);
-            const uint64_t to = results.get_noc_addr(work.result_page(task.row, task.group, task.part));
-            noc_async_write(from, to, group_features * 4);
-            noc_async_write(from + rows::PAGE * 4, to + group_features * 4, stats_bytes);
+            const uint64_t to = parts_in_dram.get_noc_addr(work.page_of(task.row, task.group, task.part));
+            noc_async_write(from, to, sums_bytes);
+            noc_async_write(from + rows::PAGE * 4, to + sums_bytes, parts::PART_BYTES - sums_bytes);
             noc_async_write_barrier();
-            noc_semaphore_inc(semaphore_on(work.core_of(task.row, task.group), SEMAPHORE("arrived")), 1);
+            const uint32_t first = task.group * parts::HEADS;
+            for (uint32_t head = first; head < first + parts::HEADS; ++head) {
+                noc_semaphore_inc(semaphore_on(work.core_of(task.row, head), SEMAPHORE("arrived")), 1);
+            }
             cb_pop_front(PARTIAL, 2);
         });
         noc_async_atomic_barrier();
     }
-    work.for_each_pair([&](uint32_t row, uint32_t group) {
-        const uint32_t begin = group * group_features;
+    work.for_each_result([&](uint32_t row, uint32_t index) {
+        constexpr uint32_t finished = parts::RESULT_HEADS * parts::HEAD;
+        const uint32_t begin = index * finished;
         cb_wait_front(RESULT, 1);
-        strips::write_row<LINES>(attended, features, row, begin, begin + group_features, get_read_ptr(RESULT));
+        strips::write_row<LINES>(attended, features, row, begin, begin + finished, get_read_ptr(RESULT));
         noc_async_write_barrier();
         cb_pop_front(RESULT, 1);
     });

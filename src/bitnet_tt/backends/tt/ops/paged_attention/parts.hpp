@@ -4,20 +4,35 @@
 // length of the context, so a row's sums have one order. A group is some query heads which share a KV head; a pair is a
 // row and a group.
 //
-// A decode step has few pairs. There the parts of a pair go to different cores, and one core combines their results
-// (`SPLITS`). A prompt has many: a core takes some neighbouring rows of a group, and computes all their parts. So it
-// reads the keys and values of a part once for all these rows.
+// A decode step has few pairs. There the parts of a pair go to different cores, and for each head, one core combines
+// their results (`SPLITS`). A prompt has many: a core takes some neighbouring rows of a group, and computes all their
+// parts. So it reads the keys and values of a part once for all these rows.
 #pragma once
 
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
+#include "../common/tile.hpp"
 #include "../common/work.hpp"
 
 namespace parts {
 
 constexpr bool SPLITS = CONSTANT("splits");
-constexpr uint32_t GROUPS = CONSTANT("groups");  // of a row
+constexpr uint32_t GROUPS = CONSTANT("groups");    // of a row
+constexpr uint32_t HEADS = CONSTANT("heads");      // of a group
+constexpr uint32_t COLUMNS = CONSTANT("columns");  // tiles of a head
+constexpr uint32_t HEAD = COLUMNS * tile::SIDE, HEAD_BYTES = HEAD * 4;
+
+// The result of a part: the sums of values of each head, and then two vectors of statistics of each head.
+constexpr uint32_t STATS_BYTES = 2 * 32 * 4, PART_BYTES = HEADS * (HEAD_BYTES + STATS_BYTES);
+
+// A core finishes one head of a row if parts are split over cores, otherwise all heads of a pair.
+constexpr uint32_t RESULT_HEADS = SPLITS ? 1 : HEADS;
+constexpr uint32_t RESULTS = GROUPS * HEADS / RESULT_HEADS;  // of a row
+
+// Parts of a head that are combined at a time: as many as have their sums in one page, and their statistics in half of
+// one.
+constexpr uint32_t COMBINED = tile::ELEMENTS / HEAD < 8 ? tile::ELEMENTS / HEAD : 8;
 
 constexpr uint32_t BLOCK = 32;               // positions of a block of the cache
 constexpr uint32_t BLOCKS = 2;               // of a part
@@ -39,19 +54,17 @@ struct Task {
 struct Work {
     uint32_t rows, together, most;
 
-    // The page of a part's result, if parts are split over cores, and the core that combines the pair.
-    uint32_t result_page(uint32_t row, uint32_t group, uint32_t part) const {
-        return (part * rows + row) * GROUPS + group;
-    }
-    static uint32_t core_of(uint32_t row, uint32_t group) { return (row * GROUPS + group) % work::CORES; }
+    // The page of a part, if parts are split over cores, and the core that combines the parts of a head.
+    uint32_t page_of(uint32_t row, uint32_t group, uint32_t part) const { return (part * rows + row) * GROUPS + group; }
+    static uint32_t core_of(uint32_t row, uint32_t head) { return (row * RESULTS + head) % work::CORES; }
 
-    // Call `run(row, group)` for every pair that this core finishes.
+    // Call `run(row, index)` for all that this core finishes: `index` is that of the head, or of the group.
     template <typename Run>
-    void for_each_pair(Run run) const {
-        for (const uint32_t item : work::Items(rows / together * GROUPS)) {
-            const uint32_t begin = item / GROUPS * together;
+    void for_each_result(Run run) const {
+        for (const uint32_t item : work::Items(rows / together * RESULTS)) {
+            const uint32_t begin = item / RESULTS * together;
             for (uint32_t row = begin; row < begin + together; ++row) {
-                run(row, item % GROUPS);
+                run(row, item % RESULTS);
             }
         }
     }
