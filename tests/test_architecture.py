@@ -52,6 +52,7 @@ FREE_OF_TTNN = (
     "backends.tt.device.telemetry",
     "backends.tt.step.groups",
     "backends.tt.step.candidates",
+    "backends.tt.step.decode_state",
 )
 
 LATE_IMPORTS = ("cli.", "backends.select", "tokenizer.chat_template", "server.call_syntax")

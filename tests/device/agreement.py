@@ -114,6 +114,11 @@ class Numbers:
         check_gates(2560, 6912, lines, lines)
         check_products(6912, (2560,), lines, lines)
 
+    def test_the_inputs_of_a_step_become_those_of_the_next_one(self) -> None:
+        from tests.device.stepping import check_steps
+
+        check_steps(Checkpoint.open(DEMO).config)
+
     def test_of_equal_logits_the_lowest_ids_come_first(self) -> None:
         check_ties()
 

@@ -35,21 +35,26 @@ class PagedFeeder:
         self.logits: list[list[NDArray[np.float32]]] = [[] for _ in range(sequences)]
         backend.allocate(sequences * blocks_each, BLOCK_SIZE)
 
-    def feed(self, pieces: dict[int, Sequence[int]]) -> None:
-        """Compute the next tokens of some sequences, by index, in one batch. Keep the logits of every row."""
+    def batch(self, pieces: dict[int, Sequence[int]]) -> Batch:
+        """Return the next tokens of some sequences, by index, as a batch that computes the logits of every row."""
         counts = [len(tokens) for tokens in pieces.values()]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        logits = self._backend.forward(
-            Batch(
-                token_ids=np.concatenate([np.asarray(tokens, np.int32) for tokens in pieces.values()]),
-                starts=starts,
-                positions=np.asarray([self._lengths[index] for index in pieces], np.int32),
-                block_tables=np.ascontiguousarray(self._tables[list(pieces)]),
-                logit_rows=np.arange(starts[-1], dtype=np.int32),
-            )
+        positions = [self._lengths[index] for index in pieces]
+        for index, count in zip(pieces, counts, strict=True):
+            self._lengths[index] += count
+        return Batch(
+            token_ids=np.concatenate([np.asarray(tokens, np.int32) for tokens in pieces.values()]),
+            starts=starts,
+            positions=np.asarray(positions, np.int32),
+            block_tables=np.ascontiguousarray(self._tables[list(pieces)]),
+            logit_rows=np.arange(starts[-1], dtype=np.int32),
         )
-        for index, begin, end in zip(pieces, starts, starts[1:], strict=False):
-            self._lengths[index] += int(end - begin)
+
+    def feed(self, pieces: dict[int, Sequence[int]]) -> None:
+        """Compute the next tokens of some sequences, by index, in one batch. Keep the logits of every row."""
+        batch = self.batch(pieces)
+        logits = self._backend.forward(batch)
+        for index, begin, end in zip(pieces, batch.starts, batch.starts[1:], strict=False):
             self.logits[index] += list(logits[begin:end].copy())
 
 

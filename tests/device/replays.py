@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.tt.device.traces import Traces
 from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS
 from bitnet_tt.backends.tt.planning.grid import TILE
@@ -51,6 +52,19 @@ class Replays:
             whole = PagedFeeder(backend, sequences=1, blocks_each=3)
             whole.feed({0: tokens})
         np.testing.assert_array_equal(np.stack(single.logits[0]), np.stack(whole.logits[0]))
+
+    def test_tokens_that_the_device_feeds_back_are_those_of_whole_rows(self) -> None:
+        """Replayed and launched, with tokens fed back; and with tokens that the host picks from whole rows."""
+        from tests.device.greedy import greedy_texts, steps_that_change
+
+        with opened(*one_layer(), "fast", _CONTEXT) as backend:
+            assert backend.card.traces.recorder is not None
+            replayed = greedy_texts(backend, LogitFilter(1))
+            backend.card.traces.release()
+            backend.card.traces = Traces(None)
+            launched = greedy_texts(backend, LogitFilter(1))
+            picked, _ = greedy_texts(backend, LogitFilter())
+        assert replayed == launched == (picked, steps_that_change())
 
 
 def one_layer() -> tuple[ModelConfig, ModelWeights]:

@@ -25,6 +25,7 @@ from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
 from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
 from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
@@ -38,6 +39,7 @@ from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     normalize_strips,
 )
 from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
+from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import split_heads
 from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
@@ -100,6 +102,12 @@ def _contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     for lines in (1, 4, 8):
         yield from _few_row_contracts(card, plan, lines)
     yield from _attention_contracts(card, plan)
+    inputs, best = Inputs.for_decode(card, plan), empty_best(card.device)
+    placed = partial(_placed, _rows(card, *plan.packed_inputs), inputs)
+    yield Contract("placed inputs", placed, plan.decode_table, ttnn.uint32)
+    for name, top in (("found", _rows(card, plan.vocabulary_parts[0], 2 * DECODE_ROWS)), ("picked", None)):
+        advanced = partial(_advanced, inputs, DECODE_ROWS, top, best)
+        yield Contract(f"advance with tokens {name}", advanced, (1, DECODE_ROWS), ttnn.uint32)
     logits = _empty(card, [1, 1, DECODE_ROWS, plan.config.vocab_size], ttnn.float32)
     for count in (1, 8):
         shape = (plan.vocabulary_parts[0], DECODE_ROWS * count * 2)
@@ -217,6 +225,16 @@ def _attended(*arguments: Any, **options: Any) -> Any:
 def _scattered(new: Any, slots: Any, cache: Any) -> Any:
     scatter_rows(new, slots, cache)
     return cache
+
+
+def _placed(packed: Any, inputs: Inputs) -> Any:
+    place_inputs(packed, inputs)
+    return inputs.table
+
+
+def _advanced(inputs: Inputs, *arguments: Any) -> Any:
+    advance(inputs, *arguments)
+    return inputs.token_ids
 
 
 def _wrong_plans(card: Card, plan: Plan, rows: int) -> Iterator[str]:

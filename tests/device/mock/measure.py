@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from itertools import cycle, repeat
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
     facts["dram_cache"] = _dram(device) - facts["dram_weights"]
     facts["planned_cache"] = kv_cache_bytes(plan, 32 * BLOCKS_EACH)
     for sequences in (1, 8, 32):
-        step = _step(backend, _batch(sequences, tokens=1, position=40))
+        step = _step(backend, cycle(_batch(sequences, tokens=1, position=position) for position in range(40, 64)))
         step["planned_launches"] = decode_cost(plan, sequences, context=41).launches
         programs = device.num_program_cache_entries()
         for position in LATER_POSITIONS:
@@ -45,15 +45,21 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
             _greedy(backend, later)
         step["more_programs_later"] = device.num_program_cache_entries() - programs
         facts[f"decode_{sequences}"] = step
-    facts["prefill"] = _step(backend, _batch(1, tokens=100, position=3))
+    facts["prefill"] = _step(backend, repeat(_batch(1, tokens=100, position=3)))
     backend.close()
     print(json.dumps(facts))
 
 
-def _step(backend: TTBackend, batch: Batch) -> dict[str, Any]:
-    """Run a step of a new shape. Count the programs that it makes, then its launches and L1 once they are made."""
+def _step(backend: TTBackend, batches: Iterator[Batch]) -> dict[str, Any]:
+    """Run steps of a new shape. Count the programs that they make, then their launches and L1 once they are made."""
     device = backend.card.device
-    whole, greedy = partial(backend.forward, batch), partial(_greedy, backend, batch)
+
+    def whole() -> None:
+        backend.forward(next(batches))
+
+    def greedy() -> None:
+        _greedy(backend, next(batches))
+
     programs = device.num_program_cache_entries()
     whole()
     greedy()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
 from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.model.decode import Decode
 from bitnet_tt.backends.tt.model.decoder import Decoder
 from bitnet_tt.backends.tt.model.lm_head import LMHead
 from bitnet_tt.backends.tt.planning.grid import TILE
@@ -31,12 +32,12 @@ class _Model:
     Attributes:
         decoder: The embedding and the layers.
         lm_head: The final norm and the lm_head.
-        decode_inputs: The inputs of every decode step; they stay in place.
+        decode: Runs the decode steps of both.
     """
 
     decoder: Decoder
     lm_head: LMHead
-    decode_inputs: Inputs
+    decode: Decode
 
 
 class TTBackend:
@@ -77,11 +78,9 @@ class TTBackend:
         try:
             self.plan = Plan(config, self.card.grid, precision, context_length, ternary_tiles)
             check_dram(self.plan, num_blocks=self.plan.context_blocks(context_length))
-            self._model: _Model | None = _Model(
-                Decoder(weights, self.card, self.plan),
-                LMHead(weights, self.card, self.plan),
-                Inputs.for_decode(self.card, self.plan),
-            )
+            decoder, lm_head = Decoder(weights, self.card, self.plan), LMHead(weights, self.card, self.plan)
+            decode = Decode(decoder, lm_head, self.card, self.plan)
+            self._model: _Model | None = _Model(decoder, lm_head, decode)
         except BaseException:
             self.card.close()
             raise
@@ -128,10 +127,13 @@ class TTBackend:
         # A second decode step overwrites the logits of the first.
         rows_stay = sum(group.decode for group in groups) < 2
         for group in groups:
-            run = self._decode if group.decode else self._prefill
             group_filters = [filters[row] for row in group.result_rows]
             output = self.plan.head_output(group_filters, rows_stay=rows_stay)
-            candidates.update(zip(group.result_rows.tolist(), run(model, group, group_filters, output), strict=True))
+            if group.decode:
+                found = model.decode(group, group_filters, output)
+            else:
+                found = self._prefill(model, group, group_filters, output)
+            candidates.update(zip(group.result_rows.tolist(), found, strict=True))
         return [candidates[row] for row in range(len(batch.logit_rows))]
 
     def stats(self) -> BackendStats:
@@ -154,18 +156,6 @@ class TTBackend:
         """Free the card's memory and close the card. Every later call raises DeviceError, except `close`."""
         self._model = None
         self.card.close()
-
-    def _decode(
-        self, model: _Model, group: Group, filters: Sequence[LogitFilter], output: HeadOutput
-    ) -> list[Candidates]:
-        model.decode_inputs.update(group)
-
-        def step() -> object:
-            hidden = model.decoder(model.decode_inputs, group.sequences, group.blocks, decode=True)
-            return model.lm_head(hidden, group.sequences, output)
-
-        result = self.card.traces.run((group.sequences, group.blocks, output), step)
-        return model.lm_head.read(result, group.logit_rows, filters)
 
     def _prefill(
         self, model: _Model, group: Group, filters: Sequence[LogitFilter], output: HeadOutput

@@ -51,6 +51,7 @@ _PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate
 _HEADS_INSTRUCTIONS = 620  # for a page of q, k and v in tiles: scales and rotation
 
 _EXPANDED = ", expanded"  # a product's weights, to bfp4
+_COMPARE_INSTRUCTIONS = 9  # of a data movement processor for a logit, counted in the kernel's listing (advance.cpp)
 
 _LM_HEAD_PASSES = 4  # of the matrix engine (HiFi4). A ternary product takes one (LoFi).
 
@@ -291,6 +292,16 @@ def _head_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
         transfers=-(-config.hidden_size // 16),
     )
     yield _product("lm_head", "lm_head", 1, plan.lm_head(), _LM_HEAD_PASSES, "tiles")
+    parts, _ = plan.vocabulary_parts
+    lines = -(-rows // 16)  # a core has 16 rows
+    yield _program(
+        "advance",
+        "other",
+        1,
+        cores=lines,
+        instructions=parts * -(-rows // lines) * _COMPARE_INSTRUCTIONS,
+        transfers=parts + rows + 7,  # the logits of the parts, the blocks of the rows, and lists of 16 elements
+    )
 
 
 def _product(name: str, part: str, count: int, product: Product, passes: int, reads: Reading) -> ProgramCost:

@@ -26,9 +26,12 @@ def weight_bytes(plan: Plan) -> int:
     embedding = _tensor_bytes(grid, config.vocab_size, config.hidden_size * BFLOAT16_BYTES)
     rotary_tables = 2 * _tensor_bytes(grid, plan.context_length, config.head_dim * FLOAT32_BYTES)
     table_rows, table_columns = plan.decode_table
-    # Token ids, positions and slots of a decode step, and its block table.
+    packed_rows, packed_columns = plan.packed_inputs
+    # Token ids, positions and slots of a decode step, its block table, all of them packed, and the best candidates.
     decode_inputs = 3 * _tensor_bytes(grid, 1, DECODE_ROWS * UINT32_BYTES)
     decode_inputs += _tensor_bytes(grid, table_rows, table_columns * UINT32_BYTES)
+    decode_inputs += _tensor_bytes(grid, packed_rows, packed_columns * UINT32_BYTES)
+    decode_inputs += _tensor_bytes(grid, 1, 2 * DECODE_ROWS * UINT32_BYTES)
     return config.num_hidden_layers * layer + lm_head_bytes + embedding + rotary_tables + decode_inputs
 
 

@@ -51,6 +51,11 @@ class HeadOutput:
     top_count: int | None
     whole_rows: bool
 
+    @property
+    def finds_tokens(self) -> bool:
+        """Whether the host needs only the most probable token of each row."""
+        return self.top_count == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -124,6 +129,12 @@ class Plan:
     def decode_table(self) -> tuple[int, int]:
         """Rows and columns of the largest block table of a decode step."""
         return DECODE_ROWS, self.context_blocks(self.context_length)
+
+    @property
+    def packed_inputs(self) -> tuple[int, int]:
+        """Rows and columns of the inputs of a decode step in one array, see `DecodeState.packed`."""
+        rows, columns = self.decode_table
+        return 3 + rows, max(rows, columns)
 
     @property
     def vocabulary_parts(self) -> tuple[int, int]:

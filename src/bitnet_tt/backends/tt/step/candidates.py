@@ -39,6 +39,12 @@ def read_candidates(
     return [_candidates(entries[:, row], missing, limit, partial(whole_row, row)) for row, limit in enumerate(filters)]
 
 
+def best_candidates(pairs: NDArray[np.uint32]) -> list[Candidates]:
+    """Return the one candidate of each row, from pairs (bits of a logit, token id), uint32 [rows, 2]."""
+    logits, token_ids = np.ascontiguousarray(pairs[:, :1]).view(np.float32), pairs[:, 1:].astype(np.int64)
+    return [Candidates(logit, token_id) for logit, token_id in zip(logits, token_ids, strict=True)]
+
+
 def _candidates(
     entries: NDArray[np.uint32],
     missing: NDArray[np.intp],

@@ -36,19 +36,6 @@ class Inputs:
 
     @classmethod
     def for_decode(cls, card: Card, plan: Plan) -> Inputs:
-        """Make tensors that are large enough for every decode step."""
+        """Make tensors that are large enough for every decode step. They stay in place: traces hold their addresses."""
         shapes = [(1, DECODE_ROWS)] * 3 + [plan.decode_table]
         return cls(*(card.rows(np.zeros(shape, np.uint32), ttnn.uint32) for shape in shapes))
-
-    def update(self, group: Group) -> None:
-        """Write the arrays of a decode step into these tensors. They stay in place: traces hold their addresses."""
-        table = np.zeros(tuple(self.table.shape), np.uint32)
-        table[: group.sequences, : group.blocks] = group.table
-        for array, tensor in (
-            (group.token_ids, self.token_ids),
-            (group.positions, self.positions),
-            (group.slots, self.slots),
-            (table, self.table),
-        ):
-            host = ttnn.Tensor(array, ttnn.uint32, None, ttnn.ROW_MAJOR_LAYOUT)
-            ttnn.copy_host_to_device_tensor(host, tensor)

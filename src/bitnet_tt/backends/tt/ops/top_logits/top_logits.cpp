@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "../common/arguments.hpp"
+#include "../common/candidate.hpp"
 #include "../common/rows.hpp"
 #include "../common/work.hpp"
 #include "api/dataflow/dataflow_api.h"
@@ -15,21 +16,6 @@
 constexpr uint32_t PART_TILES = CONSTANT("part_tiles");      // tiles of a part of the vocabulary
 constexpr uint32_t BATCH_TILES = CONSTANT("batch_tiles");    // tiles read at once
 constexpr uint32_t ROW_BYTES = 2 * tile::HALF_ROW_BYTES<4>;  // a row of one tile
-
-struct Candidate {
-    uint32_t logit;  // its bits
-    uint32_t token_id;
-};
-
-using Candidates = volatile tt_l1_ptr Candidate*;
-
-static inline Candidates candidates_at(uint32_t address) { return reinterpret_cast<Candidates>(address); }
-
-// Map the bits of a float to an integer of the same order. Both zeros are equal.
-static inline int32_t rank_of(uint32_t bits) {
-    const int32_t value = static_cast<int32_t>(bits);
-    return value >= 0 ? value : static_cast<int32_t>(0x80000000 - bits);
-}
 
 // Read `tiles` tiles of the first `row_count` rows to L1: row after row, BATCH_TILES * 32 elements apart.
 template <typename Accessor>

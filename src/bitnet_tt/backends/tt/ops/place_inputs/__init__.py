@@ -1,0 +1,1 @@
+"""Put the inputs of a decode step in place."""
