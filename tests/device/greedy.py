@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -10,7 +11,7 @@ from unittest import mock
 import numpy as np
 import ttnn
 
-from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.base import NEXT, Batch, Candidates, LogitFilter, StepResult
 from bitnet_tt.backends.tt.planning.grid import TILE
 from tests.device.paged import PagedFeeder
 
@@ -24,26 +25,46 @@ _PROMPTS = (28, 126)
 """Tokens of the prompts. The texts grow into new blocks, and to a step of another shape, beyond 128 positions."""
 
 
-def greedy_texts(backend: TTBackend, limit: LogitFilter) -> tuple[list[list[int]], list[int]]:
+def greedy_texts(backend: TTBackend, limit: LogitFilter | None) -> tuple[list[list[int]], list[int]]:
     """Return the greedy texts of two sequences, and in which steps the host copied something to the device.
 
     Args:
         backend: The model.
-        limit: Passes at least the largest logit.
+        limit: Passes at least the largest logit. None starts each step before the one before it is read.
     """
     feeder = PagedFeeder(backend, sequences=2, blocks_each=6)
     random = np.random.default_rng(1)
     texts = [random.integers(0, 500, length).tolist() for length in _PROMPTS]
     feeder.feed({index: text[:-1] for index, text in enumerate(texts)})
-    copied: list[int] = []
-    for step, together in enumerate(batch for batch, steps in STEPS for _ in range(steps)):
-        with counted_copies() as copies:
-            rows = backend.candidates(feeder.batch({i: texts[i][-1:] for i in together}), [limit] * len(together))
-        copied += [step] * bool(copies)
-        for index, row in zip(together, rows, strict=True):
-            place = int(np.argmax(row.logits))
-            texts[index].append(place if row.token_ids is None else int(row.token_ids[place]))
-    return texts, copied
+    copied: list[bool] = []
+    for together, steps in STEPS:
+        unread: deque[StepResult] = deque()
+        for step in range(steps):
+            known = limit is not None or step == 0
+            batch = feeder.batch({index: texts[index][-1:] if known else [NEXT] for index in together})
+            with counted_copies() as copies:
+                unread.append(_start(backend, batch, limit))
+            copied.append(bool(copies))
+            if limit is not None or step > 0:
+                _append(unread.popleft()(), together, texts)
+        while unread:
+            _append(unread.popleft()(), together, texts)
+    return texts, [step for step, some in enumerate(copied) if some]
+
+
+def _start(backend: TTBackend, batch: Batch, limit: LogitFilter | None) -> StepResult:
+    if limit is not None:
+        rows = backend.candidates(batch, [limit] * len(batch.logit_rows))
+        return lambda: rows
+    result = backend.start(batch)
+    assert result is not None
+    return result
+
+
+def _append(rows: list[Candidates], together: Sequence[int], texts: list[list[int]]) -> None:
+    for index, row in zip(together, rows, strict=True):
+        place = int(np.argmax(row.logits))
+        texts[index].append(place if row.token_ids is None else int(row.token_ids[place]))
 
 
 def steps_that_change() -> list[int]:

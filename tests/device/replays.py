@@ -54,17 +54,18 @@ class Replays:
         np.testing.assert_array_equal(np.stack(single.logits[0]), np.stack(whole.logits[0]))
 
     def test_tokens_that_the_device_feeds_back_are_those_of_whole_rows(self) -> None:
-        """Replayed and launched, with tokens fed back; and with tokens that the host picks from whole rows."""
+        """Replayed, also ahead of the host, and launched; and with tokens that the host picks from whole rows."""
         from tests.device.greedy import greedy_texts, steps_that_change
 
         with opened(*one_layer(), "fast", _CONTEXT) as backend:
             assert backend.card.traces.recorder is not None
             replayed = greedy_texts(backend, LogitFilter(1))
+            ahead = greedy_texts(backend, None)
             backend.card.traces.release()
             backend.card.traces = Traces(None)
             launched = greedy_texts(backend, LogitFilter(1))
             picked, _ = greedy_texts(backend, LogitFilter())
-        assert replayed == launched == (picked, steps_that_change())
+        assert ahead == replayed == launched == (picked, steps_that_change())
 
 
 def one_layer() -> tuple[ModelConfig, ModelWeights]:

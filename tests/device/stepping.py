@@ -19,16 +19,20 @@ CONTEXT = 2048
 
 
 def check_steps(config: ModelConfig) -> None:
-    """Place random inputs and advance them twice: without tokens, and with tokens from logits that are often equal."""
+    """Place random inputs, with tokens and without. Advance them, also with tokens from logits that are often equal."""
     card = Card()
     try:
         plan, random = Plan(config, card.grid, "fast", CONTEXT), np.random.default_rng(0)
         inputs, best = Inputs.for_decode(card, plan), empty_best(card.device)
         for rows, sequences in ((1, 1), (8, 5), (16, 13), (32, 32)):
             state = _random_state(plan, sequences, random)
-            place_inputs(card.rows(state.packed(), ttnn.uint32), inputs)
+            place_inputs(card.rows(state.packed(), ttnn.uint32), inputs, token_ids=True)
             token_ids = state.token_ids
             assert token_ids is not None
+            _check(inputs, token_ids, state)
+
+            state.token_ids, state.table = None, state.table + np.uint32(1)
+            place_inputs(card.rows(state.packed(), ttnn.uint32), inputs, token_ids=False)
             _check(inputs, token_ids, state)
 
             state.advance(finds_tokens=False)

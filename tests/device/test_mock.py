@@ -61,6 +61,13 @@ def test_the_engine_steps_on_a_thread_of_its_own(mock: dict[str, str]) -> None:
     assert run(mock, "engine") == {"tokens": [3, 39, 3, 3, 3], "step": engine, "close": engine}
 
 
+def test_64_steps_of_an_unchanged_batch_copy_only_new_blocks_to_the_device(mock: dict[str, str]) -> None:
+    facts = run(mock, "copies")
+    print(facts)
+    # Two prompts are 10 new tensors. Then both join the first decode step at position 4, and enter blocks at 32 and 64.
+    assert facts == {"steps": 65, "copies": [[0, 10], [1, 1], [29, 1], [61, 1]]}
+
+
 def test_mistakes_are_refused(mock: dict[str, str]) -> None:
     assert run(mock, "mistakes", json.dumps(config_of("bitnet-packed"))) == []
 

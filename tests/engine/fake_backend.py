@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LateMask, LogitFilter, PhaseTime
+from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LateMask, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.masks import ids_of
 
 VOCAB_SIZE = 97
@@ -83,6 +84,9 @@ class FakeBackend:
         self.filters.append(list(filters))
         return [passing(row, one) for row, one in zip(self.forward(batch), filters, strict=True)]
 
+    def start(self, batch: Batch) -> StepResult | None:
+        return None
+
     def stats(self) -> BackendStats:
         return BackendStats()
 
@@ -94,6 +98,56 @@ class FakeBackend:
 
     def close(self) -> None:
         self.closings += 1
+
+
+class QueueingBackend(FakeBackend):
+    """Runs steps ahead, as late as it may: only when a result is read, or another step is run.
+
+    It checks what `Backend.start` demands, and that the tokens of the step before are those of the next one's rows.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0  # how many steps were started before the one before them was read
+        self._queue: list[tuple[Batch, list[list[Candidates]]]] = []  # the started steps that have not run
+        self._unread = 0
+        self._last: tuple[Batch, NDArray[np.int32]] | None = None  # the last step that ran, and its best tokens
+
+    def start(self, batch: Batch) -> StepResult | None:
+        assert (np.diff(batch.starts) == 1).all()
+        assert len(batch.logit_rows) == len(batch.token_ids)
+        assert self._unread < 2
+        assert self._unread == int((batch.token_ids == NEXT).all()) == int((batch.token_ids == NEXT).any())
+        self.ahead += self._unread
+        self._unread += 1
+        result: list[list[Candidates]] = []
+        self._queue.append((batch, result))
+
+        def read() -> list[Candidates]:
+            try:
+                self._run_queue()
+            except BaseException:
+                self._queue, self._unread = [], 0
+                raise
+            self._unread -= 1
+            return result.pop()
+
+        return read
+
+    def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
+        assert not self._unread
+        return super().candidates(batch, filters)
+
+    def _run_queue(self) -> None:
+        batch, result = self._queue.pop(0)
+        if batch.token_ids[0] == NEXT:
+            assert self._last is not None
+            before, tokens = self._last
+            np.testing.assert_array_equal(batch.positions, before.positions + 1)
+            batch = replace(batch, token_ids=tokens)
+        rows = self.forward(batch)
+        self._last = batch, rows.argmax(axis=1).astype(np.int32)
+        result.append([passing(row.copy(), LogitFilter(1)) for row in rows])
 
 
 class RepeatingBackend(FakeBackend):

@@ -14,6 +14,10 @@ FORKED = "this process was forked after the model was loaded; load the model in 
 """The message of the DeviceError in a forked process."""
 
 
+NEXT = -1
+"""In place of a token id: the most probable token of the same row of the step before, which may still run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The new tokens of several sequences: the work of one step. Every array is int32 and C-contiguous.
@@ -23,7 +27,7 @@ class Batch:
     `block_tables[i, p // block_size]`, slot `p % block_size`.
 
     Attributes:
-        token_ids: [tokens].
+        token_ids: [tokens]. Only `Backend.start` takes `NEXT`.
         starts: [sequences + 1], strictly rising from 0 to tokens.
         positions: [sequences], the position of each sequence's first new token.
         block_tables: [sequences, blocks], padded with -1.
@@ -70,6 +74,11 @@ class LogitFilter:
         return self.count is not None or self.margin < math.inf
 
     @property
+    def passes_best(self) -> bool:
+        """Whether only the largest logit passes, of equal ones that of the lowest token id."""
+        return self.count == 1 and not self.names_tokens
+
+    @property
     def names_tokens(self) -> bool:
         """Whether it treats some tokens otherwise than others."""
         return self.allowed is not None or self.always is not None
@@ -101,6 +110,10 @@ class Candidates:
     token_ids: NDArray[np.int64] | None = None
     dropped_mass: float = 0.0
     whole_row: Callable[[], NDArray[np.float32]] | None = None
+
+
+type StepResult = Callable[[], list[Candidates]]
+"""Waits for a step that was started, and returns its candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +188,18 @@ class Backend(Protocol):
         Args:
             batch: The step.
             filters: One for each of `batch.logit_rows`.
+        """
+
+    def start(self, batch: Batch) -> StepResult | None:
+        """Start a step of one token for each sequence, and return without waiting for it.
+
+        Every token has a logit row, whose filter is `LogitFilter(count=1)`. The next step may be started before this
+        one is read, once: with the same sequences in the same order, and `NEXT` in place of all tokens. Results are
+        read once each, in the order of their steps, and before any other call that runs a step. If a step fails, the
+        results of later ones are lost.
+
+        Returns:
+            The result. None if the backend cannot run this step ahead; then it has done nothing.
         """
 
     def stats(self) -> BackendStats:

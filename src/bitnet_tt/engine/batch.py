@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import NEXT, Batch
 from bitnet_tt.engine.request import Request
 
 
@@ -52,9 +53,6 @@ def build_batch(chunks: Sequence[Chunk]) -> Batch:
         chunks: At least one; each request at most once.
     """
     ends = np.cumsum([chunk.length for chunk in chunks])
-    tables = np.full((len(chunks), max(len(chunk.request.block_table) for chunk in chunks)), -1, dtype=np.int32)
-    for row, chunk in enumerate(chunks):
-        tables[row, : len(chunk.request.block_table)] = chunk.request.block_table
     rows = [row for chunk, end in zip(chunks, ends.tolist(), strict=True) for row in range(end - chunk.rows, end)]
     return Batch(
         token_ids=np.concatenate(
@@ -65,6 +63,29 @@ def build_batch(chunks: Sequence[Chunk]) -> Batch:
         ),
         starts=np.concatenate([[0], ends]).astype(np.int32),
         positions=np.asarray([chunk.request.computed for chunk in chunks], np.int32),
-        block_tables=tables,
+        block_tables=_block_tables(chunks),
         logit_rows=np.asarray(rows, np.int32),
     )
+
+
+def build_next_batch(chunks: Sequence[Chunk]) -> Batch:
+    """Lay out the step after a running one: one more token of each request, which nobody knows yet.
+
+    Args:
+        chunks: The running step: one token of each request.
+    """
+    rows = np.arange(len(chunks) + 1, dtype=np.int32)
+    return Batch(
+        token_ids=np.full(len(chunks), NEXT, np.int32),
+        starts=rows,
+        positions=np.asarray([chunk.request.computed + 1 for chunk in chunks], np.int32),
+        block_tables=_block_tables(chunks),
+        logit_rows=rows[:-1],
+    )
+
+
+def _block_tables(chunks: Sequence[Chunk]) -> NDArray[np.int32]:
+    tables = np.full((len(chunks), max(len(chunk.request.block_table) for chunk in chunks)), -1, dtype=np.int32)
+    for row, chunk in enumerate(chunks):
+        tables[row, : len(chunk.request.block_table)] = chunk.request.block_table
+    return tables

@@ -62,6 +62,22 @@ class Scheduler:
             budget -= count
         return step
 
+    def follow(self, step: Sequence[Chunk]) -> bool:
+        """Give the requests of a running step, of one token each, the blocks for one more token.
+
+        Returns:
+            Whether the next step is surely the same batch. Otherwise nothing has changed: a request has ended, or
+            others may join, or there are not enough blocks.
+        """
+        if len(step) != len(self.running) or (self.waiting and len(self.running) < self.max_batch_size):
+            return False
+        missing = [self._missing_blocks(chunk.request, 2) for chunk in step]
+        if sum(missing) > self.pool.available:
+            return False
+        for chunk, count in zip(step, missing, strict=True):
+            chunk.request.block_table += [self.pool.take() for _ in range(count)]
+        return True
+
     def finish(self, request: Request) -> None:
         """Forget a request and give its blocks back."""
         if request in self.running:

@@ -6,7 +6,7 @@ import time
 from itertools import islice
 
 from bitnet_tt.backends.base import Backend, Candidates, LogitFilter
-from bitnet_tt.engine.batch import Chunk, build_batch
+from bitnet_tt.engine.batch import Chunk, build_batch, build_next_batch
 from bitnet_tt.engine.channel import Delivery
 from bitnet_tt.engine.kv_cache import BlockPool
 from bitnet_tt.engine.masks import MaskWorker
@@ -14,6 +14,7 @@ from bitnet_tt.engine.pace import Pace
 from bitnet_tt.engine.request import Request
 from bitnet_tt.engine.scheduler import Scheduler
 from bitnet_tt.engine.speculation import StepCosts
+from bitnet_tt.engine.started_step import StartedStep, can_start
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.generation import FinishReason, Piece
 from bitnet_tt.sampling import TokenLogprob, log_probabilities
@@ -78,6 +79,7 @@ class Stepper:
         self._pool = BlockPool(blocks, BLOCK_SIZE)
         self._scheduler = Scheduler(self._pool, max_batch_size, max_batch_tokens, self._pace)
         self._masks = MaskWorker()
+        self._started: StartedStep | None = None
         self._news: dict[Request, list[Piece]] = {}
         self.has_ends = False
 
@@ -98,8 +100,8 @@ class Stepper:
 
     @property
     def busy(self) -> bool:
-        """Whether there is a request that has not ended."""
-        return bool(self._scheduler.running or self._scheduler.waiting)
+        """Whether there is a request that has not ended, or a step to read."""
+        return bool(self._scheduler.running or self._scheduler.waiting or self._started)
 
     def add(self, request: Request) -> None:
         """Queue a request, so that the next steps compute it."""
@@ -136,6 +138,9 @@ class Stepper:
     def step(self) -> bool:
         """Compute one batch, and sample a token for each request that has no more pending tokens.
 
+        If the backend can, and the next step needs no more of this one than the most probable tokens, the next step is
+        started before this one is read. A request that ends by this one leaves an unwanted row in the next.
+
         If the backend fails, all running requests end by its error, or all requests if none runs. If one request fails,
         such as by a row of logits that cannot be sampled, only that request ends by the error.
 
@@ -144,12 +149,16 @@ class Stepper:
         """
         started = self.step_started_at = time.perf_counter()
         try:
+            if self._started is not None:
+                self._read(self._started)
+                return True
             self._plan_drafts()
             step = self._scheduler.next_step()
             if step:
                 self._compute(step, started)
             return bool(step)
         except Exception as error:
+            self._started = None
             for request in list(self._scheduler.running) or self.requests:
                 self.fail(request, error)
             return True
@@ -161,12 +170,39 @@ class Stepper:
         if not step:
             return
         decoding = sum(chunk.request.decoding for chunk in step)
-        decodes_only = decoding == len(step)
+        batch = build_batch(step)
+        result = self.backend.start(batch) if can_start(step, filters) else None
+        if result is not None:
+            self.steps += 1
+            self._read(StartedStep(step, decoding, result, started))
+            return
         self._masks.start([chunk.request.mask for chunk in step if chunk.rows and chunk.request.mask is not None])
-        rows = iter(self.backend.candidates(build_batch(step), filters))
+        rows = iter(self.backend.candidates(batch, filters))
         self.steps += 1
-        for chunk in step:
-            self._consume(chunk, list(islice(rows, chunk.rows)), started)
+        self._consume(step, decoding, [list(islice(rows, chunk.rows)) for chunk in step], started)
+
+    def _read(self, current: StartedStep) -> None:
+        """Read a step that was started. Before that, start the next one if it is the same batch."""
+        self._started = None
+        last = any(self._is_full(chunk.request, len(chunk.request.tokens) + 1) for chunk in current.step)
+        if not last and self._scheduler.follow(current.step):
+            result = self.backend.start(build_next_batch(current.step))
+            if result is not None:
+                self.steps += 1
+                self._started = StartedStep(current.step, len(current.step), result, 0.0)
+        rows = [[row] for row in current.result()]
+        if self._started is not None:
+            self._started.started_at = time.perf_counter()
+        for chunk in current.step:
+            chunk.request.next_filters(())  # for the text as it is now
+        self._consume(current.step, current.decoding, rows, current.started_at)
+
+    def _consume(self, step: list[Chunk], decoding: int, rows: list[list[Candidates]], started: float) -> None:
+        """Give each request the rows that a step computed for it, and learn from its time."""
+        decodes_only = decoding == len(step)
+        for chunk, own in zip(step, rows, strict=True):
+            if not chunk.request.ended:  # otherwise it ended after the step was started
+                self._give(chunk, own, started)
         seconds = time.perf_counter() - started
         self._pace.record(step, decoding, seconds)
         if decodes_only and all(chunk.size == 1 for chunk in step):
@@ -183,7 +219,7 @@ class Stepper:
                 step.remove(chunk)
         return filters
 
-    def _consume(self, chunk: Chunk, rows: list[Candidates], started: float) -> None:
+    def _give(self, chunk: Chunk, rows: list[Candidates], started: float) -> None:
         """Give a request what the step computed for it."""
         request, computed = chunk.request, chunk.request.computed + chunk.size
         self._pool.remember(request.tokens, request.block_table, request.computed, computed, request.cache_key)
@@ -250,7 +286,7 @@ class Stepper:
         reason: FinishReason | None = None
         if token_id in request.eos_token_ids:
             reason = "stop"
-        elif request.generated == request.config.max_new_tokens or len(request.tokens) >= self.context_length:
+        elif self._is_full(request, len(request.tokens)):
             reason = "length"
         text = ""
         if request.text_stream is not None:
@@ -264,6 +300,10 @@ class Stepper:
             self._finish(request, reason)
         timings = request.timings() if reason is not None else None
         self._tell(request, Piece(text, (token_id,), reason, () if logprob is None else (logprob,), timings))
+
+    def _is_full(self, request: Request, length: int) -> bool:
+        """Return whether a request ends when its text, prompt included, has so many tokens."""
+        return length - len(request.prompt) == request.config.max_new_tokens or length >= self.context_length
 
     def _finish(self, request: Request, reason: FinishReason | None) -> None:
         request.finish_reason = reason

@@ -228,7 +228,7 @@ def _scattered(new: Any, slots: Any, cache: Any) -> Any:
 
 
 def _placed(packed: Any, inputs: Inputs) -> Any:
-    place_inputs(packed, inputs)
+    place_inputs(packed, inputs, token_ids=True)
     return inputs.table
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import ttnn
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import NEXT, Batch
 from bitnet_tt.backends.tt.backend import TTBackend
 from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
@@ -55,6 +55,17 @@ def main(config_json: str) -> None:
         "a table that is too short": (
             ValueError,
             lambda: backend.forward(replace(good, block_tables=np.array([[0, -1]], np.int32))),
+        ),
+        "a token that no step has found": (
+            ValueError,
+            lambda: backend.start(
+                replace(
+                    good,
+                    token_ids=np.array([NEXT], np.int32),
+                    starts=np.array([0, 1], np.int32),
+                    logit_rows=np.array([0], np.int32),
+                )
+            ),
         ),
         "operands that do not fit": (
             RuntimeError,
@@ -107,6 +118,7 @@ def main(config_json: str) -> None:
     backend.close()
     for name, call in {
         "a step": lambda: backend.forward(good),
+        "a step ahead": lambda: backend.start(good),
         "allocate": lambda: backend.allocate(2, 32),
         "stats": backend.stats,
         "description": lambda: backend.description,

@@ -240,6 +240,9 @@ class CPUBackend:
                 return [Candidates(row) for row in self._whole_rows(decoder, None if masked else batch, len(plans))]
             return self._screened(decoder, None if masked else batch, plans)
 
+    def start(self, batch: Batch) -> None:
+        """Return None: this backend has no queue of steps."""
+
     def _listed(self, decoder: _native.Decoder, row: int, plan: RowPlan) -> Candidates:
         """Compute the logits of a plan's listed tokens, for a row of the last step."""
         logits = np.empty(len(plan.listed), np.float32)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import BackendStats, Batch, Candidates, LogitFilter, PhaseTime
+from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.decode import Decode
@@ -130,11 +130,22 @@ class TTBackend:
             group_filters = [filters[row] for row in group.result_rows]
             output = self.plan.head_output(group_filters, rows_stay=rows_stay)
             if group.decode:
-                found = model.decode(group, group_filters, output)
+                found = model.decode(group, group_filters, output)()
             else:
                 found = self._prefill(model, group, group_filters, output)
             candidates.update(zip(group.result_rows.tolist(), found, strict=True))
         return [candidates[row] for row in range(len(batch.logit_rows))]
+
+    def start(self, batch: Batch) -> StepResult | None:
+        """Start a step of one token for each sequence, see `Backend.start`, and `forward` for errors."""
+        model = self._open_model()
+        filters = [LogitFilter(count=1)] * len(batch.logit_rows)
+        output = self.plan.head_output(filters, rows_stay=True)
+        if len(batch.positions) > DECODE_ROWS or not output.finds_tokens:
+            return None
+        check(batch, self.plan, self._num_blocks, follows=bool((batch.token_ids == NEXT).all()))
+        (group,) = split(batch, self.plan)
+        return model.decode(group, filters, output)
 
     def stats(self) -> BackendStats:
         """Return the memory that the plan counts, see `BackendStats`."""

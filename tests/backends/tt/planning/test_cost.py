@@ -24,8 +24,8 @@ def test_a_step_is_the_sum_of_its_programs(batch: int) -> None:
         best, worst = cost.range_seconds
         assert cost.floor_seconds < best < cost.seconds <= worst
     best, worst = step.range_seconds
-    assert best == pytest.approx(sum(cost.range_seconds[0] for cost in step.costs) + BEST.host_seconds)
-    assert worst == pytest.approx(sum(cost.range_seconds[1] for cost in step.costs) + WORST.host_seconds)
+    assert best == pytest.approx(sum(cost.range_seconds[0] for cost in step.costs) + BEST.host_seconds(batch))
+    assert worst == pytest.approx(sum(cost.range_seconds[1] for cost in step.costs) + WORST.host_seconds(batch))
 
 
 @pytest.mark.parametrize("batch", [1, 8, 32])

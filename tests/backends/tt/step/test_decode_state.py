@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import NEXT, Batch
 from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.decode_state import DecodeState
@@ -37,26 +38,36 @@ def test_a_batch_that_goes_on_is_in_place(positions: list[int], finds_tokens: bo
     group = group_of(positions, tokens)
     assert not state.is_at(group)
     state.place(group)
+    state.place_tokens(group)
     assert state.is_at(group)
     assert state.has_tokens(group)
     state.advance(finds_tokens=finds_tokens)
-    following = group_of([position + 1 for position in positions], tokens)
+    after = [position + 1 for position in positions]
+    following, unknown = group_of(after, tokens), group_of(after, [NEXT] * len(tokens))
     # The table had only the blocks up to each position.
-    new_block = any((position + 1) % 32 == 0 for position in positions)
-    assert state.is_at(following) == (not new_block)
+    new_block = any(position % 32 == 0 for position in after)
+    assert state.is_at(following) == state.is_at(unknown) == (not new_block)
     assert state.has_tokens(following) == (not finds_tokens)
+    if finds_tokens:
+        assert state.has_tokens(unknown)
+    else:
+        with pytest.raises(ValueError, match="NEXT"):
+            state.has_tokens(unknown)
 
 
 def test_every_other_batch_is_not_in_place() -> None:
     state, group = DecodeState(PLAN), group_of([5, 40, 70], [1, 2, 3])
     state.place(group)
+    state.place_tokens(group)
     assert not state.is_at(group_of([40, 5, 70], [2, 1, 3]))
     assert not state.is_at(group_of([5, 40], [1, 2]))
     assert not state.is_at(replace(group, table=group.table + 1))
     assert not state.is_at(replace(group, slots=group.slots + 1))
     assert not state.has_tokens(group_of([5, 40, 70], [1, 2, 4]))
-    state.advance(finds_tokens=False)
+    state.advance(finds_tokens=True)
     assert not state.is_at(group)
+    with pytest.raises(ValueError, match="NEXT"):
+        state.has_tokens(group_of([5, 40], [NEXT, NEXT]))
 
 
 def test_a_sequence_at_the_end_of_the_context_has_no_slot() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,6 +111,27 @@ class Card:
         """Put an array into DRAM in row-major order; each row is one page."""
         return ttnn.Tensor(np.ascontiguousarray(array), dtype, self.device, ttnn.ROW_MAJOR_LAYOUT)
 
+    def read_later(self, tensor: Any) -> Callable[[], NDArray[Any]]:
+        """Read a tensor behind everything that was launched so far, and return without waiting for it.
+
+        Where the device has no queue, it is read at once.
+
+        Returns:
+            A function that waits for the array and returns it. It must live until the device has read the tensor.
+        """
+        if self.traces.recorder is None:
+            array: NDArray[Any] = tensor.cpu().to_numpy()
+            return lambda: array
+        host = tensor.cpu(blocking=False)
+        event = ttnn.record_event(self.device, 0)
+
+        def wait() -> NDArray[Any]:
+            ttnn.event_synchronize(event)
+            arrived: NDArray[Any] = host.to_numpy()
+            return arrived
+
+        return wait
+
     def zeros(self, shape: list[int], dtype: Any) -> Any:
         """Make a tensor of zeros in DRAM, as tiles."""
         return ttnn.zeros(shape, dtype=dtype, layout=ttnn.TILE_LAYOUT, device=self.device)
@@ -129,6 +151,8 @@ def _has_traces(device: Any) -> bool:
 
 def _close(device: Any, traces: Traces) -> None:
     try:
+        if traces.recorder is not None:
+            ttnn.synchronize_device(device)  # a step that nobody has read may still run
         traces.release()
     finally:
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Candidates, LogitFilter
+from bitnet_tt.backends.base import Candidates, LogitFilter, StepResult
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.decoder import Decoder
 from bitnet_tt.backends.tt.model.lm_head import HeadResult, LMHead
@@ -36,14 +38,21 @@ class Decode:
         self._inputs = Inputs.for_decode(card, plan)
         self._packed = card.rows(self._state.packed(), ttnn.uint32)
         self._best = empty_best(card.device)
+        self._steps = 0
+        # The last reads: the device writes to their memory, whether or not anybody waits for them.
+        self._reads: deque[Callable[[], NDArray[np.uint32]]] = deque(maxlen=2)
 
-    def __call__(self, group: Group, filters: Sequence[LogitFilter], output: HeadOutput) -> list[Candidates]:
-        """Run a step, and return the candidates of its `logit_rows`.
+    def __call__(self, group: Group, filters: Sequence[LogitFilter], output: HeadOutput) -> StepResult:
+        """Start a step, and return without waiting for it where the device has a queue.
 
         Args:
             group: The step.
             filters: One for each of the group's `logit_rows`.
             output: What the lm_head leaves for the host.
+
+        Returns:
+            A function that waits for the candidates of the `logit_rows`. If the host needs only the most probable
+            tokens, the next step may be started before; otherwise it is called before.
         """
         self._place(group)
 
@@ -54,23 +63,32 @@ class Decode:
             return result
 
         result = self._card.traces.run((group.sequences, group.blocks, output), step)
+        self._steps += 1
         self._state.advance(finds_tokens=output.finds_tokens)
         if not output.finds_tokens:
-            return self._lm_head.read(result, group.logit_rows, filters)
-        best = self._best.cpu().to_numpy().reshape(DECODE_ROWS, 2)
-        self._state.token_ids = np.where(group.slots == SKIP, group.token_ids, best[:, 1])
-        return best_candidates(best[group.logit_rows])
+            return lambda: self._lm_head.read(result, group.logit_rows, filters)
+        read = self._card.read_later(self._best)
+        self._reads.append(read)
+        return partial(self._read_best, read, group, self._steps)
 
     def _place(self, group: Group) -> None:
         """Copy what the device does not have yet of the inputs of a step."""
         state = self._state
-        if not state.is_at(group):
+        stays, has_tokens = state.is_at(group), state.has_tokens(group)
+        if not has_tokens:
+            state.place_tokens(group)
+        if not stays:
             state.place(group)
             _copy(state.packed(), self._packed)
-            place_inputs(self._packed, self._inputs)
-        elif not state.has_tokens(group):
-            state.token_ids = group.token_ids
+            place_inputs(self._packed, self._inputs, token_ids=not group.follows)
+        elif not has_tokens:
             _copy(group.token_ids, self._inputs.token_ids)
+
+    def _read_best(self, read: Callable[[], NDArray[np.uint32]], group: Group, step: int) -> list[Candidates]:
+        best = read().reshape(DECODE_ROWS, 2)
+        if step == self._steps:  # no later step has changed them
+            self._state.token_ids = np.where(group.slots == SKIP, 0, best[:, 1])
+        return best_candidates(best[group.logit_rows])
 
 
 def _copy(array: NDArray[np.uint32], tensor: ttnn.Tensor) -> None:

@@ -122,7 +122,7 @@ class DecodeCost:
 
 
 def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
-    """Return the cost of a decode step.
+    """Return the cost of a decode step of greedy texts.
 
     Args:
         plan: The model and the card.
@@ -157,11 +157,12 @@ def layout_costs(plan: Plan, batch: int, context: int) -> dict[str, DecodeCost]:
 def _sum(
     plan: Plan, batch: int, context: int, costs: tuple[ProgramCost, ...], launches: int, weights: int
 ) -> DecodeCost:
-    seconds = sum(cost.seconds for cost in costs) + LIKELY.host_seconds
+    seconds = sum(cost.seconds for cost in costs) + LIKELY.host_seconds(batch)
     best, worst = (
-        sum(cost.range_seconds[end] for cost in costs) + rates.host_seconds for end, rates in enumerate((BEST, WORST))
+        sum(cost.range_seconds[end] for cost in costs) + rates.host_seconds(batch)
+        for end, rates in enumerate((BEST, WORST))
     )
-    shares = {"host": LIKELY.host_seconds / seconds}
+    shares = {"host": LIKELY.host_seconds(batch) / seconds}
     for cost in costs:
         shares[cost.part] = shares.get(cost.part, 0.0) + cost.seconds / seconds
     binding = max((part for part in shares if part != "host"), key=shares.__getitem__)

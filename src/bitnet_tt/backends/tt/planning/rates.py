@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bitnet_tt.backends.tt.planning.grid import TILE
+
 Reading = Literal["packets", "tiles", "small tiles"]
 """How a program reads DRAM: packets of 16 KB, tiles of 1 KB and more, or tiles of 576 bytes (bfp4)."""
 
@@ -35,22 +37,29 @@ class Rates:
         bandwidth: DRAM bytes a second of each kind of reading.
         launch_seconds: A traced launch of a program with common run-time arguments.
         read_cycles: Cycles of each read of L1 after the first.
-        host_seconds: Inputs to the card and tokens back, for each step.
+        read_seconds: The tokens of a step back to the host.
+        place_seconds: New inputs to the card: a copy, and a program without a trace.
     """
 
     bandwidth: dict[Reading, float]
     launch_seconds: float
     read_cycles: int
-    host_seconds: float
+    read_seconds: float
+    place_seconds: float
+
+    def host_seconds(self, batch: int) -> float:
+        """Return the host's time in a step: the batch stays the same, but each sequence enters a block now and then."""
+        return self.read_seconds + self.place_seconds * batch / TILE
 
 
 # Sources. Packets: tt-metal issue 55898, 344 GB/s from cores anywhere; issue 54242, 500 GB/s from one core beside each
 # bank. Ours are several around each bank, so they should come between the two. Tiles: issue 47885, 91 % of the peak for
 # 1 KB, 98 % for 2 KB; 188 to 279 GB/s for 576 bytes, 95 % over both NoCs. Launches: tt-metal, pgm_dispatch.json for
 # bh_p150: .94 us with compile-time values alone, 1.7 with common arguments or semaphores. Reads of L1: tt-metal's NoC
-# figures, 24 to 36 cycles. Host: tt-metal's transfers of small tensors, .05 to .28 ms each; other projects lost .5 ms
-# and more of a step to the host.
-LIKELY = Rates({"packets": 344e9, "tiles": 466e9, "small tiles": 279e9}, 1.7e-6, 30, 0.2e-3)
-BEST = Rates({"packets": 500e9, "tiles": 502e9, "small tiles": 486e9}, 0.94e-6, 24, 0.05e-3)
-WORST = Rates({"packets": 279e9, "tiles": 344e9, "small tiles": 188e9}, 1.7e-6, 36, 0.5e-3)
+# figures, 24 to 36 cycles. Host: tt-metal's read of a small tensor, .047 ms behind queued work and .282 ms if the host
+# waits for the step, as for tokens that the host samples; its copies of small tensors, .05 to .28 ms; its launch
+# without a trace, .095 ms.
+LIKELY = Rates({"packets": 344e9, "tiles": 466e9, "small tiles": 279e9}, 1.7e-6, 30, 47e-6, 145e-6)
+BEST = Rates({"packets": 500e9, "tiles": 502e9, "small tiles": 486e9}, 0.94e-6, 24, 47e-6, 145e-6)
+WORST = Rates({"packets": 279e9, "tiles": 344e9, "small tiles": 188e9}, 1.7e-6, 36, 282e-6, 375e-6)
 """The likely rates, and the best and the worst of what others measured. The worst packets are no worse than tiles."""

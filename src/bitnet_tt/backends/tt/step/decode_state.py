@@ -14,7 +14,8 @@ class DecodeState:
     """The token ids, positions, slots and block table of the next decode step, as they are on the device.
 
     Attributes:
-        token_ids: uint32 [1, 32]. None while the host does not know them: the last step found them.
+        token_ids: uint32 [1, 32]. None while the host does not know them.
+        found: Whether the last step found them.
         positions: uint32 [1, 32].
         slots: uint32 [1, 32].
         table: uint32 [32, blocks of a whole context].
@@ -23,6 +24,7 @@ class DecodeState:
     def __init__(self, plan: Plan) -> None:
         """Begin without a sequence."""
         self.token_ids: NDArray[np.uint32] | None = np.zeros((1, DECODE_ROWS), np.uint32)
+        self.found = False
         self.positions = np.zeros((1, DECODE_ROWS), np.uint32)
         self.slots = np.full((1, DECODE_ROWS), SKIP, np.uint32)
         self.table = np.zeros(plan.decode_table, np.uint32)
@@ -37,12 +39,24 @@ class DecodeState:
         )
 
     def has_tokens(self, group: Group) -> bool:
-        """Return whether the token ids are known to be those of a group."""
-        return self.token_ids is not None and np.array_equal(self.token_ids, group.token_ids)
+        """Return whether the token ids are those of a group.
+
+        Raises:
+            ValueError: The group follows, but not on the last step.
+        """
+        if not group.follows:
+            return self.token_ids is not None and np.array_equal(self.token_ids, group.token_ids)
+        if not self.found or not np.array_equal(self.positions, group.positions):
+            raise ValueError("only the step after a greedy step of the same sequences may have the tokens NEXT")
+        return True
+
+    def place_tokens(self, group: Group) -> None:
+        """Take over the token ids of a group."""
+        self.token_ids, self.found = group.token_ids, False
 
     def place(self, group: Group) -> None:
-        """Take over the arrays of a group."""
-        self.token_ids, self.positions, self.slots = group.token_ids, group.positions, group.slots
+        """Take over positions, slots and the block table of a group."""
+        self.positions, self.slots = group.positions, group.slots
         self.table[:] = 0
         self.table[: group.sequences, : group.blocks] = group.table
 
@@ -50,7 +64,7 @@ class DecodeState:
         """Return everything in one array, uint32 [3 + 32, width]: token ids, positions, slots, and the table's rows."""
         rows, columns = self.table.shape
         packed = np.zeros(self._packed, np.uint32)
-        packed[0, :rows] = self.token_ids
+        packed[0, :rows] = 0 if self.token_ids is None else self.token_ids
         packed[1, :rows], packed[2, :rows], packed[3:, :columns] = self.positions, self.slots, self.table
         return packed
 
@@ -60,6 +74,7 @@ class DecodeState:
         Args:
             finds_tokens: Whether the step finds the next token ids.
         """
+        self.found = finds_tokens
         if finds_tokens:
             self.token_ids = None
         real = self.slots != SKIP

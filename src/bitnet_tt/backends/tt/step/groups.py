@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Batch
+from bitnet_tt.backends.base import NEXT, Batch
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, Plan
 from bitnet_tt.errors import RequestError
 
 SKIP = 0xFFFFFFFF
 """The slot of a row that is not written to the cache."""
+
+_NEXT = NEXT & 0xFFFFFFFF  # as uint32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Group:
 
     Attributes:
         decode: Whether it is a decode step.
-        token_ids: uint32 [1, rows].
+        token_ids: uint32 [1, rows]. Not used if the group follows.
         positions: uint32 [1, rows], the last position that each row attends to.
         slots: uint32 [1, rows], where each row's key and value are written: block * 32 + position in the block, or
             `SKIP`.
@@ -46,6 +48,11 @@ class Group:
     table: NDArray[np.uint32]
     logit_rows: NDArray[np.intp]
     result_rows: NDArray[np.intp]
+
+    @property
+    def follows(self) -> bool:
+        """Whether its tokens are those that the step before finds."""
+        return int(self.token_ids[0, 0]) == _NEXT
 
     @property
     def sequences(self) -> int:
@@ -70,13 +77,14 @@ def split(batch: Batch, plan: Plan) -> Iterator[Group]:
             yield _prefill_group(batch, plan, int(sequence), first, last)
 
 
-def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
+def check(batch: Batch, plan: Plan, num_blocks: int, *, follows: bool = False) -> None:
     """Check a batch. The device checks nothing: it reads and writes at any address that an id or a block gives.
 
     Args:
         batch: The batch.
         plan: The model and its context length.
         num_blocks: Blocks of the allocated cache.
+        follows: Whether all tokens are `NEXT`.
 
     Raises:
         RequestError: A token id is outside the vocabulary, or a sequence is longer than the context.
@@ -92,7 +100,7 @@ def check(batch: Batch, plan: Plan, num_blocks: int) -> None:
     if len(rows) and (rows[0] < 0 or rows[-1] >= tokens or (np.diff(rows) < 1).any()):
         raise ValueError("logit_rows must rise strictly and name rows of the batch")
     bad = (batch.token_ids < 0) | (batch.token_ids >= plan.config.vocab_size)
-    if bad.any():
+    if bad.any() and not follows:
         raise RequestError(
             f"token id {batch.token_ids[bad][0]} is outside the vocabulary (0 to {plan.config.vocab_size - 1})"
         )

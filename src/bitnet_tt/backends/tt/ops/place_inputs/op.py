@@ -8,12 +8,13 @@ from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.step.inputs import Inputs
 
 
-def place_inputs(packed: ttnn.Tensor, inputs: Inputs) -> None:
+def place_inputs(packed: ttnn.Tensor, inputs: Inputs, *, token_ids: bool) -> None:
     """Write the inputs of a decode step.
 
     Args:
         packed: uint32 [3 + rows, width], row-major, see `DecodeState.packed`.
         inputs: Where they go.
+        token_ids: Whether the token ids go there too. Otherwise those stay that are there.
     """
     pages, width = packed.shape
     page_bytes = width * packed.element_size()
@@ -28,6 +29,7 @@ def place_inputs(packed: ttnn.Tensor, inputs: Inputs) -> None:
                 "table": inputs.table,
             },
             arguments={
+                "first": 0 if token_ids else 1,
                 "pages": pages,
                 "page_bytes": page_bytes,
                 "list_bytes": inputs.positions.shape[1] * inputs.positions.element_size(),
