@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 import bitnet_tt
 from bitnet_tt import BitNetModel, reference
-from bitnet_tt.backends.base import Batch, Candidates, LogitFilter
+from bitnet_tt.backends.base import Batch, Candidates
 from bitnet_tt.backends.options import Precision
-from bitnet_tt.backends.tt.planning.plan import PRECISIONS, Plan
+from bitnet_tt.backends.tt.planning.plan import PRECISIONS
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import BLOCK_SIZE
@@ -119,8 +119,14 @@ class Numbers:
 
         check_steps(Checkpoint.open(DEMO).config)
 
-    def test_of_equal_logits_the_lowest_ids_come_first(self) -> None:
-        check_ties()
+    @pytest.mark.parametrize(("hidden", "vocab", "cores"), [(256, 1000, None), (704, 2000, 5)])
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    def test_the_head_and_its_largest_logits_are_right(
+        self, hidden: int, vocab: int, cores: int | None, precision: Precision
+    ) -> None:
+        from tests.device.head import check_head
+
+        check_head(hidden, vocab, cores, precision)
 
     def test_quantized_integers_equal_those_of_the_reference(self, monkeypatch: pytest.MonkeyPatch) -> None:
         checkpoint, expected = Checkpoint.open(golden.FOLDER / "bitnet-packed"), golden.expected("bitnet-packed")
@@ -274,36 +280,6 @@ def device_array(tensor: object) -> NDArray[np.float32]:
     from tests.device.tensors import to_host
 
     return to_host(tensor)[0, 0]
-
-
-def check_ties() -> None:
-    """Search few distinct logits, zeros of both signs, minus infinities, and a vocabulary that ends within a tile."""
-    import ttnn
-
-    from bitnet_tt.backends.tt.device.card import Card
-    from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
-    from bitnet_tt.backends.tt.step.candidates import read_candidates
-
-    vocab, card = 5000, Card()
-    try:
-        plan = Plan(replace(Checkpoint.open(DEMO).config, vocab_size=vocab), card.grid, "fast", CONTEXT)
-        parts, tiles = plan.vocabulary_parts
-        logits = np.random.default_rng(0).integers(-3, 4, (1, 1, 32, vocab)).astype(np.float32)
-        logits[0, 0, 1] = np.where(logits[0, 0, 1] > 0, -0.0, np.abs(logits[0, 0, 1]) * 0.0)
-        logits[0, 0, 2] = -np.inf
-        on_device = card.tiles(logits, ttnn.float32)
-        for rows, count in ((1, 1), (4, 1), (4, 8), (32, 8)):
-            entries = top_logits(on_device, rows, count, plan).cpu().to_numpy().reshape(parts, rows, count, 2)
-            found_rows = read_candidates(entries, [LogitFilter(count)] * rows, plan, lambda index: logits[0, 0, index])
-            for row, found in zip(logits[0, 0], found_rows, strict=False):
-                expected = [
-                    first + np.argsort(-row[first : first + 32 * tiles], kind="stable")[:count]
-                    for first in range(0, vocab, 32 * tiles)
-                ]
-                np.testing.assert_array_equal(found.token_ids, np.sort(np.concatenate(expected)))
-                np.testing.assert_array_equal(found.logits.view(np.uint32), row[found.token_ids].view(np.uint32))
-    finally:
-        card.close()
 
 
 def _poison(backend: TTBackend) -> None:

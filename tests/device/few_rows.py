@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.options import TernaryTiles
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.device.weights import StreamedWeights, load_streams
+from bitnet_tt.backends.tt.device.weights import TernaryWeights, load_ternary
 from bitnet_tt.backends.tt.ops.bit_linear.op import bit_linear
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
@@ -102,7 +102,7 @@ def _bit_linear(
 
 def on_card(
     card: Card, matrices: Sequence[tuple[NDArray[np.int64], TernaryMatrix]], *, gated: bool, tiles: TernaryTiles
-) -> StreamedWeights:
+) -> TernaryWeights:
     """Put matrices on the card, dealt out to its cores."""
     (first, *_), *_ = matrices
     columns = sum(matrix.out_features for _, matrix in matrices) // TILE
@@ -113,4 +113,4 @@ def on_card(
         gated=gated,
         tile_bytes=TERNARY_TILE_BYTES[tiles],
     )
-    return load_streams(card, [matrix for _, matrix in matrices], streams)
+    return load_ternary(card, [matrix for _, matrix in matrices], streams)

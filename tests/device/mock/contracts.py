@@ -21,8 +21,8 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.options import Precision
-from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.weights import load_lm_head
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
@@ -30,6 +30,7 @@ from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
 from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
+from bitnet_tt.backends.tt.ops.lm_head.op import lm_head
 from bitnet_tt.backends.tt.ops.norm_quantize.op import (
     Norm,
     add,
@@ -42,9 +43,8 @@ from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
 from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import split_heads
-from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.grid import TILE
-from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, Plan
+from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.planning.products import Product
 from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.config import ModelConfig
@@ -108,10 +108,7 @@ def _contracts(card: Card, plan: Plan) -> Iterator[Contract]:
     for name, top in (("found", _rows(card, plan.vocabulary_parts[0], 2 * DECODE_ROWS)), ("picked", None)):
         advanced = partial(_advanced, inputs, DECODE_ROWS, top, best)
         yield Contract(f"advance with tokens {name}", advanced, (1, DECODE_ROWS), ttnn.uint32)
-    logits = _empty(card, [1, 1, DECODE_ROWS, plan.config.vocab_size], ttnn.float32)
-    for count in (1, 8):
-        shape = (plan.vocabulary_parts[0], DECODE_ROWS * count * 2)
-        yield Contract(f"top {count}", partial(top_logits, logits, DECODE_ROWS, count, plan), shape, ttnn.uint32)
+    yield from _head_contracts(card, plan)
 
 
 def _row_contracts(card: Card, plan: Plan, rows: int, buffer: Any) -> Iterator[Contract]:
@@ -237,23 +234,42 @@ def _advanced(inputs: Inputs, *arguments: Any) -> Any:
     return inputs.token_ids
 
 
+def _head_contracts(card: Card, plan: Plan) -> Iterator[Contract]:
+    """The lm_head, for rows in strips and for a tile of rows. All its results lie in DRAM."""
+    config, streams = plan.config, plan.lm_head()
+    weights = load_lm_head(card, empty_model(config).lm_head, streams)
+    norm = Norm.load(card, np.ones(config.hidden_size, np.float32), config.rms_norm_eps)
+    dtype = ttnn.float32 if plan.precision == "exact" else ttnn.bfloat16
+    tile = _empty(card, [1, 1, DECODE_ROWS, config.hidden_size], dtype, ttnn.BufferType.L1)
+    parts, tiles = plan.vocabulary_parts
+    for lines in (1, 4, 8, None):
+        rows = lines or DECODE_ROWS
+        x = Strips.empty(card.device, rows, config.hidden_size, ttnn.L1_MEMORY_CONFIG, lines) if lines else tile
+        for output in (HeadOutput(None, True), HeadOutput(1, False), HeadOutput(8, True)):
+            run = partial(lm_head, x, norm if lines else None, weights, output, rows=rows, vocab_size=config.vocab_size)
+            if output.whole_rows:
+                yield Contract(f"logits of {rows}, {output}", partial(_item, run, 0), (rows, parts * tiles * TILE))
+            if output.top_count:
+                shape = (parts, rows * output.top_count * 2)
+                yield Contract(f"largest of {rows}, {output}", partial(_item, run, 1), shape, ttnn.uint32)
+
+
+def _item(function: Callable[[], Any], index: int) -> Any:
+    return function()[index]
+
+
 def _wrong_plans(card: Card, plan: Plan, rows: int) -> Iterator[str]:
-    """Describe the products that do not take the L1 of the plan. The lm_head always has the same number of rows."""
-    head = [plan.lm_head()] if rows == DECODE_ROWS else []
-    for product in (*plan.layer_products(rows), *head):
+    """Describe the products that do not take the L1 of the plan."""
+    for product in plan.layer_products(rows):
         taken = l1_peak(card.device, plan.grid, _product(card, plan, product))
         if not 0 <= taken - product.l1_bytes < KIBIBYTE:
             yield f"{product.name} of {rows} rows takes {taken} bytes of L1, not {product.l1_bytes}"
 
 
 def _product(card: Card, plan: Plan, product: Product) -> Callable[[], object]:
-    bfp4 = product.name != "lm_head"
-    wide = product.activation_bytes == 4
-    weights_dtype = ttnn.bfloat4_b if bfp4 else ttnn.bfloat16 if wide else ttnn.bfloat8_b
-    x = _empty(card, [1, 1, product.rows * TILE, product.k * TILE], ttnn.float32 if wide else ttnn.bfloat16)
-    weights = _empty(card, [1, 1, product.k * TILE, product.n * TILE], weights_dtype)
-    setting = fidelity.EXACT_INTEGERS if bfp4 else fidelity.HIFI4
-    return lambda: multiply(x, weights, product, plan.grid, setting)
+    x = _empty(card, [1, 1, product.rows * TILE, product.k * TILE], ttnn.bfloat16)
+    weights = _empty(card, [1, 1, product.k * TILE, product.n * TILE], ttnn.bfloat4_b)
+    return lambda: multiply(x, weights, product, plan.grid)
 
 
 def _empty(card: Card, shape: Sequence[int], dtype: Any, buffer: Any = ttnn.BufferType.DRAM) -> Any:

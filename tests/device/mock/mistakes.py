@@ -11,7 +11,6 @@ import ttnn
 
 from bitnet_tt.backends.base import NEXT, Batch
 from bitnet_tt.backends.tt.backend import TTBackend
-from bitnet_tt.backends.tt.device import fidelity
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.bitlinear import multiply
 from bitnet_tt.config import ModelConfig
@@ -35,7 +34,7 @@ def main(config_json: str) -> None:
     product = plan.linear("test", 32, 64, 64)
     backend.allocate(2, 32)
     backend.forward(good)
-    multiply(x, weights, product, plan.grid, fidelity.EXACT_INTEGERS)
+    multiply(x, weights, product, plan.grid)
     mistakes = {
         "a second opening": (DeviceError, Card),
         "blocks of another size": (DeviceError, lambda: backend.allocate(4, 16)),
@@ -69,11 +68,11 @@ def main(config_json: str) -> None:
         ),
         "operands that do not fit": (
             RuntimeError,
-            lambda: multiply(weights, x, product, plan.grid, fidelity.EXACT_INTEGERS),
+            lambda: multiply(weights, x, product, plan.grid),
         ),
         "blocks of columns that do not divide": (
             RuntimeError,
-            lambda: multiply(x, weights, replace(product, k_block=3), plan.grid, fidelity.EXACT_INTEGERS),
+            lambda: multiply(x, weights, replace(product, k_block=3), plan.grid),
         ),
         "an operand that is not in tiles": (
             RuntimeError,
@@ -82,7 +81,6 @@ def main(config_json: str) -> None:
                 weights,
                 product,
                 plan.grid,
-                fidelity.EXACT_INTEGERS,
             ),
         ),
         "a tensor larger than DRAM": (

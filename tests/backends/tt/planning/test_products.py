@@ -27,7 +27,7 @@ def test_each_linear_is_in_one_product() -> None:
 @pytest.mark.parametrize("rows", [1, 32, 512])
 def test_products_cover_the_result_and_fit(grid: tuple[int, int], rows: int) -> None:
     plan = replace(PLAN_2B4T, grid=replace(SMALLEST_P150, x=grid[0], y=grid[1]))
-    for product in (*plan.layer_products(rows), plan.lm_head()):
+    for product in plan.layer_products(rows):
         assert product.cores * product.per_core_n >= product.n
         assert product.cores <= plan.grid.cores
         assert product.k % product.k_block == 0
@@ -38,8 +38,8 @@ def test_products_cover_the_result_and_fit(grid: tuple[int, int], rows: int) -> 
 
 
 def test_a_product_that_fits_no_core_is_refused() -> None:
-    with pytest.raises(DeviceError, match=r"lm_head needs more than .* bytes of L1"):
-        replace(PLAN_2B4T, grid=replace(SMALLEST_P150, x=1, y=1)).lm_head()
+    with pytest.raises(DeviceError, match=r"wide needs more than .* bytes of L1"):
+        replace(PLAN_2B4T, grid=replace(SMALLEST_P150, x=1, y=1)).linear("wide", 512, 2560, 6912)
 
 
 def test_ternary_weights_take_a_bfp4_tile_each() -> None:

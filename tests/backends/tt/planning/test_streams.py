@@ -30,6 +30,25 @@ def test_all_columns_are_dealt_out(depth: int, result_tiles: int, grid_cores: in
     assert streams.tiles == depth * streams.columns * streams.passes
 
 
+@given(st.integers(1, 300), st.integers(1, 5000), st.integers(1, 130), st.sampled_from([256, 320, 1088, 2048]))
+def test_a_packet_has_whole_steps_and_the_room_has_whole_packets(
+    depth: int, result_tiles: int, grid_cores: int, tile_bytes: int
+) -> None:
+    streams = deal(depth, result_tiles, grid_of(grid_cores), gated=False, tile_bytes=tile_bytes)
+    assert 8 << 10 < streams.packet_tiles * tile_bytes <= 16 << 10
+    assert streams.packet_tiles % streams.columns == 0
+    assert streams.room_tiles * tile_bytes <= 256 << 10
+    if streams.room_tiles < streams.tiles:
+        assert streams.room_tiles % streams.packet_tiles == 0
+        assert streams.room_tiles >= 4 * streams.packet_tiles  # as many are in flight
+
+
+def test_the_banks_have_nearly_equal_shares_of_the_head_of_2b4t() -> None:
+    streams = PLAN_2B4T.lm_head()
+    assert (streams.cores, streams.columns, streams.passes) == (96, 3, 14)
+    assert streams.cores * streams.bytes < 1.01 * 80 * 4008 * 1088
+
+
 @pytest.mark.parametrize(
     ("depth", "result_tiles", "gated", "cores", "columns", "passes"),
     [(80, 120, False, 40, 3, 1), (80, 80, False, 80, 1, 1), (80, 216, True, 72, 2, 3), (216, 80, False, 80, 1, 1)],

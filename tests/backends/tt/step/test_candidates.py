@@ -22,7 +22,7 @@ EMPTY = Text([], 0)
 
 
 def found_by_device(row: NDArray[np.float32], count: int) -> NDArray[np.uint32]:
-    """Return what `top_logits` finds in a row, [parts, 1, count, 2]. The bits of empty entries have no meaning."""
+    """Return what `lm_head` finds in a row, [parts, 1, count, 2]. The bits of empty entries have no meaning."""
     parts, tiles = PLAN.vocabulary_parts
     entries = np.full((parts, 1, count, 2), NO_TOKEN, np.uint32)
     for part in range(parts):

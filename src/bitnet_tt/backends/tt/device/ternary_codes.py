@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.device.tile_order import transposed_tiles, words
 from bitnet_tt.backends.tt.planning.streams import Streams
 from bitnet_tt.weights import TernaryMatrix
-
-_FACE = TILE // 2
 
 _EXPONENTS = np.full(64, 127, np.uint8)
 """The exponents that a tile of bfp2 begins with, one for each 16 elements: 127 stands for 2 to the power of 0."""
@@ -39,16 +37,13 @@ def ternary_streams(matrices: Sequence[TernaryMatrix], streams: Streams) -> NDAr
     halves = np.pad(halves, ((0, 0), (0, padding), (0, 0), (0, 0)))
     parts = halves.reshape(len(halves), streams.cores, streams.passes, streams.results, *tiles.shape[1:])
     # to [core, pass, depth, gate or up, column, bytes]
-    ordered = np.ascontiguousarray(parts.transpose(1, 2, 4, 0, 3, 5))
-    return ordered.view(np.uint32).reshape(streams.cores, -1)
+    return words(parts.transpose(1, 2, 4, 0, 3, 5)).reshape(streams.cores, -1)
 
 
 def _code_tiles(matrix: TernaryMatrix) -> NDArray[np.uint8]:
     """Return the tiles of a matrix transposed, [out / 32, in / 32, 256 bytes]; each byte has four codes."""
     codes = np.concatenate([_CODES[(matrix.packed >> shift) & 3] for shift in (0, 2, 4, 6)])  # [out, in]
-    out_features, in_features = codes.shape
-    # An element of a tile: [row half, column half, row, column], and rows go along `in`.
-    faces = codes.reshape(out_features // TILE, 2, _FACE, in_features // TILE, 2, _FACE).transpose(0, 3, 4, 1, 5, 2)
-    quads = np.ascontiguousarray(faces).reshape(out_features // TILE, in_features // TILE, TILE * TILE // 4, 4)
+    tiles = transposed_tiles(codes)
+    quads = tiles.reshape(*tiles.shape[:2], -1, 4)
     packed: NDArray[np.uint8] = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
     return packed

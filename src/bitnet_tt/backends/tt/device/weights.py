@@ -16,11 +16,12 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.head_tiles import head_streams
 from bitnet_tt.backends.tt.device.ternary_codes import ternary_streams
 from bitnet_tt.backends.tt.planning.grid import TILE, UINT32_BYTES
 from bitnet_tt.backends.tt.planning.placement import place_streams
 from bitnet_tt.backends.tt.planning.streams import Streams
-from bitnet_tt.weights import TernaryMatrix, bfloat16_to_float32
+from bitnet_tt.weights import TernaryMatrix
 
 _QUANTIZER_MAX = np.float32(127.0)
 """The largest integer of a quantised activation."""
@@ -28,21 +29,17 @@ _QUANTIZER_MAX = np.float32(127.0)
 
 @dataclass(frozen=True, slots=True)
 class StreamedWeights:
-    """Ternary matrices that read the same input, on the card.
+    """Weights on the card, as the streams of its cores.
 
     Attributes:
         tensor: uint32 [cores, bytes of a core's stream / 4], row-major.
-        streams: How the matrices are dealt out to the cores.
+        streams: How the weights are dealt out to the cores.
         stream_of_core: For each core its stream, see `place_streams`.
-        scales: The factor of each matrix's outputs: weight scale / 127.
-        widths: Outputs of each matrix.
     """
 
     tensor: ttnn.Tensor
     streams: Streams
     stream_of_core: tuple[int, ...]
-    scales: tuple[float, ...]
-    widths: tuple[int, ...]
 
     @property
     def tables(self) -> dict[str, tuple[int, ...]]:
@@ -50,30 +47,62 @@ class StreamedWeights:
         return {"STREAM_OF_CORE": self.stream_of_core}
 
 
-def load_streams(card: Card, matrices: Sequence[TernaryMatrix], streams: Streams) -> StreamedWeights:
-    """Put ternary matrices on the card as the streams of its cores.
+@dataclass(frozen=True, slots=True)
+class TernaryWeights(StreamedWeights):
+    """Ternary matrices that read the same input.
+
+    Attributes:
+        scales: The factor of each matrix's outputs: weight scale / 127.
+        widths: Outputs of each matrix.
+    """
+
+    scales: tuple[float, ...]
+    widths: tuple[int, ...]
+
+
+def load_ternary(card: Card, matrices: Sequence[TernaryMatrix], streams: Streams) -> TernaryWeights:
+    """Put ternary matrices on the card.
 
     Args:
         card: The card.
         matrices: Matrices [out, in] with the same `in`. If the streams are gated: gate and up.
         streams: How they are dealt out to the cores.
     """
-    tensor = _cached(
-        card,
-        _Form((streams.cores, streams.bytes // UINT32_BYTES), ttnn.uint32, ttnn.ROW_MAJOR_LAYOUT, repr(streams)),
-        [matrix.packed for matrix in matrices],
-        lambda: ternary_streams(matrices, streams),
-    )
+    sources = [matrix.packed for matrix in matrices]
     scales = tuple(float(matrix.scale / _QUANTIZER_MAX) for matrix in matrices)
+    widths = tuple(matrix.out_features for matrix in matrices)
+    return TernaryWeights(
+        *_streamed(card, streams, sources, lambda: ternary_streams(matrices, streams)), scales, widths
+    )
+
+
+def load_lm_head(card: Card, lm_head: NDArray[np.uint16], streams: Streams) -> StreamedWeights:
+    """Put the lm_head, bfloat16 bits [vocab, hidden], on the card."""
+    return StreamedWeights(*_streamed(card, streams, [lm_head], lambda: head_streams(lm_head, streams)))
+
+
+def _streamed(
+    card: Card, streams: Streams, sources: Sequence[NDArray[Any]], convert: Callable[[], NDArray[np.uint32]]
+) -> tuple[ttnn.Tensor, Streams, tuple[int, ...]]:
+    """Return the fields of `StreamedWeights`.
+
+    The streams are converted only if their file is not in ttnn's cache folder. A file is named by a digest of their
+    form and sources, so no file is ever out of date. A file that ttnn cannot read, or whose tensor has another form, is
+    converted again. If the folder cannot be written, nothing is kept.
+    """
     placed = place_streams(streams.cores, card.grid, card.beside_banks)
-    return StreamedWeights(tensor, streams, placed, scales, tuple(matrix.out_features for matrix in matrices))
-
-
-def lm_head_tiles(card: Card, lm_head: NDArray[np.uint16], dtype: Any) -> ttnn.Tensor:
-    """Put the lm_head, bfloat16 bits [vocab, hidden], on the card, transposed: [1, 1, hidden, vocab] in `dtype`."""
-    vocab, hidden = lm_head.shape
-    form = _Form((1, 1, hidden, vocab), dtype, ttnn.TILE_LAYOUT)
-    return _cached(card, form, [lm_head], lambda: bfloat16_to_float32(lm_head).T[None, None])
+    path = Path(ttnn.CONFIG.model_cache_path) / "bitnet-tt" / f"{_digest(sources, repr(streams))}.tensorbin"
+    if path.exists():
+        with contextlib.suppress(RuntimeError):
+            tensor = ttnn.load_tensor(path, device=card.device)
+            form = tuple(tensor.shape), tensor.dtype, tensor.layout
+            if form == ((streams.cores, streams.bytes // UINT32_BYTES), ttnn.uint32, ttnn.ROW_MAJOR_LAYOUT):
+                return tensor, streams, placed
+        path.unlink(missing_ok=True)
+    host = ttnn.Tensor(convert(), ttnn.uint32, None, ttnn.ROW_MAJOR_LAYOUT)
+    with contextlib.suppress(OSError):
+        save_tensor(path, host)
+    return host.to(card.device), streams, placed
 
 
 def padded_row(card: Card, values: NDArray[np.float32]) -> ttnn.Tensor:
@@ -81,48 +110,6 @@ def padded_row(card: Card, values: NDArray[np.float32]) -> ttnn.Tensor:
     padded = np.zeros((1, -(-len(values) // TILE**2) * TILE**2), np.float32)
     padded[0, : len(values)] = values
     return card.rows(padded, ttnn.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """The form of weights on the card.
-
-    Attributes:
-        shape: The shape of the tensor.
-        dtype: Its dtype.
-        layout: Its layout.
-        order: What else the order of its elements depends on.
-    """
-
-    shape: tuple[int, ...]
-    dtype: ttnn.DataType
-    layout: ttnn.Layout
-    order: str = ""
-
-    def fits(self, tensor: ttnn.Tensor) -> bool:
-        """Whether a tensor has this shape, dtype and layout."""
-        return (tuple(tensor.shape), tensor.dtype, tensor.layout) == (self.shape, self.dtype, self.layout)
-
-
-def _cached(
-    card: Card, form: _Form, sources: Sequence[NDArray[Any]], convert: Callable[[], NDArray[Any]]
-) -> ttnn.Tensor:
-    """Return weights on the card in some form; convert them only if their file is not in ttnn's cache folder.
-
-    A file is named by a digest of the form and its sources, so no file is ever out of date. A file that ttnn cannot
-    read, or whose tensor has another form, is converted again. If the folder cannot be written, nothing is kept.
-    """
-    path = Path(ttnn.CONFIG.model_cache_path) / "bitnet-tt" / f"{_digest(sources, repr(form))}.tensorbin"
-    if path.exists():
-        with contextlib.suppress(RuntimeError):
-            tensor = ttnn.load_tensor(path, device=card.device)
-            if form.fits(tensor):
-                return tensor
-        path.unlink(missing_ok=True)
-    host = ttnn.Tensor(np.ascontiguousarray(convert()), form.dtype, None, form.layout)
-    with contextlib.suppress(OSError):
-        save_tensor(path, host)
-    return host.to(card.device)
 
 
 def _digest(sources: Sequence[NDArray[Any]], form: str) -> str:

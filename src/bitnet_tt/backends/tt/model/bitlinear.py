@@ -8,8 +8,7 @@ from typing import ClassVar
 import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.device.fidelity import EXACT_INTEGERS
-from bitnet_tt.backends.tt.device.weights import load_streams
+from bitnet_tt.backends.tt.device.weights import load_ternary
 from bitnet_tt.backends.tt.ops.bit_linear.op import bit_linear
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Quantized, Rows
 from bitnet_tt.backends.tt.ops.common.strips import Strips
@@ -19,6 +18,15 @@ from bitnet_tt.backends.tt.planning.grid import Grid
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.planning.products import FUSED_LINEARS, Product
 from bitnet_tt.weights import LayerWeights, TernaryMatrix
+
+_EXACT_INTEGERS = ttnn.WormholeComputeKernelConfig(
+    math_fidelity=ttnn.MathFidelity.LoFi, math_approx_mode=False, fp32_dest_acc_en=True, packer_l1_acc=True
+)
+"""One pass of the matrix engine: exact for integers of 7 bits times integers of 5 bits, so for int8 times ternary.
+
+A pass takes 7 bits of the left operand and 5 bits of the right one; sums are float32. Source:
+tech_reports/matrix_engine/matrix_engine.md in tt-metal.
+"""
 
 
 class BitLinear:
@@ -35,7 +43,7 @@ class BitLinear:
         self._plan = plan
         gated = name == "gate_up" and len(matrices) == 2
         shape = matrices[0].in_features, sum(matrix.out_features for matrix in matrices)
-        self._weights = load_streams(card, matrices, plan.streams(*shape, gated=gated))
+        self._weights = load_ternary(card, matrices, plan.streams(*shape, gated=gated))
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -48,7 +56,7 @@ class BitLinear:
         weights = expand_weights(self._weights)
         _, _, in_features, out_features = weights.shape
         product = self._plan.linear(self._name, x.integers.shape[2], in_features, out_features)
-        sums = multiply(x.integers, weights, product, self._plan.grid, EXACT_INTEGERS)
+        sums = multiply(x.integers, weights, product, self._plan.grid)
         return IntegerProduct(sums, x.largest, self.scales)
 
     def of_few_rows(
@@ -100,33 +108,26 @@ def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitL
     return kind(name, matrices, card, plan)
 
 
-def multiply(
-    x: ttnn.Tensor,
-    weights: ttnn.Tensor,
-    product: Product,
-    grid: Grid,
-    fidelity: ttnn.WormholeComputeKernelConfig,
-    memory: ttnn.MemoryConfig | None = None,
-) -> ttnn.Tensor:
-    """Multiply two matrices to float32. The cores share the product as planned: weights are read once, x is multicast.
+def multiply(x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid) -> ttnn.Tensor:
+    """Multiply integers by ternary weights, exactly.
+
+    The cores share the product as planned: weights are read once, x is multicast.
 
     Args:
-        x: Activations [1, 1, rows, k].
-        weights: Weights [1, 1, k, n].
+        x: Integers in bfloat16 [1, 1, rows, k].
+        weights: Weights in bfp4 [1, 1, k, n].
         product: How the cores share the product.
         grid: The cores.
-        fidelity: A setting of `device.fidelity`.
-        memory: Where the result goes. None for the memory of x.
 
     Returns:
-        float32 [1, 1, rows, n].
+        float32 [1, 1, rows, n], in the memory of x.
     """
     return ttnn.matmul(
         x,
         weights,
         dtype=ttnn.float32,
-        memory_config=memory or x.memory_config(),
-        compute_kernel_config=fidelity,
+        memory_config=x.memory_config(),
+        compute_kernel_config=_EXACT_INTEGERS,
         program_config=ttnn.MatmulMultiCoreReuseMultiCast1DProgramConfig(
             compute_with_storage_grid_size=ttnn.CoreCoord(grid.x, grid.y),
             in0_block_w=product.k_block,

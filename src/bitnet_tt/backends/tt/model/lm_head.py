@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.device.fidelity import HIFI4
-from bitnet_tt.backends.tt.device.weights import lm_head_tiles
-from bitnet_tt.backends.tt.model.bitlinear import multiply
+from bitnet_tt.backends.tt.device.weights import load_lm_head
 from bitnet_tt.backends.tt.ops.common.strips import Strips
-from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize, normalize_strips
+from bitnet_tt.backends.tt.ops.lm_head.op import lm_head
+from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
-from bitnet_tt.backends.tt.ops.top_logits.op import top_logits
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.candidates import read_candidates
 from bitnet_tt.backends.tt.step.groups import SKIP
@@ -31,8 +29,8 @@ class HeadResult:
 
     Attributes:
         top_count: Logits that were found in each part of the vocabulary, see `HeadOutput.top_count`.
-        logits: The whole rows, float32 [1, 1, 32, vocab]. None if they do not stay.
-        top: The largest logits of each part, see `top_logits`. None if `top_count` is None.
+        logits: The whole rows, see `ops.lm_head`. None if the host does not need them.
+        top: The largest logits of each part, see `ops.lm_head`. None if `top_count` is None.
     """
 
     top_count: int | None
@@ -41,16 +39,12 @@ class HeadResult:
 
 
 class LMHead:
-    """The final norm and the lm_head.
-
-    It always computes one tile of rows, so the sums of a row never depend on the other rows.
-    """
+    """The final norm and the lm_head. A row has the same bits in every number of rows."""
 
     def __init__(self, weights: ModelWeights, card: Card, plan: Plan) -> None:
         self._card, self._plan = card, plan
         self._norm = Norm.load(card, weights.norm, plan.config.rms_norm_eps)
-        dtype = ttnn.bfloat16 if plan.precision == "exact" else ttnn.bfloat8_b
-        self._weights = lm_head_tiles(card, weights.lm_head, dtype)
+        self._weights = load_lm_head(card, weights.lm_head, plan.lm_head())
         self._picked = card.zeros([1, 1, DECODE_ROWS, plan.config.hidden_size], ttnn.float32)
 
     def pick(self, hidden: ttnn.Tensor, rows: NDArray[np.intp]) -> ttnn.Tensor:
@@ -68,16 +62,12 @@ class LMHead:
             rows: The host needs only the first `rows` rows.
             output: What to leave for the host.
         """
-        dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
-        if isinstance(hidden, Strips):
-            x, in_memory = normalize_strips(hidden, DECODE_ROWS, self._norm, dtype), hidden.tensor.memory_config()
-        else:
-            x, in_memory = normalize(hidden, self._norm, dtype), hidden.memory_config()
-        # Whole rows stay allocated as long as the step's trace. In L1 they would take space from other steps.
-        memory = ttnn.DRAM_MEMORY_CONFIG if output.whole_rows else in_memory
-        logits = multiply(x, self._weights, self._plan.lm_head(), self._plan.grid, HIFI4, memory)
-        top = None if output.top_count is None else top_logits(logits, rows, output.top_count, self._plan)
-        return HeadResult(output.top_count, logits if output.whole_rows else None, top)
+        norm, x = self._norm, hidden
+        if not isinstance(hidden, Strips):
+            dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
+            norm, x = None, normalize(hidden, self._norm, dtype)
+        logits, top = lm_head(x, norm, self._weights, output, rows=rows, vocab_size=self._plan.config.vocab_size)
+        return HeadResult(output.top_count, logits, top)
 
     def read(self, result: HeadResult, rows: NDArray[np.intp], filters: Sequence[LogitFilter]) -> list[Candidates]:
         """Bring the candidates of some rows to the host.
@@ -91,8 +81,8 @@ class LMHead:
         @cache
         def whole_rows() -> NDArray[np.float32]:
             assert result.logits is not None
-            logits: NDArray[np.float32] = result.logits.cpu().to_numpy()[0, 0, rows]
-            return logits
+            logits: NDArray[np.float32] = result.logits.cpu().to_numpy()
+            return logits[rows, : self._plan.config.vocab_size]
 
         if result.top is None:
             return [Candidates(row) for row in whole_rows()]

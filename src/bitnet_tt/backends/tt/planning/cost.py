@@ -33,6 +33,7 @@ from bitnet_tt.backends.tt.planning.rates import (
     FLOPS_PER_CYCLE,
     LIKELY,
     PEAK_BANDWIDTH,
+    UNPACK_BYTES,
     UNPACK_CYCLES,
     WORST,
     Rates,
@@ -46,7 +47,7 @@ from bitnet_tt.backends.tt.planning.streams import Streams
 _PAGE_INSTRUCTIONS, _ROW_INSTRUCTIONS = 715, 200
 _SHARED_PAGE_INSTRUCTIONS, _SHARED_ROW_INSTRUCTIONS = 865, 450
 _COMBINED_PAGE_INSTRUCTIONS = 500  # more, for rows in tiles: residual or gate
-_NORM_PAGE_INSTRUCTIONS = 360  # for a norm alone
+_NORM_PAGE_INSTRUCTIONS = 400  # for a norm alone
 _PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate
 _HEADS_INSTRUCTIONS = 620  # for a page of q, k and v in tiles: scales and rotation
 
@@ -54,6 +55,7 @@ _EXPANDED = ", expanded"  # a product's weights, to bfp4
 _COMPARE_INSTRUCTIONS = 9  # of a data movement processor for a logit, counted in the kernel's listing (advance.cpp)
 
 _LM_HEAD_PASSES = 4  # of the matrix engine (HiFi4). A ternary product takes one (LoFi).
+_SEARCH_CYCLES = 6  # for a logit, of a data movement processor: the kernel's instructions, and latencies of L1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def decode_cost(plan: Plan, batch: int, context: int) -> DecodeCost:
     """
     lines = plan.lines(batch)
     layers = _many_row_programs(plan) if lines is None else _few_row_programs(plan, lines)
-    costs = (*layers, _attention(plan, batch, context, lines), *_head_programs(plan, batch))
+    head = _head_programs(plan, batch, in_strips=lines is not None)
+    costs = (*layers, _attention(plan, batch, context, lines), *head)
     return _sum(plan, batch, context, costs, decode_launches(plan, batch), weight_bytes(plan))
 
 
@@ -145,7 +148,7 @@ def layout_costs(plan: Plan, batch: int, context: int) -> dict[str, DecodeCost]:
         "bfp2, 2.5 bits": decode_cost(replace(plan, ternary_tiles="bfp2"), batch, context),
     }
     stock = [cost for cost in _many_row_programs(plan) if not cost.name.endswith(_EXPANDED)]
-    programs = (*stock, _attention(plan, batch, context, None), *_head_programs(plan, batch))
+    programs = (*stock, _attention(plan, batch, context, None), *_head_programs(plan, batch, in_strips=False))
     tiles = sum(product.k * product.n for product in plan.layer_products(DECODE_ROWS))
     streamed = sum(streams.cores * streams.bytes for _, streams in plan.layer_streams())
     more = plan.config.num_hidden_layers * (tiles * BFP4_TILE_BYTES - streamed)
@@ -226,7 +229,7 @@ def _many_row_programs(plan: Plan) -> Iterator[ProgramCost]:
             instructions=streams.tiles * UNPACK_CYCLES,
             reads="packets",
         )
-        yield _product(name, "ternary weights", layers, product, 1, "small tiles")
+        yield _product(name, layers, product)
         pages = -(-product.k // TILE)
         yield _program(
             f"norm of {name}",
@@ -281,18 +284,37 @@ def _attention(plan: Plan, batch: int, context: int, lines: int | None) -> Progr
     )
 
 
-def _head_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
+def _head_programs(plan: Plan, batch: int, *, in_strips: bool) -> Iterator[ProgramCost]:
+    """The lm_head, which finds the largest logits; and the final norm before it, if the rows are in tiles."""
     config, rows = plan.config, plan.decode_bucket(batch)
-    pages = -(-config.hidden_size // TILE**2)
+    if not in_strips:
+        yield _program(
+            "norm of lm_head",
+            "lm_head",
+            1,
+            cores=rows,
+            instructions=-(-config.hidden_size // TILE**2) * _NORM_PAGE_INSTRUCTIONS,
+            transfers=-(-config.hidden_size // 16),
+        )
+    streams = plan.lm_head()
+    row_pages = -(-config.hidden_size * rows // TILE**2) if in_strips else 0
+    row_tile_bytes = (
+        (rows if in_strips else TILE) * TILE * (FLOAT32_BYTES if plan.precision == "exact" else BFLOAT16_BYTES)
+    )
+    products = streams.tiles * _LM_HEAD_PASSES * (4 if in_strips else 16)  # up to 8 rows take a quarter of a tile
+    unpacked = streams.tiles * streams.tile_bytes + streams.passes * streams.depth * row_tile_bytes
+    searched = rows * streams.passes * streams.columns * TILE * _SEARCH_CYCLES
     yield _program(
-        "norm of lm_head",
+        "lm_head",
         "lm_head",
         1,
-        cores=rows,
-        instructions=pages * _NORM_PAGE_INSTRUCTIONS,
-        transfers=-(-config.hidden_size // 16),
+        cores=streams.cores,
+        dram_bytes=streams.cores * streams.bytes,
+        # These are processors of their own.
+        instructions=row_pages * _NORM_PAGE_INSTRUCTIONS + max(products, unpacked // UNPACK_BYTES, searched),
+        transfers=-(-config.hidden_size // 256) if in_strips else streams.depth,
+        reads="packets",
     )
-    yield _product("lm_head", "lm_head", 1, plan.lm_head(), _LM_HEAD_PASSES, "tiles")
     parts, _ = plan.vocabulary_parts
     lines = -(-rows // 16)  # a core has 16 rows
     yield _program(
@@ -305,17 +327,15 @@ def _head_programs(plan: Plan, batch: int) -> Iterator[ProgramCost]:
     )
 
 
-def _product(name: str, part: str, count: int, product: Product, passes: int, reads: Reading) -> ProgramCost:
-    # Between products a decode step's rows stay in L1. Only the logits go to DRAM, on their way to the host.
-    logits = product.rows * product.n * TILE * TILE * FLOAT32_BYTES if name == "lm_head" else 0
+def _product(name: str, count: int, product: Product) -> ProgramCost:
     return _program(
         name,
-        part,
+        "ternary weights",
         count,
         cores=product.cores,
-        dram_bytes=product.weight_bytes + logits,
-        instructions=int(passes * product.flops / product.cores / FLOPS_PER_CYCLE),
-        reads=reads,
+        dram_bytes=product.weight_bytes,
+        instructions=int(product.flops / product.cores / FLOPS_PER_CYCLE),
+        reads="small tiles",
     )
 
 

@@ -18,7 +18,7 @@ def weight_bytes(plan: Plan) -> int:
     layer += sum(_row_bytes(grid, width) for width in [*config.norm_sizes.values(), qkv_features])
     lm_head = plan.lm_head()
     lm_head_bytes = (
-        _tensor_bytes(grid, lm_head.k * lm_head.n, lm_head.weight_tile_bytes)
+        _tensor_bytes(grid, lm_head.cores, lm_head.bytes)
         + _row_bytes(grid, config.hidden_size)  # the final norm
         # The hidden states of the rows whose logits are computed, see `LMHead.pick`.
         + _tensor_bytes(grid, config.hidden_size // TILE, TILE * TILE * FLOAT32_BYTES)

@@ -11,9 +11,7 @@ from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.planning.attention import MAX_HEAD_DIM, PART_BLOCKS, parts_of
 from bitnet_tt.backends.tt.planning.grid import (
     BFLOAT16_BYTES,
-    BFP4_TILE_BYTES,
     BFP8_TILE_BYTES,
-    FLOAT32_BYTES,
     TERNARY_TILE_BYTES,
     TILE,
     Grid,
@@ -26,7 +24,7 @@ from bitnet_tt.errors import DeviceError
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 DECODE_ROWS = TILE
-"""Maximum sequences of a decode step, and rows of one pass through the lm_head: 32 rows cost no more than one."""
+"""Maximum sequences of a decode step, and rows of one pass through the lm_head."""
 
 _LINES = (1, 4, 8)  # rows that the programs for few rows compute together
 
@@ -138,10 +136,9 @@ class Plan:
 
     @property
     def vocabulary_parts(self) -> tuple[int, int]:
-        """Number of parts in which the vocabulary is searched, one a core, and tiles of each part."""
-        tiles = -(-self.config.vocab_size // TILE)
-        each = -(-tiles // self.grid.cores)
-        return -(-tiles // each), each
+        """Number of parts in which the vocabulary is searched, one a core of the lm_head, and tiles of each part."""
+        streams = self.lm_head()
+        return streams.cores, streams.passes * streams.columns
 
     def head_output(self, filters: Sequence[LogitFilter], *, rows_stay: bool) -> HeadOutput:
         """Return what the lm_head leaves for the host, for rows with these filters.
@@ -180,27 +177,18 @@ class Plan:
             yield name, self.streams(*fused_shape(self.config, name), gated=name == "gate_up")
 
     def linear(self, name: str, rows: int, k: int, n: int) -> Product:
-        """Return the product of a BitLinear: integers in bfloat16 times ternary weights in bfp4; sizes in elements."""
-        return share_product(
-            self.grid, name, rows, k, n, activation_bytes=BFLOAT16_BYTES, weight_tile_bytes=BFP4_TILE_BYTES
-        )
+        """Return the product of a BitLinear of many rows; sizes in elements."""
+        return share_product(self.grid, name, rows, k, n)
 
     def layer_products(self, rows: int) -> Iterator[Product]:
         """Yield the four products of a layer, in the order in which it applies them."""
         for name in FUSED_LINEARS:
             yield self.linear(name, rows, *fused_shape(self.config, name))
 
-    def lm_head(self) -> Product:
-        """Return the product of the lm_head, on one tile of rows."""
-        return share_product(
-            self.grid,
-            "lm_head",
-            DECODE_ROWS,
-            self.config.hidden_size,
-            self.config.vocab_size,
-            activation_bytes=FLOAT32_BYTES if self.precision == "exact" else BFLOAT16_BYTES,
-            weight_tile_bytes=self.lm_head_tile_bytes,
-        )
+    def lm_head(self) -> Streams:
+        """Return how the lm_head is dealt out to the cores."""
+        depth, columns = self.config.hidden_size // TILE, -(-self.config.vocab_size // TILE)
+        return deal(depth, columns, self.grid, gated=False, tile_bytes=self.lm_head_tile_bytes)
 
 
 def _next_power_of_two(value: int) -> int:

@@ -1,10 +1,10 @@
-"""The matrix products of a step, and how the cores share each of them."""
+"""The ternary products of a step of many rows, and how the cores share each of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE, Grid
+from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, BFP4_TILE_BYTES, FLOAT32_BYTES, TILE, Grid
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 
@@ -25,19 +25,19 @@ _SHARE_OF_L1 = 0.75  # of a core's L1, for the buffers of one program; the rest 
 class Product:
     """One matrix product: activations [rows, k] times weights [k, n] to float32 [rows, n].
 
+    The activations are integers in bfloat16, the weights are in bfp4.
+
     Each core computes `per_core_n` columns of tiles of the result. It reads the weights of these columns from DRAM. The
     activations are multicast to all cores, `k_block` columns of tiles at a time.
 
     Attributes:
-        name: A key of `FUSED_LINEARS`, or `lm_head`.
+        name: A key of `FUSED_LINEARS`.
         rows: Rows of the activations, in tiles.
         k: Columns of the activations, in tiles.
         n: Columns of the result, in tiles.
         per_core_n: Columns of the result that one core computes, in tiles.
         k_block: Columns of activations that a core holds at a time, in tiles.
         subblock: Rows and columns of the result that are in the Dest register together, in tiles.
-        activation_bytes: Bytes of one element of the activations.
-        weight_tile_bytes: Bytes of one tile of the weights.
     """
 
     name: str
@@ -47,8 +47,6 @@ class Product:
     per_core_n: int
     k_block: int
     subblock: tuple[int, int]
-    activation_bytes: int
-    weight_tile_bytes: int
 
     @property
     def cores(self) -> int:
@@ -58,14 +56,12 @@ class Product:
     @property
     def weight_bytes(self) -> int:
         """Bytes of weights that are read from DRAM."""
-        return self.k * self.n * self.weight_tile_bytes
+        return self.k * self.n * BFP4_TILE_BYTES
 
     @property
     def l1_bytes(self) -> int:
         """L1 of one core for the circular buffers of this product."""
-        return _buffer_bytes(
-            self.rows, self.k, self.per_core_n, self.k_block, self.activation_bytes, self.weight_tile_bytes
-        )
+        return _buffer_bytes(self.rows, self.k, self.per_core_n, self.k_block)
 
     @property
     def flops(self) -> int:
@@ -79,9 +75,7 @@ def fused_shape(config: ModelConfig, name: str) -> tuple[int, int]:
     return shapes[0][1], sum(out_features for out_features, _ in shapes)
 
 
-def share_product(
-    grid: Grid, name: str, rows: int, k: int, n: int, *, activation_bytes: int, weight_tile_bytes: int
-) -> Product:
+def share_product(grid: Grid, name: str, rows: int, k: int, n: int) -> Product:
     """Share a product [rows, k] times [k, n] among the cores of a grid.
 
     Args:
@@ -90,8 +84,6 @@ def share_product(
         rows: Rows of the activations, in elements; so are k and n.
         k: Columns of the activations.
         n: Columns of the result.
-        activation_bytes: Bytes of one element of the activations.
-        weight_tile_bytes: Bytes of one tile of the weights.
 
     Raises:
         DeviceError: The buffers do not fit into L1 even with the smallest `k_block`.
@@ -100,7 +92,7 @@ def share_product(
     per_core_n = -(-n_tiles // grid.cores)
     budget = int(grid.l1_bytes * _SHARE_OF_L1)
     for k_block in (block for block in range(min(_MAX_K_BLOCK, k_tiles), 0, -1) if k_tiles % block == 0):
-        if _buffer_bytes(row_tiles, k_tiles, per_core_n, k_block, activation_bytes, weight_tile_bytes) <= budget:
+        if _buffer_bytes(row_tiles, k_tiles, per_core_n, k_block) <= budget:
             break
     else:
         raise DeviceError(
@@ -118,8 +110,6 @@ def share_product(
         k_block,
         # The packer stores a subblock in order only if it is as wide as the core's part, or one tile high.
         (height if width == per_core_n else 1, width),
-        activation_bytes,
-        weight_tile_bytes,
     )
 
 
@@ -128,14 +118,12 @@ def subblock_width(columns: int) -> int:
     return max(size for size in range(1, _DEST_TILES + 1) if columns % size == 0)
 
 
-def _buffer_bytes(
-    rows: int, k: int, per_core_n: int, k_block: int, activation_bytes: int, weight_tile_bytes: int
-) -> int:
+def _buffer_bytes(rows: int, k: int, per_core_n: int, k_block: int) -> int:
     """Return the L1 of one core's circular buffers; sizes in tiles.
 
     Each operand has two blocks, one in use and one arriving, unless one block is all of k. The result has one buffer.
     """
     blocks = min(2, k // k_block)
-    activations = blocks * rows * k_block * TILE * TILE * activation_bytes
-    weights = blocks * k_block * per_core_n * weight_tile_bytes
+    activations = blocks * rows * k_block * TILE * TILE * BFLOAT16_BYTES
+    weights = blocks * k_block * per_core_n * BFP4_TILE_BYTES
     return activations + weights + rows * per_core_n * TILE * TILE * FLOAT32_BYTES

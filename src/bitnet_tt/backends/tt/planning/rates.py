@@ -25,6 +25,9 @@ Source: tech_reports/matrix_engine/matrix_engine.md in tt-metal.
 UNPACK_CYCLES = 21
 """Cycles of the unpacker for a tile of 2-bit weights. Source: the times of tt-metal's compressed matmul."""
 
+UNPACK_BYTES = 16
+"""Bytes that the unpacker takes in a cycle: 320 bytes of bfp2 in the 21 cycles above, rounded up."""
+
 FIRST_READ_CYCLES = 373
 """Cycles until the first read of another core's L1 returns. Source: tt-metal's NoC figures."""
 

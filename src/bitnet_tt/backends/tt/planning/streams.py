@@ -1,13 +1,20 @@
-"""How the ternary weights of a product are dealt out to the cores that stream them."""
+"""How the weights of a product are dealt out to the cores that stream them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from bitnet_tt.backends.tt.planning.grid import TERNARY_TILE_BYTES, Grid
 
 MAX_COLUMNS = 4
 """Tiles of a product that a core computes at a time: half of Dest; the other half has the operands of the epilogue."""
+
+_PACKET_BYTES = 16 << 10
+"""What the NoC carries at most in one packet."""
+
+_ROOM_BYTES = 256 << 10
+"""L1 of a core for a part of a stream. DRAM fills it while the core prepares its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Streams:
         cores: Cores that have a stream.
         result_tiles: Tiles of a row of the result. The last core's stream may have columns beyond: they are zero.
         gated: Whether the product is gate and up.
-        tile_bytes: Bytes of a tile of weights, of `TERNARY_TILE_BYTES`.
+        tile_bytes: Bytes of a tile of weights.
     """
 
     depth: int
@@ -46,6 +53,16 @@ class Streams:
         return self.tiles * self.tile_bytes
 
     @property
+    def packet_tiles(self) -> int:
+        """Tiles that are read at once. A core takes `columns` tiles in a step, and a packet has whole steps."""
+        return _PACKET_BYTES // self.tile_bytes // self.columns * self.columns
+
+    @property
+    def room_tiles(self) -> int:
+        """Tiles that a core has room for if it frees those that it has used: the whole stream, or whole packets."""
+        return min(self.tiles, _ROOM_BYTES // (self.packet_tiles * self.tile_bytes) * self.packet_tiles)
+
+    @property
     def have_exponents(self) -> bool:
         """Whether the tiles begin with their exponents."""
         return self.tile_bytes == TERNARY_TILE_BYTES["bfp2"]
@@ -56,6 +73,7 @@ class Streams:
         return self.columns // 2 if self.gated else self.columns
 
 
+@cache  # each step asks for the parts of the lm_head
 def deal(depth: int, result_tiles: int, grid: Grid, *, gated: bool, tile_bytes: int) -> Streams:
     """Deal a product out to the cores.
 

@@ -28,7 +28,7 @@ def read_candidates(
     """Return the candidates of each row, from the largest logits of each vocabulary part.
 
     Args:
-        entries: uint32 [parts, rows, count, 2], on the host: the pairs (bits of a logit, token id) of `top_logits`.
+        entries: uint32 [parts, rows, count, 2], on the host: the pairs (bits of a logit, token id) of `ops.lm_head`.
         filters: One for each row. No filter asks for more logits than `count`.
         plan: The vocabulary parts.
         whole_row: Brings the whole row of an index to the host, float32 [vocab].

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import ttnn
 
-from bitnet_tt.backends.tt.device.weights import StreamedWeights
+from bitnet_tt.backends.tt.device.weights import TernaryWeights
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, float_bits, launch
 from bitnet_tt.backends.tt.ops.common.rows import PAGE
-from bitnet_tt.backends.tt.ops.common.streams import stream_reader, weight_buffer
+from bitnet_tt.backends.tt.ops.common.streams import stream_reader, ternary_buffer
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm
 from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, TILE
@@ -24,7 +24,7 @@ from bitnet_tt.backends.tt.planning.streams import Streams
 def bit_linear(
     x: Strips,
     norm: Norm | None,
-    weights: StreamedWeights,
+    weights: TernaryWeights,
     *,
     residual: Strips | None = None,
     activation: str | None = None,
@@ -53,7 +53,7 @@ def bit_linear(
         "passes": streams.passes,
     }
     launch(
-        reader=stream_reader(weights),
+        reader=stream_reader(weights, streams.tiles),
         writer=Kernel(
             "bit_linear/bit_linear_write.cpp",
             tensors={
@@ -104,14 +104,14 @@ def _buffers(streams: Streams, pages: int, lines: int, *, adds: bool) -> dict[st
         "stats": Buffer(page, 1, ttnn.float32),
         "integers": Buffer(PAGE * BFLOAT16_BYTES, pages, ttnn.bfloat16),
         "tiles": tiles,
-        "weights": weight_buffer(streams),
+        "weights": ternary_buffer(streams),
         "scales": Buffer(page, streams.passes, ttnn.float32),
         "residual": Buffer(page, streams.passes, ttnn.float32) if adds else None,
         "result": Buffer(lines * TILE * FLOAT32_BYTES, 2 * streams.results, ttnn.float32, tile_rows=lines),
     }
 
 
-def _scale_arguments(weights: StreamedWeights) -> dict[str, int]:
+def _scale_arguments(weights: TernaryWeights) -> dict[str, int]:
     """Return the scales of up to three matrices, and the tiles of a row where the second and the third begin."""
     first, second, third = (*weights.scales, 0.0, 0.0)[:3]
     starts: Sequence[int] = [*np.cumsum(weights.widths) // TILE, weights.streams.result_tiles]

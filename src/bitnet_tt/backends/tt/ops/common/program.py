@@ -52,6 +52,7 @@ class Buffer:
         dtype: The compute kernel takes a page for a tile of this dtype.
         tile_rows: Rows of this tile; it has 32 columns.
         same_memory_as: Name of another buffer, as long as this one, in whose memory this one lies.
+        multiplied: Whether the matrix engine takes it.
     """
 
     page_bytes: int
@@ -59,6 +60,7 @@ class Buffer:
     dtype: ttnn.DataType = ttnn.uint32
     tile_rows: int = TILE
     same_memory_as: str | None = None
+    multiplied: bool = False
 
     @property
     def aligned_page_bytes(self) -> int:
@@ -92,8 +94,8 @@ def launch(
         semaphores: Names of semaphores. Each core has one of each, 0 at the start.
         whole_dest: Whether the compute kernel has all of Dest for one step, eight tiles of float32. Otherwise it has
             half of it, and the packer empties the other half meanwhile.
-        integer_products: Whether the compute kernel multiplies small integers: the matrix engine then needs one pass,
-            see `EXACT_INTEGERS`.
+        integer_products: Whether the compute kernel multiplies small integers: the matrix engine then needs one pass
+            (LoFi). Otherwise it takes four (HiFi4), for the most bits of each operand.
     """
     kernels = [(reader, ttnn.ReaderConfigDescriptor())]
     if writer is not None:
@@ -122,11 +124,11 @@ def _compute_config(
 ) -> ttnn.ComputeConfigDescriptor:
     """Return the setting for float32: tiles of float32 buffers go to Dest with all their bits.
 
-    By default they pass through the operand registers of the matrix engine, which hold 19 bits of each number.
+    The matrix engine's operands do not: its registers hold 19 bits of each number.
     """
     modes = [ttnn.UnpackToDestMode.Default] * _MAX_BUFFERS
     for index, buffer in enumerate(buffers.values()):
-        if buffer is not None and buffer.dtype == ttnn.float32:
+        if buffer is not None and buffer.dtype == ttnn.float32 and not buffer.multiplied:
             modes[index] = ttnn.UnpackToDestMode.UnpackToDestFp32
     config = ttnn.ComputeConfigDescriptor(fp32_dest_acc_en=True, dst_full_sync_en=whole_dest)
     if integer_products:

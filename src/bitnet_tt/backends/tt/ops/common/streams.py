@@ -1,4 +1,4 @@
-"""The kernel that brings each core its stream of ternary weights, and its buffer."""
+"""The kernel that brings each core its stream of weights, and the buffer for it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,30 @@ from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel
 from bitnet_tt.backends.tt.planning.streams import Streams
 
 
-def stream_reader(weights: StreamedWeights) -> Kernel:
-    """Return the kernel that brings each core its stream."""
+def stream_reader(weights: StreamedWeights, room_tiles: int) -> Kernel:
+    """Return the kernel that brings each core its stream.
+
+    Args:
+        weights: The weights.
+        room_tiles: Tiles in the buffer: the whole stream, or `Streams.room_tiles` if the compute kernel frees tiles.
+    """
+    streams = weights.streams
     return Kernel(
         "common/stream_read.cpp",
         tensors={"weights": weights.tensor},
-        constants={"tiles": weights.streams.tiles, "tile_bytes": weights.streams.tile_bytes},
+        constants={
+            "tiles": streams.tiles,
+            "tile_bytes": streams.tile_bytes,
+            "packet_tiles": streams.packet_tiles,
+            "room_tiles": room_tiles,
+        },
         tables=weights.tables,
     )
 
 
-def weight_buffer(streams: Streams) -> Buffer:
-    """Return the buffer of a core's stream. bfp4 stands for the format that ttnn has no name for, see ternary.hpp."""
+def ternary_buffer(streams: Streams) -> Buffer:
+    """Return the buffer of a core's whole stream. bfp4 stands for a format that ttnn has no name for, see ternary.hpp.
+
+    To free tiles, the compute kernel would have to wait for the unpacker. That takes time where tiles are so small.
+    """
     return Buffer(streams.tile_bytes, streams.tiles, ttnn.bfloat4_b)

@@ -1,1 +1,0 @@
-"""Find the largest logits of each part of the vocabulary."""
