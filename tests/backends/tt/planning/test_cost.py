@@ -48,7 +48,7 @@ def test_the_forms_of_ternary_weights_differ_by_the_bytes_of_their_tiles(batch: 
     assert stock.weight_bytes - codes.weight_bytes == pytest.approx(tiles * (576 - 256), rel=1e-2)
     assert codes.seconds < bfp2.seconds
     if batch == 1:
-        # Norms, quantisers and rotation are programs of their own. So are two conversions of the embedding, and an addition.
+        # Norms, quantisers and rotation are programs; so are two conversions of the embedding, and an addition.
         assert (bfp2.launches, stock.launches) == (codes.launches, codes.launches + 30 * 5 + 3)
         more = (stock.bandwidth_seconds - codes.bandwidth_seconds) * PEAK_BANDWIDTH
         assert more == pytest.approx(tiles * (576 - 256), rel=1e-2)

@@ -55,14 +55,16 @@ class Rates:
         return self.read_seconds + self.place_seconds * batch / TILE
 
 
-# Sources. Packets: tt-metal issue 55898, 344 GB/s from cores anywhere; issue 54242, 500 GB/s from one core beside each
-# bank. Ours are several around each bank, so they should come between the two. Tiles: issue 47885, 91 % of the peak for
-# 1 KB, 98 % for 2 KB; 188 to 279 GB/s for 576 bytes, 95 % over both NoCs. Launches: tt-metal, pgm_dispatch.json for
-# bh_p150: .94 us with compile-time values alone, 1.7 with common arguments or semaphores. Reads of L1: tt-metal's NoC
-# figures, 24 to 36 cycles. Host: tt-metal's read of a small tensor, .047 ms behind queued work and .282 ms if the host
-# waits for the step, as for tokens that the host samples; its copies of small tensors, .05 to .28 ms; its launch
-# without a trace, .095 ms.
-LIKELY = Rates({"packets": 344e9, "tiles": 466e9, "small tiles": 279e9}, 1.7e-6, 30, 47e-6, 145e-6)
+# Sources, in tt-metal. Packets of 16 KB: pull request 47885, 344 GB/s from one core for each bank, wherever it is,
+# and 500 from one beside the bank; 54242, 90 % of the peak in a product with two or three cores near each bank. Ours
+# has up to 14 for each, as near as there is room. Tiles: issue 55898, a bank can give 91 % of its peak in pieces of 1
+# KB and 98 % in pieces of 2 KB, but a stock product reached 400 GB/s; 57161, stock attention reached 345. Tiles of
+# 576 bytes: 55898, 279 GB/s in a stock product, 95 % of the peak over both NoCs; 47885, 188 GB/s with a barrier after
+# each block. Launches: pgm_dispatch.json for bh_p150, .94 us with compile-time values alone, 1.7 with common
+# arguments. Reads of L1: the NoC's figures, 24 to 36 cycles. Host: a read of a small tensor, .047 ms behind queued work
+# and .282 ms if the host waits for the step, as for tokens that the host samples; copies of small tensors, .05 to .28
+# ms; a launch without a trace, .095 ms.
+LIKELY = Rates({"packets": 461e9, "tiles": 400e9, "small tiles": 279e9}, 1.7e-6, 30, 47e-6, 145e-6)
 BEST = Rates({"packets": 500e9, "tiles": 502e9, "small tiles": 486e9}, 0.94e-6, 24, 47e-6, 145e-6)
-WORST = Rates({"packets": 279e9, "tiles": 344e9, "small tiles": 188e9}, 1.7e-6, 36, 282e-6, 375e-6)
-"""The likely rates, and the best and the worst of what others measured. The worst packets are no worse than tiles."""
+WORST = Rates({"packets": 344e9, "tiles": 345e9, "small tiles": 188e9}, 1.7e-6, 36, 282e-6, 375e-6)
+"""The likely rates, and the best and the worst of what others measured."""
