@@ -81,7 +81,7 @@ def test_a_second_start_reads_the_weights_that_the_first_converted(mock: dict[st
     assert facts["unwritable"] == 4 * config["num_hidden_layers"] + 1
 
 
-def test_after_the_warm_up_short_texts_make_no_programs(mock: dict[str, str]) -> None:
+def test_after_the_warm_up_no_text_makes_a_program(mock: dict[str, str]) -> None:
     facts = run(mock, "warm")
     print(facts)
     assert facts["warm_up"] > 0

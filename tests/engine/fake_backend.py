@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +89,9 @@ class FakeBackend:
 
     def stats(self) -> BackendStats:
         return BackendStats()
+
+    def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
+        pass
 
     def start_profile(self) -> None:
         pass

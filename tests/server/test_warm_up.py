@@ -1,15 +1,15 @@
-"""Before a server is ready, a device computes common shapes; the CPU computes none, and a wrong device is refused."""
+"""Before a server is ready, a device prepares for its steps and is compared with the CPU; a wrong device is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from bitnet_tt import BitNetModel
 from bitnet_tt.backends.options import BackendOptions
 from bitnet_tt.errors import DeviceError
-from bitnet_tt.server.warm_up import batch_sizes, lengths, warm_up
+from bitnet_tt.server.warm_up import warm_up
 
 
 @pytest.fixture
@@ -19,49 +19,39 @@ def model() -> Iterator[BitNetModel]:
 
 
 @pytest.fixture
-def prompts(model: BitNetModel, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The lengths of the prompts of each batch that is generated."""
-    seen: list[list[int]] = []
-    generate = model.generate
+def warmed(model: BitNetModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of sequences that the backend has prepared for."""
+    seen: list[int] = []
 
-    def record(batch: list[list[int]], **options: object) -> object:
-        seen.append([len(prompt) for prompt in batch])
-        return generate(batch, **options)
+    def record(max_sequences: int, progress: Callable[[int, int], None]) -> None:
+        seen.append(max_sequences)
+        progress(7, 7)
 
-    monkeypatch.setattr(model, "generate", record)
+    monkeypatch.setattr(model.backend, "warm_up", record)
     return seen
 
 
-def test_every_number_of_texts_and_length_is_computed(
-    model: BitNetModel, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+def test_a_device_is_prepared_and_then_compared(
+    model: BitNetModel, warmed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model, "options", BackendOptions("tt"))
     calls: list[tuple[int, int]] = []
     warm_up(model, 3, lambda done, total: calls.append((done, total)))
-    expected = [[1], [1, 1], [1, 1, 1], [32], [40], [48], [56], [64]]
-    assert prompts == [batch for batch in expected for _ in ("greedy", "sampled")]
-    assert calls == [(done, len(expected)) for done in range(len(expected) + 1)]
+    assert warmed == [3]
+    assert calls == [(7, 7)]
 
 
-def test_the_cpu_computes_nothing(model: BitNetModel, prompts: list[list[int]]) -> None:
+def test_the_cpu_needs_neither(model: BitNetModel, warmed: list[int]) -> None:
     warm_up(model, 3)
-    assert prompts == []
+    assert warmed == []
 
 
 def test_a_device_that_computes_wrong_is_refused(
-    model: BitNetModel, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+    model: BitNetModel, warmed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = model.logits
     monkeypatch.setattr(model, "options", BackendOptions("tt"))
     monkeypatch.setattr(model, "logits", lambda token_ids: -right(token_ids))
     with pytest.raises(DeviceError, match="computes wrong"):
         warm_up(model, 3)
-    assert prompts == []
-
-
-def test_sizes_and_lengths() -> None:
-    assert batch_sizes(1) == [1]
-    assert batch_sizes(8) == [1, 2, 4, 8]
-    assert batch_sizes(20) == [1, 2, 4, 8, 16, 20]
-    assert list(lengths(100)) == [32, 40, 48, 56, 64, 80, 96]
-    assert list(lengths(20)) == []
+    assert warmed == [3]

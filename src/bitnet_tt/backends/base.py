@@ -202,6 +202,14 @@ class Backend(Protocol):
             The result. None if the backend cannot run this step ahead; then it has done nothing.
         """
 
+    def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
+        """Prepare for steps of every shape, so that no request waits for that. The KV cache stays as it is.
+
+        Args:
+            max_sequences: Maximum number of sequences of a step.
+            progress: Called with the number of finished shapes and of all shapes.
+        """
+
     def stats(self) -> BackendStats:
         """Return memory use, and figures of the last step."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -299,6 +299,10 @@ class CPUBackend:
         """Measure from now on where the time of each step goes. Without this, no clock is read."""
         with self._exclusive() as decoder:
             decoder.start_profile()
+
+    def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
+        """Do nothing: this backend compiles nothing."""
+        self._opened()
 
     def stop_profile(self) -> list[PhaseTime]:
         """Stop measuring; return the times since `start_profile`, in the order of a step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from bitnet_tt.backends.tt.planning.memory import check_dram, kv_cache_bytes, we
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.groups import Group, check, split
 from bitnet_tt.backends.tt.step.inputs import Inputs
+from bitnet_tt.backends.tt.step.warm_up import warm_up_steps
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
@@ -146,6 +147,21 @@ class TTBackend:
         check(batch, self.plan, self._num_blocks, follows=bool((batch.token_ids == NEXT).all()))
         (group,) = split(batch, self.plan)
         return model.decode(group, filters, output)
+
+    def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
+        """Compile the programs of every shape of step, and record the traces of the most common decode steps."""
+        model = self._open_model()
+        steps = list(warm_up_steps(self.plan, max_sequences))
+        for done, step in enumerate(steps):
+            progress(done, len(steps))
+            filters = [step.limit] * len(step.group.logit_rows)
+            output = self.plan.head_output(filters, rows_stay=True)
+            if not step.group.decode:
+                self._prefill(model, step.group, filters, output)
+                continue
+            for _ in range(2 if step.is_common and self.card.traces.recorder is not None else 1):
+                model.decode(step.group, filters, output)()
+        progress(len(steps), len(steps))
 
     def stats(self) -> BackendStats:
         """Return the memory that the plan counts, see `BackendStats`."""

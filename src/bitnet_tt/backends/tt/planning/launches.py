@@ -5,15 +5,15 @@ from __future__ import annotations
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.config import ModelConfig
 
-MAX_TRACES = 4
-"""Maximum number of traces that are kept. Each takes DRAM, and an engine alternates between few shapes at a time."""
+MAX_TRACES = 128
+"""Maximum number of traces that are kept. 2B4T has 70 common shapes: 5 batches, 7 contexts, greedy or sampled."""
 
 # Programs of a layer, and programs beside the layers: for few rows, and for more. tests/device/test_mock.py
 # counts the launches in ttnn's mock mode and compares them with these.
 _FEW_ROWS = (5, 3)
 _MANY_ROWS = (14, 6)
 
-_TRACE_BYTES_PER_LAUNCH = 64 << 10  # commands and run-time arguments for some hundred cores; an estimate, rather high
+_TRACE_BYTES_PER_LAUNCH = 4 << 10  # a step of the demo model has 1,760 on a simulator of 130 cores
 
 
 def decode_launches(plan: Plan, sequences: int) -> int:

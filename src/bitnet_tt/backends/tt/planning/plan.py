@@ -31,9 +31,10 @@ _LINES = (1, 4, 8)  # rows that the programs for few rows compute together
 PREFILL_ROWS = 16 * TILE
 """Maximum tokens of one sequence in one prefill step."""
 
-# Number of logits that the device finds in each part of the vocabulary: if a filter gives no count, and at most. The
-# device inserts each into a sorted list, so large numbers are slow.
-_DEFAULT_TOP_COUNT, _MAX_TOP_COUNT = 8, 64
+_DEFAULT_TOP_COUNT = 8  # logits that the device finds in each part of the vocabulary, if a filter gives no count
+
+MAX_TOP_COUNT = 64
+"""Maximum number of such logits. The device inserts each into a sorted list, so large numbers are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class Plan:
         count = 1 if largest == 1 else max(_DEFAULT_TOP_COUNT, _next_power_of_two(largest))
         parts, _ = self.vocabulary_parts
         # A logit that was found crosses the bus with its token id: two numbers. Whole rows may be less.
-        if count > _MAX_TOP_COUNT or 2 * parts * count >= self.config.vocab_size:
+        if count > MAX_TOP_COUNT or 2 * parts * count >= self.config.vocab_size:
             return HeadOutput(None, whole_rows=True)
         return HeadOutput(count, whole_rows=may_need_rows)
 
