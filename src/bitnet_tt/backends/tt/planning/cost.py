@@ -47,7 +47,7 @@ from bitnet_tt.backends.tt.planning.streams import Streams
 _PAGE_INSTRUCTIONS, _ROW_INSTRUCTIONS = 715, 200
 _SHARED_PAGE_INSTRUCTIONS, _SHARED_ROW_INSTRUCTIONS = 865, 450
 _COMBINED_PAGE_INSTRUCTIONS = 500  # more, for rows in tiles: residual or gate
-_NORM_PAGE_INSTRUCTIONS = 400  # for a norm alone
+_NORM_PAGE_INSTRUCTIONS = 380  # for a norm alone
 _PASS_INSTRUCTIONS = 140  # after a product: scales, residual or gate
 _HEADS_INSTRUCTIONS = 620  # for a page of q, k and v in tiles: scales and rotation
 
