@@ -5,7 +5,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/b
 RUN := $(UV) run --no-sync
 CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 'src/*.cpp' 'src/*.hpp' 2>/dev/null)
 
-.PHONY: demo serve test lint format bench docs install clean
+.PHONY: demo serve test test-torch lint format bench docs install clean
 
 demo: install
 	$(RUN) bitnet-tt generate --model demo --max-new-tokens 120 --stats "Once upon a time, there was a little fox"
@@ -19,6 +19,12 @@ serve: install
 test: GROUPS += clients
 test: install
 	$(RUN) pytest
+
+# The tests that need PyTorch, in an environment of their own: its CUDA build is large, and must never be beside ttnn.
+TORCH_VENV := build/torch-venv
+test-torch: $(UV)
+	UV_PROJECT_ENVIRONMENT=$(TORCH_VENV) $(UV) sync --quiet --extra stablehlo
+	UV_PROJECT_ENVIRONMENT=$(TORCH_VENV) $(RUN) pytest -m torch
 
 lint: install
 	$(RUN) ruff check

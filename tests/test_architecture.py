@@ -30,6 +30,7 @@ ROOMS = (
     "tokenizer",
     "checkpoint",
     "reference",
+    "pytorch",
     "backends",
     "sampling",
     "generation",

@@ -35,3 +35,7 @@ class DrainingError(BitNetError):
 
 class BenchmarkError(BitNetError):
     """A measurement cannot be made; the message says which program, package or kind of model it needs."""
+
+
+class MissingExtraError(BitNetError, ImportError):
+    """A package of an optional part is not installed; the message names the extra that brings it."""
