@@ -56,8 +56,8 @@ FREE_OF_TTNN = (
     "backends.tt.step.decode_state",
 )
 
-LATE_IMPORTS = ("cli.", "backends.select", "tokenizer.chat_template", "server.call_syntax")
-"""Modules that may import our own modules inside functions: `--help` and loading are quick, and ttnn is optional."""
+LATE_IMPORTS = ("cli.", "backends.select", "tokenizer.chat_template", "server.call_syntax", "pytorch.export")
+"""Modules that may import our own modules inside functions: `--help` and loading are quick, and others optional."""
 
 
 @dataclass(frozen=True)

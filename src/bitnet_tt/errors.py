@@ -39,3 +39,7 @@ class BenchmarkError(BitNetError):
 
 class MissingExtraError(BitNetError, ImportError):
     """A package of an optional part is not installed; the message names the extra that brings it."""
+
+
+class ExportError(BitNetError):
+    """A model cannot be converted to a format of compilers; the message has the reason."""

@@ -7,7 +7,7 @@ import pytest
 
 from bitnet_tt.cli import options
 
-COMMANDS = ("generate", "chat", "serve", "info", "convert", "self-test", "bench", "plan", "doctor")
+COMMANDS = ("generate", "chat", "serve", "info", "convert", "export", "self-test", "bench", "plan", "doctor")
 
 
 def test_alone_it_prints_help(run) -> None:
@@ -19,7 +19,7 @@ def test_alone_it_prints_help(run) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "chat", "serve", "info", "convert", "self-test", "bench", "plan", "doctor"]
+    "command", ["generate", "chat", "serve", "info", "convert", "export", "self-test", "bench", "plan", "doctor"]
 )
 def test_help_fits_80_columns_and_has_examples(run, command: str) -> None:
     text = run(command, "--help").stdout

@@ -58,7 +58,7 @@ def test_overwriting_keeps_the_old_until_the_new_is_complete(tmp_path: Path) -> 
 
 
 def test_other_folders_are_not_overwritten(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="a folder without a checkpoint"), staged(tmp_path, 0, overwrite=True):
+    with pytest.raises(CheckpointError, match=r"a folder without config\.json"), staged(tmp_path, 0, overwrite=True):
         pass
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,15 @@ from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.config_files import write_config
 from bitnet_tt.checkpoint.names import named_weights
+from bitnet_tt.checkpoint.tokenizer_files import copy_tokenizer
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats.safetensors import write_safetensors
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.tokenizer import Tokenizer
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
 
 _SIDE_FILES_BYTES = 1 << 25
 """A generous estimate of the tokenizer and JSON files for the check of disk space: 32 MiB."""
-
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-)
 
 
 def save_packed(
@@ -65,7 +52,7 @@ def save_packed(
         write_safetensors(folder / "model.safetensors", tensors, progress)
         write_config(folder, config)
         if tokenizer is not None:
-            _copy_tokenizer(tokenizer, folder)
+            copy_tokenizer(tokenizer, folder)
 
 
 def _named_arrays(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -78,22 +65,3 @@ def _named_arrays(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[
                 yield name + ".rms_norm.weight", value.input_norm
         else:
             yield name, value
-
-
-def _copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copy the tokenizer of a checkpoint.
-
-    Args:
-        source: A Hugging Face folder, whose tokenizer files are copied byte for byte if it has any; or a .gguf file,
-            whose tokenizer is written as tokenizer.json and tokenizer_config.json.
-        folder: An existing folder.
-
-    Raises:
-        TokenizerError: The .gguf file has no usable tokenizer.
-    """
-    if source.is_dir():
-        for name in _TOKENIZER_FILES:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, folder / name)
-    else:
-        Tokenizer.from_path(source).save(folder)

@@ -22,12 +22,15 @@ from pathlib import Path
 
 from bitnet_tt.errors import CheckpointError
 
+CONFIG = "config.json"
+"""The file by which a folder with a checkpoint is recognised."""
+
 _OLD = "old"
 """The name inside the hidden folder of a target that is being replaced."""
 
 
 @contextmanager
-def staged(target: Path, size: int, *, overwrite: bool = False) -> Iterator[Path]:
+def staged(target: Path, size: int, *, overwrite: bool = False, marker: str = CONFIG) -> Iterator[Path]:
     """Yield a temporary path for a new file or folder. When the block ends, rename it to `target`.
 
     If the block raises, the temporary file or folder is deleted and the target stays as it was.
@@ -35,13 +38,14 @@ def staged(target: Path, size: int, *, overwrite: bool = False) -> Iterator[Path
     Args:
         target: The file or folder to create.
         size: Roughly the bytes that will be written.
-        overwrite: Replace an existing target. A folder is replaced only if it holds a checkpoint.
+        overwrite: Replace an existing target. A folder is replaced only if it holds a file named `marker`.
+        marker: The file by which a folder of this kind is recognised: config.json for a checkpoint.
 
     Raises:
         CheckpointError: The target exists, the disk is too full, or the target cannot be written.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - Path.resolve would follow a target that is a link
-    prepare_target(target, overwrite=overwrite)
+    prepare_target(target, overwrite=overwrite, marker=marker)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(target.parent).free
@@ -59,13 +63,13 @@ def staged(target: Path, size: int, *, overwrite: bool = False) -> Iterator[Path
         raise CheckpointError(f"{target} cannot be written: {error.strerror or error}; choose another place") from error
 
 
-def prepare_target(target: Path, *, overwrite: bool) -> None:
+def prepare_target(target: Path, *, overwrite: bool, marker: str = CONFIG) -> None:
     """Delete what a killed writer left of this target, and refuse a target that exists, unless it may be overwritten.
 
     `staged` does this too. Call it first to fail before a long preparation.
 
     Raises:
-        CheckpointError: The target exists and `overwrite` is false, or it is a folder without a checkpoint.
+        CheckpointError: The target exists and `overwrite` is false, or it is a folder without `marker`.
     """
     for leftover in _hidden_folders(target):
         _delete_if_unlocked(leftover, target)
@@ -73,10 +77,8 @@ def prepare_target(target: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise CheckpointError(f"{target} exists already; choose another name or allow overwriting")
-    if target.is_dir() and not (target / "config.json").is_file():
-        raise CheckpointError(
-            f"{target} is a folder without a checkpoint, so it is not overwritten; choose another name"
-        )
+    if target.is_dir() and not (target / marker).is_file():
+        raise CheckpointError(f"{target} is a folder without {marker}, so it is not overwritten; choose another name")
 
 
 @contextmanager

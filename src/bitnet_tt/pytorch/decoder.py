@@ -83,7 +83,7 @@ class BitNet(nn.Module):
         cos, sin = (np.concatenate([table, table], axis=-1) for table in rope_tables(config, max_length))
         self.register_buffer("cos", torch.from_numpy(cos), persistent=False)
         self.register_buffer("sin", torch.from_numpy(sin), persistent=False)
-        self.register_buffer("slots", torch.arange(max_length, dtype=torch.int32), persistent=False)
+        self.register_buffer("slots", torch.arange(max_length, dtype=torch.float32), persistent=False)
 
     @classmethod
     def from_pretrained(
@@ -172,12 +172,13 @@ class BitNet(nn.Module):
         Returns:
             The logits of every token, float32 [batch, tokens, vocab], and the cache with the tokens in it.
         """
-        hidden = self.slots > positions[:, :, None]
+        at = positions.float()
+        hidden = self.slots > at[:, :, None]
         placement = Placement(
             cos=functional.embedding(positions, self.cos)[:, None],
             sin=functional.embedding(positions, self.sin)[:, None],
             mask=hidden.float()[:, None] * _HIDDEN,
-            slots=(self.slots[:, None] == positions[:, None])[:, None],
+            slots=(self.slots[:, None] == at[:, None])[:, None],
         )
         return self._decode(ids, placement, keys, values)
 
@@ -194,10 +195,11 @@ class BitNet(nn.Module):
         logits = functional.linear(self.norm(h), head.weight.float())
         return logits, tuple(new_keys), tuple(new_values)
 
-    def empty_cache(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Return the keys and the values of texts without tokens."""
+    def empty_cache(self, device: str | None = None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return the keys and the values of texts without tokens; on the device of the model if none is given."""
         shape = (self.batch, self.config.num_key_value_heads, self.max_length, self.config.head_dim)
-        keys, values = (tuple(torch.zeros(shape) for _ in self.layers) for _ in range(2))
+        where = device or self.slots.device
+        keys, values = (tuple(torch.zeros(shape, device=where) for _ in self.layers) for _ in range(2))
         return keys, values
 
 
