@@ -20,11 +20,12 @@ test: GROUPS += clients
 test: install
 	$(RUN) pytest
 
-# The tests that need PyTorch, in an environment of their own: its CUDA build is large, and must never be beside ttnn.
+# The tests that need PyTorch, in an environment of their own: its CUDA build is large, and must never be beside ttnn. The
+# models are small: one thread is as fast as two, and on a busy machine much faster.
 TORCH_VENV := build/torch-venv
 test-torch: $(UV)
 	UV_PROJECT_ENVIRONMENT=$(TORCH_VENV) $(UV) sync --quiet --extra stablehlo
-	UV_PROJECT_ENVIRONMENT=$(TORCH_VENV) $(RUN) pytest -m torch
+	OMP_NUM_THREADS=1 UV_PROJECT_ENVIRONMENT=$(TORCH_VENV) $(RUN) pytest -m torch
 
 lint: install
 	$(RUN) ruff check

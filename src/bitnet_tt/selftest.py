@@ -59,6 +59,7 @@ class SelfTestResult:
         tokens: Length of the prompt.
         agreement: How closely the device follows NumPy.
         bars: The limits that were asked for.
+        torch: How closely the device follows the PyTorch module; None if it was not asked for.
         sensitivity: How closely NumPy follows itself after last-bit changes; None if that was not needed.
         variants: Each variant of the CPU backend, and whether its logits have the same bits. Empty on other devices.
     """
@@ -66,21 +67,30 @@ class SelfTestResult:
     tokens: int
     agreement: Agreement
     bars: Bars
+    torch: Agreement | None
     sensitivity: Agreement | None
     variants: dict[Variant, bool]
 
     @property
     def passed(self) -> bool:
         """Whether the device meets the bars, and all variants have the same bits."""
-        return self.agreement.meets(self.bars) and all(self.variants.values())
+        agreements = [self.agreement, *([self.torch] if self.torch else [])]
+        return all(one.meets(self.bars) for one in agreements) and all(self.variants.values())
 
 
-def run_self_test(model: BitNetModel, progress: Callable[[int, int], None] | None = None) -> SelfTestResult:
+def run_self_test(
+    model: BitNetModel,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    torch_logits: Callable[[list[int]], NDArray[np.float32]] | None = None,
+) -> SelfTestResult:
     """Compute a fixed prompt on the model's device and in NumPy, and compare all logits.
 
     Args:
         model: A model on its device. Other threads may use it at the same time.
         progress: Called with (done, total) before each of the comparisons.
+        torch_logits: Returns the logits of token ids as PyTorch computes them, float32 [tokens, vocab], to compare with
+            them too.
 
     Raises:
         DeviceError: The model is closed.
@@ -95,15 +105,16 @@ def run_self_test(model: BitNetModel, progress: Callable[[int, int], None] | Non
     reference = forward(model.config, weights, token_ids)
     agreement = compare_logits(logits, reference)
     bars = CONTRACT if on_cpu or model.options.precision == "exact" else FAST
+    torch = compare_logits(logits, torch_logits(token_ids)) if torch_logits else None
     sensitivity = None
-    if not agreement.meets(bars):
+    if not (agreement.meets(bars) and (torch is None or torch.meets(bars))):
         sensitivity = compare_logits(forward(model.config, nudge(weights), token_ids), reference)
         bars = relax(bars, sensitivity)
     identical = {}
     for index, variant in enumerate(variants):
         report(index + 1, len(variants) + 1)
         identical[variant] = bool((run_variant(model, weights, token_ids, variant) == logits).all())
-    return SelfTestResult(len(token_ids), agreement, bars, sensitivity, identical)
+    return SelfTestResult(len(token_ids), agreement, bars, torch, sensitivity, identical)
 
 
 def check_device(model: BitNetModel) -> None:

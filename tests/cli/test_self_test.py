@@ -21,7 +21,17 @@ def test_this_machine_computes_right(run) -> None:
 def test_json(run) -> None:
     report = json.loads(run("self-test", "--json", "--threads", "1").stdout)
     assert report["passed"] is True
-    assert list(report) == ["model", "device", "tokens", *AGREEMENT, "bars", "sensitivity", "variants", "passed"]
+    assert list(report) == [
+        "model",
+        "device",
+        "tokens",
+        *AGREEMENT,
+        "bars",
+        "torch",
+        "sensitivity",
+        "variants",
+        "passed",
+    ]
     assert list(report["bars"]) == ["correlation", "mean_kl", "clear_top1"]
     assert list(report["variants"][0]) == ["isa", "threads", "chunk", "identical"]
     assert report["correlation"] > 0.9999

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint import families
-from bitnet_tt.checkpoint.assemble import Assembler
+from bitnet_tt.checkpoint.assemble import IGNORED_ENDINGS, Assembler
 from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, read_config
+from bitnet_tt.checkpoint.floats import to_float32
 from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
 from bitnet_tt.checkpoint.masters import announce_masters
+from bitnet_tt.checkpoint.names import LM_HEAD
 from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
@@ -141,6 +144,28 @@ class Checkpoint:
             weights = assembler.model()
         self.notes.extend(note for note in notes if note not in self.notes)  # the weights may be loaded twice
         return weights
+
+    @property
+    def holds_masters(self) -> bool:
+        """Whether the weights are master weights, which `load_weights` quantises."""
+        return self.format == "safetensors" and self.config.quantization.quantization_mode == "online"
+
+    def load_masters(self) -> dict[str, NDArray[np.float32]]:
+        """Decode every tensor of master weights to float32, for training. `load_weights` checks them.
+
+        Returns:
+            The tensors by canonical name; no lm_head if it is tied.
+
+        Raises:
+            CheckpointError: The weights are quantised already.
+        """
+        if not self.holds_masters:
+            raise CheckpointError(f"{self.path} holds quantised weights, not master weights; use load_weights")
+        return {
+            name: to_float32(tensor)
+            for name, tensor in self._tensors.items()
+            if not name.endswith(IGNORED_ENDINGS) and not (name == LM_HEAD and self.config.tie_word_embeddings)
+        }
 
 
 def _files(files: Iterable[MappedFile]) -> tuple[CheckpointFile, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bitnet_tt.checkpoint import names
 from bitnet_tt.checkpoint.config_keys import check_config_keys, check_generation_keys
-from bitnet_tt.config import ModelConfig
+from bitnet_tt.config import ModelConfig, QuantizationMode
 from bitnet_tt.errors import CheckpointError, ConfigError
 
 CONFIG_SETTINGS = "num_hidden_layers, tie_word_embeddings and model_type in config.json"
@@ -91,14 +91,14 @@ def _check_not_converted(config: ModelConfig, data: Mapping[str, Any]) -> None:
             )
 
 
-def write_config(folder: Path, config: ModelConfig) -> None:
-    """Write both files for a checkpoint of packed weights."""
+def write_config(folder: Path, config: ModelConfig, mode: QuantizationMode = "offline") -> None:
+    """Write both files for a checkpoint of packed weights (`offline`) or of master weights (`online`)."""
     eos = list(config.eos_token_ids)
-    _write_json(folder / "config.json", _config_fields(config))
+    _write_json(folder / "config.json", _config_fields(config, mode))
     _write_json(folder / "generation_config.json", {"bos_token_id": config.bos_token_id, "eos_token_id": eos})
 
 
-def _config_fields(config: ModelConfig) -> dict[str, Any]:
+def _config_fields(config: ModelConfig, mode: QuantizationMode) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     for name in ("sub_norms", "eos_token_ids", "quantization"):
         del fields[name]
@@ -113,7 +113,7 @@ def _config_fields(config: ModelConfig) -> dict[str, Any]:
             "quant_method": "bitnet",
             "modules_to_not_convert": ["lm_head"],
             "linear_class": "autobitlinear",
-            "quantization_mode": "offline",
+            "quantization_mode": mode,
             "use_rms_norm": config.quantization.use_rms_norm,
             "rms_norm_eps": config.quantization.rms_norm_eps,
         },

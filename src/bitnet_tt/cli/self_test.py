@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +15,10 @@ from bitnet_tt.cli.output import print_table
 from bitnet_tt.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bitnet_tt.model import BitNetModel
     from bitnet_tt.selftest import SelfTestResult
 
 
@@ -20,6 +26,9 @@ def self_test(
     device: DeviceOptions,
     hub: HubOptions,
     model: Annotated[str, typer.Argument(help=MODEL_HELP)] = "demo",
+    against_torch: Annotated[
+        bool, typer.Option("--against-torch", help="Compare with the PyTorch module too; needs the extra torch.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test whether this machine computes a model right.
@@ -31,12 +40,14 @@ def self_test(
     Examples:
         bitnet-tt self-test
         bitnet-tt self-test microsoft/bitnet-b1.58-2B-4T --json
+        bitnet-tt self-test ./my-model --against-torch
     """
     from bitnet_tt.selftest import run_self_test
 
     loaded = load_model(model, device, hub)
+    torch_logits = _load_torch(loaded) if against_torch else None
     with progress_bar("Testing", patience=0) as progress:
-        result = run_self_test(loaded, progress)
+        result = run_self_test(loaded, progress, torch_logits=torch_logits)
     description = loaded.backend.description
     if as_json:
         typer.echo(json.dumps({"model": model, "device": description} | _as_dict(result), indent=2))
@@ -47,11 +58,20 @@ def self_test(
         raise typer.Exit(1)
 
 
+def _load_torch(loaded: BitNetModel) -> Callable[[list[int]], NDArray[np.float32]]:
+    """Load the same files into the PyTorch module; return a function that computes logits with it."""
+    from bitnet_tt.pytorch import BitNet, logits
+
+    checkpoint = loaded.checkpoint
+    return partial(logits, BitNet.from_pretrained(checkpoint.path, masters=checkpoint.masters))
+
+
 def _as_dict(result: SelfTestResult) -> dict[str, Any]:
     return {
         "tokens": result.tokens,
         **asdict(result.agreement),
         "bars": asdict(result.bars),
+        "torch": asdict(result.torch) if result.torch else None,
         "sensitivity": asdict(result.sensitivity) if result.sensitivity else None,
         "variants": [asdict(variant) | {"identical": same} for variant, same in result.variants.items()],
         "passed": result.passed,
@@ -71,6 +91,10 @@ def _print(result: SelfTestResult) -> None:
             met["clear_top1"],
         ),
     ]
+    if result.torch:
+        correlation = result.torch.correlation
+        bar = f"at least {bars.correlation:.4f}"
+        rows.append(("correlation with PyTorch", f"{correlation:.7f}", bar, result.torch.meets(bars)))
     for variant, same in result.variants.items():
         name = f"{variant.isa}, {variant.threads} thread{'s' * (variant.threads > 1)}"
         name += ", chunked" if variant.chunk < result.tokens else ""

@@ -16,6 +16,6 @@ if importlib.util.find_spec("torch") is None:
 
 from bitnet_tt.pytorch.bitlinear import BitLinear, FloatLinear, TrainableBitLinear
 from bitnet_tt.pytorch.decoder import BitNet
-from bitnet_tt.pytorch.generate import generate
+from bitnet_tt.pytorch.generate import generate, logits
 
-__all__ = ["BitLinear", "BitNet", "FloatLinear", "TrainableBitLinear", "generate"]
+__all__ = ["BitLinear", "BitNet", "FloatLinear", "TrainableBitLinear", "generate", "logits"]

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from bitnet_tt.errors import RequestError
 from bitnet_tt.pytorch.decoder import BitNet
+
+
+@torch.inference_mode()
+def logits(module: BitNet, token_ids: Sequence[int]) -> NDArray[np.float32]:
+    """Return the logits of every position of a text, float32 [tokens, vocab], as `BitNetModel.logits` does."""
+    ids = torch.tensor([list(token_ids)], dtype=torch.int32)
+    return np.asarray(module.prefill(ids)[0][0])
 
 
 @torch.inference_mode()
@@ -54,12 +63,12 @@ def generate(
         ids[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.int32)
     positions = torch.zeros(module.batch, 1, dtype=torch.int32)
     positions[: len(prompts), 0] = torch.tensor(lengths, dtype=torch.int32) - 1
-    logits, keys, values = run(ids)
-    logits = logits[torch.arange(module.batch), positions[:, 0]]
+    scores, keys, values = run(ids)
+    scores = scores[torch.arange(module.batch), positions[:, 0]]
     texts: list[list[int]] = [[] for _ in prompts]
     running = set(range(len(prompts)))
     for count in range(max_new_tokens):
-        new = logits.argmax(-1).to(torch.int32)
+        new = scores.argmax(-1).to(torch.int32)
         positions = positions + 1
         for row in sorted(running):
             token = int(new[row])
@@ -71,6 +80,6 @@ def generate(
                 running.remove(row)
         if not running or count + 1 == max_new_tokens:
             break
-        logits, keys, values = run(new[:, None], positions.clamp(max=module.max_length - 1), keys, values)
-        logits = logits[:, 0]
+        scores, keys, values = run(new[:, None], positions.clamp(max=module.max_length - 1), keys, values)
+        scores = scores[:, 0]
     return texts

@@ -33,6 +33,20 @@ def as_tensors(config: ModelConfig, weights: ModelWeights) -> dict[str, Tensor]:
     return tensors
 
 
+def as_masters(config: ModelConfig, weights: ModelWeights) -> dict[str, Tensor]:
+    """Return float32 parameters of a `BitNet` of TrainableBitLinears that compute what these weights compute.
+
+    A master weight is 0 or plus or minus one number. The mean of all of them is the weight scale, so they quantise to
+    the same ternary weights and, up to its last bit, to the same scale.
+    """
+    tensors = {name: tensor.float() for name, tensor in as_tensors(config, weights).items()}
+    for name in [name for name in tensors if name.endswith(".weight_scale")]:
+        scale, weight = tensors.pop(name), name.removesuffix("_scale")
+        share = tensors[weight].abs().mean(dtype=torch.float64).clamp(min=1 / tensors[weight].numel())
+        tensors[weight] *= (scale.double() / share).float()
+    return tensors
+
+
 def _tensor(array: NDArray[Any]) -> Tensor:
     """Copy float32, or bfloat16 as bits in uint16."""
     if array.dtype == np.uint16:
