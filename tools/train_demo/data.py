@@ -124,7 +124,7 @@ def pack(
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Load the tokenizer of a model folder, or of a work folder of train.py.
+    """Load the tokenizer of a model folder.
 
     It puts no token before a text: documents do so themselves.
     """

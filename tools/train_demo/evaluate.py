@@ -1,7 +1,7 @@
-"""Measure perplexity and accuracy on held-out text, for an exported folder or a checkpoint (the float twin).
+"""Measure perplexity and accuracy on held-out text, of a model folder. With --float, nothing in it is quantised.
 
     python evaluate.py ../../src/bitnet_tt/assets/demo
-    python evaluate.py /tmp/train-demo/twin
+    python evaluate.py /tmp/train-demo/twin --float
     python evaluate.py MODEL --prompt "Once upon a time" --prompt "Hello, world!" --chat "What is 7 + 5?"
 
 Training never sees the text that is used here: the stories combine heroes and plots that training never combines, and
@@ -15,80 +15,51 @@ import json
 import math
 import random
 from collections import defaultdict
+from itertools import batched
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor
 from torch.nn import functional
 
+from bitnet_tt.pytorch import BitNet, FloatLinear, generate
+from bitnet_tt.pytorch.training import load_masters
 from corpus.chat import story_turns
 from corpus.questions import Exchange, make_exchange
 from corpus.stories import make_story
 from data import encode_document, load_tokenizer, render, special_ids
-from export import load_checkpoint
-from model import BitLinear, Decoder, ModelConfig
 
 EVALUATION_SEED = 2025
 
 
-def unpack_ternary(packed: Tensor) -> Tensor:
-    """Invert export.pack_ternary; return float32."""
-    return torch.cat([(packed >> 2 * i & 3) for i in range(4)]).float() - 1
+BATCH = 32
+"""Prompts that are continued together."""
 
 
-def load_folder(folder: Path) -> Decoder:
-    """Load an exported folder into a decoder that computes with its packed weights."""
-    config = json.loads((folder / "config.json").read_text())
-    model = Decoder(ModelConfig(**{key: config[key] for key in ModelConfig.__slots__ if key in config}))
-    tensors = {name.removeprefix("model."): t for name, t in load_file(folder / "model.safetensors").items()}
-    for name, module in model.named_modules():
-        if isinstance(module, BitLinear):
-            module.packed = unpack_ternary(tensors.pop(f"{name}.weight")), tensors.pop(f"{name}.weight_scale")
-    incompatible = model.load_state_dict({name: t.float() for name, t in tensors.items()}, strict=False)
-    if incompatible.unexpected_keys:
-        raise ValueError(f"unexpected tensors: {incompatible.unexpected_keys}")
-    return model.eval()
-
-
-def load_model(path: Path) -> Decoder:
-    """Load a model folder, or the checkpoint in a work folder of train.py."""
-    return load_folder(path) if (path / "config.json").exists() else load_checkpoint(path / "checkpoint.pt")
+def load_model(folder: Path, floats: bool) -> BitNet:
+    """Load a model folder: packed, of master weights, or with `floats` of the float twin."""
+    if not floats:
+        return BitNet.from_pretrained(folder, batch=BATCH)
+    model = load_masters(folder, linear=FloatLinear).eval()
+    model.batch = BATCH
+    return model
 
 
 @torch.inference_mode()
-def perplexity(model: Decoder, documents: list[list[int]]) -> float:
+def perplexity(model: BitNet, documents: list[list[int]]) -> float:
     """Return exp of the mean negative log likelihood per token. Each document has its own context."""
     total, count = 0.0, 0
     for ids in documents:
-        window = torch.tensor([ids[: model.config.max_position_embeddings + 1]])
-        total += float(functional.cross_entropy(model(window[:, :-1]), window[0, 1:], reduction="sum"))
+        window = torch.tensor([ids[: model.max_length + 1]])
+        logits, _, _ = model(window[:, :-1])
+        total += float(functional.cross_entropy(logits[0], window[0, 1:], reduction="sum"))
         count += window.shape[1] - 1
     return math.exp(total / count)
 
 
-@torch.inference_mode()
-def greedy(model: Decoder, prompts: list[list[int]], limit: int, stops: set[int]) -> list[list[int]]:
-    """Return greedy continuations. Prompts of equal length run as one batch; there is no KV cache."""
-    answers: list[list[int]] = [[] for _ in prompts]
-    groups = defaultdict(list)
-    for index, prompt in enumerate(prompts):
-        groups[len(prompt)].append(index)
-    for length, members in groups.items():
-        ids = torch.tensor([prompts[index] for index in members])
-        running = torch.ones(len(members), dtype=torch.bool)
-        for _ in range(min(limit, model.config.max_position_embeddings - length)):
-            last = model.hidden(ids).view(*ids.shape, -1)[:, -1]
-            new = (last @ model.embed_tokens.weight.T).argmax(-1)
-            for row, index in enumerate(members):
-                running[row] &= int(new[row]) not in stops
-                if running[row]:
-                    answers[index].append(int(new[row]))
-            if not running.any():
-                break
-            ids = torch.cat([ids, new[:, None]], 1)
-    return answers
+def greedy(model: BitNet, prompts: list[list[int]], limit: int, stops: set[int]) -> list[list[int]]:
+    """Return greedy continuations."""
+    return [answer for some in batched(prompts, BATCH) for answer in generate(model, some, limit, stop_token_ids=stops)]
 
 
 def held_out_questions(count: int) -> list[Exchange]:
@@ -100,7 +71,7 @@ def held_out_questions(count: int) -> list[Exchange]:
     return list(found.values())
 
 
-def evaluate(model: Decoder, tokenizer: Tokenizer, stories: int, questions: int) -> dict[str, float]:
+def evaluate(model: BitNet, tokenizer: Tokenizer, stories: int, questions: int) -> dict[str, float]:
     """Return perplexities and accuracies on held-out text, by name."""
     rng = random.Random(EVALUATION_SEED)
     begin, end, end_of_turn = special_ids(tokenizer)
@@ -118,7 +89,7 @@ def evaluate(model: Decoder, tokenizer: Tokenizer, stories: int, questions: int)
     return results
 
 
-def show(model: Decoder, tokenizer: Tokenizer, prompts: list[str], chats: list[str], limit: int) -> None:
+def show(model: BitNet, tokenizer: Tokenizer, prompts: list[str], chats: list[str], limit: int) -> None:
     """Print greedy continuations of raw prompts and answers to chat messages."""
     begin, end, end_of_turn = special_ids(tokenizer)
     for text, prefix in [(text, text) for text in prompts] + [(text, render([("user", text)])) for text in chats]:
@@ -130,7 +101,8 @@ def show(model: Decoder, tokenizer: Tokenizer, prompts: list[str], chats: list[s
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="exported model folder, or work folder of train.py")
+    parser.add_argument("model", type=Path, help="model folder: packed, or written by train.py")
+    parser.add_argument("--float", action="store_true", help="the folder holds the float twin: quantise nothing")
     parser.add_argument("--stories", type=int, default=200, help="held-out stories for perplexity (default 200)")
     parser.add_argument("--questions", type=int, default=600, help="held-out questions (default 600)")
     parser.add_argument("--prompt", action="append", default=[], help="continue this text instead of evaluating")
@@ -139,7 +111,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    model, tokenizer = load_model(args.model), load_tokenizer(args.model)
+    model, tokenizer = load_model(args.model, args.float), load_tokenizer(args.model)
     if args.prompt or args.chat:
         show(model, tokenizer, args.prompt, args.chat, args.limit)
         return

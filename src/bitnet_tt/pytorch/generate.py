@@ -19,8 +19,8 @@ from bitnet_tt.pytorch.decoder import BitNet
 @torch.inference_mode()
 def logits(module: BitNet, token_ids: Sequence[int]) -> NDArray[np.float32]:
     """Return the logits of every position of a text, float32 [tokens, vocab], as `BitNetModel.logits` does."""
-    ids = torch.tensor([list(token_ids)], dtype=torch.int32)
-    return np.asarray(module.prefill(ids)[0][0])
+    ids = torch.tensor([list(token_ids)], dtype=torch.int32, device=module.slots.device)
+    return np.asarray(module.prefill(ids)[0][0].cpu())
 
 
 @torch.inference_mode()
@@ -49,7 +49,7 @@ def generate(
     Raises:
         RequestError: There are no prompts or too many, or one is empty or leaves no room for a new token.
     """
-    run = compiled or module
+    run, device = compiled or module, module.slots.device
     if not 1 <= len(prompts) <= module.batch:
         raise RequestError(f"{len(prompts)} prompts do not fit a module of batch {module.batch}")
     lengths = [len(prompt) for prompt in prompts]
@@ -63,8 +63,8 @@ def generate(
         ids[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.int32)
     positions = torch.zeros(module.batch, 1, dtype=torch.int32)
     positions[: len(prompts), 0] = torch.tensor(lengths, dtype=torch.int32) - 1
-    scores, keys, values = run(ids)
-    scores = scores[torch.arange(module.batch), positions[:, 0]]
+    scores, keys, values = run(ids.to(device))
+    scores = scores.cpu()[torch.arange(module.batch), positions[:, 0]]
     texts: list[list[int]] = [[] for _ in prompts]
     running = set(range(len(prompts)))
     for count in range(max_new_tokens):
@@ -80,6 +80,7 @@ def generate(
                 running.remove(row)
         if not running or count + 1 == max_new_tokens:
             break
-        scores, keys, values = run(new[:, None], positions.clamp(max=module.max_length - 1), keys, values)
-        scores = scores[:, 0]
+        at = positions.clamp(max=module.max_length - 1).to(device)
+        scores, keys, values = run(new[:, None].to(device), at, keys, values)
+        scores = scores.cpu()[:, 0]
     return texts

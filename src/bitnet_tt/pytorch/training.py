@@ -63,7 +63,7 @@ def load_masters(
     return module
 
 
-def save_masters(module: BitNet, folder: Path, *, tokenizer: Path | None = None, overwrite: bool = False) -> None:
+def save_masters(module: BitNet, folder: str | Path, *, tokenizer: Path | None = None, overwrite: bool = False) -> None:
     """Write a model with float weights as a Hugging Face folder of master weights.
 
     Its config.json has `quantization_mode: online`, so that every reader quantises the linears as TrainableBitLinear
@@ -82,7 +82,7 @@ def save_masters(module: BitNet, folder: Path, *, tokenizer: Path | None = None,
     tensors = {_stored_name(name): tensor for name, tensor in module.state_dict().items()}
     arrays = {name: _as_stored(name, tensor) for name, tensor in tensors.items()}
     size = sum(array.nbytes for array in arrays.values())
-    with staged(folder, size + _SIDE_FILES_BYTES, overwrite=overwrite) as temporary:
+    with staged(Path(folder), size + _SIDE_FILES_BYTES, overwrite=overwrite) as temporary:
         temporary.mkdir()
         write_safetensors(temporary / "model.safetensors", arrays)
         write_config(temporary, module.config, "online")

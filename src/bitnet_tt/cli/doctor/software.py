@@ -42,7 +42,7 @@ def _compiler() -> Check:
 
 def _torch() -> Check:
     if importlib.util.find_spec("torch") is None:
-        remedy = "needed only to train the demo model again: see tools/train_demo"
+        remedy = "needed only for bitnet_tt.pytorch, bitnet-tt export and training: uv sync --extra torch"
         return Check("torch", "missing", "not installed", remedy)
     try:
         return Check("torch", "ok", version("torch"))
