@@ -5,7 +5,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/b
 RUN := $(UV) run --no-sync
 CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 'src/*.cpp' 'src/*.hpp' 2>/dev/null)
 
-.PHONY: demo serve test test-torch lint format bench docs install clean
+.PHONY: demo serve test install-torch test-torch lint format bench docs install clean
 
 demo: install
 	$(RUN) bitnet-tt generate --model demo --max-new-tokens 120 --stats "Once upon a time, there was a little fox"
@@ -22,10 +22,12 @@ test: install
 
 # The tests that need PyTorch, in an environment of their own: its CUDA build is large, and must never be beside ttnn. The
 # models are small: one thread is as fast as two, and on a busy machine much faster.
-TORCH_VENV := build/torch-venv
-test-torch: $(UV)
-	UV_PROJECT_ENVIRONMENT=$(TORCH_VENV) $(UV) sync --quiet --extra stablehlo
-	OMP_NUM_THREADS=1 UV_PROJECT_ENVIRONMENT=$(TORCH_VENV) $(RUN) pytest -m torch
+IN_TORCH_VENV := UV_PROJECT_ENVIRONMENT=build/torch-venv
+install-torch: $(UV)
+	$(IN_TORCH_VENV) $(UV) sync --quiet --extra stablehlo
+
+test-torch: install-torch
+	$(IN_TORCH_VENV) OMP_NUM_THREADS=1 $(RUN) pytest -m torch -rs
 
 lint: install
 	$(RUN) ruff check
