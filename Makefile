@@ -5,7 +5,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/b
 RUN := $(UV) run --no-sync
 CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 'src/*.cpp' 'src/*.hpp' 2>/dev/null)
 
-.PHONY: demo serve test install-torch test-torch lint format bench docs install clean
+.PHONY: demo serve test install-torch test-torch sfpi lint format bench docs install clean
 
 demo: install
 	$(RUN) bitnet-tt generate --model demo --max-new-tokens 120 --stats "Once upon a time, there was a little fox"
@@ -28,6 +28,13 @@ install-torch: $(UV)
 
 test-torch: install-torch
 	$(IN_TORCH_VENV) OMP_NUM_THREADS=1 $(RUN) pytest -m torch -rs
+
+# Tenstorrent's kernel compiler, for the tests that compile our kernels with it. It comes from a package that contains it.
+PLUGIN := build/tt-plugin
+sfpi: $(UV)
+	$(UV) pip install --quiet --target $(PLUGIN) --no-deps --require-hashes -r tests/forge/plugin.txt
+	$(UV) run --quiet --isolated --no-project --with zstandard==0.25.0 \
+		python tools/unpack_sfpi.py $(PLUGIN)/jax_plugins/libtt/libtt.so build/sfpi
 
 lint: install
 	$(RUN) ruff check

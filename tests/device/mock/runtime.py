@@ -1,4 +1,4 @@
-"""A view of the installed ttnn whose kernel compiler is a stub, and the environment of ttnn's mock mode.
+"""A view of the installed ttnn whose kernel compiler is a stub or a real one, and the environment of ttnn's mock mode.
 
 In mock mode the host does all of its part of an operation (validation, program, allocation). Nothing runs, and results
 are zeros.
@@ -20,8 +20,13 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
 
-def environment(root: Path) -> dict[str, str]:
-    """Make the view in the folder `root`. Return the environment variables of a process in mock mode."""
+def environment(root: Path, compiler: Path | None = None) -> dict[str, str]:
+    """Make the view in the folder `root`. Return the environment variables of a process in mock mode.
+
+    Args:
+        root: The folder to make.
+        compiler: Folder of Tenstorrent's kernel compiler. None means a stub: kernels are then not compiled.
+    """
     spec = importlib.util.find_spec("ttnn")
     assert spec is not None
     assert spec.submodule_search_locations
@@ -29,9 +34,12 @@ def environment(root: Path) -> dict[str, str]:
     _link(package, root, but="runtime")
     _link(package / "runtime", root / "runtime", but="sfpi")
     sfpi = root / "runtime/sfpi"
-    (sfpi / "compiler/bin").mkdir(parents=True)
-    shutil.copy(HERE / "compiler.sh", sfpi / "compiler/bin/riscv-tt-elf-g++")
-    (sfpi / "kernel.elf").write_bytes(empty_kernel())
+    if compiler is None:
+        (sfpi / "compiler/bin").mkdir(parents=True)
+        shutil.copy(HERE / "compiler.sh", sfpi / "compiler/bin/riscv-tt-elf-g++")
+        (sfpi / "kernel.elf").write_bytes(empty_kernel())
+    else:
+        sfpi.symlink_to(compiler)
     ours = {
         "TT_METAL_RUNTIME_ROOT": str(root),
         "TT_METAL_CACHE": str(root / "cache"),

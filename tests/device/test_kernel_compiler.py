@@ -1,0 +1,58 @@
+"""Tenstorrent's kernel compiler takes every kernel of ours, and their binaries fit.
+
+The other tests of mock mode do not compile kernels. `make sfpi` fetches the compiler.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.device.mock.figures import config_of
+from tests.device.mock.runtime import ROOT, environment, run
+
+pytest.importorskip("ttnn", reason="the extra tt is not installed")
+
+COMPILER = ROOT / "build/sfpi"
+OPERATIONS = ROOT / "src/bitnet_tt/backends/tt/ops"
+WITH_STREAMS = ("bit_linear", "expand_weights")
+"""Operations that share the kernel `stream_read`."""
+
+CONFIG_BUFFER_BYTES = 69 * 1024
+"""L1 for the kernels of a program on Blackhole, with its arguments. tt-metal: default_l1_kernel_config_size."""
+
+pytestmark = [
+    pytest.mark.sfpi,
+    pytest.mark.skipif(not COMPILER.exists(), reason="Tenstorrent's kernel compiler is not there: make sfpi"),
+]
+
+
+@pytest.fixture(scope="module", params=[pytest.param("2b4t", marks=pytest.mark.slow), "bitnet-packed"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    mock = environment(tmp_path_factory.mktemp("ttnn") / "root", COMPILER)
+    facts: dict[str, Any] = run(mock, "kernels", json.dumps(config_of(request.param)), "fast", seconds=1800)
+    return facts
+
+
+def test_the_compiler_takes_every_kernel(built: dict[str, Any]) -> None:
+    """Its warnings are errors: ttnn compiles with -Werror."""
+    assert built["errors"] == []
+    assert set(built["bytes"]) == {file.stem for file in OPERATIONS.rglob("*.cpp")}
+
+
+def test_the_kernels_of_a_program_fit(built: dict[str, Any]) -> None:
+    for operation, binaries in programs(built["bytes"]).items():
+        print(f"{operation}: {sum(binaries.values())} bytes, {binaries}")
+        assert sum(binaries.values()) < CONFIG_BUFFER_BYTES / 2, operation
+
+
+def programs(sizes: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the bytes of each operation on each processor."""
+    found: dict[str, dict[str, int]] = {}
+    for file in sorted(OPERATIONS.rglob("*.cpp")):
+        operations = WITH_STREAMS if file.stem == "stream_read" else (file.parent.name,)
+        for operation in operations:
+            found.setdefault(operation, {}).update(sizes[file.stem])
+    return found
