@@ -5,7 +5,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/b
 RUN := $(UV) run --no-sync
 CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 'src/*.cpp' 'src/*.hpp' 2>/dev/null)
 
-.PHONY: demo serve test install-torch test-torch sfpi lint format bench docs install clean
+.PHONY: demo serve test install-torch test-torch sfpi forge test-forge lint format bench docs install clean
 
 demo: install
 	$(RUN) bitnet-tt generate --model demo --max-new-tokens 120 --stats "Once upon a time, there was a little fox"
@@ -35,6 +35,15 @@ sfpi: $(UV)
 	$(UV) pip install --quiet --target $(PLUGIN) --no-deps --require-hashes -r tests/forge/plugin.txt
 	$(UV) run --quiet --isolated --no-project --with zstandard==0.25.0 \
 		python tools/unpack_sfpi.py $(PLUGIN)/jax_plugins/libtt/libtt.so build/sfpi
+
+# TT-Forge's compiler, with PyTorch, for the tests that compile our module for a card. Never beside ttnn.
+FORGE_VENV := build/forge-venv
+forge: $(UV)
+	UV_PROJECT_ENVIRONMENT=$(FORGE_VENV) $(UV) sync --quiet --inexact --extra stablehlo
+	$(UV) pip install --quiet --python $(FORGE_VENV) --no-deps --require-hashes -r tests/forge/plugin.txt
+
+test-forge: forge install
+	$(RUN) pytest -m "forge and not slow" -rs
 
 lint: install
 	$(RUN) ruff check
