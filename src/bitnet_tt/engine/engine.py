@@ -132,10 +132,15 @@ class Engine:
         Raises:
             DeviceError: The engine is closed.
             RequestError: The prompt is empty, fills the whole context, or has ids outside the vocabulary; or the
-                timeout is no positive number, or logit_bias has such ids.
+                timeout is no positive number, logit_bias has such ids, or no token is left to generate.
         """
         self.check_open()
-        self._check_tokens(prompt, limit=self.context_length - 1)
+        resumed = options.get("resumed", ())
+        self._check_tokens([*prompt, *resumed] if len(prompt) else (), limit=self.context_length - 1)
+        if config.max_new_tokens is not None and len(resumed) >= config.max_new_tokens:
+            raise RequestError(
+                f"{len(resumed)} tokens were generated already; max_new_tokens is {config.max_new_tokens}"
+            )
         self._check_bias(config)
         timeout = options.get("timeout")
         if timeout is not None and not timeout > 0:
@@ -147,7 +152,7 @@ class Engine:
             channel or ThreadChannel(),
             eos_token_ids=eos | frozenset(config.stop_token_ids or ()),
             text_stream=TextStream(self._tokenizer, config.stop or ()) if self._tokenizer else None,
-            speculation=Speculation(PromptLookup(prompt)) if self._speculate else None,
+            speculation=Speculation(PromptLookup([*prompt, *resumed])) if self._speculate else None,
             **options,
         )
 

@@ -34,12 +34,15 @@ class RequestOptions(TypedDict, total=False):
         timeout: End the text with the reason `timeout` this many seconds after it was submitted. It ends between two
             steps. None means no limit.
         cache_key: Reuse cached beginnings only of requests with an equal key.
+        resumed: The tokens that another engine generated for this text already, with the same prompt, settings, seed
+            and choice. The text goes on as if this engine had generated them; it has no pieces for them.
     """
 
     choice: int
     constraint: Constraint | None
     timeout: float | None
     cache_key: str
+    resumed: Sequence[int]
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +58,7 @@ class Request:
         channel: Where its pieces go.
         eos_token_ids: The ids that end this text.
         text_stream: Decodes its tokens and finds stop strings. None leaves the text of all pieces empty.
-        timeout, cache_key, choice, constraint: See `RequestOptions`.
+        timeout, cache_key, choice, constraint, resumed: See `RequestOptions`.
         on_logits: Called once a step with the logits of its next positions. Such a request is a score: it ends when all
             positions are computed, and generates nothing.
         tokens: Prompt and generated tokens.
@@ -87,6 +90,7 @@ class Request:
     on_logits: OnLogits | None = None
     choice: int = 0
     constraint: Constraint | None = None
+    resumed: Sequence[int] = ()
     tokens: list[int] = field(init=False)
     computed: int = 0
     scored: int = 0
@@ -106,8 +110,13 @@ class Request:
     appended: int = 0
 
     def __post_init__(self) -> None:
-        """Begin the text with the prompt, and seed the random numbers."""
-        self.tokens = list(self.prompt)
+        """Begin the text with the prompt, bring it to where it was resumed, and seed the random numbers."""
+        self.tokens = [*self.prompt, *self.resumed]
+        for token_id in self.resumed:
+            if self.text_stream is not None:
+                self.text_stream.push(token_id)
+            if self.constraint is not None:
+                self.constraint.accept(token_id)
         self.numbers = RandomNumbers(self.config.seed, self.choice)
 
     @property

@@ -281,7 +281,7 @@ class Stepper:
         request.tokens.append(token_id)
         if request.speculation is not None:
             request.speculation.lookup.extend([token_id])
-        if request.generated == 1:
+        if not request.first_token_at:
             request.first_token_at = time.perf_counter()
         reason: FinishReason | None = None
         if token_id in request.eos_token_ids:
