@@ -24,10 +24,11 @@ CLIENTS_MISSING = "the dependency group clients is not installed: make test inst
 
 @dataclass
 class RunningServer:
-    """A server, and a client of it. `log` has the lines that it logged, as JSON."""
+    """A server of a model of this process, and a client of it. `log` has the lines that it logged, as JSON."""
 
     url: str
     context: ServerContext
+    model: BitNetModel
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
@@ -61,7 +62,7 @@ def serving(model: BitNetModel, settings: ServerSettings) -> Iterator[RunningSer
         assert thread.is_alive()
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield RunningServer(f"http://127.0.0.1:{port}", app.state.context, lines)
+        yield RunningServer(f"http://127.0.0.1:{port}", app.state.context, model, lines)
     finally:
         server.should_exit = True
         thread.join()

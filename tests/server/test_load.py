@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def is_idle(server) -> bool:
-    stats = server.context.model.engine.stats()
+    stats = server.model.engine.stats()
     load = server.context.service.load()
     return (stats.running, stats.waiting, load.running, load.waiting, load.used_blocks) == (0, 0, 0, 0, 0)
 

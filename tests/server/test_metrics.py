@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from bitnet_tt.energy import EnergyCounters
-from bitnet_tt.server.generation_service import Load
 from bitnet_tt.server.metrics import Metrics
+from bitnet_tt.server.text_service import Load
 
 
 def idle() -> Load:

@@ -118,6 +118,7 @@ def serve(
         metrics=not no_metrics,
     )
     # Imported here because they import web packages, which are optional.
+    from bitnet_tt.server.app import create_app
     from bitnet_tt.server.request_log import RequestLog
     from bitnet_tt.server.run import check_tls, listening_socket, run_server, url_of
     from bitnet_tt.server.warm_up import warm_up
@@ -140,7 +141,7 @@ def serve(
             if not no_warm_up:
                 with progress_bar("Warming up") as progress:
                     warm_up(loaded, max_batch, progress)
-            code = run_server(loaded, settings, listener, log=log, on_ready=on_ready)
+            code = run_server(create_app(loaded, settings, log), listener, on_ready)
     if code:
         raise typer.Exit(code)
 

@@ -15,9 +15,11 @@ from bitnet_tt.model import BitNetModel
 from bitnet_tt.server.api import chat, completions, embeddings, messages, models, operations, responses, tokens
 from bitnet_tt.server.context import ServerContext
 from bitnet_tt.server.errors import ApiError, error_response, from_status, from_validation
+from bitnet_tt.server.generation_service import GenerationService
 from bitnet_tt.server.middleware import CountActive, LimitBodies, RecordRequests, RefuseWhileDraining, RequireKeys
 from bitnet_tt.server.page_files import PageFiles
 from bitnet_tt.server.request_log import RequestLog
+from bitnet_tt.server.served_model import ServedModel
 from bitnet_tt.server.settings import ServerSettings
 
 _EXPOSED_HEADERS = ["x-request-id", "retry-after"]
@@ -25,7 +27,7 @@ _ROUTERS = (chat, completions, responses, messages, embeddings, models, tokens, 
 
 
 def create_app(model: BitNetModel, settings: ServerSettings, log: RequestLog | None = None) -> FastAPI:
-    """Return the application that serves a model.
+    """Return the application that serves a model of this process.
 
     To end it, call `app.state.context.service.cancel_all()`, then close the model.
 
@@ -35,7 +37,16 @@ def create_app(model: BitNetModel, settings: ServerSettings, log: RequestLog | N
         log: Writes the lines of the log; by default to standard error.
     """
     log = log or RequestLog(as_json=settings.log_json, with_text=settings.log_text)
-    context = ServerContext.create(model, settings, log)
+    limits = settings.limits
+    service = GenerationService(
+        model, max_running=settings.max_batch_size, max_waiting=limits.queue, timeout=limits.request_seconds
+    )
+    return app_of(ServerContext.create(ServedModel.of(model), service, settings, log))
+
+
+def app_of(context: ServerContext) -> FastAPI:
+    """Return the application of a context."""
+    settings, log = context.settings, context.log
     middleware = [
         Middleware(RecordRequests, log=log, count=context.metrics.answered),
         *_cors(settings),

@@ -13,10 +13,10 @@ from bitnet_tt.errors import BitNetError
 from bitnet_tt.generation import Piece
 from bitnet_tt.sampling import TokenLogprob
 from bitnet_tt.server.errors import ApiError, api_error, invalid, unavailable
-from bitnet_tt.server.generation_service import DeadlineError, GenerationService, QueueFullError
 from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestRecord
 from bitnet_tt.server.structured_output import Grammar
+from bitnet_tt.server.text_service import DeadlineError, QueueFullError, TextService
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Call:
     """Generates `n` texts for each of some prompts, and may score the prompts. All starts at once; `close` ends it.
 
     Args:
-        service: The engine.
+        service: Generates the texts.
         prompts: The ids of each prompt.
         config: How to pick tokens. Each choice of a prompt has random numbers of its own.
         n: Choices of each prompt; 0 generates nothing.
@@ -95,7 +95,7 @@ class Call:
 
     def __init__(
         self,
-        service: GenerationService,
+        service: TextService,
         prompts: Sequence[Sequence[int]],
         config: GenerationConfig,
         *,
@@ -204,7 +204,7 @@ class Call:
             choice.config,
             choice=choice.number,
             cache_key=self._cache_key,
-            constraint=self._grammar.constraint() if self._grammar else None,
+            grammar=self._grammar,
         )
         last: float | None = None  # when the last tokens came
         try:
@@ -223,7 +223,7 @@ class Call:
             self._results.put_nowait((choice, None))
 
 
-def admit(service: GenerationService, count: int) -> None:
+def admit(service: TextService, count: int) -> None:
     """Take room for texts.
 
     Raises:

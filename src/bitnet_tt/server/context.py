@@ -16,17 +16,16 @@ from starlette.responses import JSONResponse, Response
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.energy import EnergyCounters
 from bitnet_tt.errors import BitNetError, ConfigError
-from bitnet_tt.model import BitNetModel
 from bitnet_tt.server.api.schema import SamplingFields
 from bitnet_tt.server.calls import Call
 from bitnet_tt.server.errors import ApiError, ClientGoneError, api_error, error_body, internal, invalid
 from bitnet_tt.server.event_stream import EventStream, until_gone
-from bitnet_tt.server.fingerprint import system_fingerprint
-from bitnet_tt.server.generation_service import GenerationService
 from bitnet_tt.server.metrics import Metrics
 from bitnet_tt.server.request_log import RequestLog, RequestRecord
+from bitnet_tt.server.served_model import ServedModel
 from bitnet_tt.server.settings import ServerSettings
 from bitnet_tt.server.structured_output import Grammar, GrammarCompiler
+from bitnet_tt.server.text_service import TextService
 
 _LONG_TEXT = 1 << 16
 """Texts with more characters than this are encoded one at a time."""
@@ -54,34 +53,26 @@ class ServerContext:
         active: How many requests are being answered.
     """
 
-    model: BitNetModel
+    model: ServedModel
     settings: ServerSettings
-    service: GenerationService
+    service: TextService
     metrics: Metrics
     log: RequestLog
-    fingerprint: str
     started_at: int
     draining: bool = False
     active: int = 0
 
     @classmethod
-    def create(cls, model: BitNetModel, settings: ServerSettings, log: RequestLog) -> ServerContext:
-        """Make the context of a server for a model."""
-        limits = settings.limits
-        service = GenerationService(
-            model, max_running=settings.max_batch_size, max_waiting=limits.queue, timeout=limits.request_seconds
-        )
-        fingerprint = system_fingerprint(model)
-        return cls(
-            model, settings, service, Metrics(service.load, EnergyCounters()), log, fingerprint, int(time.time())
-        )
+    def create(
+        cls, model: ServedModel, service: TextService, settings: ServerSettings, log: RequestLog
+    ) -> ServerContext:
+        """Make the context of a server that starts now."""
+        return cls(model, settings, service, Metrics(service.load, EnergyCounters()), log, int(time.time()))
 
     @cached_property
     def compiler(self) -> GrammarCompiler:
         """The compiler of grammars for the model's vocabulary. It is made when the first request needs it."""
-        tokenizer, config = self.model.tokenizer, self.model.config
-        ends = frozenset(config.eos_token_ids) | frozenset(tokenizer.eos_token_ids)
-        return GrammarCompiler(tokenizer, config.vocab_size, ends)
+        return GrammarCompiler(self.model.tokenizer, self.model.vocab_size, self.model.eos_token_ids)
 
     def check_model(self, name: str | None) -> None:
         """Check that a request means the model that is here. Where the name may be missing, it does without one.
@@ -141,7 +132,7 @@ class ServerContext:
         Raises:
             ApiError: It is empty or too long, or has ids that the model does not have.
         """
-        limit = self.model.engine.context_length
+        limit = self.model.context_length
         if not token_ids:
             raise invalid(f"{param} is empty; give it at least one token", param)
         if len(token_ids) + new_tokens > limit:
@@ -158,7 +149,7 @@ class ServerContext:
         Raises:
             ApiError: It does not have one.
         """
-        vocabulary = self.model.config.vocab_size
+        vocabulary = self.model.vocab_size
         wrong = next((token_id for token_id in token_ids if not 0 <= token_id < vocabulary), None)
         if wrong is not None:
             raise invalid(f"{param} has the token id {wrong}; the ids of this model are 0 to {vocabulary - 1}", param)
@@ -329,7 +320,7 @@ class ServerContext:
                 )
 
     def _logit_bias(self, biases: Mapping[str, float]) -> dict[int, float]:
-        vocabulary = self.model.config.vocab_size
+        vocabulary = self.model.vocab_size
         result = {}
         for token_id, bias in biases.items():
             if not (token_id.isascii() and token_id.isdigit() and len(token_id) < 10 and int(token_id) < vocabulary):

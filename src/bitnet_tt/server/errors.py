@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from bitnet_tt.errors import BitNetError, ConfigError, RequestError, TokenizerError
-from bitnet_tt.server.generation_service import DeadlineError
+from bitnet_tt.server.text_service import DeadlineError
 
 _ANTHROPIC_TYPES = {
     401: "authentication_error",

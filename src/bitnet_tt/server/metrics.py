@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from bitnet_tt.energy import EnergyCounters
 from bitnet_tt.generation import Timings
-from bitnet_tt.server.generation_service import Load
+from bitnet_tt.server.text_service import Load
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from bitnet_tt.errors import ConfigError
-from bitnet_tt.model import BitNetModel
-from bitnet_tt.server.app import create_app
 from bitnet_tt.server.context import ServerContext
-from bitnet_tt.server.request_log import RequestLog
 from bitnet_tt.server.settings import ServerSettings
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -73,29 +71,25 @@ def url_of(settings: ServerSettings, listener: socket.socket) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def run_server(
-    model: BitNetModel,
-    settings: ServerSettings,
-    listener: socket.socket,
-    *,
-    log: RequestLog,
-    on_ready: Callable[[], None],
-) -> int:
-    """Serve a model until a signal comes. SIGTERM and Ctrl-C let running requests finish; a second signal does not.
+def run_server(app: FastAPI, listener: socket.socket, on_ready: Callable[[], None]) -> int:
+    """Run `serve_app` in an event loop of its own."""
+    return asyncio.run(serve_app(app, listener, on_ready))
+
+
+async def serve_app(app: FastAPI, listener: socket.socket, on_ready: Callable[[], None]) -> int:
+    """Serve until a signal comes. SIGTERM and Ctrl-C let running requests finish; a second signal does not.
 
     Args:
-        model: The model. The caller closes it.
-        settings: The settings.
+        app: The application. The caller closes its model.
         listener: The socket of `listening_socket`.
-        log: Writes the lines of the log.
         on_ready: Called once clients can connect.
 
     Returns:
         The exit code: 0 if every request was answered, 1 if the drain time was too short for some, and 128 plus the
         signal's number after a second signal.
     """
-    app = create_app(model, settings, log)
     context: ServerContext = app.state.context
+    settings = context.settings
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -112,7 +106,7 @@ def run_server(
     )
     server = _Server(config, context, on_ready)
     try:
-        asyncio.run(server.serve(sockets=[listener]))
+        await server.serve(sockets=[listener])
     finally:
         context.service.cancel_all()
     return server.exit_code

@@ -132,6 +132,14 @@ class GrammarCompiler:
             raise RequestError('the grammar is written in GBNF; write it in Lark\'s syntax, such as `start: "a" | "b"`')
         return self._compile(LLMatcher.grammar_from_lark(_utf8(source)), "grammar")
 
+    def from_source(self, source: str) -> Grammar:
+        """Compile `Grammar.source`.
+
+        Raises:
+            RequestError: The grammar is not valid, or too complex.
+        """
+        return self._compile(source, "grammar")
+
     def _compile(self, source: str, kind: str) -> Grammar:
         from llguidance import LLMatcher, LLParserLimits
 
@@ -143,7 +151,7 @@ class GrammarCompiler:
             raise RequestError(f"the {kind} cannot be enforced: {matcher.get_error()}")
         # The first mask is slow for some grammars. Computed here, it delays no other request, and all copies have it.
         GrammarConstraint(matcher, self._vocab_size).mask()
-        return Grammar(matcher, self._vocab_size)
+        return Grammar(matcher, self._vocab_size, source)
 
 
 def _utf8(text: str) -> str:
@@ -160,12 +168,17 @@ def _utf8(text: str) -> str:
 
 
 class Grammar:
-    """A grammar that was compiled and checked. Each text needs a constraint of its own."""
+    """A grammar that was compiled and checked. Each text needs a constraint of its own.
 
-    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int) -> None:
+    Attributes:
+        source: The grammar in llguidance's own form, for `GrammarCompiler.from_source` in another process.
+    """
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int, source: str) -> None:
         """Keep what `GrammarCompiler` made: a matcher at the beginning of a text."""
         self._matcher = matcher
         self._vocab_size = vocab_size
+        self.source = source
 
     def constraint(self) -> GrammarConstraint:
         """Return the constraint of a new text. It takes well under a millisecond, as nothing is compiled again."""

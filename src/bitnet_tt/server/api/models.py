@@ -32,5 +32,5 @@ def _describe(context: ServerContext) -> dict[str, Any]:
         "object": "model",
         "created": context.started_at,
         "owned_by": "bitnet-tt",
-        "max_model_len": context.model.engine.context_length,
+        "max_model_len": context.model.context_length,
     }

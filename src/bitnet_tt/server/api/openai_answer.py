@@ -43,7 +43,7 @@ class OpenAIAnswer:
             "object": whole_kind,
             "created": int(time.time()),
             "model": context.settings.model_name,
-            "system_fingerprint": context.fingerprint,
+            "system_fingerprint": context.model.fingerprint,
         }
         self._chunk_head = self._head | {"object": chunk_kind}
 

@@ -57,10 +57,10 @@ async def props(context: Context) -> dict[str, Any]:
     model, settings = context.model, context.settings
     return {
         "model": settings.model_name,
-        "device": model.backend.description,
-        "system_fingerprint": context.fingerprint,
-        "context_length": model.engine.context_length,
-        "vocab_size": model.config.vocab_size,
+        "device": model.device,
+        "system_fingerprint": model.fingerprint,
+        "context_length": model.context_length,
+        "vocab_size": model.vocab_size,
         "bos_token": model.tokenizer.bos_token,
         "eos_tokens": list(model.tokenizer.eos_tokens),
         "chat_template": model.tokenizer.chat_templates.get("default"),
