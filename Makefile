@@ -15,10 +15,11 @@ serve: EXTRAS += server
 serve: install
 	$(RUN) bitnet-tt serve --model demo
 
-# With the programs of others that the server is tested with.
+# With the programs of others that the server is tested with. The tests of many workers run where only loopback is.
 test: GROUPS += clients
 test: install
-	$(RUN) pytest
+	$(RUN) pytest --ignore tests/scale
+	$(RUN) python -m tools.loopback_only pytest tests/scale
 
 # The tests that need PyTorch, in an environment of their own: its CUDA build is large, and must never be beside ttnn. The
 # models are small: one thread is as fast as two, and on a busy machine much faster.

@@ -7,7 +7,7 @@ import pytest
 
 from bitnet_tt.cli import options
 
-COMMANDS = ("generate", "chat", "serve", "info", "convert", "export", "self-test", "bench", "plan", "doctor")
+COMMANDS = ("generate", "chat", "serve", "info", "convert", "export", "self-test", "bench", "plan", "doctor", "scale")
 
 
 def test_alone_it_prints_help(run) -> None:
@@ -18,11 +18,9 @@ def test_alone_it_prints_help(run) -> None:
         assert command in result.stdout
 
 
-@pytest.mark.parametrize(
-    "command", ["generate", "chat", "serve", "info", "convert", "export", "self-test", "bench", "plan", "doctor"]
-)
+@pytest.mark.parametrize("command", [*COMMANDS[:-1], "scale frontend", "scale worker", "scale status"])
 def test_help_fits_80_columns_and_has_examples(run, command: str) -> None:
-    text = run(command, "--help").stdout
+    text = run(*command.split(), "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
     assert f"bitnet-tt {command}" in text
 

@@ -18,6 +18,7 @@ from bitnet_tt.cli.generate import generate
 from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
 from bitnet_tt.cli.plan import plan
+from bitnet_tt.cli.scale import scale
 from bitnet_tt.cli.self_test import self_test
 from bitnet_tt.cli.serve import serve
 from bitnet_tt.cli.streams import abandon_output, prepare_streams
@@ -84,3 +85,4 @@ def _bitnet_tt(
 
 for _command in (generate, chat, serve, info, convert, export, self_test, bench, plan, doctor):
     app.command(name=_command.__name__.replace("_", "-"))(expand(_command))
+app.add_typer(scale, name="scale")

@@ -98,6 +98,8 @@ class _LoadCollector(Collector):
         load = self._load()
         yield GaugeMetricFamily("bitnet_requests_running", "Texts that are computed.", load.running)
         yield GaugeMetricFamily("bitnet_requests_waiting", "Texts that wait for a place in the batch.", load.waiting)
+        if not load.blocks:  # the caches are those of workers
+            return
         yield GaugeMetricFamily(
             "bitnet_kv_cache_usage_ratio",
             "Part of the KV cache's blocks that running texts hold, from 0 to 1.",
