@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bitnet_tt import BitNetModel
-from tests.scale.fleet import Fleet
+from tools.scale.fleet import Fleet
 
 if importlib.util.find_spec("dynamo") is None:
     collect_ignore_glob = ["test_*.py"]

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.scale.fleet import COMMAND, Fleet, Program
+from tools.scale.fleet import COMMAND, Fleet, Program
 
 PROMPTS = ("Once upon a time", "The little dog", "A red bird", "One day, a girl")
 CHAT = "/v1/chat/completions"
@@ -222,6 +223,23 @@ def test_unequal_workers_are_refused(make_fleet, tmp_path: Path) -> None:
     assert workers["short"]["card"]["fingerprint"] != workers["demo"]["card"]["fingerprint"]
     assert workers["short"]["process"] == other.process.pid
     assert fleet.members() == 1
+
+
+def test_a_worker_has_probes_and_gauges(make_fleet) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    fleet = make_fleet(0.01)
+    fleet.start(1, "--status-port", str(port))
+    fleet.wait_for_members(1)
+    url = f"http://127.0.0.1:{port}"
+    assert httpx.get(url + "/health").status_code == httpx.get(url + "/ready").status_code == 200
+    metrics: list[str] = []
+    fleet.stream(TEXT, body(1), 5, lambda: metrics.append(httpx.get(url + "/metrics").text))
+    assert "bitnet_requests_running 1.0" in metrics[0]
+    assert "bitnet_requests_waiting 0.0" in metrics[0]
+    assert "bitnet_kv_cache_usage_ratio 0.0" in metrics[0]
+    assert "bitnet_requests_running 0.0" in httpx.get(fleet.url + "/metrics").text
+    assert "bitnet_kv_cache" not in httpx.get(fleet.url + "/metrics").text
 
 
 def test_nothing_listens_beyond_loopback(slow_fleet) -> None:

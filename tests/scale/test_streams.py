@@ -8,7 +8,7 @@ import pytest
 
 from bitnet_tt import BitNetModel
 from bitnet_tt.generation import Piece
-from tests.scale.fleet import STALL_SECONDS, Answer, Fleet
+from tools.scale.fleet import STALL_SECONDS, Answer, Fleet
 
 TOKENS = 60
 PROMPT = "Once upon a time"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from bitnet_tt.cli.http_options import BatchOptions, HttpOptions, keys_of, name_
 from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, expand, load_model
 from bitnet_tt.cli.output import print_notes
 from bitnet_tt.cli.progress import progress_bar
-from bitnet_tt.cli.terminal import has_styles
+from bitnet_tt.cli.terminal import has_styles, is_terminal
 from bitnet_tt.scale.cluster import ClusterSettings, default_folder
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ClusterOptions:
 
         settings = ClusterSettings(self.folder or default_folder(), tuple(self.etcd), self.address, self.namespace)
         settings.check()
-        configure(settings)
+        configure(settings, log_json=not is_terminal(sys.stderr))
         return settings
 
 
@@ -135,6 +136,10 @@ def worker(
     hang_seconds: Annotated[
         float, _ClusterOption(help="A step of the device that takes longer hangs: its texts go on elsewhere.")
     ] = 60.0,
+    status_port: Annotated[
+        int | None,
+        _ClusterOption(help="Serve /health, /ready and /metrics at this port of --address. Default: not at all."),
+    ] = None,
 ) -> None:
     """Compute texts for the frontends of a cluster.
 
@@ -151,12 +156,25 @@ def worker(
     from bitnet_tt.scale.card import ModelCard
     from bitnet_tt.scale.runtime import Cluster
     from bitnet_tt.scale.worker import run_worker
+    from bitnet_tt.server.run import listening_socket
+    from bitnet_tt.server.settings import ServerSettings
     from bitnet_tt.server.warm_up import warm_up
 
-    loaded = load_model(
-        model, device, hub, max_batch_size=batch.max_batch, max_stall_ms=batch.max_stall_ms, speculate=batch.speculate
-    )
-    with loaded:
+    with ExitStack() as stack:
+        status_listener = None
+        if status_port is not None:
+            address = ServerSettings(host=settings.address, port=status_port)
+            status_listener = stack.enter_context(listening_socket(address))
+        loaded = stack.enter_context(
+            load_model(
+                model,
+                device,
+                hub,
+                max_batch_size=batch.max_batch,
+                max_stall_ms=batch.max_stall_ms,
+                speculate=batch.speculate,
+            )
+        )
         if not batch.no_warm_up:
             with progress_bar("Warming up") as progress:
                 warm_up(loaded, batch.max_batch, progress)
@@ -167,7 +185,14 @@ def worker(
             sys.stdout.flush()
 
         async def run() -> None:
-            await run_worker(loaded, card, Cluster(settings), hang_seconds=hang_seconds, on_ready=on_ready)
+            await run_worker(
+                loaded,
+                card,
+                Cluster(settings),
+                hang_seconds=hang_seconds,
+                status_listener=status_listener,
+                on_ready=on_ready,
+            )
 
         asyncio.run(run())
 

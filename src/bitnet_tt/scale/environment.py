@@ -7,11 +7,15 @@ import os
 from bitnet_tt.scale.cluster import ClusterSettings
 
 
-def configure(settings: ClusterSettings) -> None:
+def configure(settings: ClusterSettings, *, log_json: bool) -> None:
     """Set the variables of this process. Call it before `dynamo` is imported.
 
     By default some sockets of the runtime listen on every network. All addresses are set here, so that none does.
     `DYN_LOG` keeps the value that the caller of the program gave it.
+
+    Args:
+        settings: How this process takes part in its cluster.
+        log_json: The runtime logs one JSON object a line, as our server does.
     """
     os.environ.update(
         DYN_FILE_KV=str(settings.folder),
@@ -23,4 +27,6 @@ def configure(settings: ClusterSettings) -> None:
     )
     if settings.etcd:
         os.environ["ETCD_ENDPOINTS"] = ",".join(settings.etcd)
-    os.environ.setdefault("DYN_LOG", "off,request_span=off")
+    if log_json:
+        os.environ["DYN_LOGGING_JSONL"] = "1"
+    os.environ.setdefault("DYN_LOG", "error")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncGenerator, Callable
 from functools import cached_property, lru_cache
 from weakref import WeakSet
@@ -20,7 +21,9 @@ from bitnet_tt.scale.answers import ALIVE_SECONDS, Answers
 from bitnet_tt.scale.card import ModelCard, tokenizer_to_json
 from bitnet_tt.scale.messages import ALIVE, LEAVING, Frame, ScoreRequest, TextRequest, request_from_json
 from bitnet_tt.scale.runtime import BLOCK_TOKENS, Cluster
+from bitnet_tt.scale.worker_status import StatusServer, status_app
 from bitnet_tt.server.structured_output import Grammar, GrammarCompiler
+from bitnet_tt.server.text_service import Load
 
 _PART_CHARACTERS = 1 << 20
 """A tokenizer is sent in parts of this size."""
@@ -59,6 +62,23 @@ class Worker:
         """Return whether the engine makes progress, or has nothing to do."""
         return self._engine.stats().step_seconds < self._hang_seconds
 
+    def is_ready(self) -> bool:
+        """Return whether the worker takes texts now."""
+        return self.is_alive() and not self._leaving
+
+    def load(self) -> Load:
+        """Return what the engine does now."""
+        stats = self._engine.stats()
+        return Load(
+            running=stats.running,
+            waiting=stats.waiting,
+            blocks=stats.blocks,
+            used_blocks=stats.blocks - stats.free_blocks,
+            preemptions=stats.preemptions,
+            draft_tokens=stats.draft_tokens,
+            accepted_tokens=stats.accepted_tokens,
+        )
+
     def leave(self) -> None:
         """Hand every text over to other workers, and take no more."""
         self._leaving = True
@@ -71,7 +91,7 @@ class Worker:
             text = tokenizer_to_json(self._model.tokenizer)
             for start in range(0, len(text), _PART_CHARACTERS):
                 yield text[start : start + _PART_CHARACTERS]
-        elif self.is_alive() and not self._leaving:
+        elif self.is_ready():
             stats = self._engine.stats()
             yield json.dumps(
                 {
@@ -146,7 +166,13 @@ class Worker:
 
 
 async def run_worker(
-    model: BitNetModel, card: ModelCard, cluster: Cluster, *, hang_seconds: float, on_ready: Callable[[], None]
+    model: BitNetModel,
+    card: ModelCard,
+    cluster: Cluster,
+    *,
+    hang_seconds: float,
+    status_listener: socket.socket | None,
+    on_ready: Callable[[], None],
 ) -> None:
     """Serve until a signal comes. Then every text goes on at another worker. A second signal does not wait for that.
 
@@ -155,6 +181,7 @@ async def run_worker(
         card: Its description.
         cluster: The cluster.
         hang_seconds: See `Worker`.
+        status_listener: Where monitoring asks, see `worker_status`; None serves nothing there.
         on_ready: Called once frontends can find the worker.
 
     Raises:
@@ -202,12 +229,18 @@ async def run_worker(
         asyncio.ensure_future(texts.serve_endpoint(worker.texts, graceful_shutdown=False)),
         asyncio.ensure_future(info.serve_endpoint(worker.info, graceful_shutdown=False)),
     ]
+    if status_listener is not None:
+        server = StatusServer(status_app(worker.load, worker.is_ready))
+        serving_status = asyncio.ensure_future(server.serve(sockets=[status_listener]))
     await (await info.client()).wait_for_instances()
     on_ready()
     ending = asyncio.ensure_future(ended.wait())
     await asyncio.wait([*serving, ending], return_when=asyncio.FIRST_COMPLETED)
     cluster.runtime.shutdown()
     await asyncio.gather(*serving)
+    if status_listener is not None:
+        server.should_exit = True
+        await serving_status
 
 
 async def _check_equal(card: ModelCard, cluster: Cluster) -> None:

@@ -25,7 +25,7 @@ class Metrics:
 
     def __init__(self, load: Callable[[], Load], energy: EnergyCounters) -> None:
         self._registry = registry = CollectorRegistry()
-        registry.register(_LoadCollector(load))
+        registry.register(LoadCollector(load))
         if energy.read():
             registry.register(_EnergyCollector(energy))
         ProcessCollector(namespace="bitnet", registry=registry)
@@ -85,16 +85,19 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _LoadCollector(Collector):
-    """Asks for the load when the metrics are read."""
+class LoadCollector(Collector):
+    """The gauges of a load, which is asked for when the metrics are read."""
 
     def __init__(self, load: Callable[[], Load]) -> None:
+        """Collect what `load` returns."""
         self._load = load
 
     def describe(self) -> list[Metric]:
+        """Return nothing: the names are known once they are collected."""
         return []
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment."""
         load = self._load()
         yield GaugeMetricFamily("bitnet_requests_running", "Texts that are computed.", load.running)
         yield GaugeMetricFamily("bitnet_requests_waiting", "Texts that wait for a place in the batch.", load.waiting)

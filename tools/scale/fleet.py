@@ -67,10 +67,17 @@ class Program:
             assert time.monotonic() < deadline, self.lines
             time.sleep(0.02)
 
+    @property
+    def serves(self) -> bool:
+        """Whether it is a worker that runs and was found by frontends."""
+        return self.process.poll() is None and any(line.startswith("Serving: ") for line in self.lines)
+
     def send(self, number: int) -> None:
+        """Send a signal."""
         self.process.send_signal(number)
 
     def end(self) -> None:
+        """Kill the program, whatever it does."""
         self.process.kill()
         self.process.wait(30)
         self._reader.join()
@@ -90,7 +97,7 @@ class Fleet:
     def __init__(self, folder: Path, step_seconds: float = 0.0, options: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._notes = folder / "texts"
-        self._slow = [sys.executable, "-m", "tests.scale.slow_worker", str(step_seconds), str(self._notes)]
+        self._slow = [sys.executable, "-m", "tools.scale.slow_worker", str(step_seconds), str(self._notes)]
         self.cluster = ("--folder", str(folder / "cluster"))
         self.workers: list[Program] = []
         frontend = ("scale", "frontend", "--port", "0", "--stall-seconds", str(STALL_SECONDS))
@@ -98,10 +105,11 @@ class Fleet:
 
     @property
     def url(self) -> str:
+        """The address of the frontend, once it serves."""
         return self.frontend.wait_for(r"Ready: (\S+)").group(1)
 
     def start(self, count: int = 1, *options: str, wait: bool = True) -> list[Program]:
-        """Start workers, and wait until they serve."""
+        """Start workers, and wait until they serve. `options` are more of `bitnet-tt scale worker`."""
         command = [*self._slow, "scale", "worker", "demo", "--threads", "1", *self.cluster, *options]
         new = [Program(command) for _ in range(count)]
         self.workers += new
@@ -171,5 +179,6 @@ class Fleet:
         return victim
 
     def end(self) -> None:
+        """Kill all programs."""
         for one in [*self.workers, self.frontend]:
             one.end()

@@ -1,0 +1,1 @@
+"""Measure and torture `bitnet-tt scale`; see README.md in this folder."""
