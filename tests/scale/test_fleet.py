@@ -192,6 +192,22 @@ def test_a_worker_leaves_without_waiting_and_ends_with_0(make_fleet) -> None:
     assert ended[0].process.wait(10) == 0
 
 
+def test_a_device_that_hangs_is_passed_over(make_fleet, demo) -> None:
+    """The process of the worker lives, but its step never ends."""
+    fleet = make_fleet(60.0, ("--wait-seconds", "60"))
+    fleet.start(1, "--hang-seconds", "0.3")
+    fleet.wait_for_members(1)
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(fleet.stream, TEXT, body(1))
+        fleet.step_seconds = 0.0
+        fleet.start()
+        answer = stream.result()
+    assert answer.error is None
+    assert answer.text == demo.generate(PROMPTS[1], max_new_tokens=60, ignore_eos=True, temperature=0.9, seed=1)
+    assert fleet.passed_over() == 1
+    assert fleet.members() == 1
+
+
 def test_workers_of_every_instruction_set_and_thread_count_are_equal(make_fleet, demo) -> None:
     from bitnet_tt.backends.cpu.backend import available_isas
 

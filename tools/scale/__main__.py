@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tools.scale.overhead import Speed, fleet_of, measure
+from tools.scale.overhead import TOKENS, Speed, fleet_of, measure
 from tools.scale.overhead import overhead as measure_overhead
 from tools.scale.routing import routing as measure_routing
 from tools.scale.soak import soak as run_soak
@@ -69,8 +69,11 @@ def capacity(
     for workers in (1, 2, 4):
         with fleet_of(workers, step_ms / 1000) as fleet:
             measure(fleet.url, streams * workers)
+            before = fleet.frontend.cpu_seconds
             speeds = [measure(fleet.url, streams * workers) for _ in range(rounds)]
-        typer.echo(f"{workers} workers, {streams * workers:2} streams  {_line(speeds)}")
+            used = (fleet.frontend.cpu_seconds - before) / (rounds * streams * workers * TOKENS)
+        line = f"{workers} workers, {streams * workers:2} streams  {_line(speeds)}"
+        typer.echo(f"{line}   frontend CPU {used * 1e6:.0f} us a token")
 
 
 def _line(speeds: list[Speed]) -> str:

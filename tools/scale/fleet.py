@@ -1,6 +1,7 @@
 """A frontend and workers of the demo model as programs on loopback, and a client that can end workers in mid-stream."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -72,6 +73,12 @@ class Program:
         """Whether it is a worker that runs and was found by frontends."""
         return self.process.poll() is None and any(line.startswith("Serving: ") for line in self.lines)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def send(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
@@ -90,14 +97,14 @@ class Fleet:
 
     Args:
         folder: An empty folder for this fleet.
-        step_seconds: Each step of a worker takes so much longer.
+        step_seconds: Each step of the workers that are started takes so much longer.
         options: More options of the frontend.
     """
 
     def __init__(self, folder: Path, step_seconds: float = 0.0, options: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._notes = folder / "texts"
-        self._slow = [sys.executable, "-m", "tools.scale.slow_worker", str(step_seconds), str(self._notes)]
+        self.step_seconds = step_seconds
         self.cluster = ("--folder", str(folder / "cluster"))
         self.workers: list[Program] = []
         frontend = ("scale", "frontend", "--port", "0", "--stall-seconds", str(STALL_SECONDS))
@@ -110,7 +117,8 @@ class Fleet:
 
     def start(self, count: int = 1, *options: str, wait: bool = True) -> list[Program]:
         """Start workers, and wait until they serve. `options` are more of `bitnet-tt scale worker`."""
-        command = [*self._slow, "scale", "worker", "demo", "--threads", "1", *self.cluster, *options]
+        slow = (sys.executable, "-m", "tools.scale.slow_worker", str(self.step_seconds), str(self._notes))
+        command = [*slow, "scale", "worker", "demo", "--threads", "1", *self.cluster, *options]
         new = [Program(command) for _ in range(count)]
         self.workers += new
         for one in new if wait else ():

@@ -16,7 +16,7 @@ import httpx
 
 from tools.scale.fleet import COMMAND, Fleet, Program
 
-_TOKENS = 200
+TOKENS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ def measure(url: str, streams: int) -> Speed:
         seconds = time.perf_counter() - began
     return Speed(
         first_token=1000 * median(first for first, _ in times),
-        token=1000 * median((last - first) / (_TOKENS - 1) for first, last in times),
-        tokens_per_second=streams * _TOKENS / seconds,
+        token=1000 * median((last - first) / (TOKENS - 1) for first, last in times),
+        tokens_per_second=streams * TOKENS / seconds,
     )
 
 
 def _stream(url: str, number: int) -> tuple[float, float]:
     """Return the times of the first and the last text of a stream, in seconds from the request."""
-    body = {"model": "demo", "prompt": [30 + number, 40, 50], "max_tokens": _TOKENS, "stream": True, "ignore_eos": True}
+    body = {"model": "demo", "prompt": [30 + number, 40, 50], "max_tokens": TOKENS, "stream": True, "ignore_eos": True}
     began, first = time.perf_counter(), 0.0
     with httpx.stream("POST", url + "/v1/completions", json=body, timeout=120) as response:
         for line in response.iter_lines():

@@ -20,10 +20,10 @@ from bitnet_tt.tokenizer import Tokenizer
 _WATCH_SECONDS = 0.1
 """How often the list of workers is looked at. It is in memory: looking sends nothing."""
 
-_PROBE_SECONDS = 1.0
-"""How often a worker that failed is asked whether it works again."""
+_FIRST_PROBE_SECONDS, _PROBE_SECONDS = 1.0, 10.0
+"""When a worker that failed is first asked whether it works again, and how often in the end."""
 
-_CACHED_SECONDS = 3600.0
+_CACHED_SECONDS = 600.0
 """The router forgets after this time that a worker computed a prefix."""
 
 
@@ -62,6 +62,7 @@ class Fleet:
         self._members: dict[int, Member] = {}
         self._others: set[int] = set()  # workers of other models
         self._changed = asyncio.Condition()
+        self._probes: set[asyncio.Future[None]] = set()  # the event loop itself does not keep tasks
 
     async def start(self) -> None:
         """Begin to watch the workers, until the event loop ends."""
@@ -92,11 +93,7 @@ class Fleet:
         """
         await self._wait_for_member()
         request_id = uuid.uuid4().hex
-        best, _, _ = await self._router.best_worker(
-            list(tokens), request_id=request_id, update_indexer=True, cache_namespace=cache_key or None
-        )
-        # The router may not know yet that a worker has failed, or is new.
-        member = self._members.get(best)
+        member = await self._best(tokens, cache_key, request_id)
         if member is None or member.failed:
             await self._wait_for_member()
             member = min(self.members, key=lambda one: one.active)
@@ -112,7 +109,19 @@ class Fleet:
         if not member.failed:
             member.failed = True
             self._tell(f"worker {member.worker:x} is passed over: {reason}")
-            self._probe = asyncio.ensure_future(self._probe_until_back(member))
+            probe = asyncio.ensure_future(self._probe_until_back(member))
+            self._probes.add(probe)
+            probe.add_done_callback(self._probes.discard)
+
+    async def _best(self, tokens: Sequence[int], cache_key: str, request_id: str) -> Member | None:
+        """Return the worker that the router chooses. It may not know yet that a worker has failed, or is new."""
+        try:
+            best, _, _ = await self._router.best_worker(
+                list(tokens), request_id=request_id, update_indexer=True, cache_namespace=cache_key or None
+            )
+        except Exception:  # it knows none yet; the runtime has several types of errors for that
+            return None
+        return self._members.get(best)
 
     async def _wait_for_member(self) -> None:
         try:
@@ -159,8 +168,10 @@ class Fleet:
             )
 
     async def _probe_until_back(self, member: Member) -> None:
+        pause = _FIRST_PROBE_SECONDS
         while self._members.get(member.worker) is member:
-            await asyncio.sleep(_PROBE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PROBE_SECONDS)
             try:
                 await read_info(self._infos, member.worker)
             except Exception:

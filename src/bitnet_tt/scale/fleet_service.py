@@ -128,6 +128,8 @@ class FleetService(TextService):
         deadline = self._deadline(time.perf_counter())
         payload = ScoreRequest(token_ids, top, cache_key).to_json()
         for attempt in range(_MAX_LOSSES):
+            if self._cancelled:
+                break
             try:
                 async with (
                     self._fleet.lease(token_ids, cache_key) as lease,
