@@ -17,7 +17,7 @@ import pytest
 
 from bitnet_tt import BitNetModel
 from bitnet_tt.errors import ConfigError
-from bitnet_tt.server.run import listening_socket
+from bitnet_tt.server.listen import listening_socket
 from bitnet_tt.server.settings import ServerSettings
 
 COMMAND = [sys.executable, "-c", "from bitnet_tt.cli import main; main()", "serve"]

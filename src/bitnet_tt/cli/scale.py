@@ -96,8 +96,8 @@ def frontend(
 
     from bitnet_tt.scale.frontend import FleetSettings, run_frontend
     from bitnet_tt.scale.runtime import Cluster
+    from bitnet_tt.server.listen import check_tls, listening_socket, url_of
     from bitnet_tt.server.request_log import RequestLog
-    from bitnet_tt.server.run import check_tls, listening_socket, url_of
 
     fleet = FleetSettings(name, stall_seconds, wait_seconds)
     server = http.settings(name or "", BatchOptions())
@@ -156,7 +156,7 @@ def worker(
     from bitnet_tt.scale.card import ModelCard
     from bitnet_tt.scale.runtime import Cluster
     from bitnet_tt.scale.worker import run_worker
-    from bitnet_tt.server.run import listening_socket
+    from bitnet_tt.server.listen import listening_socket
     from bitnet_tt.server.settings import ServerSettings
     from bitnet_tt.server.warm_up import warm_up
 

@@ -41,8 +41,9 @@ def serve(
     settings = http.settings(name_of(model) if name is None else name, batch)
     # Imported here because they import web packages, which are optional.
     from bitnet_tt.server.app import create_app
+    from bitnet_tt.server.listen import check_tls, listening_socket, url_of
     from bitnet_tt.server.request_log import RequestLog
-    from bitnet_tt.server.run import check_tls, listening_socket, run_server, url_of
+    from bitnet_tt.server.run import run_server
     from bitnet_tt.server.warm_up import warm_up
 
     check_tls(settings)

@@ -15,7 +15,7 @@ from dynamo.llm import ModelInput, ModelRuntimeConfig, ModelType, WorkerType, re
 from dynamo.runtime import Context
 
 from bitnet_tt.engine import AsyncEngine
-from bitnet_tt.errors import BitNetError, ConfigError
+from bitnet_tt.errors import BitNetError, ConfigError, DeviceError
 from bitnet_tt.model import BitNetModel
 from bitnet_tt.scale.answers import ALIVE_SECONDS, Answers
 from bitnet_tt.scale.card import ModelCard, tokenizer_to_json
@@ -186,6 +186,7 @@ async def run_worker(
 
     Raises:
         ConfigError: Workers of the same model name have another model.
+        DeviceError: The cluster was lost: frontends cannot find the worker any more.
     """
     await _check_equal(card, cluster)
     worker = Worker(model, card, hang_seconds)
@@ -241,6 +242,9 @@ async def run_worker(
     if status_listener is not None:
         server.should_exit = True
         await serving_status
+    if not ended.is_set():  # the runtime ends by itself if it loses its lease
+        place = cluster.settings.place
+        raise DeviceError(f"this worker lost its place at {place}; check that it can be reached, and start it again")
 
 
 async def _check_equal(card: ModelCard, cluster: Cluster) -> None:
