@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -241,9 +242,13 @@ def test_unequal_workers_are_refused(make_fleet, tmp_path: Path) -> None:
     assert fleet.members() == 1
 
 
-def test_a_worker_has_probes_and_gauges(make_fleet) -> None:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+        return int(taken.getsockname()[1])
+
+
+def test_a_worker_has_probes_and_gauges(make_fleet) -> None:
+    port = free_port()
     fleet = make_fleet(0.01)
     fleet.start(1, "--status-port", str(port))
     fleet.wait_for_members(1)
@@ -288,16 +293,16 @@ def test_a_frontend_that_ends_lets_its_streams_finish(make_fleet) -> None:
 
 
 def test_a_lost_frontend_leaves_no_text_running(make_fleet) -> None:
+    port = free_port()
     fleet = make_fleet(0.02)
-    fleet.start()
+    fleet.start(1, "--status-port", str(port))
     fleet.wait_for_members(1)
     with pytest.raises(httpx.HTTPError):
         fleet.stream(TEXT, body(1) | {"max_tokens": 400}, 3, lambda: fleet.frontend.send(signal.SIGKILL))
-    for _ in range(100):
-        listed = subprocess.run((*COMMAND, "scale", "status", *fleet.cluster, "--json"), capture_output=True, text=True)
-        if json.loads(listed.stdout)["running"] == 0:
-            return
-    pytest.fail("the text still runs")
+    deadline = time.monotonic() + 6  # the text itself takes 8 seconds
+    while "bitnet_requests_running 0.0" not in httpx.get(f"http://127.0.0.1:{port}/metrics").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_status_without_workers(tmp_path: Path) -> None:
