@@ -17,7 +17,7 @@ pytest.importorskip("ttnn", reason="the extra tt is not installed")
 
 COMPILER = ROOT / "build/sfpi"
 OPERATIONS = ROOT / "src/bitnet_tt/backends/tt/ops"
-WITH_STREAMS = ("bit_linear", "expand_weights")
+WITH_STREAMS = ("bit_linear", "expand_weights", "lm_head")
 """Operations that share the kernel `stream_read`."""
 
 CONFIG_BUFFER_BYTES = 69 * 1024
@@ -42,10 +42,13 @@ def test_the_compiler_takes_every_kernel(built: dict[str, Any]) -> None:
     assert set(built["bytes"]) == {file.stem for file in OPERATIONS.rglob("*.cpp")}
 
 
-def test_the_kernels_of_a_program_fit(built: dict[str, Any]) -> None:
-    for operation, binaries in programs(built["bytes"]).items():
+def test_the_kernels_of_two_programs_fit(built: dict[str, Any]) -> None:
+    """While a program runs, those of the next one arrive."""
+    found = programs(built["bytes"])
+    for operation, binaries in found.items():
         print(f"{operation}: {sum(binaries.values())} bytes, {binaries}")
-        assert sum(binaries.values()) < CONFIG_BUFFER_BYTES / 2, operation
+    *_, second, first = sorted(sum(binaries.values()) for binaries in found.values())
+    assert first + second < CONFIG_BUFFER_BYTES
 
 
 def programs(sizes: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
