@@ -25,11 +25,12 @@ CONFIG_BUFFER_BYTES = 69 * 1024
 
 pytestmark = [
     pytest.mark.sfpi,
+    pytest.mark.slow,
     pytest.mark.skipif(not COMPILER.exists(), reason="Tenstorrent's kernel compiler is not there: make sfpi"),
 ]
 
 
-@pytest.fixture(scope="module", params=[pytest.param("2b4t", marks=pytest.mark.slow), "bitnet-packed"])
+@pytest.fixture(scope="module", params=["2b4t", "llama-packed-divide"])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     mock = environment(tmp_path_factory.mktemp("ttnn") / "root", COMPILER)
     facts: dict[str, Any] = run(mock, "kernels", json.dumps(config_of(request.param)), "fast", seconds=1800)
