@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module", params=["2b4t", "llama-packed-divide"])
+@pytest.fixture(scope="module", params=[pytest.param("2b4t", marks=pytest.mark.minutes), "llama-packed-divide"])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     mock = environment(tmp_path_factory.mktemp("ttnn") / "root", COMPILER)
     facts: dict[str, Any] = run(mock, "kernels", json.dumps(config_of(request.param)), "fast", seconds=1800)
