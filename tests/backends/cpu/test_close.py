@@ -20,6 +20,8 @@ CALLS: dict[str, Callable[[CPUBackend], object]] = {
     "allocate": lambda backend: backend.allocate(2, 16),
     "forward": lambda backend: backend.forward(BATCH),
     "candidates": lambda backend: backend.candidates(BATCH, [LogitFilter(count=1)] * 3),
+    "start": lambda backend: backend.start(BATCH),
+    "warm_up": lambda backend: backend.warm_up(1, lambda done, total: None),
     "start_profile": lambda backend: backend.start_profile(),
     "stop_profile": lambda backend: backend.stop_profile(),
 }

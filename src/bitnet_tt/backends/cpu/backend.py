@@ -242,6 +242,7 @@ class CPUBackend:
 
     def start(self, batch: Batch) -> None:
         """Return None: this backend has no queue of steps."""
+        self._opened()
 
     def _listed(self, decoder: _native.Decoder, row: int, plan: RowPlan) -> Candidates:
         """Compute the logits of a plan's listed tokens, for a row of the last step."""
