@@ -83,6 +83,7 @@ def test_edit_makes_a_branch_with_its_own_continuation(page: Page, server: FakeS
     ask(page, "old question")
     ask(page, "continued")
     questions(page).first.get_by_role("button", name="Edit").click()
+    expect(page.get_by_role("textbox", name="Edit your message")).to_have_value("old question")
     page.get_by_role("textbox", name="Edit your message").fill("new question")
     page.get_by_role("textbox", name="Edit your message").press("Enter")
     expect(answers(page)).to_have_count(1)
@@ -99,6 +100,7 @@ def test_edit_makes_a_branch_with_its_own_continuation(page: Page, server: FakeS
 def test_edit_can_be_cancelled(page: Page, server: FakeServer):
     ask(page, "question")
     page.get_by_role("button", name="Edit").click()
+    expect(page.get_by_role("textbox", name="Edit your message")).to_have_value("question")
     page.get_by_role("textbox", name="Edit your message").fill("other")
     page.keyboard.press("Escape")
     expect(questions(page)).to_contain_text("question")
