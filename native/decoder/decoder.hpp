@@ -30,6 +30,9 @@ class Decoder {
     // start the threads.
     Decoder(Model model, const Kernels& kernels, std::size_t threads, std::size_t thread_work);
 
+    // Takes the weights of a layer from another place or in another form; the values must be the same.
+    void replace_layer(std::size_t index, const Layer& layer) { model_.layers[index] = layer; }
+
     // Makes a new cache and frees the old one with its contents. Throws as KVCache does.
     void allocate(std::size_t blocks, std::size_t block_size);
 
@@ -59,6 +62,8 @@ class Decoder {
     // Bytes of the KV cache once it is full.
     std::size_t kv_cache_bytes() const { return cache_.bytes(); }
     std::size_t kv_bytes_per_position() const { return KVCache::bytes_per_position(shape_); }
+
+    const Model& model() const { return model_; }
 
     // The lm_head. It keeps the rows of the last step.
     const Head& head() const { return head_; }
@@ -158,7 +163,7 @@ class Decoder {
     void attend(std::size_t thread, std::size_t layer, Range queries);
     void norm_rows(Range rows);
 
-    const Model model_;
+    Model model_;
     const Shape& shape_ = model_.shape;
     const Kernels& kernels_;
     const std::size_t thread_work_;

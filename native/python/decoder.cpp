@@ -40,7 +40,7 @@ struct PyDecoder {
         Model model{shape, {}, embedding.table, head.table, norm.data(), cos.data(), sin.data(), cos.shape(0)};
         for (const PyLayer& layer : layers) {
             check_layer(layer, shape);
-            for (const PyLinear& linear : layer.linears) check_form(kernels, linear.linear.weight);
+            check_forms(kernels, layer);
             model.layers.push_back(layer.layer);
         }
         return model;
@@ -53,6 +53,14 @@ struct PyDecoder {
                 "batch: starts, positions and block_tables disagree on the number of sequences");
         return {token_ids.data(),    token_ids.shape(0),    starts.data(),     positions.data(),   sequences,
                 block_tables.data(), block_tables.shape(1), logit_rows.data(), logit_rows.shape(0)};
+    }
+
+    void replace_layer(std::size_t index, PyLayer layer) {
+        require(index < layers.size(), "the model has no such layer");
+        check_layer(layer, decoder.model().shape);
+        check_forms(decoder.kernels(), layer);
+        decoder.replace_layer(index, layer.layer);
+        layers[index] = std::move(layer);
     }
 
     void allocate(std::size_t num_blocks, std::size_t block_size) { decoder.allocate(num_blocks, block_size); }
@@ -194,6 +202,7 @@ void bind_decoder(nb::module_& m) {
                       std::size_t, std::size_t, const std::string&>(),
              nb::kw_only(), "shape"_a, "embedding"_a, "layers"_a, "norm"_a, "head"_a, "cos"_a, "sin"_a, "threads"_a,
              "thread_work"_a, "isa"_a)
+        .def("replace_layer", &PyDecoder::replace_layer, "index"_a, "layer"_a)
         .def("allocate", &PyDecoder::allocate, "num_blocks"_a, "block_size"_a)
         .def("forward", &PyDecoder::forward, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert(),

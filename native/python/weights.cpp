@@ -51,6 +51,10 @@ void check_form(const Kernels& kernels, const TernaryMatrix& weight) {
             "the instruction set has no dense form");
 }
 
+void check_forms(const Kernels& kernels, const PyLayer& layer) {
+    for (const PyLinear& linear : layer.linears) check_form(kernels, linear.linear.weight);
+}
+
 void check_layer(const PyLayer& py, const Shape& shape) {
     const Layer& layer = py.layer;
     for (const LinearField& field : kLinears) {

@@ -37,9 +37,10 @@ struct PyTable {
     Bfloat16Table table;
 };
 
-// Both raise ValueError. The Python code reports mistakes of users before; these checks only keep native code within
+// All raise ValueError. The Python code reports mistakes of users before; these checks only keep native code within
 // its arrays.
 void check_layer(const PyLayer& layer, const Shape& shape);
 void check_form(const Kernels& kernels, const TernaryMatrix& weight);
+void check_forms(const Kernels& kernels, const PyLayer& layer);  // of all its linears
 
 }  // namespace bitnet

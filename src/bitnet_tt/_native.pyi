@@ -92,6 +92,13 @@ class Decoder:
         thread_work: int,
         isa: str,
     ) -> None: ...
+    def replace_layer(self, index: int, layer: Layer) -> None:
+        """Take the weights of a layer from another place or in another form; the values must be the same.
+
+        Raises:
+            ValueError: There is no such layer, or it has another shape or form than this decoder can read.
+        """
+
     def allocate(self, num_blocks: int, block_size: int) -> None:
         """Reserve a KV cache; an earlier one is freed.
 

@@ -1,5 +1,6 @@
 """Ternary weights are copied to huge pages only where that is possible and worth it, and every copy is exact."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from bitnet_tt import _native
 from bitnet_tt.backends.cpu import arena
 from bitnet_tt.backends.cpu.arena import Placed, allocate_arenas
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
+from bitnet_tt.backends.cpu.load import load_layers
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import ModelWeights, TernaryMatrix
-from tests.backends.cpu.random_models import batch_of
+from tests.backends.cpu.random_models import BITNET, batch_of, random_model
 from tests.checkpoint import small
 
 DENSE = [isa for isa in available_isas() if _native.packs_dense(isa)]
@@ -41,12 +43,13 @@ def matrices(weights: ModelWeights) -> list[TernaryMatrix]:
 
 
 def place(weights: ModelWeights, *, threads: int = 1, isa: str = "") -> list[Placed]:
-    layers = zip(weights.layers, allocate_arenas(weights.layers, threads=threads, isa=isa), strict=True)
-    return [layer_arena.place(layer.linear(name)) for layer, layer_arena in layers for name in LINEAR_NAMES]
+    arenas = allocate_arenas(weights.layers, threads=threads, isa=isa)
+    layers = [[layer.linear(name) for name in LINEAR_NAMES] for layer in weights.layers]
+    return [place for arena, layer in zip(arenas, layers, strict=True) for place in arena.place(layer, threads)]
 
 
 def all_stay(weights: ModelWeights) -> bool:
-    return all(placed.packed is matrix.packed for placed, matrix in zip(place(weights), matrices(weights), strict=True))
+    return not allocate_arenas(weights.layers, threads=1, isa="")
 
 
 def test_mapped_matrices_are_copied(mapped: ModelWeights) -> None:
@@ -88,14 +91,43 @@ def test_instruction_sets_without_dense_form_take_stored_weights(mapped: ModelWe
     assert all(placed.dense is None for placed in place(mapped, threads=2, isa="scalar"))
 
 
-@pytest.mark.parametrize("isa", DENSE)
-def test_logits_of_stored_and_dense_weights_are_equal(checkpoint: Checkpoint, isa: str) -> None:
-    logits = []
-    for threads in (1, 2):
-        backend = CPUBackend(checkpoint.config, checkpoint.load_weights(), threads=threads, isa=isa)
+def step_logits(backend: CPUBackend) -> np.ndarray:
+    return backend.forward(batch_of([(list(range(20)), 0, range(2))], range(20))).copy()
+
+
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("threads", [1, 2])
+def test_logits_are_equal_before_while_and_after_layers_move(checkpoint: Checkpoint, isa: str, threads: int) -> None:
+    with closing(CPUBackend(checkpoint.config, checkpoint.load_weights(), threads=threads, isa=isa)) as backend:
         backend.allocate(2, 16)
-        logits.append(backend.forward(batch_of([(list(range(20)), 0, range(2))], range(20))))
-    np.testing.assert_array_equal(*logits)
+        waiting, logits = [], []
+        for _ in range(checkpoint.config.num_hidden_layers + 2):
+            logits.append(step_logits(backend))
+            waiting.append(len(backend._mover))
+    assert waiting == [*range(checkpoint.config.num_hidden_layers, -1, -1), 0]  # the first step moves none
+    for other in logits[1:]:
+        np.testing.assert_array_equal(other, logits[0])
+
+
+def test_warm_up_moves_all_layers(checkpoint: Checkpoint) -> None:
+    layers, calls = checkpoint.config.num_hidden_layers, []
+    with closing(CPUBackend(checkpoint.config, checkpoint.load_weights())) as backend:
+        backend.allocate(2, 16)
+        before = step_logits(backend)
+        backend.warm_up(1, lambda done, total: calls.append((done, total)))
+        assert calls == [(done, layers) for done in range(1, layers + 1)]
+        assert not backend._mover
+        np.testing.assert_array_equal(step_logits(backend), before)
+
+
+def test_wrong_layers_are_refused(mapped: ModelWeights, checkpoint: Checkpoint) -> None:
+    backend = CPUBackend(checkpoint.config, mapped)
+    decoder = backend._opened()
+    (layer, *_) = load_layers(mapped.layers, checkpoint.config)
+    with pytest.raises(ValueError, match="no such layer"):
+        decoder.replace_layer(checkpoint.config.num_hidden_layers, layer)
+    with pytest.raises(ValueError, match="shape"):
+        decoder.replace_layer(0, load_layers(random_model(BITNET).layers, BITNET)[0])
 
 
 def test_dense_weights_take_five_sixths_of_the_memory() -> None:

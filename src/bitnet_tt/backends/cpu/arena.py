@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,50 +49,59 @@ class Placed:
 
 
 class LayerArena:
-    """A memory block for the ternary matrices of one layer. Without memory, matrices stay where they are."""
+    """A memory block for the ternary matrices of one layer."""
 
-    def __init__(self, memory: NDArray[np.uint8] | None = None, dense_isa: str | None = None) -> None:
+    def __init__(self, memory: NDArray[np.uint8], dense_isa: str | None = None) -> None:
         """Copy matrices to `memory`.
 
         Args:
-            memory: Bytes [n], enough for the layer's matrices. None leaves them where they are.
+            memory: Bytes [n], enough for the layer's matrices.
             dense_isa: Convert them to the dense form by this instruction set (empty for the fastest). None copies them
                 as stored.
         """
         self._memory = memory
         self._dense_isa = dense_isa
 
-    def place(self, matrix: TernaryMatrix) -> Placed:
-        """Copy a matrix to the arena and release its pages of a mapped file, or return it where it is.
+    def place(self, matrices: Sequence[TernaryMatrix], threads: int = 1) -> list[Placed]:
+        """Copy the layer's matrices to the arena, and release their pages of a mapped file.
 
         A stored matrix that is in memory already stays there.
         """
-        packed = matrix.packed
-        if self._memory is None or not _moves(packed, dense=self._dense_isa is not None):
-            return Placed(packed)
+        places = [self._place_for(matrix) for matrix in matrices]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self._fill, places, matrices))
+
+    def _place_for(self, matrix: TernaryMatrix) -> Placed:
+        """Return where a matrix will be."""
+        if not _moves(matrix.packed, dense=self._dense_isa is not None):
+            return Placed(matrix.packed)
         if self._dense_isa is None:
-            copy = Placed(self._take(packed.shape))
-            np.copyto(copy.packed, packed)
-        else:
-            shape = (matrix.out_features, matrix.in_features)
-            copy = Placed(self._take(_native.dense_shape(*shape)), shape)
-            _native.pack_dense(packed, copy.packed, self._dense_isa)
-        region = region_of(packed)
-        if region is not None:
-            region.release()
-        return copy
+            return Placed(self._take(matrix.packed.shape))
+        shape = (matrix.out_features, matrix.in_features)
+        return Placed(self._take(_native.dense_shape(*shape)), shape)
 
     def _take(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        assert self._memory is not None
         size = math.prod(shape)
         taken, self._memory = self._memory[:size].reshape(shape), self._memory[_rounded(size) :]
         return taken
+
+    def _fill(self, place: Placed, matrix: TernaryMatrix) -> Placed:
+        if place.packed is matrix.packed:
+            return place
+        if self._dense_isa is None:
+            np.copyto(place.packed, matrix.packed)
+        else:
+            _native.pack_dense(matrix.packed, place.packed, self._dense_isa)
+        region = region_of(matrix.packed)
+        if region is not None:
+            region.release()
+        return place
 
 
 def allocate_arenas(layers: Sequence[LayerWeights], *, threads: int, isa: str) -> list[LayerArena]:
     """Allocate huge pages for the ternary matrices of each layer.
 
-    The arenas have no memory if the system has no huge pages or refuses the memory, if the matrices have fewer than
+    There are no arenas if the system has no huge pages or refuses the memory, if the matrices have fewer than
     `MIN_ARENA_BYTES` in total, or if they would take more than half of the memory that this process may use.
 
     Args:
@@ -100,17 +110,17 @@ def allocate_arenas(layers: Sequence[LayerWeights], *, threads: int, isa: str) -
         isa: The instruction set, empty for the fastest.
 
     Returns:
-        One arena for each layer.
+        One arena for each layer, or none: then all matrices stay where they are.
     """
     dense = threads > 1 and _native.packs_dense(isa)
     sizes = [sum(_arena_bytes(layer.linear(name), dense=dense) for name in LINEAR_NAMES) for layer in layers]
     total = sum(sizes)
     if not MIN_ARENA_BYTES <= total <= memory_limit() // 2 or not _has_huge_pages():
-        return [LayerArena() for _ in layers]
+        return []
     try:
         memory = _allocate(total)
     except OSError:  # the system grants no such memory
-        return [LayerArena() for _ in layers]
+        return []
     parts = np.split(memory, np.cumsum(sizes)[:-1])
     return [LayerArena(part, isa if dense else None) for part in parts]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bitnet_tt import _native
 from bitnet_tt.backends.base import FORKED, BackendStats, Batch, Candidates, LogitFilter, PhaseTime
 from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
-from bitnet_tt.backends.cpu.load import load_layers, load_norm, load_table
+from bitnet_tt.backends.cpu.load import LayerMover, load_layers, load_norm, load_table
 from bitnet_tt.backends.cpu.rows import RowPlan, filter_arrays, plan_row
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, DeviceError
@@ -55,8 +55,8 @@ def available_isas() -> list[str]:
 class CPUBackend:
     """Runs a model on the CPU by the numerics contract: logits do not depend on `threads`, `isa`, or the other rows.
 
-    Ternary weights are copied to huge pages where that is faster, see `arena`. All other weights are used where they
-    are; the backend keeps them alive.
+    Ternary weights are copied to huge pages where that is faster, see `arena`: a layer before each step but the first,
+    or all of them in `warm_up`. All other weights are used where they are; the backend keeps them alive.
 
     Threads: any thread may call any method, but only one at a time. A call raises DeviceError while another thread is
     in a method, because a second step would overwrite the logits of the first. `description`, `threads` and `isa` may
@@ -116,7 +116,7 @@ class CPUBackend:
         self._decoder: _native.Decoder | None = _native.Decoder(
             shape=shape,
             embedding=load_table("embed_tokens", weights.embed_tokens, config),
-            layers=load_layers(weights.layers, config, threads=threads, isa=isa or ""),
+            layers=load_layers(weights.layers, config),
             norm=load_norm("norm", weights.norm, config.hidden_size),
             head=load_table("lm_head", weights.lm_head, config),
             cos=cos,
@@ -128,6 +128,8 @@ class CPUBackend:
         self._screens = (
             config.vocab_size * config.hidden_size * 2 > SMALL_HEAD_BYTES and config.hidden_size <= MAX_SCREENED_COLUMNS
         )
+        self._mover = LayerMover(weights.layers, config, threads=threads, isa=isa or "")
+        self._stepped = False
         self._whole_steps = _WHOLE_STEPS_AT_FIRST  # how many of the next steps compute whole rows
         self._free_buffers()
 
@@ -172,6 +174,7 @@ class CPUBackend:
         """
         with self._locked():
             self._decoder = None
+            self._mover.clear()
             self._free_buffers()
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
@@ -205,7 +208,7 @@ class CPUBackend:
             TypeError: An array of the batch is not int32 or not C-contiguous.
             DeviceError: Another thread is in a method, or this process was forked after the backend was made.
         """
-        with self._exclusive() as decoder:
+        with self._step() as decoder:
             return self._whole_rows(decoder, batch, len(batch.logit_rows))
 
     def _whole_rows(self, decoder: _native.Decoder, batch: Batch | None, rows: int) -> NDArray[np.float32]:
@@ -227,7 +230,7 @@ class CPUBackend:
         computed. See native/head/head.hpp. The second step makes the screen. If a filter allows few tokens, only their
         logits are computed; tokens that always pass are computed besides. See `rows`.
         """
-        with self._exclusive() as decoder:
+        with self._step() as decoder:
             masked = any(limit.allowed is not None for limit in filters)
             if masked:  # the masks may still be computed meanwhile
                 decoder.forward_layers(*_arrays(batch))
@@ -302,8 +305,12 @@ class CPUBackend:
             decoder.start_profile()
 
     def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
-        """Do nothing: this backend compiles nothing."""
-        self._opened()
+        """Move all layers to where steps read them fastest."""
+        with self._exclusive() as decoder:
+            layers = len(self._mover)
+            for done in range(1, layers + 1):
+                self._mover.move(decoder)
+                progress(done, layers)
 
     def stop_profile(self) -> list[PhaseTime]:
         """Stop measuring; return the times since `start_profile`, in the order of a step."""
@@ -321,6 +328,15 @@ class CPUBackend:
         """Give the decoder to one thread at a time."""
         with self._locked():
             yield self._opened()
+
+    @contextmanager
+    def _step(self) -> Iterator[_native.Decoder]:
+        """Give the decoder to one thread for a step. Before each step but the first, a layer moves."""
+        with self._exclusive() as decoder:
+            if self._stepped and self._mover:
+                self._mover.move(decoder)
+            yield decoder
+            self._stepped = True
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

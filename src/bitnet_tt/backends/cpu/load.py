@@ -1,18 +1,17 @@
-"""Checks ModelWeights, puts ternary matrices in arenas, and makes the objects that the native decoder takes."""
+"""Checks ModelWeights, makes the objects that the native decoder takes, and moves ternary matrices to arenas."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt import _native
-from bitnet_tt.backends.cpu.arena import LayerArena, allocate_arenas
-from bitnet_tt.config import ModelConfig
+from bitnet_tt.backends.cpu.arena import Placed, allocate_arenas
+from bitnet_tt.config import LINEAR_NAMES, ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import LayerWeights, TernaryMatrix
@@ -44,14 +43,8 @@ def load_norm(name: str, gain: NDArray[np.float32], size: int) -> NDArray[np.flo
     return np.require(gain, requirements=["C", "A"])
 
 
-def load_layers(layers: Sequence[LayerWeights], config: ModelConfig, *, threads: int, isa: str) -> list[_native.Layer]:
-    """Return the decoder layers for native code. They keep their arrays alive.
-
-    Args:
-        layers: The weights of each layer.
-        config: The model's shape.
-        threads: How many threads load the layers now and run the model later.
-        isa: The instruction set that runs the model, empty for the fastest.
+def load_layers(layers: Sequence[LayerWeights], config: ModelConfig) -> list[_native.Layer]:
+    """Check the decoder layers and return them for native code, not copied. They keep their arrays alive.
 
     Raises:
         CheckpointError: An array has the wrong dtype or shape, or is not C-contiguous; or a layer has other norms than
@@ -59,9 +52,50 @@ def load_layers(layers: Sequence[LayerWeights], config: ModelConfig, *, threads:
     """
     for index, layer in enumerate(layers):
         _check_layer(index, layer, config)
-    arenas = allocate_arenas(layers, threads=threads, isa=isa)
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(_load_layer, range(len(layers)), layers, repeat(config), arenas))
+    return [
+        _layer(index, layer, config, [Placed(matrix.packed) for matrix in _matrices(layer)])
+        for index, layer in enumerate(layers)
+    ]
+
+
+class LayerMover:
+    """Moves the layers of a model into their arenas, one after another, between steps.
+
+    Moving all of a large model takes as long as some tens of steps. So the first step reads the weights where they
+    are, and its token comes sooner. The logits are the same bits before, meanwhile and after.
+    """
+
+    def __init__(self, layers: Sequence[LayerWeights], config: ModelConfig, *, threads: int, isa: str) -> None:
+        """Allocate the arenas.
+
+        Args:
+            layers: The weights of each layer, which `load_layers` has checked.
+            config: The model's shape.
+            threads: How many threads move the layers and run the model.
+            isa: The instruction set that runs the model, empty for the fastest.
+        """
+        self._config = config
+        self._threads = threads
+        arenas = allocate_arenas(layers, threads=threads, isa=isa)
+        self._waiting = deque(zip(range(len(arenas)), layers, arenas, strict=False))
+
+    def __len__(self) -> int:
+        """Return the number of layers that wait."""
+        return len(self._waiting)
+
+    def clear(self) -> None:
+        """Forget the layers that wait, and free their memory."""
+        self._waiting.clear()
+
+    def move(self, decoder: _native.Decoder) -> None:
+        """Move the next layer. Its pages of a mapped file are released."""
+        index, layer, arena = self._waiting.popleft()
+        placed = arena.place(_matrices(layer), self._threads)
+        decoder.replace_layer(index, _layer(index, layer, self._config, placed))
+
+
+def _matrices(layer: LayerWeights) -> list[TernaryMatrix]:
+    return [layer.linear(name) for name in LINEAR_NAMES]
 
 
 def _check_layer(index: int, layer: LayerWeights, config: ModelConfig) -> None:
@@ -80,19 +114,21 @@ def _check_layer(index: int, layer: LayerWeights, config: ModelConfig) -> None:
         _check(where, layer.linear(name).packed, np.uint8, (out_features // 4, in_features))
 
 
-def _load_layer(index: int, layer: LayerWeights, config: ModelConfig, arena: LayerArena) -> _native.Layer:
+def _layer(index: int, layer: LayerWeights, config: ModelConfig, placed: Sequence[Placed]) -> _native.Layer:
+    """Return a layer for native code, with the matrices, in the order of LINEAR_NAMES, where they are placed."""
     where = f"layers.{index}."
     norms = {name: load_norm(where + name, getattr(layer, name), size) for name, size in config.norm_sizes.items()}
-    linears = {name: _load_linear(where + name, layer.linear(name), arena) for name in config.linear_shapes}
+    linears = {
+        name: _linear(where + name, layer.linear(name), place) for name, place in zip(LINEAR_NAMES, placed, strict=True)
+    }
     fields: dict[str, Any] = {**norms, **linears}
     return _native.Layer(**fields)
 
 
-def _load_linear(name: str, matrix: TernaryMatrix, arena: LayerArena) -> _native.Linear:
+def _linear(name: str, matrix: TernaryMatrix, placed: Placed) -> _native.Linear:
     input_norm = matrix.input_norm
     if input_norm is not None:
         input_norm = load_norm(name + ".input_norm", input_norm, matrix.in_features)
-    placed = arena.place(matrix)
     return _native.Linear(placed.packed, float(matrix.scale), input_norm, placed.dense)
 
 
