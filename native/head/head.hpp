@@ -38,11 +38,9 @@ class Head {
 
     // Where `candidates` writes. The arrays belong to the caller.
     struct CandidateRows {
-        std::int32_t* ids;      // [rows, kMaxCandidates], rising
-        float* logits;          // [rows, kMaxCandidates]
-        std::int32_t* counts;   // [rows]: how many candidates the row has; -1 if the whole row must be computed
-        float* dropped_masses;  // [rows]: not less than the sum of exp((logit - largest) / mass_temperature) over all
-                                // dropped logits
+        std::int32_t* ids;     // [rows, kMaxCandidates], rising
+        float* logits;         // [rows, kMaxCandidates]
+        std::int32_t* counts;  // [rows]: how many candidates the row has; -1 if the whole row must be computed
     };
     // Finds the logits of each row of the step that pass its filter; `filters` is [rows]. The first call makes the
     // screen. Throws DeviceError if there is no memory for it.
@@ -50,6 +48,9 @@ class Head {
 
     // Computes the logits [count] of the tokens `ids` [count] for a row of the step, and reads only their weights.
     void listed(std::size_t row, const std::int32_t* ids, std::size_t count, float* out);
+
+    // Writes an upper bound [vocab] of each logit of a row of the step, if the filter of its last search had noise.
+    void upper_bounds(std::size_t row, float* out) const;
 
     // Bytes of the screen and of bfloat16 weights that `candidates` and `listed` read since `start`.
     std::size_t bytes_read() const;
@@ -86,7 +87,7 @@ class Head {
     };
     // A logit whose upper bound reached the threshold, but whose estimate did not.
     struct Deferred {
-        float upper;
+        float upper, score;  // of the logit, and of logit + noise
         std::int32_t id;
     };
     // State and scratch of one thread; the vectors have an element for each row of the step.
@@ -101,9 +102,9 @@ class Head {
         std::size_t rescored = 0;      // logits of single tokens computed in this step
         bool touched_table = false;
     };
-    // The threshold and the largest logit of a row, over all threads. Both only rise during a search.
+    // The thresholds of a row, over all threads: of the logit, and of logit + noise. Both only rise during a search.
     struct alignas(64) Progress {
-        std::atomic<float> threshold, largest;
+        std::atomic<float> threshold, score_threshold;
     };
 
     // ThreadTeam calls these two: see there.
@@ -125,6 +126,8 @@ class Head {
     void quantize_row(std::size_t row);
     double quantize(std::size_t index, const float* x, float* residual);
     void screen_block(Worker& worker, std::size_t block);
+    bool noisy(std::size_t row) const { return queries_[row].noise.scale > 0.0f; }
+    void keep_bounds(const ScreenBounds& bounds, std::size_t block, float* uppers) const;
     void sort_reached(Worker& worker, std::size_t row, std::size_t block);
     void compute_deferred(Worker& worker, std::size_t row);
     void add_pending(Worker& worker, std::size_t row, std::int32_t id);
@@ -166,6 +169,7 @@ class Head {
     std::size_t row_capacity_ = 0;
     std::vector<ScreenQuery> queries_;
     std::vector<const std::uint32_t*> allowed_;  // [rows]: the masks of the filters
+    std::vector<std::vector<float>> uppers_;     // [rows][vocab]: upper bounds of the logits, of rows with noise
     std::vector<Candidate> sorted_;
     Buffer<std::int8_t> values_;  // [rows or 2 * rows, hidden rounded up to 64]
     Buffer<float> scales_;

@@ -49,7 +49,10 @@ bool Screen::pack(const Kernels& kernels, const Bfloat16Table& table, std::size_
 
 ScreenBlock Screen::block(std::size_t index) const {
     const float* rows_bounds = bounds(index);
-    return {bytes(index), rows(index), rows_bounds, rows_bounds + kLanes, rows_bounds + 2 * kLanes};
+    ScreenBlock block{bytes(index), rows(index), rows_bounds, rows_bounds + kLanes, rows_bounds + 2 * kLanes, {}};
+    for (std::size_t field = 0; field < 4; ++field)
+        block.ids[field] = static_cast<std::uint32_t>(field * quarter_ + index * kBlockRows);
+    return block;
 }
 
 }  // namespace bitnet

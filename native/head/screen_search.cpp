@@ -2,14 +2,18 @@
 //
 // All threads share one threshold for each row: logits below it do not pass. It rises as larger logits are found. A
 // thread takes a block of the screen and gets an upper bound and an estimate of each of its 64 logits. A logit whose
-// bound is below the threshold is dropped, and its bound is added to the dropped mass. The others are computed from the
-// bfloat16 weights: at once if the estimate reaches the threshold too, because such a logit probably raises it; at the
-// end of the search otherwise, because by then the threshold has risen and rules most of them out.
+// bound is below the threshold is dropped. The others are computed from the bfloat16 weights: at once if the estimate
+// reaches the threshold too, because such a logit probably raises it; at the end of the search otherwise, because by
+// then the threshold has risen and rules most of them out.
+//
+// If the filter has noise, a second threshold is the largest sum of logit and noise so far. A logit is dropped only if
+// its bounds are below both. The bounds of all logits are kept: the sampler may ask for them.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "head/head.hpp"
+#include "head/noise_range.hpp"
 
 namespace bitnet {
 
@@ -20,11 +24,10 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Rounds an upper bound to float32 so that it remains one.
 float round_bound_up(double bound) { return static_cast<float>(bound * 1.000001); }
 
-// Sets `value` to the larger of itself and `candidate`. Release order: a thread that reads the new threshold also sees
-// the largest logit that was written before it.
+// Sets `value` to the larger of itself and `candidate`.
 void raise(std::atomic<float>& value, float candidate) {
     float known = value.load(std::memory_order_relaxed);
-    while (known < candidate && !value.compare_exchange_weak(known, candidate, std::memory_order_release)) {
+    while (known < candidate && !value.compare_exchange_weak(known, candidate, std::memory_order_relaxed)) {
     }
 }
 
@@ -40,9 +43,9 @@ bool Head::prepare_search(const LogitFilter* filters) {
         bounded = bounded && std::isfinite(queries_[row].norm) && std::isfinite(queries_[row].unit) &&
                   std::isfinite(queries_[row].fine_unit);
         progress_[row].threshold.store(-kInfinity);
-        progress_[row].largest.store(-kInfinity);
-        const float temperature = filters[row].mass_temperature;
-        queries_[row].inverse_temperature = temperature > 0.0f ? 1.0f / temperature : 0.0f;
+        progress_[row].score_threshold.store(-kInfinity);
+        queries_[row].noise = filters[row].noise;
+        uppers_[row].resize(filters[row].noise.scale > 0.0f ? shape_.vocab : 0);
         allowed_[row] = filters[row].allowed;
         for (Worker& worker : workers_) worker.collectors[row].start(filters[row]);
     }
@@ -59,6 +62,8 @@ void Head::grow_search(std::size_t rows) {
     residual_.grow(shape_.hidden);
     queries_.resize(rows);
     allowed_.resize(rows);
+    uppers_.resize(rows);
+    sorted_.reserve(kMaxCandidates + 1);
     progress_ = std::make_unique<Progress[]>(rows);
     for (Worker& worker : workers_) {
         worker.collectors.resize(rows);
@@ -103,7 +108,7 @@ void Head::quantize_row(std::size_t row) {
                      round_bound_up(norm + residual),
                      round_bound_up(residual + sums * norm),
                      -kInfinity,
-                     0.0f,
+                     {},
                      -kInfinity};
 }
 
@@ -112,17 +117,25 @@ void Head::quantize_row(std::size_t row) {
 void Head::screen_block(Worker& worker, std::size_t index) {
     const ScreenBlock block = screen_.block(index);
     for (std::size_t row = 0; row < rows_; ++row) {
-        // First the threshold, then the largest logit: `compute` writes them in the opposite order, so a row that has
-        // a threshold has a largest logit too.
-        worker.queries[row].threshold = progress_[row].threshold.load(std::memory_order_acquire);
-        worker.queries[row].largest = progress_[row].largest.load(std::memory_order_relaxed);
+        worker.queries[row].threshold = progress_[row].threshold.load(std::memory_order_relaxed);
+        worker.queries[row].score_threshold = progress_[row].score_threshold.load(std::memory_order_relaxed);
     }
     const Activations x{values_.data(), round_up(shape_.hidden, 64), scales_.data(), sums_.data(),
                         fine() ? 2 * rows_ : rows_};
     kernels_.screen_bounds(block, x, rows_, worker.queries.data(), worker.sums.data(), worker.bounds.data());
     for (std::size_t row = 0; row < rows_; ++row) {
-        worker.collectors[row].drop(worker.bounds[row].dropped_mass, worker.queries[row].largest);
+        if (!uppers_[row].empty()) keep_bounds(worker.bounds[row], index, uppers_[row].data());
         if (worker.bounds[row].reached != 0) sort_reached(worker, row, index);
+    }
+}
+
+// Copies the upper bounds of a block to the places of their tokens in `uppers` [vocab].
+void Head::keep_bounds(const ScreenBounds& bounds, std::size_t block, float* uppers) const {
+    for (std::size_t field = 0; field < 4; ++field) {
+        const std::int32_t first = screen_.id(block, field, 0);
+        std::size_t count = 0;
+        while (count < kBlockRows && screen_.id(block, field, count) >= 0) ++count;
+        if (count > 0) std::copy_n(bounds.upper + field * kBlockRows, count, uppers + first);
     }
 }
 
@@ -131,8 +144,7 @@ void Head::screen_block(Worker& worker, std::size_t index) {
 void Head::sort_reached(Worker& worker, std::size_t row, std::size_t block) {
     compute_pending(worker, row);  // from the block before: the prefetch of their weights is done by now
     const ScreenBounds& bounds = worker.bounds[row];
-    // Logits that the filter does not allow end here. Those below the threshold are in the dropped mass, although they
-    // need not be: it remains an upper bound.
+    // Logits that the filter does not allow end here.
     const std::uint32_t* mask = allowed_[row];
     const std::uint64_t reached = mask == nullptr ? bounds.reached : bounds.reached & screen_.allowed(block, mask);
     // One round for each set bit, lowest first.
@@ -144,7 +156,7 @@ void Head::sort_reached(Worker& worker, std::size_t row, std::size_t block) {
             add_pending(worker, row, id);
         } else {
             if (worker.deferred[row].size() == kMaxDeferred) compute_deferred(worker, row);
-            worker.deferred[row].push_back({bounds.upper[lane], id});
+            worker.deferred[row].push_back({bounds.upper[lane], noisy(row) ? bounds.scores[lane] : -kInfinity, id});
         }
     }
 }
@@ -153,10 +165,12 @@ void Head::sort_reached(Worker& worker, std::size_t row, std::size_t block) {
 void Head::compute_deferred(Worker& worker, std::size_t row) {
     compute_pending(worker, row);
     std::vector<Deferred>& deferred = worker.deferred[row];
-    const float threshold = progress_[row].threshold.load(std::memory_order_acquire);
-    const auto passing = std::partition(deferred.begin(), deferred.end(),
-                                        [&](const Deferred& logit) { return logit.upper >= threshold; });
-    for (auto logit = passing; logit != deferred.end(); ++logit) worker.collectors[row].drop(logit->upper);
+    const float threshold = progress_[row].threshold.load(std::memory_order_relaxed);
+    const float score_threshold =
+        noisy(row) ? progress_[row].score_threshold.load(std::memory_order_relaxed) : kInfinity;
+    const auto passing = std::partition(deferred.begin(), deferred.end(), [&](const Deferred& logit) {
+        return logit.upper >= threshold || logit.score >= score_threshold;
+    });
     deferred.erase(passing, deferred.end());
     // While one group of logits is computed, the weights of the next group are on their way.
     const auto prefetch_group = [&](std::size_t begin) {
@@ -195,29 +209,26 @@ void Head::prefetch(const Worker& worker, std::int32_t id) const {
     for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
 }
 
-// Computes up to kLogitsPerCall logits from the bfloat16 weights, collects them, and raises the row's threshold.
+// Computes up to kLogitsPerCall logits from the bfloat16 weights, collects them, and raises the row's thresholds.
 void Head::compute(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count) {
     CandidateCollector& collector = worker.collectors[row];
     float logits[kLogitsPerCall];
     compute_single(worker, row, ids, count, logits);
     for (std::size_t i = 0; i < count; ++i) {
-        collector.add({logits[i], ids[i]});
-        raise(progress_[row].largest, logits[i]);
+        const ScoreRange score = noisy(row) ? score_range(queries_[row].noise, logits[i], ids[i]) : ScoreRange{};
+        collector.add({logits[i], ids[i], score.least, score.greatest});
     }
     raise(progress_[row].threshold, collector.threshold());
+    raise(progress_[row].score_threshold, collector.score_threshold());
 }
 
 // Merges what the threads found of a row and writes what passes, in the order of the ids.
 void Head::write_candidates(std::size_t row, const CandidateRows& out) {
     CandidateCollector& all = workers_[0].collectors[row];
     for (std::size_t i = 1; i < workers_.size(); ++i) all.merge(workers_[i].collectors[row]);
-    out.dropped_masses[row] = round_bound_up(all.dropped_mass());
     out.counts[row] = -1;
     if (all.overflowed()) return;
-    const float threshold = all.threshold();
-    sorted_.clear();
-    for (const Candidate& candidate : all.candidates())
-        if (candidate.logit >= threshold) sorted_.push_back(candidate);
+    sorted_ = all.candidates();
     std::sort(sorted_.begin(), sorted_.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
     out.counts[row] = static_cast<std::int32_t>(sorted_.size());
     for (std::size_t i = 0; i < sorted_.size(); ++i) {
@@ -225,5 +236,7 @@ void Head::write_candidates(std::size_t row, const CandidateRows& out) {
         out.logits[row * kMaxCandidates + i] = sorted_[i].logit;
     }
 }
+
+void Head::upper_bounds(std::size_t row, float* out) const { std::copy(uppers_[row].begin(), uppers_[row].end(), out); }
 
 }  // namespace bitnet

@@ -7,7 +7,8 @@
 //     vec16/ISA.hpp                 16 float lanes for one instruction set; scalar.hpp defines them
 //     isa/ISA.cpp                   the integer products of one instruction set: int8 activations times packed weights
 //     elementwise.hpp, linear.hpp,  the shared code: written once over Vec16 and the integer products,
-//     attention.hpp, screen.hpp     compiled once for each instruction set
+//     attention.hpp, noise.hpp,     compiled once for each instruction set
+//     screen.hpp
 //     dense.hpp                     the dense form of ternary weights, for instruction sets that have it
 //     table.hpp                     puts all of that into a table; isa/ISA.cpp includes it last
 //
@@ -116,6 +117,12 @@ struct AttentionTile {
     float* sums;                // scratch, kQueryTile rows of head_stride floats
 };
 
+// The noise of a row: sampling picks the token with the largest sum of logit and noise. See noise.hpp.
+struct Noise {
+    std::uint32_t seed[2], position, choice;
+    float scale;  // the temperature; 0 for no noise
+};
+
 // The screen bounds logits from a 6-bit copy of the lm_head. screen.hpp explains the structs from here to ScreenBounds.
 
 // The numbers of one row w of the lm_head. Both norms are Euclidean and rounded up: never smaller than the true ones.
@@ -133,6 +140,7 @@ struct ScreenBlock {
     const float* half_steps;    // [4][kBlockRows]
     const float* errors;        // [4][kBlockRows]
     const float* norms;         // [4][kBlockRows]
+    std::uint32_t ids[4];       // the token of byte row 0 of each field; the next byte row is the next token
 };
 
 // sum(code * value) of a block's rows for one row of activations: [field][byte row].
@@ -144,18 +152,17 @@ struct ScreenQuery {
     float unit, fine_unit;
     float norm;       // an upper bound of |x'|
     float rounding;   // an upper bound of |x - x'|, with the rounding errors of float32 sums added
-    float threshold;  // smaller logits are dropped
-    // For dropped_mass: 1 / temperature, or 0 if it is not wanted, and the logit that exponentials are relative to.
-    float inverse_temperature;
-    float largest;
+    float threshold;  // smaller logits are dropped, unless logit + noise reaches score_threshold
+    Noise noise;
+    float score_threshold;  // means nothing without noise
 };
 
 // The answer for one token: bounds of the 64 logits of a block. Bit n and element n stand for row n of the block.
 struct ScreenBounds {
-    std::uint64_t reached;        // bit set: the upper bound reaches the threshold. The logit must be computed.
-    std::uint64_t likely;         // bit set: the estimate reaches it too, so the logit probably does
-    float dropped_mass;           // an upper bound of the sum of exp((logit - largest) / temperature) of unset bits
-    float upper[4 * kBlockRows];  // an upper bound of each logit
+    std::uint64_t reached;         // bit set: an upper bound reaches its threshold. The logit must be computed.
+    std::uint64_t likely;          // bit set: the estimate reaches it too, so the logit probably does
+    float upper[4 * kBlockRows];   // an upper bound of each logit
+    float scores[4 * kBlockRows];  // an upper bound of each logit + noise; not written without noise
 };
 
 struct Kernels {

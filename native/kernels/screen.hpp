@@ -26,11 +26,12 @@
 #pragma once
 
 #include "kernels/linear.hpp"
+#include "kernels/noise.hpp"
 
 namespace bitnet {
 namespace {
 
-// Factor on norms and on sums of exponentials. It is larger than all that their computation in float32 can lose.
+// Factor on norms. It is larger than all that their computation in float32 can lose.
 constexpr float kScreenSlack = 1.0001f;
 // Added to a bound. It is larger than what products below float32's smallest normal number, 1.2e-38, can lose.
 constexpr float kScreenUnderflow = 1e-36f;
@@ -103,20 +104,6 @@ inline Vec16 screen_estimate(const ScreenBlock& block, std::size_t field, const 
                broadcast(unit));
 }
 
-// An upper bound of the sum of exp((logit - largest) / temperature) over the logits that do not reach the threshold.
-inline float bound_dropped_mass(const ScreenBounds& bounds, const ScreenQuery& query) {
-    if (query.inverse_temperature == 0.0f || ~bounds.reached == 0) return 0.0f;
-    float powers[4 * kBlockRows];
-    for (std::size_t i = 0; i < 4 * kBlockRows; i += 16)
-        store(powers + i, exponential(mul(sub(load(bounds.upper + i), broadcast(query.largest)),
-                                          broadcast(query.inverse_temperature))));
-    // Zeros for the logits that reach it: `bits &= bits - 1` clears the lowest set bit, ctz says which it is.
-    for (std::uint64_t bits = bounds.reached; bits != 0; bits &= bits - 1) powers[__builtin_ctzll(bits)] = 0.0f;
-    Vec16 total = zero();
-    for (std::size_t i = 0; i < 4 * kBlockRows; i += 16) total = add(load(powers + i), total);
-    return kScreenSlack * sum(total);
-}
-
 void screen_bounds(const ScreenBlock& block, const Activations& x, std::size_t tokens, const ScreenQuery* queries,
                    ScreenSums* sums, ScreenBounds* bounds) {
     // One byte row at a time against all rows of activations, so that it is read from memory once.
@@ -146,8 +133,13 @@ void screen_bounds(const ScreenBlock& block, const Activations& x, std::size_t t
             const Vec16 threshold = broadcast(query.threshold);
             out.reached |= std::uint64_t{not_below(bound, threshold)} << i * kBlockRows;
             out.likely |= std::uint64_t{not_below(estimate, threshold)} << i * kBlockRows;
+            if (query.noise.scale == 0.0f) continue;
+            const Vec16 noise = bound_noise(query.noise, block.ids[i]), least = broadcast(query.score_threshold);
+            const Vec16 score = add(bound, noise);
+            store(out.scores + i * kBlockRows, score);
+            out.reached |= std::uint64_t{not_below(score, least)} << i * kBlockRows;
+            out.likely |= std::uint64_t{not_below(add(estimate, noise), least)} << i * kBlockRows;
         }
-        out.dropped_mass = bound_dropped_mass(out, query);
     }
 }
 

@@ -81,54 +81,56 @@ struct PyDecoder {
         decoder.forward_layers(batch);
     }
 
-    // The filters come as three arrays [rows] and masks, as _native.pyi says.
-    std::vector<LogitFilter> make_filters(std::size_t rows, const IntVector& counts, const FloatVector& margins,
-                                          const FloatVector& mass_temperatures, const WordMatrix& masks) const {
-        require(counts.shape(0) == rows && margins.shape(0) == rows && mass_temperatures.shape(0) == rows,
-                "filters are not [rows]");
+    // The filters come as arrays [rows], as _native.pyi says.
+    std::vector<LogitFilter> make_filters(std::size_t rows, const IntVector& counts, const WordMatrix& noises,
+                                          const FloatVector& noise_scales, const WordMatrix& masks) const {
+        require(
+            counts.shape(0) == rows && noise_scales.shape(0) == rows && noises.shape(0) == rows && noises.shape(1) == 4,
+            "filters are not [rows], or their noises not [rows, 4]");
         const std::size_t words = (vocab() + 31) / 32;
         require(masks.shape(0) == 0 || (masks.shape(0) == rows && masks.shape(1) == words),
                 "masks is not [rows, vocab / 32 rounded up], or empty");
         std::vector<LogitFilter> filters;
         for (std::size_t row = 0; row < rows; ++row) {
             const std::int32_t count = counts.data()[row];
-            require(count >= 0 && static_cast<std::size_t>(count) <= kMaxCandidates,
-                    "a filter's count is negative or more than MAX_CANDIDATES");
-            filters.push_back({static_cast<std::size_t>(count), margins.data()[row], mass_temperatures.data()[row],
+            require(count >= 1 && static_cast<std::size_t>(count) <= kMaxCandidates,
+                    "a filter's count is below 1 or more than MAX_CANDIDATES");
+            const std::uint32_t* noise = noises.data() + row * 4;
+            filters.push_back({static_cast<std::size_t>(count),
+                               {{noise[0], noise[1]}, noise[2], noise[3], noise_scales.data()[row]},
                                masks.shape(0) == 0 ? nullptr : masks.data() + row * words});
         }
         return filters;
     }
 
-    // The candidates go to four arrays, as _native.pyi says.
+    // The candidates go to three arrays, as _native.pyi says.
     static Head::CandidateRows make_results(std::size_t rows, const OutIntMatrix& ids, const OutFloatMatrix& logits,
-                                            const OutIntVector& counts, const OutFloatVector& dropped_masses) {
+                                            const OutIntVector& counts) {
         require(ids.shape(0) == rows && logits.shape(0) == rows && ids.shape(1) == kMaxCandidates &&
                     logits.shape(1) == kMaxCandidates,
                 "ids or logits are not [rows, MAX_CANDIDATES]");
-        require(counts.shape(0) == rows && dropped_masses.shape(0) == rows, "counts or dropped_masses are not [rows]");
-        return {ids.data(), logits.data(), counts.data(), dropped_masses.data()};
+        require(counts.shape(0) == rows, "counts is not [rows]");
+        return {ids.data(), logits.data(), counts.data()};
     }
 
     void forward_candidates(const IntVector& token_ids, const IntVector& starts, const IntVector& positions,
                             const IntMatrix& block_tables, const IntVector& logit_rows, const IntVector& filter_counts,
-                            const FloatVector& filter_margins, const FloatVector& mass_temperatures,
-                            const WordMatrix& masks, const OutIntMatrix& ids, const OutFloatMatrix& logits,
-                            const OutIntVector& counts, const OutFloatVector& dropped_masses) {
+                            const WordMatrix& noises, const FloatVector& noise_scales, const WordMatrix& masks,
+                            const OutIntMatrix& ids, const OutFloatMatrix& logits, const OutIntVector& counts) {
         const std::size_t rows = logit_rows.shape(0);
-        const auto filters = make_filters(rows, filter_counts, filter_margins, mass_temperatures, masks);
-        const auto results = make_results(rows, ids, logits, counts, dropped_masses);
+        const auto filters = make_filters(rows, filter_counts, noises, noise_scales, masks);
+        const auto results = make_results(rows, ids, logits, counts);
         const Batch batch = make_batch(token_ids, starts, positions, block_tables, logit_rows);
         const nb::gil_scoped_release release;
         decoder.forward_candidates(batch, filters.data(), results);
     }
 
-    void candidates(const IntVector& filter_counts, const FloatVector& filter_margins,
-                    const FloatVector& mass_temperatures, const WordMatrix& masks, const OutIntMatrix& ids,
-                    const OutFloatMatrix& logits, const OutIntVector& counts, const OutFloatVector& dropped_masses) {
+    void candidates(const IntVector& filter_counts, const WordMatrix& noises, const FloatVector& noise_scales,
+                    const WordMatrix& masks, const OutIntMatrix& ids, const OutFloatMatrix& logits,
+                    const OutIntVector& counts) {
         const std::size_t rows = decoder.head().rows();
-        const auto filters = make_filters(rows, filter_counts, filter_margins, mass_temperatures, masks);
-        const auto results = make_results(rows, ids, logits, counts, dropped_masses);
+        const auto filters = make_filters(rows, filter_counts, noises, noise_scales, masks);
+        const auto results = make_results(rows, ids, logits, counts);
         const nb::gil_scoped_release release;
         decoder.candidates(filters.data(), results);
     }
@@ -149,6 +151,12 @@ struct PyDecoder {
                     "a token id is outside the vocabulary");
         const nb::gil_scoped_release release;
         decoder.listed(row, ids.data(), ids.shape(0), logits.data());
+    }
+
+    void upper_bounds(std::size_t row, const OutFloatVector& bounds) {
+        require(row < decoder.head().rows(), "the last step has no such row");
+        require(bounds.shape(0) == vocab(), "bounds is not [vocab]");
+        decoder.head().upper_bounds(row, bounds.data());
     }
 
     void start_profile() { decoder.profile().start(); }
@@ -209,14 +217,14 @@ void bind_decoder(nb::module_& m) {
              "logits"_a.noconvert())
         .def("forward_candidates", &PyDecoder::forward_candidates, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert(),
-             "filter_counts"_a.noconvert(), "filter_margins"_a.noconvert(), "mass_temperatures"_a.noconvert(),
-             "masks"_a.noconvert(), "ids"_a.noconvert(), "logits"_a.noconvert(), "counts"_a.noconvert(),
-             "dropped_masses"_a.noconvert())
+             "filter_counts"_a.noconvert(), "noises"_a.noconvert(), "noise_scales"_a.noconvert(), "masks"_a.noconvert(),
+             "ids"_a.noconvert(), "logits"_a.noconvert(), "counts"_a.noconvert())
         .def("forward_layers", &PyDecoder::forward_layers, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
              "positions"_a.noconvert(), "block_tables"_a.noconvert(), "logit_rows"_a.noconvert())
-        .def("candidates", &PyDecoder::candidates, "filter_counts"_a.noconvert(), "filter_margins"_a.noconvert(),
-             "mass_temperatures"_a.noconvert(), "masks"_a.noconvert(), "ids"_a.noconvert(), "logits"_a.noconvert(),
-             "counts"_a.noconvert(), "dropped_masses"_a.noconvert())
+        .def("candidates", &PyDecoder::candidates, "filter_counts"_a.noconvert(), "noises"_a.noconvert(),
+             "noise_scales"_a.noconvert(), "masks"_a.noconvert(), "ids"_a.noconvert(), "logits"_a.noconvert(),
+             "counts"_a.noconvert())
+        .def("upper_bounds", &PyDecoder::upper_bounds, "row"_a, "bounds"_a.noconvert())
         .def("listed", &PyDecoder::listed, "row"_a, "ids"_a.noconvert(), "logits"_a.noconvert())
         .def("whole_rows", &PyDecoder::whole_rows, "first"_a, "logits"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })

@@ -1,6 +1,5 @@
 // Steps of random models give the same bits for every table, number of threads and chunking, and allocate nothing.
 #include <cstdint>
-#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -81,17 +80,17 @@ void test_steps(bool llama) {
 // Once the buffers have grown, a step allocates nothing. Two sequences a step; whole rows and candidates in turn.
 void test_allocations() {
     const RandomModel random(false);
-    const LogitFilter filters[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
+    const LogitFilter filters[] = {{3}, {1, {{5, 6}, 7, 8, 0.5f}}};
     const std::int32_t starts[] = {0, 1, 2}, blocks[] = {0, 1, 2, 3}, rows[] = {0, 1}, ids[] = {5, 7};
     Decoder decoder(random.model, *available_kernels()[0], 2, 0);
     decoder.allocate(4, 16);
-    std::vector<float> whole(2 * random.model.shape.vocab), found(2 * kMaxCandidates), masses(2);
+    std::vector<float> whole(2 * random.model.shape.vocab), found(2 * kMaxCandidates);
     std::vector<std::int32_t> found_ids(2 * kMaxCandidates), counts(2);
     const auto step = [&](std::int32_t position) {
         const std::int32_t positions[] = {position, position};
         const Batch batch{ids, 2, starts, positions, 2, blocks, 2, rows, 2};
         decoder.forward(batch, whole.data());
-        decoder.forward_candidates(batch, filters, {found_ids.data(), found.data(), counts.data(), masses.data()});
+        decoder.forward_candidates(batch, filters, {found_ids.data(), found.data(), counts.data()});
     };
     for (std::int32_t position = 0; position < 16; ++position) step(position);
     const std::size_t before = allocations.load();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "decoder/decoder.hpp"
+#include "head/noise_range.hpp"
 #include "kernels/select.hpp"
 #include "tests/check.hpp"
 #include "tests/random.hpp"
@@ -42,7 +43,7 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
                               static_cast<float>(whole),
                               static_cast<float>(norm(fine.x) + 1e-5 * whole),
                               -1e30f,
-                              0.0f,
+                              {},
                               0.0f};
             coarse_queries.push_back(query);
             query.rounding = static_cast<float>(norm(fine_residual) + 1e-5 * whole);
@@ -85,27 +86,33 @@ void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     }
 }
 
-// A collector that overflowed stays overflowed after a merge, even if few of all candidates pass in the end.
-void test_overflow() {
+// A collector with noise keeps the largest logit and the largest sum with noise, even if it has no room for all.
+void test_full_collector() {
     CandidateCollector few, many;
-    for (CandidateCollector* collector : {&few, &many}) collector->start({0, 1.0f, 1.0f});
-    for (std::size_t i = 0; i <= kMaxCandidates; ++i) many.add({0.0f, static_cast<std::int32_t>(i)});
-    few.add({10.0f, 9999});
+    for (CandidateCollector* collector : {&few, &many}) collector->start({1, {{1, 2}, 3, 4, 1.0f}});
+    many.add({1.0f, 7, 1.0f, 1.0f});
+    many.add({-9.0f, 8, 5.0f, 5.0f});
+    for (std::size_t i = 0; i < 2 * kMaxCandidates; ++i)
+        many.add({0.0f, static_cast<std::int32_t>(i + 100), 0.0f, 0.0f});
+    few.add({0.5f, 9, 0.5f, 0.5f});
     few.merge(many);
-    few.dropped_mass();
-    expect(many.overflowed() && few.overflowed(), "an overflow is not forgotten");
+    std::vector<std::int32_t> ids;
+    for (const Candidate& candidate : few.candidates()) ids.push_back(candidate.id);
+    for (std::int32_t id : {7, 8, 9})
+        expect(std::find(ids.begin(), ids.end(), id) != ids.end(), "a full collector keeps what passes");
+    expect(ids.size() <= kMaxCandidates && !few.overflowed(), "a full collector makes room");
+    few.start({1, {{1, 2}, 3, 4, 1.0f}});
+    for (std::size_t i = 0; i <= kMaxCandidates; ++i) few.add({0.0f, static_cast<std::int32_t>(i), 0.0f, 0.0f});
+    expect(few.overflowed(), "a collector cannot keep so many equal logits");
 }
 
-// The dropped mass counts each logit that does not pass, also one that was among the candidates for a while.
-void test_dropped_mass_of_a_count() {
-    CandidateCollector collector;
-    collector.start({2, std::numeric_limits<float>::infinity(), 1.0f});
-    double expected = 0.0;
-    for (std::int32_t i = 0; i < 6; ++i) {
-        collector.add({static_cast<float>(i % 3), i});
-        if (i != 2 && i != 5) expected += std::exp(i % 3 - 2.0);
+// The noise of the kernels is not below that of any 64-bit word with the same first word, and not much above it.
+void test_noise() {
+    const Noise noise{{0x89ABCDEF, 0x01234567}, 77, 2, 0.5f};
+    for (const std::int32_t id : {0, 1, 5000, 128255}) {
+        const ScoreRange range = score_range(noise, 3.0f, id);
+        expect(range.least < range.greatest && range.greatest - range.least < 1e-3f, "a range of noise is narrow");
     }
-    expect(std::fabs(collector.dropped_mass() - expected) < 1e-6, "the dropped mass of a count");
 }
 
 // The candidates are the logits that pass the filter, with the bits that they have in the whole row.
@@ -116,33 +123,44 @@ void test_candidates(bool llama) {
     const std::int32_t ids[] = {5, 17, 3}, starts[] = {0, 1, 3}, positions[] = {0, 0}, blocks[] = {0, 1},
                        rows[] = {0, 2};
     const Batch batch{ids, 3, starts, positions, 2, blocks, 1, rows, 2};
-    const LogitFilter filters[] = {{3, std::numeric_limits<float>::infinity(), 0.0f}, {0, 2.0f, 0.5f}};
+    const Noise noise{{5, 6}, 7, 8, 0.5f};
+    const LogitFilter filters[] = {{3}, {1, noise}};
     for (const Kernels* kernels : available_kernels())
         for (std::size_t threads : {1, 2, 3}) {
             Decoder decoder(model, *kernels, threads, 0);
             decoder.allocate(2, 8);
-            std::vector<float> whole(2 * vocab), found(2 * kMaxCandidates), again(2 * vocab), masses(2);
+            std::vector<float> whole(2 * vocab), found(2 * kMaxCandidates), again(2 * vocab), upper(vocab);
             std::vector<std::int32_t> found_ids(2 * kMaxCandidates), counts(2);
             decoder.forward(batch, whole.data());
-            decoder.forward_candidates(batch, filters, {found_ids.data(), found.data(), counts.data(), masses.data()});
+            decoder.forward_candidates(batch, filters, {found_ids.data(), found.data(), counts.data()});
             const std::string what = std::string(kernels->name) + " candidates";
             for (std::size_t row = 0; row < 2; ++row) {
-                std::vector<float> sorted(whole.begin() + row * vocab, whole.begin() + (row + 1) * vocab);
-                std::sort(sorted.begin(), sorted.end(), std::greater<>());
-                const float threshold = row == 0 ? sorted[2] : sorted[0] - 2.0f;
-                std::vector<std::int32_t> expected;
-                for (std::size_t id = 0; id < vocab; ++id)
-                    if (whole[row * vocab + id] >= threshold) expected.push_back(static_cast<std::int32_t>(id));
+                const float* logits = whole.data() + row * vocab;
                 const auto* first = found_ids.data() + row * kMaxCandidates;
-                expect(std::vector<std::int32_t>(first, first + counts[row]) == expected, what + " ids");
+                const std::vector<std::int32_t> ids(first, first + counts[row]);
                 for (std::int32_t i = 0; i < counts[row]; ++i)
-                    expect(found[row * kMaxCandidates + i] == whole[row * vocab + first[i]], what + " logits");
-                double mass = 0.0;
-                for (std::size_t id = 0; id < vocab; ++id)
-                    if (whole[row * vocab + id] < threshold)
-                        mass += std::exp((double{whole[row * vocab + id]} - double{sorted[0]}) / 0.5);
-                if (row == 1) expect(masses[row] >= mass && masses[row] < 100.0 * mass, what + " dropped mass");
+                    expect(found[row * kMaxCandidates + i] == logits[first[i]], what + " logits");
                 decoder.whole_rows(row, 1, again.data() + row * vocab);
+                if (row == 0) {
+                    std::vector<float> sorted(logits, logits + vocab);
+                    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+                    std::vector<std::int32_t> expected;
+                    for (std::size_t id = 0; id < vocab; ++id)
+                        if (logits[id] >= sorted[2]) expected.push_back(static_cast<std::int32_t>(id));
+                    expect(ids == expected, what + " ids");
+                    continue;
+                }
+                // With noise, all that may have the largest sum is there, and the bounds hold.
+                float best = -std::numeric_limits<float>::infinity();
+                for (std::size_t id = 0; id < vocab; ++id)
+                    best = std::max(best, score_range(noise, logits[id], static_cast<std::int32_t>(id)).least);
+                decoder.head().upper_bounds(row, upper.data());
+                for (std::size_t id = 0; id < vocab; ++id) {
+                    const std::int32_t token = static_cast<std::int32_t>(id);
+                    const bool here = std::find(ids.begin(), ids.end(), token) != ids.end();
+                    expect(here || score_range(noise, logits[id], token).greatest < best, what + " of the noise");
+                    expect(upper[id] >= logits[id], what + " upper bounds");
+                }
             }
             expect(identical(again, whole), what + ": whole rows afterwards");
         }
@@ -169,16 +187,15 @@ void test_masks() {
                 std::vector<float> whole(vocab), found(kMaxCandidates), listed(allowed.size());
                 std::vector<std::int32_t> found_ids(kMaxCandidates);
                 std::int32_t count = 0;
-                float mass = 0.0f;
                 decoder.forward(batch, whole.data());
                 const auto logit = [&](std::int32_t id) { return whole[static_cast<std::size_t>(id)]; };
-                float largest = -std::numeric_limits<float>::infinity();
-                for (std::int32_t id : allowed) largest = std::max(largest, logit(id));
-                const LogitFilter filter{0, 1.5f, 0.0f, mask.data()};
-                decoder.forward_candidates(batch, &filter, {found_ids.data(), found.data(), &count, &mass});
-                std::vector<std::int32_t> expected;
-                for (std::int32_t id : allowed)
-                    if (logit(id) >= largest - 1.5f) expected.push_back(id);
+                const LogitFilter filter{2, {}, mask.data()};
+                decoder.forward_candidates(batch, &filter, {found_ids.data(), found.data(), &count});
+                std::vector<std::int32_t> expected = allowed;
+                std::sort(expected.begin(), expected.end(),
+                          [&](std::int32_t a, std::int32_t b) { return Candidate{logit(a), a}.before({logit(b), b}); });
+                expected.resize(std::min<std::size_t>(expected.size(), 2));
+                std::sort(expected.begin(), expected.end());
                 found_ids.resize(static_cast<std::size_t>(count));
                 const std::string what = std::string(kernels->name) + " every " + std::to_string(every);
                 expect(found_ids == expected, what + ": allowed ids");
@@ -197,8 +214,8 @@ void test_head() {
         for (std::size_t vocab : {1, 4, 63, 130}) test_screen(vocab, 200, tokens);
         for (std::size_t in : {15, 64, 147}) test_screen(70, in, tokens);
     }
-    test_overflow();
-    test_dropped_mass_of_a_count();
+    test_full_collector();
+    test_noise();
     for (bool llama : {false, true}) test_candidates(llama);
     test_masks();
 }

@@ -130,13 +130,12 @@ class Decoder:
         block_tables: NDArray[np.int32],
         logit_rows: NDArray[np.int32],
         filter_counts: NDArray[np.int32],
-        filter_margins: NDArray[np.float32],
-        mass_temperatures: NDArray[np.float32],
+        noises: NDArray[np.uint32],
+        noise_scales: NDArray[np.float32],
         masks: NDArray[np.uint32],
         ids: NDArray[np.int32],
         logits: NDArray[np.float32],
         counts: NDArray[np.int32],
-        dropped_masses: NDArray[np.float32],
     ) -> None:
         """Run a step as `forward` does, but write only the logits that pass a filter.
 
@@ -146,14 +145,13 @@ class Decoder:
             positions: See `Batch`.
             block_tables: See `Batch`.
             logit_rows: See `Batch`.
-            filter_counts: [rows], 0 to MAX_CANDIDATES; 0 means no limit.
-            filter_margins: [rows]; infinite means no limit.
-            mass_temperatures: [rows]; 0 means that no dropped mass is wanted.
+            filter_counts: [rows], 1 to MAX_CANDIDATES. Ignored for a row with noise.
+            noises: [rows, 4]: the words of `LogitFilter.noise`: the seed's low and high word, position, choice.
+            noise_scales: [rows]: the factor of the noise; 0 means no noise.
             masks: [rows, words]: the tokens whose logits can pass, see `LogitFilter.allowed`. [0, 0] if all can.
             ids: Written, [rows, MAX_CANDIDATES]: each row's candidates, rising.
             logits: Written, [rows, MAX_CANDIDATES].
             counts: Written, [rows]: how many candidates a row has, or -1 if the whole row must be computed.
-            dropped_masses: Written, [rows]; see `backends.base.Candidates.dropped_mass`.
 
         Raises:
             RequestError: The model cannot take the tokens.
@@ -178,18 +176,20 @@ class Decoder:
     def candidates(
         self,
         filter_counts: NDArray[np.int32],
-        filter_margins: NDArray[np.float32],
-        mass_temperatures: NDArray[np.float32],
+        noises: NDArray[np.uint32],
+        noise_scales: NDArray[np.float32],
         masks: NDArray[np.uint32],
         ids: NDArray[np.int32],
         logits: NDArray[np.float32],
         counts: NDArray[np.int32],
-        dropped_masses: NDArray[np.float32],
     ) -> None:
         """Write the logits of all rows of the last step that pass a filter; arguments as in `forward_candidates`."""
 
     def listed(self, row: int, ids: NDArray[np.int32], logits: NDArray[np.float32]) -> None:
         """Compute the logits [n] of the tokens `ids` [n] for a row of the last step, and read only their weights."""
+
+    def upper_bounds(self, row: int, bounds: NDArray[np.float32]) -> None:
+        """Write an upper bound [vocab] of each logit of a row, if the filter of its last search had noise."""
 
     def whole_rows(self, first: int, logits: NDArray[np.float32]) -> None:
         """Compute all logits [n, vocab] of the rows from `first` on of the last step."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LateMask, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.masks import ids_of
+from bitnet_tt.sampling.random import winner
 
 VOCAB_SIZE = 97
 
@@ -29,22 +30,46 @@ def late(mask: NDArray[np.uint32] | None) -> LateMask | None:
     return None if mask is None else lambda: mask
 
 
-def passing(logits: NDArray[np.float32], logit_filter: LogitFilter) -> Candidates:
-    """Return the logits that pass a filter, and no others."""
+class Missing:
+    """The logits that `passing` left out.
+
+    Args:
+        logits: The whole row.
+        slack: How far the bounds are above the logits.
+        has_winner: See `MissingLogits`.
+    """
+
+    def __init__(self, logits: NDArray[np.float32], slack: float, *, has_winner: bool) -> None:
+        self.has_winner = has_winner
+        self.computed = 0
+        self._logits = logits
+        self._slack = np.float32(slack)
+
+    def upper_bounds(self) -> NDArray[np.float32]:
+        return self._logits + self._slack
+
+    def compute(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.computed += len(token_ids)
+        return self._logits[token_ids]
+
+
+def passing(
+    logits: NDArray[np.float32], logit_filter: LogitFilter, *, slack: float = 0.0, has_winner: bool = True
+) -> Candidates:
+    """Return the logits that pass a filter, and no others. `Missing` has the last two arguments."""
     if logit_filter.passes_all:
         return Candidates(logits)
     allowed = None if logit_filter.allowed is None else logit_filter.allowed()
     ids = np.arange(len(logits)) if allowed is None else ids_of(allowed, len(logits))
     always = np.intersect1d(ids, [] if logit_filter.always is None else logit_filter.always)
-    others = np.setdiff1d(ids, always)
-    largest = logits[others].max(initial=-np.inf)
-    best = others[np.argsort(-logits[others], kind="stable")[: logit_filter.count]]
-    token_ids = np.union1d(best[logits[best] >= largest - logit_filter.margin], always).astype(np.int64)
-    dropped_mass = 0.0
-    if logit_filter.mass_temperature > 0:
-        dropped = logits[np.setdiff1d(ids, token_ids)].astype(np.float64)
-        dropped_mass = float(np.exp((dropped - largest) / logit_filter.mass_temperature).sum())
-    return Candidates(logits[token_ids], token_ids, dropped_mass, lambda: logits)
+    others, noise = np.setdiff1d(ids, always), logit_filter.noise
+    count = logit_filter.count if logit_filter.count or noise is None else 1
+    best = others[np.argsort(-logits[others], kind="stable")[:count]]
+    if noise is not None and has_winner and len(others):
+        best = np.append(best, others[winner(logits[others], others, noise)])
+    token_ids = np.union1d(best, always).astype(np.int64)
+    missing = None if noise is None else Missing(logits, slack, has_winner=has_winner)
+    return Candidates(logits[token_ids], token_ids, missing)
 
 
 class FakeBackend:

@@ -22,9 +22,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[BitNetModel]:
-    with BitNetModel.from_pretrained("demo", speculate=True) as model:
+@pytest.fixture(scope="module", params=["whole rows", "screened"])
+def model(request: pytest.FixtureRequest) -> Iterator[BitNetModel]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "screened":  # the screen of a large lm_head leaves out logits
+            patch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
+        model = BitNetModel.from_pretrained("demo", speculate=True)
+    with model:
         yield model
 
 

@@ -4,8 +4,6 @@ filter.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -84,7 +82,13 @@ def test_candidates_that_pass_the_filter_are_enough(
     expected = picks(Candidates(masked), None) if _has_a_choice(config, ids) else picks(Candidates(logits), allowed)
     assert set(expected) <= set(ids.tolist())
     assert picks(Candidates(logits), allowed) == expected
-    assert picks(passing(logits, logit_filter(config, text, late(allowed))), allowed) == expected
+    for slack in (0.0, 0.4, 5.0):
+        for has_winner in (False, True):
+            for choice, token_id in enumerate(expected):
+                numbers = RandomNumbers(3, choice)
+                limit = logit_filter(config, text, numbers, late(allowed))
+                row = passing(logits, limit, slack=slack, has_winner=has_winner)
+                assert sample(row, config, text, numbers, allowed) == token_id
 
 
 def _has_a_choice(config: GenerationConfig, ids: np.ndarray) -> bool:
@@ -101,9 +105,11 @@ def _has_a_choice(config: GenerationConfig, ids: np.ndarray) -> bool:
     st.sampled_from([0.5, 0.9, 0.999, 1 - 1e-9]),
     st.sampled_from([1.0, 1.2, 3.0]),
     st.sampled_from([None, 0.02, 0.5]),
+    st.sampled_from([0.0, 0.3, 4.0]),
+    st.booleans(),
 )
 def test_a_nucleus_is_found_without_the_improbable_tokens(
-    seed: int, temperature: float, top_p: float, penalty: float, density: float | None
+    seed: int, temperature: float, top_p: float, penalty: float, density: float | None, slack: float, has_winner: bool
 ) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, rng.choice([1, 4, 10]), 4000).astype(np.float32)
@@ -111,18 +117,35 @@ def test_a_nucleus_is_found_without_the_improbable_tokens(
     tokens = [*rng.integers(0, 4000, 50).tolist(), *np.argsort(-logits)[: rng.integers(0, 9)].tolist()]
     text = Text(tokens, 50)
     allowed = None if density is None else mask_of(np.flatnonzero(rng.random(4000) < density), 4000)
-    part = passing(logits, logit_filter(config, text, late(allowed)))
-    row = replace(part, dropped_mass=part.dropped_mass * 2, whole_row=lambda: logits)
     for draw_seed in range(4):
         numbers = RandomNumbers(draw_seed)
+        row = passing(logits, logit_filter(config, text, numbers, late(allowed)), slack=slack, has_winner=has_winner)
         picks = [sample(each, config, text, numbers, allowed) for each in (Candidates(logits), row)]
         assert picks[0] == picks[1]
 
 
-def test_a_nucleus_that_ends_clearly_takes_no_whole_row() -> None:
-    row = Candidates(np.array([3.0, 2.0, 1.0], np.float32), np.array([4, 7, 9]), dropped_mass=1e-3)
-    config = GenerationConfig(temperature=1.0, top_p=0.8)
-    assert {sample(row, config, EMPTY, RandomNumbers(seed)) for seed in range(20)} == {4, 7}
+def test_few_logits_are_computed_on_peaked_and_on_flat_rows() -> None:
+    """On average a seventh of a row, with bounds that are five temperatures too high."""
+    rng = np.random.default_rng(0)
+    for spread in (3.0, 8.0):
+        computed = 0
+        for seed in range(100):
+            logits, numbers = rng.normal(0, spread, 20_000).astype(np.float32), RandomNumbers(seed)
+            config = GenerationConfig(temperature=1.0, top_p=0.95)
+            row = passing(logits, logit_filter(config, EMPTY, numbers), slack=5.0)
+            sample(row, config, EMPTY, numbers)
+            computed += row.missing.computed
+        assert computed < 100 * 20_000 / 7
+
+
+def test_plain_temperature_takes_no_logit_but_the_winner() -> None:
+    rng = np.random.default_rng(1)
+    for seed in range(20):
+        logits, numbers = rng.normal(0, 2, 5000).astype(np.float32), RandomNumbers(seed)
+        config = GenerationConfig(temperature=1.0)
+        row = passing(logits, logit_filter(config, EMPTY, numbers), slack=9.0)
+        assert sample(row, config, EMPTY, numbers) == sample(Candidates(logits), config, EMPTY, numbers)
+        assert row.missing.computed == 0
 
 
 @settings(max_examples=20)
@@ -137,4 +160,4 @@ def test_picks_are_the_same_on_every_machine() -> None:
     logits = (np.arange(40, dtype=np.float32) * np.float32(0.37)) % np.float32(3.0)
     config = GenerationConfig(temperature=0.9, top_p=0.95)
     picks = [sample(Candidates(logits), config, Text(range(position), 0), RandomNumbers(42)) for position in range(6)]
-    assert picks == [22, 21, 7, 4, 8, 35]
+    assert picks == [24, 6, 28, 30, 8, 14]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -49,34 +48,46 @@ Another thread may still compute the mask; the call then waits. So a backend fir
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """The random noise of a row: sampling picks the token with the largest sum of logit and noise.
+
+    docs/numerics.md defines the noise. It depends on these numbers and the token, so a backend can bound it.
+
+    Attributes:
+        seed: From 0 to 2**64 - 1.
+        position: The position of the token that is picked, from 0 to 2**32 - 1.
+        choice: Which of several texts of the same prompt and seed this is, from 0 to 2**32 - 1.
+        temperature: The factor of the noise, above 0.
+    """
+
+    seed: int
+    position: int
+    choice: int
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogitFilter:
-    """Says which logits of a row the sampler can use: those of allowed tokens that pass both limits.
+    """Says which logits of a row the sampler can use: those of allowed tokens that pass.
 
     Attributes:
         count: Pass only the `count` largest logits, at least 1; of equal logits the lowest token ids. None passes all.
-        margin: Pass only logits at most this much below the largest.
-        mass_temperature: If above 0, the backend also returns an upper bound on the probability mass of the dropped
-            tokens at this temperature, see `Candidates.dropped_mass`.
+        noise: The noise of the row. With noise, a backend need not find all logits that pass: see `Candidates.missing`.
+            None if the sampler needs all that pass.
         allowed: Returns the tokens that the sampler can use. None, in place of a function, allows all.
-        always: Tokens that pass both limits whatever their logits, if they are allowed; rising, int64 [n]. The limits
-            and the dropped mass then count the other allowed tokens alone. None is none.
+        always: Tokens that pass whatever their logits, if they are allowed; rising, int64 [n]. The count is then of the
+            other allowed tokens. None is none.
     """
 
     count: int | None = None
-    margin: float = math.inf
-    mass_temperature: float = 0.0
+    noise: Noise | None = None
     allowed: LateMask | None = None
     always: NDArray[np.int64] | None = None
 
     @property
-    def has_limits(self) -> bool:
-        """Whether the size of a logit decides if it passes."""
-        return self.count is not None or self.margin < math.inf
-
-    @property
     def passes_best(self) -> bool:
         """Whether only the largest logit passes, of equal ones that of the lowest token id."""
-        return self.count == 1 and not self.names_tokens
+        return self.count == 1 and self.noise is None and not self.names_tokens
 
     @property
     def names_tokens(self) -> bool:
@@ -85,31 +96,40 @@ class LogitFilter:
 
     @property
     def passes_all(self) -> bool:
-        """Whether the filter drops nothing."""
-        return not self.has_limits and self.allowed is None
+        """Whether the filter drops nothing, and the backend may drop nothing."""
+        return self.count is None and self.noise is None and self.allowed is None
+
+
+class MissingLogits(Protocol):
+    """The logits of a row that a backend did not compute, because they can hardly change the pick."""
+
+    @property
+    def has_winner(self) -> bool:
+        """Whether no missing logit of an allowed token, together with its noise, is the largest such sum."""
+
+    def upper_bounds(self) -> NDArray[np.float32]:
+        """Return a number for each token, float32 [vocab]. No missing logit is larger than that of its token."""
+
+    def compute(self, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Compute logits of the row, float32 [n], with the bits of the whole row. Call it before the next step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """The logits of a row that pass its filter, and maybe more, also of tokens that the filter does not allow.
 
-    Each has the same bits as in the whole row.
-
-    If the filter has a `mass_temperature`, the smallest logits that pass may be missing too. Then `dropped_mass` counts
-    them, and no missing logit is larger than one that is here.
+    Each has the same bits as in the whole row. If the filter has noise, they may be fewer: the largest logit of the
+    allowed tokens is here, and those of the filter's `always`.
 
     Attributes:
         logits: float32 [n]; valid until the backend's next call.
         token_ids: int64 [n], rising: the tokens of `logits`. None if `logits` is the whole row.
-        dropped_mass: At least the sum of exp((logit - largest) / mass_temperature) over all other allowed tokens, where
-            `largest` is the largest logit here that is not of an `always` token. 0 if the filter does not ask for it.
-        whole_row: Returns the whole row, float32 [vocab]. None if `logits` is the whole row, or nothing can be missing.
+        missing: The other logits. None if all that pass the filter are here.
     """
 
     logits: NDArray[np.float32]
     token_ids: NDArray[np.int64] | None = None
-    dropped_mass: float = 0.0
-    whole_row: Callable[[], NDArray[np.float32]] | None = None
+    missing: MissingLogits | None = None
 
 
 type StepResult = Callable[[], list[Candidates]]

@@ -167,7 +167,7 @@ class Request:
         self.mask = None if self.constraint is None else StepMask(self.constraint)
         texts = [self.tokens, *([*self.tokens, *draft[:end]] for end in range(1, len(draft) + 1))]
         self.so_far = [Text(tokens, len(self.prompt)) for tokens in texts]
-        return [logit_filter(self.config, text, self.mask) for text in self.so_far]
+        return [logit_filter(self.config, text, self.numbers, self.mask) for text in self.so_far]
 
     def pick(self, row: Candidates, index: int) -> int:
         """Pick the next token from the logits that filter `index` of `next_filters` passes, and tell the constraint.

@@ -22,6 +22,14 @@ def adjusts(config: GenerationConfig) -> bool:
     )
 
 
+def forces(config: GenerationConfig, token_ids: NDArray[np.int64]) -> bool:
+    """Return whether logit_bias forces some of these tokens; all others are then banned."""
+    if not config.logit_bias:
+        return False
+    biased, biases = _biases(config)
+    return bool(np.isin(biased[biases == FORCE], token_ids).any())
+
+
 def adjusted_tokens(config: GenerationConfig, text: Text) -> NDArray[np.int64]:
     """Return the tokens whose logits `adjust` may change, rising and each once."""
     named = []

@@ -7,7 +7,7 @@ import json
 
 from bitnet_tt.model import BitNetModel
 
-NUMERICS_VERSION = 2
+NUMERICS_VERSION = 3
 """Raise it with every change that changes a logit or a sampled token: of the numerics, sampling or random numbers."""
 
 

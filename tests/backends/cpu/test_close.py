@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.base import LogitFilter, Noise
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.errors import DeviceError
 from tests.backends.cpu.random_models import BITNET, batch_of, random_model
@@ -90,14 +90,19 @@ def test_logits_stay_readable_after_close(backend: CPUBackend) -> None:
     np.testing.assert_array_equal(logits, kept)
 
 
-def test_whole_row_raises_after_close(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_logits_raise_after_close(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
     screened = CPUBackend(BITNET, random_model(BITNET))
     screened.allocate(2, 16)
-    screened.candidates(BATCH, [LogitFilter(count=1)] * 3)  # the first step computes whole rows
-    row, *_ = screened.candidates(BATCH, [LogitFilter(count=1)] * 3)
-    assert row.whole_row is not None
-    assert row.whole_row().shape == (BITNET.vocab_size,)
+    filters = [LogitFilter(noise=Noise(1, 2, 0, 1.0))] * 3
+    screened.candidates(BATCH, filters)  # the first step computes whole rows
+    row, *_ = screened.candidates(BATCH, filters)
+    assert row.missing is not None
+    token_ids = np.arange(3)
+    assert row.missing.upper_bounds().shape == (BITNET.vocab_size,)
+    assert row.missing.compute(token_ids).shape == (3,)
     screened.close()
     with pytest.raises(DeviceError, match="closed"):
-        row.whole_row()
+        row.missing.upper_bounds()
+    with pytest.raises(DeviceError, match="closed"):
+        row.missing.compute(token_ids)

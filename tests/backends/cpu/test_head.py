@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import Candidates, LogitFilter
+from bitnet_tt.backends.base import Candidates, LogitFilter, Noise
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.weights import float32_to_bfloat16
 from tests.backends.cpu.random_models import LLAMA, batch_of, random_model
@@ -21,11 +21,10 @@ FILTERS = [
     LogitFilter(count=1),
     LogitFilter(count=40),
     LogitFilter(count=1024),
-    LogitFilter(margin=1.5),
-    LogitFilter(count=9, margin=0.7),
-    LogitFilter(margin=0.0),
-    LogitFilter(margin=4.0, mass_temperature=0.25),
-    LogitFilter(count=9, mass_temperature=0.25),
+    LogitFilter(noise=Noise(0, 12, 0, 1.0)),
+    LogitFilter(count=8, noise=Noise(2**64 - 1, 2**32 - 1, 2**32 - 1, 0.25)),
+    LogitFilter(noise=Noise(7, 5, 1, 1e30)),
+    LogitFilter(noise=Noise(7, 5, 2, 1e-300)),
 ]
 
 
@@ -52,13 +51,18 @@ def check(backend: CPUBackend, filters: list[LogitFilter]) -> list[Candidates]:
         token_ids = np.arange(len(logits)) if row.token_ids is None else row.token_ids
         np.testing.assert_array_equal(row.logits, logits[token_ids])
         assert np.all(np.diff(token_ids) > 0)
-        expected = Candidates(logits, np.arange(len(logits))) if limit.passes_all else passing(logits, limit)
-        assert np.isin(expected.token_ids, token_ids).all()
-        if row.token_ids is not None:
-            np.testing.assert_array_equal(row.whole_row(), logits)
-            if limit.mass_temperature > 0:
-                others = np.delete(logits, token_ids).astype(np.float64)
-                assert row.dropped_mass >= np.exp((others - logits.max()) / limit.mass_temperature).sum()
+        if limit.passes_all:
+            assert row.token_ids is None
+            continue
+        # With noise, all that must be here are the largest logit and the winner.
+        needed = passing(logits, limit if limit.noise is None else replace(limit, count=1))
+        assert np.isin(needed.token_ids, token_ids).all()
+        if limit.noise is not None and row.token_ids is not None:
+            missing = np.delete(np.arange(len(logits)), token_ids)
+            assert row.missing.has_winner
+            assert np.all(row.missing.upper_bounds()[missing] >= logits[missing])
+            for some in (missing[::7], missing):
+                np.testing.assert_array_equal(row.missing.compute(some), logits[some])
     return rows
 
 
@@ -72,8 +76,8 @@ def test_candidates_are_equal_for_all_instruction_sets_and_threads(isa, threads)
     backend = backend_with(gaussian(), isa=isa, threads=threads)
     for _ in range(2):
         rows = check(backend, FILTERS)
-        counts = [len(row.logits) for row, limit in zip(rows, FILTERS, strict=True) if limit.margin == np.inf]
-        assert counts == [1, 40, 1024, 9]
+        counts = [len(row.logits) for row, limit in zip(rows, FILTERS, strict=True) if limit.noise is None]
+        assert counts == [1, 40, 1024]
 
 
 @pytest.mark.parametrize("isa", available_isas())
@@ -101,7 +105,7 @@ def test_most_of_the_head_is_not_read():
 def test_a_filter_that_passes_every_logit_reads_screen_and_weights():
     backend = backend_with(gaussian())
     assert backend.stats().screen_bytes == 0
-    check(backend, [LogitFilter(margin=1e6)])
+    check(backend, [LogitFilter(count=CONFIG.vocab_size)])
     assert backend.stats().head_bytes_read == backend.stats().screen_bytes + CONFIG.vocab_size * 2 * CONFIG.hidden_size
 
 
@@ -110,7 +114,7 @@ def test_more_logits_than_can_be_deferred(monkeypatch):
     config = replace(CONFIG, vocab_size=9001)
     monkeypatch.setattr(f"{__name__}.CONFIG", config)
     backend = backend_with(gaussian()[:1] + 1e-3 * gaussian())
-    check(backend, [LogitFilter(count=1), LogitFilter(margin=0.0), LogitFilter(count=3, mass_temperature=0.5)])
+    check(backend, [LogitFilter(count=1), LogitFilter(count=3), LogitFilter(noise=Noise(1, 2, 3, 1e-3))])
     assert backend.stats().logits_computed > config.vocab_size
 
 
@@ -120,14 +124,16 @@ def test_stats_count_computed_logits(threads):
     batch = batch_of([(PROMPT, 0, range(8))], [3, 7])
     backend.forward(batch)
     assert backend.stats().logits_computed == 2 * CONFIG.vocab_size
-    filters = [LogitFilter(count=9), LogitFilter(margin=0.1)]
+    filters = [LogitFilter(count=9), LogitFilter(noise=Noise(1, 2, 3, 1.0))]
     backend.candidates(batch, filters)  # the first step computes whole rows
     rows = backend.candidates(batch, filters)
     computed = backend.stats().logits_computed
     assert sum(len(row.logits) for row in rows) <= computed < 2 * CONFIG.vocab_size
     assert backend.stats().head_bytes_read == backend.stats().screen_bytes + computed * 2 * CONFIG.hidden_size
-    rows[0].whole_row()
-    assert backend.stats().logits_computed == computed + CONFIG.vocab_size
+    rows[1].missing.compute(np.arange(5))
+    assert backend.stats().logits_computed == computed + 5
+    rows[1].missing.compute(np.arange(CONFIG.vocab_size))
+    assert backend.stats().logits_computed == computed + 5 + CONFIG.vocab_size
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)
@@ -153,10 +159,22 @@ def test_of_equal_logits_the_lowest_ids_pass():
         assert row.token_ids.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_margin_that_lets_too_many_pass_gives_the_whole_row():
-    few, all_of_them = check(backend_with(gaussian()), [LogitFilter(margin=0.1), LogitFilter(margin=1e6)])
-    assert few.token_ids is not None
-    assert all_of_them.token_ids is None
+def test_a_flat_row_keeps_its_winner():
+    """All logits are nearly equal, so that many may win. More than a row's candidates have room for are computed."""
+    config = replace(CONFIG, vocab_size=30_000)
+    weights = replace(
+        random_model(config), lm_head=float32_to_bfloat16(np.full((30_000, config.hidden_size), 0.01, np.float32))
+    )
+    backend = CPUBackend(config, weights, threads=3)
+    backend.allocate(8, 8)
+    batch = batch_of([(PROMPT, 0, range(8))], [5])
+    backend.candidates(batch, [LogitFilter(count=1)])  # the first step computes whole rows
+    for seed in range(5):
+        limit = LogitFilter(noise=Noise(seed, 1, 0, 1e-4))
+        (row,) = backend.candidates(batch, [limit])
+        whole = backend.forward(batch)[0]
+        if row.token_ids is not None:
+            assert np.isin(passing(whole, limit).token_ids, row.token_ids).all()
 
 
 def test_a_head_that_is_not_finite_is_computed_whole():

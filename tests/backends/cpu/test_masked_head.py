@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import Candidates, LogitFilter
+from bitnet_tt.backends.base import Candidates, LogitFilter, Noise
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from bitnet_tt.backends.masks import ids_of, mask_of
 from bitnet_tt.config import GenerationConfig
@@ -65,14 +65,16 @@ def run(backend: CPUBackend, filters: list[LogitFilter]) -> tuple[np.ndarray, li
 def check_tokens(backend: CPUBackend, settings_: list[GenerationConfig], masks: list[np.ndarray | None]) -> None:
     """Compare the tokens of a step with those of whole rows that have -inf where no token is allowed."""
     text = Text([5, 9, 3, 90, 3, 90], 3)
-    filters = [logit_filter(config, text, late(mask)) for config, mask in zip(settings_, masks, strict=True)]
-    whole, rows = run(backend, filters)
-    for logits, row, config, mask in zip(whole, rows, settings_, masks, strict=True):
-        masked = np.full_like(logits, -np.inf)
-        ids = np.arange(len(logits)) if mask is None else ids_of(mask, len(logits))
-        masked[ids] = logits[ids]
-        for choice in range(5):
-            numbers = RandomNumbers(1, choice)
+    for choice in range(5):
+        numbers = RandomNumbers(1, choice)
+        filters = [
+            logit_filter(config, text, numbers, late(mask)) for config, mask in zip(settings_, masks, strict=True)
+        ]
+        whole, rows = run(backend, filters)
+        for logits, row, config, mask in zip(whole, rows, settings_, masks, strict=True):
+            masked = np.full_like(logits, -np.inf)
+            ids = np.arange(len(logits)) if mask is None else ids_of(mask, len(logits))
+            masked[ids] = logits[ids]
             expected = sample(Candidates(masked), config, text, numbers)
             assert sample(row, config, text, numbers, mask) == expected
 
@@ -103,7 +105,9 @@ def test_rows_with_any_masks_share_a_step(
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(
-    st.sampled_from([LogitFilter(count=3), LogitFilter(margin=1.5), LogitFilter(margin=4.0, mass_temperature=0.25)]),
+    st.sampled_from(
+        [LogitFilter(count=3), LogitFilter(noise=Noise(3, 5, 1, 0.25)), LogitFilter(noise=Noise(4, 5, 1, 2.0))]
+    ),
     st.one_of(st.none(), st.sampled_from(DENSITIES)),
     st.sets(st.integers(0, CONFIG.vocab_size - 1), max_size=20),
     st.integers(0, 999),
@@ -119,13 +123,10 @@ def test_candidates_are_those_that_pass(limit: LogitFilter, density: float | Non
     assert np.isin(expected.token_ids, row.token_ids).all()
     inside = np.arange(len(logits)) if allowed is None else ids_of(allowed, len(logits))
     assert np.isin(row.token_ids, inside).all()
-    others = np.setdiff1d(inside, [*some])
-    missing = np.setdiff1d(others, row.token_ids)
-    if limit.mass_temperature > 0 and len(missing):
-        assert row.dropped_mass >= np.exp((logits[missing] - logits[others].max()) / limit.mass_temperature).sum()
-        assert logits[missing].max() <= logits[np.intersect1d(others, row.token_ids)].min()
-    if row.whole_row is not None:
-        np.testing.assert_array_equal(row.whole_row(), logits)
+    missing = np.setdiff1d(inside, row.token_ids)
+    if row.missing is not None:
+        assert np.all(row.missing.upper_bounds()[missing] >= logits[missing])
+        np.testing.assert_array_equal(row.missing.compute(missing), logits[missing])
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -2,10 +2,11 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from bitnet_tt import _native
-from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.base import LogitFilter, Noise
 from bitnet_tt.backends.cpu.backend import CPUBackend, available_isas
 from tests.backends.cpu.random_models import BITNET, batch_of, random_model
 
@@ -70,11 +71,12 @@ def test_profile_counts_a_whole_row_after_candidates_to_the_head(monkeypatch):
     monkeypatch.setattr("bitnet_tt.backends.cpu.backend.SMALL_HEAD_BYTES", 0)
     backend = CPUBackend(BITNET, random_model(BITNET), threads=1)
     backend.allocate(8, 16)
-    backend.candidates(batch_of([([7], 0, range(8))]), [LogitFilter(count=1)])  # the first step computes whole rows
+    filters = [LogitFilter(noise=Noise(1, 2, 0, 1.0))]
+    backend.candidates(batch_of([([7], 0, range(8))]), filters)  # the first step computes whole rows
     backend.start_profile()
     for position in range(STEPS):
-        (row,) = backend.candidates(batch_of([([7], position, range(8))]), [LogitFilter(count=1)])
-        row.whole_row()
+        (row,) = backend.candidates(batch_of([([7], position, range(8))]), filters)
+        row.missing.compute(np.arange(BITNET.vocab_size))
     phases = {phase.name: phase for phase in backend.stop_profile()}
     assert phases["head"].calls == 2 * STEPS
     assert all(0 <= phase.waiting <= phase.seconds for phase in phases.values())

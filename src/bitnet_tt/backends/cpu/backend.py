@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -41,6 +42,9 @@ _KEPT_LOGIT_ROWS = 64
 # The first step computes whole rows: making the screen takes longer than one step saves, and the first token comes
 # sooner.
 _WHOLE_STEPS_AT_FIRST = 1
+
+# For one token in this many, or more, the whole row is computed: reading the table in order is faster.
+_WHOLE_ROW_SHARE = 2
 
 # After a row with more candidates than native code keeps, this many steps compute whole rows: the next rows are
 # probably like it.
@@ -259,22 +263,21 @@ class CPUBackend:
         if rows > len(self._candidate_logits):
             self._candidate_logits = np.empty((rows, _native.MAX_CANDIDATES), np.float32)
             self._candidate_ids = np.empty((rows, _native.MAX_CANDIDATES), np.int32)
-        counts, dropped_masses = np.empty(rows, np.int32), np.empty(rows, np.float32)
+        counts = np.empty(rows, np.int32)
         find = decoder.candidates if batch is None else partial(decoder.forward_candidates, *_arrays(batch))
         find(
             *filter_arrays(plans, self._config.vocab_size),
             self._candidate_ids[:rows],
             self._candidate_logits[:rows],
             counts,
-            dropped_masses,
         )
         self._whole_steps = _WHOLE_STEPS_AFTER_OVERFLOW if (counts < 0).any() else 0
         return [
-            self._found(decoder, row, plan, count, mass)
-            for row, (plan, count, mass) in enumerate(zip(plans, counts.tolist(), dropped_masses.tolist(), strict=True))
+            self._found(decoder, row, plan, count)
+            for row, (plan, count) in enumerate(zip(plans, counts.tolist(), strict=True))
         ]
 
-    def _found(self, decoder: _native.Decoder, row: int, plan: RowPlan, count: int, dropped_mass: float) -> Candidates:
+    def _found(self, decoder: _native.Decoder, row: int, plan: RowPlan, count: int) -> Candidates:
         """Return the first `count` candidates that the screen found for a row, and the plan's listed tokens."""
         if count < 0:
             return Candidates(self._compute_row(decoder, row))
@@ -287,12 +290,26 @@ class CPUBackend:
             token_ids = np.concatenate([token_ids, plan.listed.astype(np.int64)])
             order = np.argsort(token_ids)
             logits, token_ids = np.concatenate([logits, listed.logits])[order], token_ids[order]
-        return Candidates(logits, token_ids, dropped_mass, partial(self._whole_row, row))
+        if plan.screened.noise is None:
+            return Candidates(logits, token_ids)
+        missing = _Screened(partial(self._upper_bounds, row), partial(self._logits_of, row))
+        return Candidates(logits, token_ids, missing)
 
-    def _whole_row(self, row: int) -> NDArray[np.float32]:
-        """Compute all logits of a row of the last step, for `Candidates.whole_row`."""
+    def _upper_bounds(self, row: int) -> NDArray[np.float32]:
+        """Return an upper bound of each logit of a row of the last step, float32 [vocab]; its filter had noise."""
         with self._exclusive() as decoder:
-            return self._compute_row(decoder, row)
+            bounds = np.empty(self._config.vocab_size, np.float32)
+            decoder.upper_bounds(row, bounds)
+            return bounds
+
+    def _logits_of(self, row: int, token_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the logits of some tokens for a row of the last step, float32 [n]."""
+        with self._exclusive() as decoder:
+            if len(token_ids) * _WHOLE_ROW_SHARE >= self._config.vocab_size:
+                return self._compute_row(decoder, row)[token_ids]
+            logits = np.empty(len(token_ids), np.float32)
+            decoder.listed(row, token_ids.astype(np.int32), logits)
+            return logits
 
     def _compute_row(self, decoder: _native.Decoder, row: int) -> NDArray[np.float32]:
         logits = np.empty(self._config.vocab_size, np.float32)
@@ -349,6 +366,15 @@ class CPUBackend:
             yield
         finally:
             self._lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Screened:
+    """The logits of a row that the screen ruled out, see `MissingLogits`."""
+
+    upper_bounds: Callable[[], NDArray[np.float32]]
+    compute: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    has_winner: bool = True
 
 
 def _arrays(batch: Batch) -> tuple[_Ints, _Ints, _Ints, _Ints, _Ints]:

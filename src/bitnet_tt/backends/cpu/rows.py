@@ -16,6 +16,9 @@ LISTED_SHARE = 8
 """The logits of at most one token in this many are computed one by one. Of one in four, a search takes as long, and it
 leaves most of the table in its file."""
 
+_SMALLEST_SCALE = 1e-30
+"""Smaller temperatures are taken as this in float32, where they might be 0: both add less than a logit's last bit."""
+
 _NONE = np.empty(0, np.int32)
 
 
@@ -37,7 +40,9 @@ class RowPlan:
     def needs_whole_row(self) -> bool:
         """Whether the screen cannot find the candidates."""
         limit = self.screened
-        return limit is not None and (not limit.has_limits or (limit.count or 0) > _native.MAX_CANDIDATES)
+        if limit is None or limit.noise is not None:
+            return False
+        return limit.count is None or limit.count > _native.MAX_CANDIDATES
 
 
 def plan_row(limit: LogitFilter, vocab_size: int, *, screens: bool) -> RowPlan:
@@ -72,20 +77,24 @@ def plan_row(limit: LogitFilter, vocab_size: int, *, screens: bool) -> RowPlan:
 
 def filter_arrays(
     plans: Sequence[RowPlan], vocab_size: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
-    """Return counts, margins, mass temperatures and masks as `_native.Decoder.candidates` takes them."""
+) -> tuple[NDArray[np.int32], NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32]]:
+    """Return counts, noises, noise scales and masks as `_native.Decoder.candidates` takes them."""
     words = mask_words(vocab_size)
     nothing = RowPlan(_NONE, LogitFilter(count=1), np.zeros(words, np.uint32))
     plans = [nothing if plan.screened is None else plan for plan in plans]
     filters = [plan.screened for plan in plans if plan.screened is not None]
-    counts = np.array([limit.count or 0 for limit in filters], np.int32)
-    # The next larger float32, because the conversion may round a margin down.
-    margins = np.nextafter(np.array([limit.margin for limit in filters], np.float32), np.float32(np.inf))
-    temperatures = np.array([limit.mass_temperature for limit in filters], np.float32)
+    counts = np.array([1 if limit.noise else limit.count for limit in filters], np.int32)
+    noises = np.zeros((len(filters), 4), np.uint32)
+    scales = np.zeros(len(filters), np.float32)
+    for row, limit in enumerate(filters):
+        if limit.noise is not None:
+            seed_high, seed_low = divmod(limit.noise.seed, 1 << 32)
+            noises[row] = seed_low, seed_high, limit.noise.position, limit.noise.choice
+            scales[row] = max(limit.noise.temperature, _SMALLEST_SCALE)
     if all(plan.mask is None for plan in plans):
-        return counts, margins, temperatures, np.empty((0, 0), np.uint32)
+        return counts, noises, scales, np.empty((0, 0), np.uint32)
     masks = np.full((len(filters), words), 0xFFFFFFFF, np.uint32)
     for row, plan in enumerate(plans):
         if plan.mask is not None:
             masks[row] = plan.mask
-    return counts, margins, temperatures, masks
+    return counts, noises, scales, masks

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.base import LogitFilter, Noise
 from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS
 from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150, TILE
 from bitnet_tt.backends.tt.planning.plan import HeadOutput, Plan
@@ -35,13 +35,14 @@ def test_the_device_finds_few_counts_of_largest_logits() -> None:
     def output(*filters: LogitFilter, rows_stay: bool = True) -> HeadOutput:
         return PLAN_2B4T.head_output(filters, rows_stay=rows_stay)
 
-    top_p, whole_rows = LogitFilter(margin=9.6, mass_temperature=0.6), HeadOutput(None, whole_rows=True)
+    noise, whole_rows = Noise(1, 2, 0, 0.6), HeadOutput(None, whole_rows=True)
+    top_p = LogitFilter(8, noise)
     assert output() == output(LogitFilter(1), LogitFilter(1)) == HeadOutput(1, whole_rows=False)
     assert {output(LogitFilter(count)).top_count for count in range(1, 65)} == {1, 8, 16, 32, 64}
     few_and_rows = HeadOutput(8, whole_rows=True)
-    assert output(top_p, LogitFilter(1)) == output(LogitFilter(8), LogitFilter(margin=2.0)) == few_and_rows
+    assert output(top_p, LogitFilter(1)) == output(LogitFilter(1, noise)) == few_and_rows
     assert output(LogitFilter(), LogitFilter(1)) == output(top_p, rows_stay=False) == output(LogitFilter(65))
-    assert output(LogitFilter(65)) == whole_rows
+    assert output(LogitFilter(noise=noise)) == output(LogitFilter(65)) == whole_rows
     assert output(LogitFilter(1, allowed=lambda: np.ones(4008, np.uint32))) == whole_rows
     assert output(LogitFilter(1, always=np.array([7])), LogitFilter(1)) == whole_rows
     few_tokens = replace(PLAN_2B4T, config=replace(CONFIG_2B4T, vocab_size=1024))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitnet_tt.backends.base import Batch, LogitFilter
+from bitnet_tt.backends.base import Batch, LogitFilter, Noise
 from bitnet_tt.backends.tt.planning.grid import SMALLEST_P150
 from bitnet_tt.backends.tt.planning.launches import MAX_TRACES
 from bitnet_tt.backends.tt.planning.plan import Plan
@@ -32,8 +32,7 @@ SHAPES = {
 FILTERS = st.builds(
     LogitFilter,
     count=st.none() | st.integers(1, 200),
-    margin=st.floats(0.0, 50.0),
-    mass_temperature=st.sampled_from([0.0, 0.7]),
+    noise=st.none() | st.just(Noise(1, 2, 0, 0.7)),
 )
 
 

@@ -149,12 +149,12 @@ class Plan:
             rows_stay: Whether whole rows stay on the device until the backend's next call. Then the host can read them
                 later, if the largest logits turn out to be too few.
         """
-        may_need_rows = any(limit.count is None or limit.mass_temperature > 0 for limit in filters)
-        if any(limit.passes_all or limit.names_tokens for limit in filters) or (may_need_rows and not rows_stay):
+        may_need_rows = any(limit.noise is not None for limit in filters)
+        if any(limit.count is None or limit.names_tokens for limit in filters) or (may_need_rows and not rows_stay):
             return HeadOutput(None, whole_rows=True)
-        largest = max((limit.count or _DEFAULT_TOP_COUNT for limit in filters), default=1)
+        largest = max((limit.count or 1 for limit in filters), default=1)
         # Counts are few: the device keeps a program for each.
-        count = 1 if largest == 1 else max(_DEFAULT_TOP_COUNT, _next_power_of_two(largest))
+        count = 1 if largest == 1 and not may_need_rows else max(_DEFAULT_TOP_COUNT, _next_power_of_two(largest))
         parts, _ = self.vocabulary_parts
         # A logit that was found crosses the bus with its token id: two numbers. Whole rows may be less.
         if count > MAX_TOP_COUNT or 2 * parts * count >= self.config.vocab_size:

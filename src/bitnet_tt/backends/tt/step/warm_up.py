@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import LogitFilter
+from bitnet_tt.backends.base import LogitFilter, Noise
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, MAX_TOP_COUNT, PREFILL_ROWS, Plan
 from bitnet_tt.backends.tt.step.groups import SKIP, Group
 
-_GREEDY, _TOP_P = LogitFilter(count=1), LogitFilter(margin=1.0, mass_temperature=1.0)
+_NOISE = Noise(seed=0, position=0, choice=0, temperature=1.0)
+_GREEDY, _TOP_P = LogitFilter(1), LogitFilter(1, _NOISE)
 _COMMON = (_GREEDY, _TOP_P)  # of most requests
-_RARE = (  # of top-k, of top-k with top-p, and of log-probabilities or penalties
-    *(LogitFilter(1 << power) for power in range(1, MAX_TOP_COUNT.bit_length())),
-    *(LogitFilter(1 << power, mass_temperature=1.0) for power in range(MAX_TOP_COUNT.bit_length())),
+_COUNTS = [1 << power for power in range(1, MAX_TOP_COUNT.bit_length())]
+_RARE = (  # of top-k, of top-k beside top-p, and of plain temperature, log-probabilities or penalties
+    *(LogitFilter(count) for count in _COUNTS),
+    *(LogitFilter(count, _NOISE) for count in _COUNTS),
     LogitFilter(),
 )
 
