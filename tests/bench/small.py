@@ -11,6 +11,7 @@ from bitnet_tt.bench.report.results import (
     Part,
     Profile,
     Roof,
+    SamplingSpeed,
     Speed,
     Spread,
 )
@@ -41,5 +42,6 @@ RESULT = BenchmarkResult(
     prefill=(PROMPT,),
     decode=(STEP, STEP_OF_8),
     busy=Busy(1, (replace(PROMPT, tokens_per_s=25.0),), (replace(STEP, tokens_per_s=4.0),)),
+    sampling=(SamplingSpeed("greedy", 2, 8.0, 1.0, 0.001), SamplingSpeed("temperature 1", 2, 6.0, 0.75, 0.002)),
     profiles=(Profile("decode", 2, 1, PARTS),),
 )

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.bench import BenchmarkResult, Settings, benchmark, run_benchmark
 from bitnet_tt.bench.measure import roofs
+from bitnet_tt.bench.measure.head_entropy import scale_norm
 from bitnet_tt.bench.measure.runs import Run, run
+from bitnet_tt.bench.measure.sampling import SAMPLING
 from bitnet_tt.bench.report.shares import operations_per_token
 from bitnet_tt.bench.synthetic import synthetic_checkpoint
+from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.engine import BLOCK_SIZE
 from tests.bench.small import CONFIG, SHAPE
 
 SETTINGS = Settings(
-    threads=(1, 2), batches=(1, 3), prompt_length=8, context=4, new_tokens=3, repeats=2, busy=1, isa="scalar"
+    threads=(1, 2),
+    batches=(1, 3),
+    prompt_length=8,
+    context=4,
+    new_tokens=3,
+    repeats=2,
+    busy=1,
+    sampling=True,
+    isa="scalar",
 )
 
 
@@ -42,6 +55,7 @@ def test_there_is_a_row_for_every_setting(result: BenchmarkResult) -> None:
     assert [(speed.threads, speed.batch) for speed in result.decode] == [(1, 1), (1, 3), (2, 1), (2, 3)]
     assert result.busy is not None
     assert [(speed.threads, speed.batch) for speed in result.busy.decode] == [(1, 1), (2, 1)]
+    assert [(one.name, one.threads) for one in result.sampling] == [(name, n) for n in (1, 2) for name in SAMPLING]
     phases = [("prefill", 1), ("decode", 1), ("decode", 3)]
     assert [(one.phase, one.batch) for one in result.profiles] == phases * 2
 
@@ -51,6 +65,27 @@ def test_rates_are_positive_and_ordered(result: BenchmarkResult) -> None:
     assert all(0 < speed.least <= speed.tokens_per_s <= speed.greatest for speed in speeds)
     assert 0 < result.load_s < result.first_token_s
     assert result.memory.peak_rss_bytes > result.memory.weight_bytes > CONFIG.ternary_weights // 4
+
+
+def test_sampling_is_compared_with_greedy_picks(result: BenchmarkResult) -> None:
+    for threads in (1, 2):
+        greedy, *others = (one for one in result.sampling if one.threads == threads)
+        assert (greedy.name, greedy.share) == ("greedy", 1.0)
+        for one in others:
+            assert one.share == pytest.approx(one.tokens_per_s / greedy.tokens_per_s)
+            assert 0 < one.head_rows <= 1
+
+
+@pytest.mark.parametrize("nats", [1.0, 4.0])
+def test_the_head_gets_the_entropy_that_was_asked_for(model: Path, nats: float) -> None:
+    checkpoint = Checkpoint.open(model)
+    weights, config = checkpoint.load_weights(), checkpoint.config
+    with closing(CPUBackend(config, weights)) as backend:
+        scaled = scale_norm(weights, backend, config.vocab_size, nats)
+    with closing(CPUBackend(config, scaled)) as backend:
+        assert scale_norm(scaled, backend, config.vocab_size, nats).norm == pytest.approx(scaled.norm, rel=1e-4)
+        again = scale_norm(scaled, backend, config.vocab_size, nats / 2)
+    assert (again.norm > scaled.norm).all()  # larger logits have a smaller entropy
 
 
 def test_shares_follow_from_the_bytes_that_the_backend_counts(result: BenchmarkResult) -> None:

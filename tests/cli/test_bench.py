@@ -39,6 +39,12 @@ def test_a_random_model_is_made_and_measured_as_asked(run, tmp_path: Path) -> No
     assert (tmp_path / f"cache/synthetic-{SHAPE}/model.safetensors").is_file()
 
 
+def test_another_entropy_is_for_random_models(run) -> None:
+    result = run("bench", *QUICK, "--head-entropy", "1")
+    assert result.exit_code == 2
+    assert "needs --synthetic" in result.stderr
+
+
 def test_a_missing_extra_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))

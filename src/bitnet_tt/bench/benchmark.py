@@ -57,6 +57,7 @@ def run_benchmark(
         prefill=tuple(shares.of_prefill(one.prefill) for one in runs),
         decode=tuple(shares.of_decode(speed, one) for one in runs for speed in one.decode),
         busy=_busy(settings, runs, shares),
+        sampling=tuple(speed for one in runs for speed in one.sampling),
         profiles=tuple(profile for one in runs for profile in one.profiles),
         card=last.card,
         reported=published_figures(config),

@@ -53,7 +53,9 @@ class BenchOptions:
         """The name of the model for people."""
         return f"random {self.synthetic}" if self.synthetic else self.model
 
-    def settings(self, device: Device, *, busy: int = 0) -> Settings:
+    def settings(
+        self, device: Device, *, busy: int = 0, sampling: bool = False, head_entropy: float | None = None
+    ) -> Settings:
         """Return what to measure. A value that was given twice is measured once."""
         from bitnet_tt.backends.cpu.host import physical_cores
         from bitnet_tt.bench import Settings
@@ -67,6 +69,8 @@ class BenchOptions:
             new_tokens=self.new_tokens,
             repeats=self.repeats,
             busy=busy,
+            sampling=sampling,
+            head_entropy=head_entropy,
             device=device,
             isa=self.isa,
         )
@@ -102,6 +106,19 @@ def bench(
     busy: Annotated[
         int, typer.Option(metavar="N", help="Measure again while N other processes use the CPU.", min=0)
     ] = 0,
+    sampling: Annotated[
+        bool, typer.Option("--sampling", help="Measure generation with sampling settings as well.")
+    ] = False,
+    head_entropy: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NATS",
+            help="Scale the logits of the random model, so that its next token has about this entropy. A trained "
+            "model has about 1 where it is sure, and 4 to 5 where it is not.",
+            min=0.01,
+            max=10.0,
+        ),
+    ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show the time of each part of a step.")] = False,
     picture: Annotated[
         Path | None, typer.Option("--plot", help="Draw tokens/s and their limits into this file.", dir_okay=False)
@@ -116,6 +133,7 @@ def bench(
     Examples:
         bitnet-tt bench
         bitnet-tt bench --synthetic 2b4t --cache-dir build/bench --profile
+        bitnet-tt bench --synthetic 2b4t --sampling --head-entropy 1
         bitnet-tt bench --batch 1 --batch 8 --batch 32 --plot bench.png
     """
     from bitnet_tt.backends.tt.environment import limit_power
@@ -125,7 +143,9 @@ def bench(
 
     if picture is not None:
         plot.check(picture)
-    settings = options.settings(device, busy=busy)
+    if head_entropy is not None and not options.synthetic:
+        raise typer.BadParameter("--head-entropy needs --synthetic: it changes the weights")
+    settings = options.settings(device, busy=busy, sampling=sampling, head_entropy=head_entropy)
     if device == "tt":
         separate_output()
     if tdp_limit is not None:

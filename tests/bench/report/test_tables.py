@@ -57,6 +57,12 @@ def test_the_share_beside_busy_processes_is_shown() -> None:
     assert [row[-1] for row in rows(list(tables(RESULT)), "Tokens/s alone and beside 1 busy process")] == ["50%", "40%"]
 
 
+def test_sampling_is_shown_beside_greedy_picks() -> None:
+    shown = rows(list(tables(RESULT)), "Sampling settings, one text, medians over the steps")
+    assert shown[1] == ("temperature 1", "2", "6.00", "0.75", "0.2%")
+    assert not any("Sampling" in table.title for table in tables(replace(RESULT, sampling=())))
+
+
 def test_the_profile_is_shown_on_request_and_adds_up() -> None:
     assert not [table for table in tables(RESULT) if table.title.startswith("Decode step")]
     assert rows(list(tables(RESULT, profile=True)), "Decode step, batch 1, 2 threads") == [

@@ -13,9 +13,11 @@ from bitnet_tt.backends.options import BackendOptions, Device
 from bitnet_tt.backends.select import create_backend
 from bitnet_tt.bench.measure.busy import busy_processes
 from bitnet_tt.bench.measure.card import card_report
+from bitnet_tt.bench.measure.head_entropy import scale_norm
 from bitnet_tt.bench.measure.memory import measure_memory, peak_rss_bytes
+from bitnet_tt.bench.measure.sampling import measure_sampling
 from bitnet_tt.bench.measure.workload import Workload, context_length
-from bitnet_tt.bench.report.results import CardReport, Memory, Part, Profile, Speed, Spread
+from bitnet_tt.bench.report.results import CardReport, Memory, Part, Profile, SamplingSpeed, Speed, Spread
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.energy import EnergyCounters, Stopwatch
 
@@ -34,6 +36,8 @@ class Settings:
         new_tokens: Tokens to generate for each sequence.
         repeats: How often each phase is timed.
         busy: Number of processes that spin during a second measurement; 0 for no second measurement.
+        sampling: Whether to measure sampling settings as well.
+        head_entropy: The entropy that the next token of the model gets, in nats; None leaves the weights as they are.
         device: As for `BitNetModel.from_pretrained`.
         isa: Instruction set that the CPU backend must use; None for the fastest.
     """
@@ -45,6 +49,8 @@ class Settings:
     new_tokens: int = 64
     repeats: int = 3
     busy: int = 0
+    sampling: bool = False
+    head_entropy: float | None = None
     device: Device = "auto"
     isa: str | None = None
 
@@ -63,6 +69,7 @@ class Run:
     busy_prefill: Speed | None
     busy_decode: Speed | None
     profiles: tuple[Profile, ...]
+    sampling: tuple[SamplingSpeed, ...] = ()
     card: CardReport | None = None
 
 
@@ -106,6 +113,7 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
             busy_prefill=busy_prefill,
             busy_decode=busy_decode,
             profiles=_profiles(backend, work, settings.batches, threads),
+            sampling=measure_sampling(work, threads, settings.repeats) if settings.sampling else (),
             card=card,
         )
 
@@ -113,7 +121,11 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
 def _load(checkpoint: Checkpoint, settings: Settings, threads: int, batch: int) -> Backend:
     length = context_length(settings.prompt_length, settings.context, settings.new_tokens, batch)
     options = BackendOptions(settings.device, threads, settings.isa)
-    return create_backend(checkpoint.config, checkpoint.load_weights(), options, context_length=length)
+    config, weights = checkpoint.config, checkpoint.load_weights()
+    if settings.head_entropy is not None:
+        with closing(create_backend(config, weights, options, context_length=length)) as backend:
+            weights = scale_norm(weights, backend, config.vocab_size, settings.head_entropy)
+    return create_backend(config, weights, options, context_length=length)
 
 
 def _workload(backend: Backend, checkpoint: Checkpoint, settings: Settings, batch: int) -> Workload:

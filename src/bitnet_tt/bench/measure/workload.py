@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -61,12 +62,12 @@ class Workload:
                 self._step()
 
     @contextmanager
-    def decoding(self, batch: int) -> Iterator[Callable[[], object]]:
+    def decoding(self, batch: int, **options: Any) -> Iterator[Callable[[], object]]:
         """Bring `batch` sequences to their first generated token, or a few tokens further, and yield a step.
 
-        Each call of the step appends one token to each sequence.
+        Each call of the step appends one token to each sequence. The options are those of `GenerationConfig`.
         """
-        config = GenerationConfig(max_new_tokens=self._limit)
+        config = GenerationConfig(max_new_tokens=self._limit, **options)
         requests = [Request(prompt, config, ThreadChannel()) for prompt in self._prompts[:batch]]
         try:
             for request in requests:
@@ -77,6 +78,11 @@ class Workload:
         finally:
             for request in requests:
                 self._stepper.end(request, "cancelled")
+
+    @property
+    def logits_computed(self) -> int:
+        """How many logits the last step computed; 0 if the backend cannot tell."""
+        return self._stepper.backend.stats().logits_computed or 0
 
     def _step(self) -> None:
         """Compute one step, and raise the error of a request that it ended.

@@ -188,6 +188,25 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplingSpeed:
+    """The speed of generating one text with some sampling settings.
+
+    Attributes:
+        name: The settings.
+        threads: CPU threads.
+        tokens_per_s: The median over the steps.
+        share: The same in relation to greedy picks.
+        head_rows: The share of the lm_head's rows that a step computed, the median over the steps.
+    """
+
+    name: str
+    threads: int
+    tokens_per_s: float
+    share: float
+    head_rows: float
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkResult:
     """The result of a benchmark. `load_s`, `first_token_s` and `memory` are those of the last number of threads.
 
@@ -206,6 +225,7 @@ class BenchmarkResult:
         prefill: Speed of reading prompts, one entry for each number of threads.
         decode: Speed of generating, one entry for each number of threads and batch.
         busy: The same measurement beside other processes; None if it was not asked for.
+        sampling: Speeds with sampling settings, for each number of threads; empty if they were not asked for.
         profiles: The time of a step, split: for each number of threads, one prefill and one decode step of each batch.
         card: The Tenstorrent card and its power; None on another device.
         reported: For a model of 2B4T's shape, what its authors published of it and of other models.
@@ -225,6 +245,7 @@ class BenchmarkResult:
     prefill: tuple[Speed, ...]
     decode: tuple[Speed, ...]
     busy: Busy | None = None
+    sampling: tuple[SamplingSpeed, ...] = ()
     profiles: tuple[Profile, ...] = ()
     card: CardReport | None = None
     reported: tuple[PublishedFigures, ...] = ()

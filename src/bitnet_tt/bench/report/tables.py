@@ -43,6 +43,8 @@ def tables(result: BenchmarkResult, *, profile: bool = False) -> Iterator[Table]
         yield from _card(result.card)
     if result.busy is not None:
         yield _busy(result, result.busy)
+    if result.sampling:
+        yield _sampling(result)
     if profile:
         yield from map(_profile, result.profiles)
     if result.reported:
@@ -149,6 +151,15 @@ def _busy(result: BenchmarkResult, busy: Busy) -> Table:
             )
     title = f"Tokens/s alone and beside {busy.processes} busy process{'es' if busy.processes > 1 else ''}"
     return Table(title, ("", "Threads", "Alone", "Beside", "Share"), rows)
+
+
+def _sampling(result: BenchmarkResult) -> Table:
+    rows = [
+        (speed.name, str(speed.threads), f"{speed.tokens_per_s:.2f}", f"{speed.share:.2f}", percent(speed.head_rows, 1))
+        for speed in result.sampling
+    ]
+    title = "Sampling settings, one text, medians over the steps"
+    return Table(title, ("Settings", "Threads", "Tokens/s", "of greedy", "head"), rows)
 
 
 def _profile(profile: Profile) -> Table:
