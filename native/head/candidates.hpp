@@ -43,6 +43,7 @@ class CandidateCollector {
     void add(Candidate candidate);
     void merge(const CandidateCollector& other);
 
+    std::size_t count() const { return count_; }
     // Logits below it do not pass. It rises while the collector collects.
     float threshold() const;
     // A sum of logit and noise below it is not the largest. It rises as well.

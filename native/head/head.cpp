@@ -33,7 +33,11 @@ void Head::share_out(Task task, std::size_t total, std::size_t grain, std::size_
 }
 
 // The second phase of Task::screen computes what the workers deferred: one work item for each worker.
-std::size_t Head::begin(std::size_t, std::size_t phase) { return phase == 0 ? items_ : workers_.size(); }
+std::size_t Head::begin(std::size_t, std::size_t phase) {
+    if (phase == 0) return items_;
+    for (std::size_t row = 0; row < rows_; ++row) share_threshold(row);
+    return workers_.size();
+}
 
 void Head::run(std::size_t thread, std::size_t phase, std::size_t item) {
     const Profile::Work work(profile_, thread);

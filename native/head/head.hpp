@@ -74,8 +74,8 @@ class Head {
     // The largest number of rows that each thread reads from the file one by one in a step; so many take little time. A
     // step that needs more touches the mapping, because the table is then better kept in memory.
     static constexpr std::size_t kMaxFileReads = 1024;
-    // The largest number of logits of a row that a thread defers.
-    static constexpr std::size_t kMaxDeferred = 4096;
+    // The largest number of logits of a row that a thread defers: enough for top-k 40 of 128,256 rows on one thread.
+    static constexpr std::size_t kMaxDeferred = 16384;
     // Up to this many rows are quantised twice, which makes the bounds tighter. Reading the screen then still takes as
     // long as multiplying.
     static constexpr std::size_t kMaxFineRows = 3;
@@ -129,6 +129,8 @@ class Head {
     bool noisy(std::size_t row) const { return queries_[row].noise.scale > 0.0f; }
     void keep_bounds(const ScreenBounds& bounds, std::size_t block, float* uppers) const;
     void sort_reached(Worker& worker, std::size_t row, std::size_t block);
+    void share_threshold(std::size_t row);
+    void drop_deferred(Worker& worker, std::size_t row);
     void compute_deferred(Worker& worker, std::size_t row);
     void add_pending(Worker& worker, std::size_t row, std::int32_t id);
     void compute_pending(Worker& worker, std::size_t row);
@@ -171,6 +173,7 @@ class Head {
     std::vector<const std::uint32_t*> allowed_;  // [rows]: the masks of the filters
     std::vector<std::vector<float>> uppers_;     // [rows][vocab]: upper bounds of the logits, of rows with noise
     std::vector<Candidate> sorted_;
+    std::vector<float> best_;     // the logits that all threads have collected of a row
     Buffer<std::int8_t> values_;  // [rows or 2 * rows, hidden rounded up to 64]
     Buffer<float> scales_;
     Buffer<std::int32_t> sums_;

@@ -4,12 +4,14 @@
 // thread takes a block of the screen and gets an upper bound and an estimate of each of its 64 logits. A logit whose
 // bound is below the threshold is dropped. The others are computed from the bfloat16 weights: at once if the estimate
 // reaches the threshold too, because such a logit probably raises it; at the end of the search otherwise, because by
-// then the threshold has risen and rules most of them out.
+// then the threshold has risen and rules most of them out. For top-k, each thread raises the threshold to the k-th
+// largest logit of its own; at the end they put their logits together, which raises it further.
 //
 // If the filter has noise, a second threshold is the largest sum of logit and noise so far. A logit is dropped only if
 // its bounds are below both. The bounds of all logits are kept: the sampler may ask for them.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "head/head.hpp"
@@ -64,6 +66,7 @@ void Head::grow_search(std::size_t rows) {
     allowed_.resize(rows);
     uppers_.resize(rows);
     sorted_.reserve(kMaxCandidates + 1);
+    best_.reserve(workers_.size() * kMaxCandidates);
     progress_ = std::make_unique<Progress[]>(rows);
     for (Worker& worker : workers_) {
         worker.collectors.resize(rows);
@@ -155,15 +158,31 @@ void Head::sort_reached(Worker& worker, std::size_t row, std::size_t block) {
         if ((bounds.likely >> lane & 1) != 0) {
             add_pending(worker, row, id);
         } else {
-            if (worker.deferred[row].size() == kMaxDeferred) compute_deferred(worker, row);
+            if (worker.deferred[row].size() == kMaxDeferred) {
+                drop_deferred(worker, row);
+                if (worker.deferred[row].size() > kMaxDeferred / 2) compute_deferred(worker, row);
+            }
             worker.deferred[row].push_back({bounds.upper[lane], noisy(row) ? bounds.scores[lane] : -kInfinity, id});
         }
     }
 }
 
-// Drops the deferred logits whose bound no longer reaches the threshold, and computes the others.
-void Head::compute_deferred(Worker& worker, std::size_t row) {
-    compute_pending(worker, row);
+// Raises the threshold of a row to the count-th largest logit that all threads together have found. During the search
+// each thread only knows the count-th largest of its own.
+void Head::share_threshold(std::size_t row) {
+    if (noisy(row) || workers_.size() == 1) return;
+    best_.clear();
+    for (const Worker& worker : workers_)
+        for (const Candidate& candidate : worker.collectors[row].candidates()) best_.push_back(candidate.logit);
+    const std::size_t count = workers_[0].collectors[row].count();
+    if (best_.size() < count) return;
+    const auto last = best_.begin() + static_cast<std::ptrdiff_t>(count - 1);
+    std::nth_element(best_.begin(), last, best_.end(), std::greater<>());
+    raise(progress_[row].threshold, *last);
+}
+
+// Drops the deferred logits whose bound no longer reaches the threshold.
+void Head::drop_deferred(Worker& worker, std::size_t row) {
     std::vector<Deferred>& deferred = worker.deferred[row];
     const float threshold = progress_[row].threshold.load(std::memory_order_relaxed);
     const float score_threshold =
@@ -172,6 +191,13 @@ void Head::compute_deferred(Worker& worker, std::size_t row) {
         return logit.upper >= threshold || logit.score >= score_threshold;
     });
     deferred.erase(passing, deferred.end());
+}
+
+// Computes the deferred logits whose bound still reaches the threshold.
+void Head::compute_deferred(Worker& worker, std::size_t row) {
+    compute_pending(worker, row);
+    drop_deferred(worker, row);
+    std::vector<Deferred>& deferred = worker.deferred[row];
     // While one group of logits is computed, the weights of the next group are on their way.
     const auto prefetch_group = [&](std::size_t begin) {
         for (std::size_t i = begin; i < std::min(begin + kLogitsPerCall, deferred.size()); ++i)
