@@ -1,4 +1,7 @@
-"""The golden checkpoints: small models and the logits that transformers 5.23.0 computes for them in float32."""
+"""The golden checkpoints: small models and the logits that transformers computes for them in float32.
+
+The first three are by transformers 5.23.0, the others by 5.24.0: tools/record_transformers/record_logits.py made them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "golden"
-NAMES = ("bitnet-packed", "bitnet-master-bf16", "llama-packed-divide")
+TT_NAMES = ("bitnet-packed", "bitnet-master-bf16", "llama-packed-divide", "llama-packed-llama3")
+"""Those that the Tenstorrent backend can run."""
+NAMES = (*TT_NAMES, "llama-packed-linear", "qwen3-packed-yarn", "qwen3-embedding")
 
 
 def expected(name: str) -> dict[str, NDArray[np.generic]]:
@@ -17,7 +22,8 @@ def expected(name: str) -> dict[str, NDArray[np.generic]]:
     Returns:
         Arrays by name. Two texts: `input_ids` [2, 33] and their `logits` [2, 33, vocab]. A greedy continuation:
         `greedy_prompt` [9], the picked `greedy_ids` [32], and `greedy_margin` [32], the lead of each picked token's
-        logit over the second largest.
+        logit over the second largest. Where `embeddings` [2, 33, hidden] are: the embedding of each beginning of the
+        two texts, by last-token pooling and the L2 norm.
     """
     with np.load(FOLDER / name / "expected.npz") as arrays:
         return dict(arrays)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import ConfigError
+from bitnet_tt.rope_settings import LinearScaling, Llama3Scaling, RopeScaling, YarnScaling, scaling_fields
 
 BITNET_2B4T: dict[str, Any] = {
     "model_type": "bitnet",
@@ -58,7 +59,7 @@ def test_rope_parameters_take_the_place_of_rope_theta() -> None:
         {"rope_type": None, "type": "linear", "factor": 1.0, "mrope_section": None},
         {"rope_type": "dynamic", "factor": 1.0},
         {"rope_type": "yarn", "factor": 1.0, "beta_fast": 32, "beta_slow": 1, "mscale": 0.7, "mscale_all_dim": 0.7},
-        {"rope_type": "yarn", "factor": 1, "attention_factor": 1.0, "original_max_position_embeddings": 4096},
+        {"rope_type": "yarn", "factor": 1, "attention_factor": 1.0, "original_max_position_embeddings": 2048},
         {"rope_type": "llama3", "factor": 1.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
         {},
         None,
@@ -69,17 +70,70 @@ def test_rope_settings_that_change_nothing(name: str, settings: dict[str, Any] |
 
 
 @given(
-    st.floats(),
+    st.floats() | st.integers() | st.booleans(),
     st.sampled_from(["rope_scaling", "rope_parameters"]),
     st.sampled_from(["linear", "dynamic", "yarn", "llama3"]),
 )
-def test_only_a_factor_of_1_is_accepted(factor: float, name: str, kind: str) -> None:
-    data = BITNET_2B4T | {name: {"rope_type": kind, "factor": factor}}
-    if factor == 1:
-        ModelConfig.from_dict(data)
+def test_any_factor_is_read_or_refused_by_name(factor: float, name: str, kind: str) -> None:
+    settings = {"rope_type": kind, "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    try:
+        scaling = ModelConfig.from_dict(BITNET_2B4T | {name: settings}).rope_scaling
+    except ConfigError as error:
+        assert f"{name}.factor " in str(error)  # noqa: PT017
     else:
-        with pytest.raises(ConfigError, match=rf"{name}\.factor is"):
-            ModelConfig.from_dict(data)
+        assert factor >= 1
+        assert (scaling is None) == (factor == 1)
+        assert scaling is None or (scaling.rope_type, scaling.factor) == (kind, float(factor))
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
+LLAMA3 = {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"rope_scaling": {"type": "linear", "factor": 2}}, LinearScaling(2.0)),
+        ({"rope_scaling": YARN}, YarnScaling(4.0, 1024, 0.1 * math.log(4) + 1)),
+        ({"rope_parameters": YARN | {"rope_theta": 1e6}}, YarnScaling(4.0, 1024, 0.1 * math.log(4) + 1)),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, YarnScaling(2.0, 4096, 0.1 * math.log(2) + 1)),
+        (
+            {"rope_scaling": YARN | {"attention_factor": 1.5, "beta_fast": 16, "beta_slow": 2.0, "truncate": False}},
+            YarnScaling(4.0, 1024, 1.5, 16.0, 2.0, False),
+        ),
+        (
+            {"rope_scaling": YARN | {"mscale": 0.5, "mscale_all_dim": 2.0}},
+            YarnScaling(4.0, 1024, (0.05 * math.log(4) + 1) / (0.2 * math.log(4) + 1)),
+        ),
+        ({"rope_scaling": YARN | {"mscale": 0.5}}, YarnScaling(4.0, 1024, 0.1 * math.log(4) + 1)),
+        # As in transformers, the field outside the settings counts.
+        (
+            {"rope_scaling": YARN, "original_max_position_embeddings": 512},
+            YarnScaling(4.0, 512, 0.1 * math.log(4) + 1),
+        ),
+        ({"rope_scaling": LLAMA3}, Llama3Scaling(8.0, 4096, 1.0, 4.0)),
+        ({"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 8}}, Llama3Scaling(8.0, 8, 1.0, 4.0)),
+        ({"rope_scaling": LLAMA3, "rope_parameters": LLAMA3 | {"rope_theta": 5.0}}, Llama3Scaling(8.0, 4096, 1.0, 4.0)),
+    ],
+)
+def test_scalings(change: dict[str, Any], expected: RopeScaling) -> None:
+    config = ModelConfig.from_dict(BITNET_2B4T | change)
+    assert config.rope_scaling == expected
+    written = BITNET_2B4T | {"rope_scaling": scaling_fields(expected)}
+    assert ModelConfig.from_dict(written).rope_scaling == expected
+
+
+def test_qwen3_has_norms_of_queries_and_keys() -> None:
+    config = ModelConfig.from_dict(BITNET_2B4T | {"model_type": "qwen3", "hidden_act": "silu", "head_dim": 64})
+    assert (config.qk_norms, config.sub_norms, config.architecture) == (True, False, "qwen3")
+    assert config.norm_sizes == {
+        "input_layernorm": 2560,
+        "post_attention_layernorm": 2560,
+        "q_norm": 64,
+        "k_norm": 64,
+    }
+    assert config.linear_shapes["q_proj"] == (1280, 2560)
+    assert config.linear_shapes["o_proj"] == (2560, 1280)
 
 
 def test_the_formulas_of_transformers_change_nothing_at_a_factor_of_1() -> None:
@@ -123,17 +177,24 @@ def test_defaults_of_absent_fields() -> None:
         ({"rope_scaling": {"rope_type": "longrope", "factor": 1.0}}, "rope_scaling.rope_type is 'longrope'"),
         ({"rope_scaling": {"rope_type": ["yarn"]}}, "rope_scaling.rope_type is"),
         ({"rope_scaling": {"rope_type": "llama3"}}, "rope_scaling.factor is missing"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_scaling.factor is 4.0 for 'yarn'"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 1.0, "attention_factor": 1.1}}, "attention_factor is 1.1"),
+        ({"rope_scaling": YARN | {"factor": 0.5}}, "rope_scaling.factor must be a number of at least 1"),
+        ({"rope_scaling": YARN | {"attention_factor": 0}}, "rope_scaling.attention_factor must be a positive number"),
+        ({"rope_scaling": YARN | {"beta_fast": 0}}, "rope_scaling.beta_fast must be a number of at least 0.001"),
+        ({"rope_scaling": YARN | {"truncate": 1}}, "rope_scaling.truncate must be true or false"),
+        ({"rope_scaling": YARN | {"short_factor": [1]}}, "rope_scaling.short_factor is not supported"),
+        ({"rope_scaling": YARN, "rope_theta": 0.5}, "rope_theta is 0.5; 'yarn' rotary positions need a base above 1"),
         (
-            {"rope_scaling": {"rope_type": "yarn", "factor": 1.0, "original_max_position_embeddings": 2048}},
-            "rope_scaling.original_max_position_embeddings is 2048",
+            {"rope_scaling": YARN | {"original_max_position_embeddings": 0.5}},
+            "rope_scaling.original_max_position_embeddings must be an integer",
         ),
         (
-            {"rope_scaling": {"rope_type": "yarn", "factor": 1.0}, "original_max_position_embeddings": 2048},
-            "original_max_position_embeddings is 2048",
+            {"rope_scaling": YARN, "original_max_position_embeddings": -1},
+            "original_max_position_embeddings must be an integer",
         ),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling.factor"),
+        ({"rope_scaling": LLAMA3 | {"low_freq_factor": None}}, "rope_scaling.low_freq_factor is missing"),
+        ({"rope_scaling": LLAMA3 | {"high_freq_factor": 1}}, "rope_scaling.high_freq_factor must be above"),
+        ({"rope_scaling": YARN, "rope_parameters": LLAMA3}, "give different scalings; delete the wrong one"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling.factor is 2.0 for 'dynamic'"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is missing"),
         ({"rope_scaling": {"type": "linear", "factor": True}}, "rope_scaling.factor"),
         ({"rope_scaling": {"factor": 4.0}}, "rope_scaling.factor"),

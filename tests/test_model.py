@@ -14,6 +14,7 @@ from bitnet_tt import BitNetModel, reference
 from bitnet_tt.config import GenerationOptions
 from bitnet_tt.errors import BitNetError, ConfigError, DeviceError, RequestError, TokenizerError
 from bitnet_tt.reference.compare import CONTRACT, compare_logits
+from tests import golden_checkpoints as golden
 from tests.engine.fake_backend import FakeBackend
 from tests.resident import resident_anonymous_bytes
 
@@ -267,6 +268,17 @@ def test_a_device_without_room_for_the_cache_is_closed(monkeypatch: pytest.Monke
 def test_type_checkers_know_the_generation_options(name: str) -> None:
     """So `model.generate("x", temprature=1)` is a type error before it is a ConfigError."""
     assert get_type_hints(getattr(BitNetModel, name))["options"] == Unpack[GenerationOptions]
+
+
+def test_a_model_that_the_device_cannot_run_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    folder = Path(bitnet_tt.__file__).parent / "assets/demo"
+    shutil.copytree(golden.FOLDER / "qwen3-packed-yarn", tmp_path / "model")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / name, tmp_path / "model")
+    progress: list[int] = []
+    with pytest.raises(DeviceError, match=r"q_norm and k_norm .* use device='cpu'"):
+        BitNetModel.from_pretrained(tmp_path / "model", device="tt", progress=lambda done, _: progress.append(done))
+    assert progress == []
 
 
 def test_devices_that_are_not_there_say_how_to_get_them() -> None:

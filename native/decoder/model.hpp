@@ -42,6 +42,8 @@ struct Layer {
     const float* post_attention_layernorm;  // [hidden]
     const float* attn_sub_norm;             // [query_features]
     const float* ffn_sub_norm;              // [intermediate]
+    const float* q_norm;                    // [head_dim]: of each head, before rotary positions
+    const float* k_norm;                    // [head_dim]
     Linear q, k, v, o, gate, up, down;
 };
 

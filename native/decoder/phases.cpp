@@ -231,10 +231,14 @@ void Decoder::add_product(const Linear& linear, Range rows) {
     kernels_.linear_add(linear.weight, input_of(only(linear), 0), rows.begin, rows.end, hidden_.data(), shape_.hidden);
 }
 
-// Rotates queries (RoPE), and writes rotated keys and plain values to the cache. Items are numbered [token][query
-// heads, then KV heads].
+// Rotates queries (RoPE), and writes rotated keys and plain values to the cache; heads are first normed where they lie,
+// if the layer has norms for them. Items are numbered [token][query heads, then KV heads].
 void Decoder::rotate_and_store(std::size_t layer, Range items) {
     const std::size_t heads = shape_.heads + shape_.kv_heads, head_dim = shape_.head_dim, half = head_dim / 2;
+    const Layer& weights = model_.layers[layer];
+    const auto norm_head = [&](float* x, const float* gain) {
+        if (gain != nullptr) kernels_.rmsnorm(x, gain, shape_.norm_eps, head_dim, x);
+    };
     for (std::size_t item = items.begin; item < items.end; ++item) {
         const std::size_t t = item / heads, head = item % heads;
         const Token& token = tokens_[t];
@@ -242,12 +246,14 @@ void Decoder::rotate_and_store(std::size_t layer, Range items) {
         const float* sin = model_.sin + token.position * half;
         if (head < shape_.heads) {
             const std::size_t row = t * shape_.heads + head;
+            norm_head(query_.data() + row * head_dim, weights.q_norm);
             kernels_.rope(query_.data() + row * head_dim, cos, sin, half, rotated_.data() + row * shape_.head_stride());
             continue;
         }
         const std::size_t kv_head = head - shape_.heads;
         const std::size_t source = (t * shape_.kv_heads + kv_head) * head_dim;
         const std::size_t target = cache_.offset(token.blocks, token.position);
+        norm_head(key_.data() + source, weights.k_norm);
         kernels_.rope(key_.data() + source, cos, sin, half, cache_.keys(layer, kv_head) + target);
         std::copy_n(value_.data() + source, head_dim, cache_.values(layer, kv_head) + target);
     }

@@ -14,16 +14,19 @@ const float* data_or_null(const std::optional<FloatVector>& array) { return arra
 
 PyLayer make_layer(const FloatVector& input_layernorm, const FloatVector& post_attention_layernorm,
                    const std::optional<FloatVector>& attn_sub_norm, const std::optional<FloatVector>& ffn_sub_norm,
+                   const std::optional<FloatVector>& q_norm, const std::optional<FloatVector>& k_norm,
                    const PyLinear& q, const PyLinear& k, const PyLinear& v, const PyLinear& o, const PyLinear& gate,
                    const PyLinear& up, const PyLinear& down) {
     PyLayer result{{input_layernorm, post_attention_layernorm}, {q, k, v, o, gate, up, down}, {}};
-    for (const auto& norm : {attn_sub_norm, ffn_sub_norm})
+    for (const auto& norm : {attn_sub_norm, ffn_sub_norm, q_norm, k_norm})
         if (norm) result.norms.push_back(*norm);
     Layer& layer = result.layer;
     layer.input_layernorm = input_layernorm.data();
     layer.post_attention_layernorm = post_attention_layernorm.data();
     layer.attn_sub_norm = data_or_null(attn_sub_norm);
     layer.ffn_sub_norm = data_or_null(ffn_sub_norm);
+    layer.q_norm = data_or_null(q_norm);
+    layer.k_norm = data_or_null(k_norm);
     for (std::size_t i = 0; i < kLinears.size(); ++i) layer.*kLinears[i].member = result.linears[i].linear;
     return result;
 }
@@ -65,8 +68,13 @@ void check_layer(const PyLayer& py, const Shape& shape) {
     require(layer.gate.weight.form == layer.up.weight.form, "gate_proj and up_proj are not of the same form");
     std::size_t next = 2;
     bool fits = py.norms[0].shape(0) == shape.hidden && py.norms[1].shape(0) == shape.hidden;
-    if (layer.attn_sub_norm != nullptr) fits = py.norms[next++].shape(0) == shape.query_features() && fits;
-    if (layer.ffn_sub_norm != nullptr) fits = py.norms[next].shape(0) == shape.intermediate && fits;
+    const auto check = [&](const float* norm, std::size_t size) {
+        if (norm != nullptr) fits = py.norms[next++].shape(0) == size && fits;
+    };
+    check(layer.attn_sub_norm, shape.query_features());
+    check(layer.ffn_sub_norm, shape.intermediate);
+    check(layer.q_norm, shape.head_dim);
+    check(layer.k_norm, shape.head_dim);
     require(fits, "a layer's norms do not have the model's shapes");
 }
 
@@ -81,8 +89,9 @@ void bind_weights(nb::module_& m) {
 
     nb::class_<PyLayer>(m, "Layer")
         .def(nb::new_(&make_layer), nb::kw_only(), "input_layernorm"_a, "post_attention_layernorm"_a,
-             "attn_sub_norm"_a.none() = nb::none(), "ffn_sub_norm"_a.none() = nb::none(), "q_proj"_a, "k_proj"_a,
-             "v_proj"_a, "o_proj"_a, "gate_proj"_a, "up_proj"_a, "down_proj"_a);
+             "attn_sub_norm"_a.none() = nb::none(), "ffn_sub_norm"_a.none() = nb::none(),
+             "q_norm"_a.none() = nb::none(), "k_norm"_a.none() = nb::none(), "q_proj"_a, "k_proj"_a, "v_proj"_a,
+             "o_proj"_a, "gate_proj"_a, "up_proj"_a, "down_proj"_a);
 }
 
 }  // namespace bitnet

@@ -24,7 +24,7 @@ struct PyLinear {
 };
 
 struct PyLayer {
-    std::vector<FloatVector> norms;  // input_layernorm, post_attention_layernorm, then the sub-norms that exist
+    std::vector<FloatVector> norms;  // input_layernorm, post_attention_layernorm, then the other norms that exist
     std::vector<PyLinear> linears;   // in the order of kLinears
     Layer layer;
 };

@@ -77,8 +77,8 @@ struct Rows {
     std::vector<std::int32_t> sums;
 };
 
-// A random model that owns its arrays. `llama` gives it SiLU, as many KV heads as heads, and norms before each linear;
-// otherwise it has squared ReLU, groups of four heads, and sub-norms, as BitNet b1.58 has.
+// A random model that owns its arrays. `llama` gives it SiLU, as many KV heads as heads, and norms before each linear
+// and of each head; otherwise it has squared ReLU, groups of four heads, and sub-norms, as BitNet b1.58 has.
 struct RandomModel {
     explicit RandomModel(bool llama) {
         Random random;
@@ -107,7 +107,8 @@ struct RandomModel {
         const std::size_t query = shape.query_features(), kv = shape.kv_features();
         for (std::size_t l = 0; l < shape.layers; ++l)
             model.layers.push_back({gain(shape.hidden), gain(shape.hidden), llama ? nullptr : gain(query),
-                                    llama ? nullptr : gain(shape.intermediate), linear(query, shape.hidden),
+                                    llama ? nullptr : gain(shape.intermediate), llama ? gain(shape.head_dim) : nullptr,
+                                    llama ? gain(shape.head_dim) : nullptr, linear(query, shape.hidden),
                                     linear(kv, shape.hidden), linear(kv, shape.hidden), linear(shape.hidden, query),
                                     linear(shape.intermediate, shape.hidden), linear(shape.intermediate, shape.hidden),
                                     linear(shape.hidden, shape.intermediate)});

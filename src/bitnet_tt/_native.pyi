@@ -68,6 +68,8 @@ class Layer:
         post_attention_layernorm: NDArray[np.float32],
         attn_sub_norm: NDArray[np.float32] | None = None,
         ffn_sub_norm: NDArray[np.float32] | None = None,
+        q_norm: NDArray[np.float32] | None = None,
+        k_norm: NDArray[np.float32] | None = None,
         q_proj: Linear,
         k_proj: Linear,
         v_proj: Linear,

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from bitnet_tt.checks import is_int, positive_float, require
 from bitnet_tt.errors import ConfigError
 from bitnet_tt.generation_config import GenerationConfig, GenerationOptions
-from bitnet_tt.rope_settings import rope_theta
+from bitnet_tt.rope_settings import RopeScaling, rope_settings
 
 __all__ = ["LINEAR_NAMES", "GenerationConfig", "GenerationOptions", "ModelConfig", "QuantizationConfig"]
 
@@ -72,7 +72,10 @@ class ModelConfig:
     """The shape of a BitNet b1.58 decoder, in the names of Hugging Face's config.json.
 
     Attributes:
-        sub_norms: Whether layers have `attn_sub_norm` and `ffn_sub_norm`: yes in the BitNet architecture, no in Llama.
+        rope_scaling: How rotary positions are scaled for long texts; None if they are not.
+        sub_norms: Whether layers have `attn_sub_norm` and `ffn_sub_norm`: only in the BitNet architecture.
+        qk_norms: Whether layers have `q_norm` and `k_norm`, RMSNorms of each head of the queries and keys: only in the
+            Qwen3 architecture.
         eos_token_ids: Ids that end a text. generation_config.json may add more.
     """
 
@@ -93,6 +96,8 @@ class ModelConfig:
     bos_token_id: int | None
     eos_token_ids: tuple[int, ...]
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    rope_scaling: RopeScaling | None = None
+    qk_norms: bool = False
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -119,6 +124,7 @@ class ModelConfig:
         quantization = data.get("quantization_config") or {}
         if not isinstance(quantization, Mapping):
             raise ConfigError("quantization_config must be an object")
+        rope_theta, rope_scaling = rope_settings(data)
         config = cls(
             model_type=model_type,
             vocab_size=_dimension(data, "vocab_size"),
@@ -130,13 +136,15 @@ class ModelConfig:
             head_dim=_dimension({"head_dim": head_dim}, "head_dim"),
             max_position_embeddings=_dimension(data, "max_position_embeddings"),
             rms_norm_eps=positive_float(data, "rms_norm_eps", default=1e-5),
-            rope_theta=rope_theta(data),
+            rope_theta=rope_theta,
             hidden_act=data.get("hidden_act", "silu"),
             sub_norms="bitnet" in model_type,
             tie_word_embeddings=_flag(data, "tie_word_embeddings", default=False),
             bos_token_id=_token_id(data, "bos_token_id"),
             eos_token_ids=_token_ids(data, "eos_token_id"),
             quantization=QuantizationConfig.from_dict(quantization),
+            rope_scaling=rope_scaling,
+            qk_norms=model_type == "qwen3",
         )
         config._check(data)
         return config
@@ -166,6 +174,13 @@ class ModelConfig:
         for token_id in (self.bos_token_id, *self.eos_token_ids):
             if token_id is not None and token_id >= self.vocab_size:
                 raise ConfigError(f"bos_token_id or eos_token_id ({token_id}) is not below vocab_size")
+
+    @property
+    def architecture(self) -> Literal["bitnet", "llama", "qwen3"]:
+        """The architecture by its norms, in the words of `model_type`."""
+        if self.sub_norms:
+            return "bitnet"
+        return "qwen3" if self.qk_norms else "llama"
 
     @property
     def queries_per_kv_head(self) -> int:
@@ -206,6 +221,8 @@ class ModelConfig:
         sizes = {"input_layernorm": self.hidden_size, "post_attention_layernorm": self.hidden_size}
         if self.sub_norms:
             sizes |= {"attn_sub_norm": self.query_features, "ffn_sub_norm": self.intermediate_size}
+        if self.qk_norms:
+            sizes |= {"q_norm": self.head_dim, "k_norm": self.head_dim}
         return sizes
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.options import BackendOptions, Device, Precision, TernaryTiles
-from bitnet_tt.backends.select import create_backend
+from bitnet_tt.backends.select import check_model, create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
 from bitnet_tt.checks import is_int, is_number, require
@@ -133,6 +133,7 @@ class BitNetModel:
         tokenizer = Tokenizer.from_path(path)
         _check_special_tokens(tokenizer, checkpoint)
         options = BackendOptions(device, threads, isa, precision, ternary_tiles)
+        check_model(checkpoint.config, options)
         weights = checkpoint.load_weights(progress)
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
         try:

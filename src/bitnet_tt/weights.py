@@ -40,13 +40,15 @@ class TernaryMatrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """The weights of one decoder layer. A sub-norm is None if the architecture does not have it.
+    """The weights of one decoder layer. A norm is None if the architecture does not have it.
 
     Attributes:
         input_layernorm: float32 [hidden].
         post_attention_layernorm: float32 [hidden].
         attn_sub_norm: float32 [heads * head_dim] or None.
         ffn_sub_norm: float32 [intermediate] or None.
+        q_norm: float32 [head_dim] or None: of each head of the queries, before rotary positions.
+        k_norm: float32 [head_dim] or None: of each head of the keys.
         q_proj: [heads * head_dim, hidden].
         k_proj: [kv_heads * head_dim, hidden].
         v_proj: [kv_heads * head_dim, hidden].
@@ -60,6 +62,8 @@ class LayerWeights:
     post_attention_layernorm: NDArray[np.float32]
     attn_sub_norm: NDArray[np.float32] | None = None
     ffn_sub_norm: NDArray[np.float32] | None = None
+    q_norm: NDArray[np.float32] | None = None
+    k_norm: NDArray[np.float32] | None = None
     q_proj: TernaryMatrix
     k_proj: TernaryMatrix
     v_proj: TernaryMatrix

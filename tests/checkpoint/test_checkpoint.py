@@ -56,7 +56,7 @@ def test_open_reads_headers_and_load_maps_the_file(tmp_path: Path) -> None:
 def test_golden_checkpoints_load(name: str) -> None:
     checkpoint = Checkpoint.open(golden.FOLDER / name)
     assert checkpoint.config.eos_token_ids == (2,)
-    assert checkpoint.family == ("llama" if name.startswith("llama") else "bitnet")
+    assert checkpoint.family == ("bitnet-embedding" if name == "qwen3-embedding" else name.partition("-")[0])
     weights = checkpoint.load_weights()
     share = np.mean([unpack(layer.up_proj.packed) != 1 for layer in weights.layers])
     assert 0.5 < share < 0.75
@@ -238,8 +238,9 @@ def test_absent_settings_have_the_defaults_of_transformers(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "qwen3"}, r"model_type 'qwen3', which is not supported\. Supported: .*2B-4T.*Falcon"),
+        ({"model_type": "gemma3_text"}, r"model_type 'gemma3_text', .* not supported\. Supported: .*2B-4T.*Falcon"),
         ({"model_type": "llama", "quantization_config": None}, "an ordinary Llama"),
+        ({"model_type": "qwen3", "quantization_config": None}, "an ordinary Qwen3"),
     ],
 )
 def test_unknown_families_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:

@@ -113,7 +113,7 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
             Checkpoint.open(write_with_gguf_package(path, **options)).load_weights()  # type: ignore[arg-type]
         assert str(path) in str(caught.value)
 
-    refused(r"architecture 'qwen3', which is not supported\. Supported", architecture="qwen3")
+    refused(r"architecture 'qwen2', which is not supported\. Supported", architecture="qwen2")
     refused(r"blk\.0\.attn_q\.weight has type F16 instead of a ternary one .* download the I2_S", linear="F16")
     refused(r"blk\.0\.attn_q\.weight has type Q4_0 instead of a ternary one", linear="Q4_0")
     refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bitnet_tt.checkpoint.gguf_config import (
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BitNetError, ConfigError
 from bitnet_tt.formats.gguf import GGUF
+from bitnet_tt.rope_settings import LinearScaling, RopeScaling, YarnScaling
 from tests.checkpoint import small
 
 PATH = Path("model.gguf")
@@ -66,16 +68,48 @@ def test_settings_that_change_nothing(architecture: str, scaling: dict[str, Any]
 
 
 @pytest.mark.parametrize(
+    ("scaling", "expected"),
+    [
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 2.0}, LinearScaling(2.0)),
+        ({"rope.scaling.factor": 2.0}, LinearScaling(2.0)),
+        ({"rope.scale_linear": 4.0}, LinearScaling(4.0)),
+        (
+            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.yarn_ext_factor": -1.0},
+            YarnScaling(4.0, 128, 0.1 * math.log(4) + 1),
+        ),
+        (
+            {
+                "rope.scaling.type": "yarn",
+                "rope.scaling.factor": 2.0,
+                "rope.scaling.original_context_length": 64,
+                "rope.scaling.yarn_beta_fast": 16.0,
+                "rope.scaling.yarn_beta_slow": 2.0,
+                "rope.scaling.attn_factor": 1.0,
+            },
+            YarnScaling(2.0, 64, 0.1 * math.log(2) + 1, 16.0, 2.0),
+        ),
+    ],
+)
+def test_scalings_of_positions(scaling: dict[str, Any], expected: RopeScaling) -> None:
+    config = parse(metadata(**scaling))
+    assert config.rope_scaling == expected
+    assert parse(model_metadata(config, "bitnet-b1.58", "x", 40)) == config
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rope.scaling.type": "linear", "rope.scaling.factor": 2.0}, "bitnet-b1.58.rope.scaling.factor is 2.0"),
-        ({"rope.scaling.factor": 0.5}, "bitnet-b1.58.rope.scaling.factor is 0.5"),
-        ({"rope.scaling.factor": True}, "bitnet-b1.58.rope.scaling.factor is True"),
-        ({"rope.scaling.factor": float("nan")}, "bitnet-b1.58.rope.scaling.factor is nan"),
-        ({"rope.scale_linear": 4.0}, "bitnet-b1.58.rope.scale_linear is 4.0"),
+        ({"rope.scaling.factor": 0.5}, "bitnet-b1.58.rope.scaling.factor must be a number of at least 1, not 0.5"),
+        ({"rope.scaling.factor": True}, "bitnet-b1.58.rope.scaling.factor must be a number of at least 1"),
+        ({"rope.scaling.factor": float("nan")}, "bitnet-b1.58.rope.scaling.factor must be a number of at least 1"),
+        ({"rope.scale_linear": -4.0}, "bitnet-b1.58.rope.scale_linear must be a number of at least 1"),
         (
-            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0},
-            "bitnet-b1.58.rope.scaling.factor is 4.0 for 'yarn' rotary positions",
+            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.yarn_ext_factor": 0.0},
+            "bitnet-b1.58.rope.scaling.yarn_ext_factor is 0.0",
+        ),
+        (
+            {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 0},
+            "bitnet-b1.58.rope.scaling.original_context_length must be an integer",
         ),
         ({"rope.scaling.type": "longrope"}, "bitnet-b1.58.rope.scaling.type is 'longrope'"),
         ({"rope.scaling.yarn_attn_factor": 1.2}, "bitnet-b1.58.rope.scaling.yarn_attn_factor is 1.2"),

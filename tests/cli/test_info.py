@@ -87,6 +87,12 @@ def test_a_model_without_a_tokenizer_still_has_shapes(run) -> None:
     assert "no tokenizer in" in " ".join(result.stdout.split())
 
 
+def test_norms_and_scaled_positions_are_shown(run) -> None:
+    text = run("info", str(golden_checkpoints.FOLDER / "qwen3-packed-yarn")).stdout
+    assert "silu, with norms of queries and keys" in text
+    assert "1024 tokens, yarn positions scaled by 4" in text
+
+
 def test_a_converted_model_generates_the_same_text(run, tmp_path: Path) -> None:
     target = str(tmp_path / "copy")
     assert run("convert", "demo", target, "--to", "packed").exit_code == 0

@@ -35,11 +35,11 @@ BARS: dict[Precision, Bars] = {"exact": CONTRACT, "fast": FAST}
 class Numbers:
     """The tests. `test_simulator.py` runs them on a simulator, `test_card.py` on a card."""
 
-    @pytest.mark.parametrize("name", golden.NAMES)
+    @pytest.mark.parametrize("name", golden.TT_NAMES)
     def test_exact_logits_equal_transformers(self, name: str) -> None:
         check_golden(name, "exact")
 
-    @pytest.mark.parametrize("name", golden.NAMES)
+    @pytest.mark.parametrize("name", golden.TT_NAMES)
     def test_fast_logits_are_close(self, name: str) -> None:
         check_golden(name, "fast")
 

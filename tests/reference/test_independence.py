@@ -7,6 +7,9 @@ from bitnet_tt import reference
 
 ALLOWED = {
     "bitnet_tt.config.ModelConfig",
+    "bitnet_tt.rope_settings.LinearScaling",
+    "bitnet_tt.rope_settings.Llama3Scaling",
+    "bitnet_tt.rope_settings.YarnScaling",
     "bitnet_tt.weights.LayerWeights",
     "bitnet_tt.weights.ModelWeights",
     "bitnet_tt.weights.TernaryMatrix",

@@ -46,7 +46,7 @@ def save_tq2_0(config: ModelConfig, weights: ModelWeights, target: Path) -> None
             "norms; compare with --synthetic 2b4t"
         )
     tensors = list(_tensors(config, weights))
-    metadata = model_metadata(config, "bitnet" if config.sub_norms else "llama", target.stem, _FILE_TYPE_TQ2_0)
+    metadata = model_metadata(config, config.architecture, target.stem, _FILE_TYPE_TQ2_0)
     metadata["tokenizer.ggml.model"] = "none"
     with staged(target, sum(tensor.size for tensor in tensors) + _HEADER_BYTES, overwrite=False) as path:
         write_gguf(path, metadata, tensors)

@@ -8,9 +8,20 @@ from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.backends.options import BackendOptions
 from bitnet_tt.backends.tt.environment import silence_ttnn
+from bitnet_tt.backends.tt.planning.supported import check_supported
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
+
+
+def check_model(config: ModelConfig, options: BackendOptions) -> None:
+    """Check that a device can run a model, before its weights are loaded. The CPU runs all models.
+
+    Raises:
+        DeviceError: It cannot; the message names the part of the model.
+    """
+    if options.resolved_device == "tt":
+        check_supported(config)
 
 
 def create_backend(

@@ -12,7 +12,15 @@ from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, 
 from bitnet_tt.checkpoint.families.family import HOW_TO_ANNOUNCE_MASTERS
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
 from bitnet_tt.checkpoint.gguf_ternary import TERNARY_TYPES, read_ternary
-from bitnet_tt.checkpoint.names import EMBEDDING, FINAL_NORM, LM_HEAD, layer_prefix, linear_path, norm_path
+from bitnet_tt.checkpoint.names import (
+    EMBEDDING,
+    FINAL_NORM,
+    LM_HEAD,
+    input_norm_name,
+    layer_prefix,
+    linear_path,
+    norm_path,
+)
 from bitnet_tt.checkpoint.packing import unpair_rotary_rows
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.config import ModelConfig
@@ -85,7 +93,7 @@ class Assembler:
         if self.rotary_pairs and path.endswith(("q_proj", "k_proj")):
             packed = unpair_rotary_rows(packed, heads=shape[0] // self.config.head_dim)
         check_packed(weight, packed)
-        norm = self._norm(path + ".rms_norm.weight", shape[1]) if self.config.quantization.use_rms_norm else None
+        norm = self._norm(input_norm_name(path), shape[1]) if self.config.quantization.use_rms_norm else None
         self._advance(weight)
         return TernaryMatrix(packed, scale, norm)
 

@@ -13,9 +13,13 @@ from bitnet_tt.checkpoint import names
 from bitnet_tt.checkpoint.config_keys import check_config_keys, check_generation_keys
 from bitnet_tt.config import ModelConfig, QuantizationMode
 from bitnet_tt.errors import CheckpointError, ConfigError
+from bitnet_tt.rope_settings import scaling_fields
 
 CONFIG_SETTINGS = "num_hidden_layers, tie_word_embeddings and model_type in config.json"
 """The settings that determine which tensors a checkpoint has, for error messages."""
+
+_CLASSES = {"bitnet": "BitNetForCausalLM", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+"""The class of transformers for each architecture."""
 
 _MODULE_NAME = re.compile(r"[\w.-]+")
 
@@ -100,12 +104,14 @@ def write_config(folder: Path, config: ModelConfig, mode: QuantizationMode = "of
 
 def _config_fields(config: ModelConfig, mode: QuantizationMode) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
-    for name in ("sub_norms", "eos_token_ids", "quantization"):
+    for name in ("sub_norms", "qk_norms", "eos_token_ids", "quantization", "rope_scaling"):
         del fields[name]
+    if config.rope_scaling is not None:
+        fields["rope_scaling"] = scaling_fields(config.rope_scaling)
     return {
-        "architectures": ["BitNetForCausalLM" if config.sub_norms else "LlamaForCausalLM"],
+        "architectures": [_CLASSES[config.architecture]],
         **fields,
-        "model_type": "bitnet" if config.sub_norms else "llama",
+        "model_type": config.architecture,
         "eos_token_id": list(config.eos_token_ids),
         "attention_bias": False,
         "torch_dtype": "bfloat16",

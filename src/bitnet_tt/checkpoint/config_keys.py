@@ -22,10 +22,10 @@ from bitnet_tt.checks import is_int
 from bitnet_tt.config import ModelConfig, QuantizationConfig
 from bitnet_tt.errors import ConfigError
 
-_DERIVED = ("sub_norms", "eos_token_ids", "quantization")
+_DERIVED = ("sub_norms", "qk_norms", "eos_token_ids", "quantization")
 CONFIG_USED = (
     *(field.name for field in fields(ModelConfig) if field.name not in _DERIVED),
-    *("eos_token_id", "quantization_config", "rope_parameters", "rope_scaling"),
+    *("eos_token_id", "quantization_config", "rope_parameters"),
     *("partial_rotary_factor", "attention_bias", "mlp_bias", "input_bits"),  # only one value of each is supported
 )
 """Keys of config.json that `ModelConfig.from_dict` reads."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ from bitnet_tt.checks import is_int
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import ConfigError
 from bitnet_tt.formats.gguf import GGUF
+from bitnet_tt.rope_settings import LinearScaling, RopeScaling, YarnScaling, scaling_fields
 from bitnet_tt.tokenizer.gguf_keys import CODE_END_KEYS, END_KEYS
 
 GGUF_SETTINGS = "general.architecture and block_count in its metadata"
 """The settings that determine which tensors a file has, for error messages."""
 
 _HIDDEN_ACT = "hidden_activation"
+_FIRST_INPUT_NORM = names.input_norm_name(names.linear_path("q_proj"))
 
 _FIELDS = {
     "hidden_act": _HIDDEN_ACT,
@@ -36,7 +40,9 @@ _FIELDS = {
     "rope_theta": "rope.freq_base",
     "rope_scaling.rope_type": "rope.scaling.type",
     "rope_scaling.factor": "rope.scaling.factor",
-    "rope_scaling.attention_factor": "rope.scaling.attn_factor",
+    "rope_scaling.original_max_position_embeddings": "rope.scaling.original_context_length",
+    "rope_scaling.beta_fast": "rope.scaling.yarn_beta_fast",
+    "rope_scaling.beta_slow": "rope.scaling.yarn_beta_slow",
 }
 """GGUF's key of each field of config.json, after the architecture and a dot."""
 
@@ -44,11 +50,7 @@ _HARMLESS = (
     "rope.dimension_count",  # checked against the size of a head
     "attention.value_length",  # likewise
     "rope.scale_linear",  # read if rope.scaling.factor is missing, as llama.cpp does
-    "rope.scaling.original_context_length",  # only scalings by a factor that is refused read it
-    "rope.scaling.yarn_beta_fast",  # likewise
-    "rope.scaling.yarn_beta_slow",  # likewise
-    "rope.scaling.yarn_ext_factor",  # likewise
-    "rope.scaling.yarn_log_multiplier",  # likewise
+    "rope.scaling.yarn_log_multiplier",  # only the architectures of DeepSeek read it
     "rope.scaling.finetuned",  # tells how the model was trained
     "attention.layer_norm_epsilon",  # for LayerNorm; these models have RMSNorm
     "tensor_data_layout",  # the layout of the original weights
@@ -69,7 +71,9 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "logit_scale": (1.0, 0.0),
     "pooling_type": (0,),
     "residual_scale": (1.0, 0.0),
+    "rope.scaling.attn_factor": (1.0,),  # YaRN's own attention factor, which follows from its factor, is multiplied
     "rope.scaling.yarn_attn_factor": (1.0,),
+    "rope.scaling.yarn_ext_factor": (1.0, -1.0),  # -1 stands for the default
     "use_parallel_residual": (False,),
 }
 """Keys of an architecture that llama.cpp knows, and the values with which they change nothing."""
@@ -109,11 +113,14 @@ def parse_gguf_config(path: Path, file: GGUF, family: Family) -> ModelConfig:
         data["vocab_size"] = file.tensors[gguf_name(names.EMBEDDING)].shape[0]
         keys["vocab_size"] = f"the number of rows of {gguf_name(names.EMBEDDING)}"
     data["hidden_act"] = family.hidden_act if data["hidden_act"] is None else data["hidden_act"]
+    quantization: dict[str, Any] = {"quant_method": "bitnet", "linear_class": "autobitlinear"}
+    if gguf_name(names.layer_prefix(0) + _FIRST_INPUT_NORM) in file.tensors:
+        quantization |= {"use_rms_norm": True, "rms_norm_eps": data["rms_norm_eps"]}  # one for all norms
     data |= {
         "model_type": family.model_type,
         "tie_word_embeddings": gguf_name(names.LM_HEAD) not in file.tensors,
         "rope_scaling": _rope_scaling(metadata, keys),
-        "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
+        "quantization_config": quantization,
     }
     try:
         data["eos_token_id"] = _end_token_ids(metadata)
@@ -153,12 +160,12 @@ def _keys(file: GGUF, architecture: str) -> dict[str, str]:
 
 def _rope_scaling(metadata: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any] | None:
     """Return the `rope_scaling` that a file describes as llama.cpp reads it: linear by default, and 0 means 1."""
-    kind = metadata.get(keys["rope_scaling.rope_type"], "linear")
-    if kind == "none":
+    given = {name: metadata.get(key) for name, key in keys.items() if name.startswith("rope_scaling.")}
+    scaling = {name.removeprefix("rope_scaling."): value for name, value in given.items() if value is not None}
+    if scaling.setdefault("rope_type", "linear") == "none":
         return None
-    factor = metadata.get(keys["rope_scaling.factor"], 0.0)
-    scaling = {"rope_type": kind, "factor": 1.0 if factor == 0 else factor}
-    return scaling | {"attention_factor": metadata.get(keys["rope_scaling.attention_factor"])}
+    factor = scaling.get("factor", 0.0)
+    return scaling | {"factor": 1.0 if factor == 0 else factor}
 
 
 def _check_other_settings(metadata: Mapping[str, Any], architecture: str) -> None:
@@ -187,7 +194,11 @@ def model_metadata(config: ModelConfig, architecture: str, name: str, file_type:
         architecture: Its `general.architecture`, which most keys begin with.
         name: The model's name.
         file_type: The number of the type of most weights (llama_ftype in llama.h of llama.cpp or bitnet.cpp).
+
+    Raises:
+        ConfigError: GGUF has no key for a setting.
     """
+    scaling = {} if config.rope_scaling is None else _scaling_metadata(config.rope_scaling)
     return {
         "general.architecture": architecture,
         "general.name": name,
@@ -206,7 +217,26 @@ def model_metadata(config: ModelConfig, architecture: str, name: str, file_type:
         f"{architecture}.attention.key_length": config.head_dim,
         f"{architecture}.attention.value_length": config.head_dim,
         f"{architecture}.attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+        **{f"{architecture}.{_FIELDS[f'rope_scaling.{name}']}": value for name, value in scaling.items()},
     }
+
+
+def _scaling_metadata(scaling: RopeScaling) -> dict[str, Any]:
+    """Return the fields of `rope_scaling` that GGUF has keys for.
+
+    Raises:
+        ConfigError: GGUF has no key for this scaling.
+    """
+    fields = scaling_fields(scaling)
+    if isinstance(scaling, YarnScaling):
+        # Without these two fields, transformers computes what llama.cpp computes.
+        plain = replace(scaling, attention_factor=0.1 * math.log(scaling.factor) + 1.0, truncate=True)
+        if plain != scaling:
+            raise ConfigError("GGUF has no keys for the attention_factor and truncate of these rotary positions")
+        del fields["attention_factor"], fields["truncate"]
+    elif not isinstance(scaling, LinearScaling):
+        raise ConfigError(f"GGUF has no keys for {scaling.rope_type!r} rotary positions")
+    return fields
 
 
 def end_token_metadata(config: ModelConfig) -> dict[str, int]:

@@ -21,6 +21,8 @@ _LAYER_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "self_attn.attn_sub_norm": "attn_sub_norm",
     "self_attn.o_proj": "attn_output",
     "post_attention_layernorm": "ffn_norm",
@@ -30,6 +32,12 @@ _LAYER_NAMES = {
     "mlp.down_proj": "ffn_down",
 }
 """GGUF's name of each norm and linear of a layer, by its canonical path within the layer."""
+
+_LAYER_NAMES |= {
+    names.input_norm_name(path).removesuffix(".weight"): f"{gguf}_norm_in"
+    for path, gguf in _LAYER_NAMES.items()
+    if path.endswith("_proj")
+}
 
 _CANONICAL_MODEL_NAMES = {gguf: canonical for canonical, gguf in _MODEL_NAMES.items()}
 _CANONICAL_LAYER_NAMES = {gguf: canonical for canonical, gguf in _LAYER_NAMES.items()}

@@ -27,7 +27,14 @@ def linear_path(name: str) -> str:
 
 def norm_path(name: str) -> str:
     """Return the path of a norm within its layer, such as `self_attn.attn_sub_norm`."""
-    return {"attn_sub_norm": "self_attn.attn_sub_norm", "ffn_sub_norm": "mlp.ffn_sub_norm"}.get(name, name)
+    if name in ("attn_sub_norm", "q_norm", "k_norm"):
+        return f"self_attn.{name}"
+    return "mlp.ffn_sub_norm" if name == "ffn_sub_norm" else name
+
+
+def input_norm_name(linear: str) -> str:
+    """Return the name of the RMSNorm before the quantiser of a linear, from the linear's path."""
+    return linear + ".rms_norm.weight"
 
 
 def named_weights(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[str, TernaryMatrix | NDArray[Any]]]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from bitnet_tt.checkpoint.families import FAMILIES, Family
 from bitnet_tt.checkpoint.gguf_config import end_token_metadata, model_metadata
 from bitnet_tt.checkpoint.gguf_names import gguf_name
-from bitnet_tt.checkpoint.names import named_weights
+from bitnet_tt.checkpoint.names import input_norm_name, named_weights
 from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s, pair_rotary_rows
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.errors import CheckpointError
+from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES, GGUFTensor, is_gguf_name, write_gguf
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
@@ -28,6 +28,7 @@ _HEADER_BYTES = 1 << 25
 _FILE_TYPE_I2_S = 40
 """bitnet.cpp's number of I2_S for `general.file_type`."""
 _CHUNK_ROWS = 1024
+_INSTEAD = "write packed safetensors instead"
 
 
 def save_gguf(
@@ -56,7 +57,10 @@ def save_gguf(
         raise CheckpointError(f"{target} must end in .gguf, by which GGUF files are recognised; choose another name")
     family = _family(config, target)
     tensors = list(_tensors(config, weights, family, target))
-    metadata = model_metadata(config, family.gguf_architecture, target.stem, _FILE_TYPE_I2_S)
+    try:
+        metadata = model_metadata(config, str(family.gguf_architecture), target.stem, _FILE_TYPE_I2_S)
+    except ConfigError as error:
+        raise CheckpointError(f"{target} cannot be GGUF: {error}; {_INSTEAD}") from error
     metadata |= tokenizer_metadata
     metadata |= end_token_metadata(config)  # config.json overrides the tokenizer
     size = sum(tensor.size for tensor in tensors)
@@ -66,14 +70,22 @@ def save_gguf(
 
 def _family(config: ModelConfig, target: Path) -> Family:
     """Return the family whose GGUF architecture computes what the configuration says."""
+    quantization = config.quantization
     for family in FAMILIES:
-        same = family.hidden_act == config.hidden_act and (family.model_type == "bitnet") == config.sub_norms
-        if same and not config.quantization.use_rms_norm:
-            return family
-    raise CheckpointError(
-        f"{target} cannot be GGUF: no GGUF architecture combines hidden_act {config.hidden_act}, sub_norms "
-        f"{config.sub_norms} and use_rms_norm {config.quantization.use_rms_norm}; write packed safetensors instead"
-    )
+        same = family.hidden_act == config.hidden_act and family.model_type == config.architecture
+        if same and family.gguf_architecture and (family.gguf_input_norms or not quantization.use_rms_norm):
+            break
+    else:
+        raise CheckpointError(
+            f"{target} cannot be GGUF: no GGUF architecture combines hidden_act {config.hidden_act}, sub_norms "
+            f"{config.sub_norms} and use_rms_norm {quantization.use_rms_norm}; {_INSTEAD}"
+        )
+    if quantization.use_rms_norm and quantization.rms_norm_eps != config.rms_norm_eps:
+        raise CheckpointError(
+            f"{target} cannot be GGUF, which has one epsilon for all norms: rms_norm_eps is {config.rms_norm_eps}, and "
+            f"{quantization.rms_norm_eps} in quantization_config; {_INSTEAD}"
+        )
+    return family
 
 
 def _tensors(config: ModelConfig, weights: ModelWeights, family: Family, target: Path) -> Iterator[GGUFTensor]:
@@ -82,12 +94,14 @@ def _tensors(config: ModelConfig, weights: ModelWeights, family: Family, target:
             if value.in_features % I2_S_BLOCK:
                 raise CheckpointError(
                     f"{target} cannot be I2_S: {name} has {value.in_features} columns, which is not a multiple of "
-                    f"{I2_S_BLOCK}; write packed safetensors instead"
+                    f"{I2_S_BLOCK}; {_INSTEAD}"
                 )
             paired = family.gguf_rotary_pairs and name.endswith(("q_proj", "k_proj"))
             heads = value.out_features // config.head_dim if paired else None
             shape = (value.out_features, value.in_features)
             yield GGUFTensor(gguf_name(name), "I2_S", shape, partial(_i2_s_parts, value, heads))
+            if value.input_norm is not None:
+                yield GGUFTensor.of_rows(gguf_name(input_norm_name(name)), "F32", value.input_norm)
         elif value.dtype == np.float32:
             yield GGUFTensor.of_rows(gguf_name(name), "F32", value)
         elif _fits_float16(value):

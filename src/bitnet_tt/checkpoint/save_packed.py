@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.config_files import write_config
-from bitnet_tt.checkpoint.names import named_weights
+from bitnet_tt.checkpoint.names import input_norm_name, named_weights
 from bitnet_tt.checkpoint.tokenizer_files import copy_tokenizer
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats.safetensors import write_safetensors
@@ -62,6 +62,6 @@ def _named_arrays(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[
             yield name + ".weight", value.packed
             yield name + ".weight_scale", np.array([value.scale], np.float32)
             if value.input_norm is not None:
-                yield name + ".rms_norm.weight", value.input_norm
+                yield input_norm_name(name), value.input_norm
         else:
             yield name, value

@@ -186,14 +186,17 @@ def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
     sizes = f"hidden size {config.hidden_size}, feed-forward {config.intermediate_size}"
     quantization = config.quantization
     parts = len(facts["files"])
+    norms = ", with sub-norms" if config.sub_norms else ", with norms of queries and keys" if config.qk_norms else ""
+    scaling = config.rope_scaling
+    positions = "" if scaling is None else f", {scaling.rope_type} positions scaled by {scaling.factor:g}"
     split = f", split into {parts} files" if parts > 1 else ""
     rows = [
         ("Model", facts["model"]),
         ("Family", f"{facts['family']}, {facts['format']}{split}"),
         ("Layers", f"{config.num_hidden_layers}, {sizes}"),
         ("Attention", heads),
-        ("Activation", config.hidden_act + (", with sub-norms" if config.sub_norms else "")),
-        ("Context", f"{config.max_position_embeddings} tokens"),
+        ("Activation", config.hidden_act + norms),
+        ("Context", f"{config.max_position_embeddings} tokens{positions}"),
         ("Weights", f"{quantization.quantization_mode}, {quantization.linear_class}"),
     ]
     tokenizer = facts["tokenizer"]

@@ -1,4 +1,4 @@
-"""The decoder of BitNet b1.58 2B4T (arXiv 2504.12285), and of Llama with ternary weights, for one sequence."""
+"""The decoder of BitNet b1.58 2B4T (arXiv 2504.12285), and of ternary Llama and Qwen3 models, for one sequence."""
 
 from __future__ import annotations
 
@@ -81,6 +81,8 @@ def _attention(
     q, k, v = (
         y.reshape(tokens, -1, config.head_dim) for y in _linears(config, n, layer.q_proj, layer.k_proj, layer.v_proj)
     )
+    if layer.q_norm is not None and layer.k_norm is not None:  # each head by itself
+        q, k = rms_norm(q, layer.q_norm, config.rms_norm_eps), rms_norm(k, layer.k_norm, config.rms_norm_eps)
     q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
     keys, values = cache.append(index, k, v)
     # Grouped-query attention: query head i reads KV head i // queries_per_kv_head.

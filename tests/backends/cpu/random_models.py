@@ -11,6 +11,7 @@ import numpy as np
 from bitnet_tt.backends.base import Batch
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.config import ModelConfig, QuantizationConfig
+from bitnet_tt.rope_settings import YarnScaling
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
 
 # No size is a multiple of a vector or of a block of the kernels.
@@ -51,7 +52,15 @@ ONLINE = replace(
     head_dim=16,
     quantization=QuantizationConfig(use_rms_norm=True, rms_norm_eps=3e-6),
 )
-CONFIGS = {"bitnet": BITNET, "llama": LLAMA, "online": ONLINE}
+QWEN3 = replace(
+    LLAMA,
+    model_type="qwen3",
+    qk_norms=True,
+    head_dim=20,
+    rope_scaling=YarnScaling(4.0, 160, 1.1),
+    quantization=QuantizationConfig(use_rms_norm=True),
+)
+CONFIGS = {"bitnet": BITNET, "llama": LLAMA, "online": ONLINE, "qwen3": QWEN3}
 
 
 def random_ternary(rng: np.random.Generator, out_features: int, in_features: int) -> np.ndarray:

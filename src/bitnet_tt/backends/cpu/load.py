@@ -100,10 +100,10 @@ def _matrices(layer: LayerWeights) -> list[TernaryMatrix]:
 
 def _check_layer(index: int, layer: LayerWeights, config: ModelConfig) -> None:
     """Check which norms the layer has, and its ternary matrices. `load_norm` checks the norms' shapes."""
-    for name in ("attn_sub_norm", "ffn_sub_norm"):
+    for name in ("attn_sub_norm", "ffn_sub_norm", "q_norm", "k_norm"):
         present = getattr(layer, name) is not None
-        if present != config.sub_norms:
-            problem = "is given, but the model's config has no sub-norms" if present else "is missing"
+        if present != (name in config.norm_sizes):
+            problem = "is given, but the model's config has no such norm" if present else "is missing"
             raise CheckpointError(f"layers.{index}.{name} {problem}")
     for name, (out_features, in_features) in config.linear_shapes.items():
         where = f"layers.{index}.{name}"

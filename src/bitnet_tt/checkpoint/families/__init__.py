@@ -9,14 +9,16 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from bitnet_tt.checkpoint.families.bitnet import BITNET
+from bitnet_tt.checkpoint.families.bitnet_embedding import BITNET_EMBEDDING
 from bitnet_tt.checkpoint.families.family import HOW_TO_ANNOUNCE_MASTERS, Family
 from bitnet_tt.checkpoint.families.llama import LLAMA
 from bitnet_tt.checkpoint.families.one_bit_llm import ONE_BIT_LLM
+from bitnet_tt.checkpoint.families.qwen3 import QWEN3
 from bitnet_tt.errors import CheckpointError
 
 __all__ = ["FAMILIES", "Family", "detect", "detect_gguf"]
 
-FAMILIES = (ONE_BIT_LLM, BITNET, LLAMA)
+FAMILIES = (ONE_BIT_LLM, BITNET_EMBEDDING, BITNET, LLAMA, QWEN3)
 """All families. One with a marker comes before those that only `model_type` identifies: the first match counts."""
 
 
@@ -29,19 +31,20 @@ def detect(where: str, data: Mapping[str, Any], names: Collection[str]) -> Famil
         names: Its tensor names, as the files have them.
 
     Raises:
-        CheckpointError: No family matches, or it is a Llama without ternary weights. The message lists the families.
+        CheckpointError: No family matches, or it is an ordinary model without ternary weights. The message lists the
+            families.
     """
     model_type = data.get("model_type")
     for family in FAMILIES:
         if family.marker:
-            if any(family.marker in name for name in names):
+            if family.marked_type in (model_type, "") and any(family.marker in name for name in names):
                 return family
         elif family.model_type == model_type:
-            if model_type == "llama" and not data.get("quantization_config"):
+            if family.quantization is None and not data.get("quantization_config"):
                 raise CheckpointError(
-                    f"{where} is an ordinary Llama: its config.json has no quantization_config with quant_method "
-                    f"bitnet. If it was trained with BitNet's quantisation, its weights are master weights: "
-                    f"{HOW_TO_ANNOUNCE_MASTERS}. {_supported()}"
+                    f"{where} is an ordinary {family.name.capitalize()}: its config.json has no quantization_config "
+                    f"with quant_method bitnet. If it was trained with BitNet's quantisation, its weights are master "
+                    f"weights: {HOW_TO_ANNOUNCE_MASTERS}. {_supported()}"
                 )
             return family
     raise CheckpointError(f"{where} has model_type {model_type!r}, which is not supported. {_supported()}")

@@ -8,6 +8,7 @@ LLAMA = Family(
     model_type="llama",
     hidden_act="silu",
     defaults={"rms_norm_eps": 1e-6},
+    quantization=None,
     gguf_architecture="llama",
     gguf_rotary_pairs=True,
 )

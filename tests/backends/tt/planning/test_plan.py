@@ -50,6 +50,12 @@ def test_the_device_finds_few_counts_of_largest_logits() -> None:
     assert few_tokens.head_output([LogitFilter(9)], rows_stay=True) == whole_rows
 
 
+def test_norms_of_queries_and_keys_are_refused() -> None:
+    config = replace(CONFIG_2B4T, qk_norms=True)
+    with pytest.raises(DeviceError, match=r"q_norm and k_norm .*device='cpu'"):
+        Plan(config, SMALLEST_P150, "fast", 128)
+
+
 def test_dimensions_that_are_not_whole_tiles_are_named() -> None:
     with pytest.raises(DeviceError, match="head_dim is 80"):
         Plan(replace(CONFIG_2B4T, head_dim=80), SMALLEST_P150, "fast", 128)

@@ -8,7 +8,7 @@ from typing import get_args
 
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.options import Precision, TernaryTiles
-from bitnet_tt.backends.tt.planning.attention import MAX_HEAD_DIM, PART_BLOCKS, parts_of
+from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS, parts_of
 from bitnet_tt.backends.tt.planning.grid import (
     BFLOAT16_BYTES,
     BFP8_TILE_BYTES,
@@ -18,6 +18,7 @@ from bitnet_tt.backends.tt.planning.grid import (
 )
 from bitnet_tt.backends.tt.planning.products import FUSED_LINEARS, Product, fused_shape, share_product
 from bitnet_tt.backends.tt.planning.streams import Streams, deal
+from bitnet_tt.backends.tt.planning.supported import check_supported
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 
@@ -75,29 +76,17 @@ class Plan:
     ternary_tiles: TernaryTiles = "codes"
 
     def __post_init__(self) -> None:
-        """Check that the model's dimensions are whole tiles, and that its heads fit.
+        """Check the model and the settings.
 
         Raises:
-            DeviceError: They are not, or a setting is unknown. The message names the dimension.
+            DeviceError: The card does not run the model, see `check_supported`, or a setting is unknown.
         """
         config = self.config
         if self.precision not in PRECISIONS:
             raise DeviceError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
         if self.ternary_tiles not in TERNARY_TILE_BYTES:
             raise DeviceError(f"unknown ternary_tiles {self.ternary_tiles!r}; known: {', '.join(TERNARY_TILE_BYTES)}")
-        for name, size, unit in (
-            ("hidden_size", config.hidden_size, TILE),
-            ("intermediate_size", config.intermediate_size, TILE),
-            ("head_dim", config.head_dim, 2 * TILE),
-        ):
-            if size % unit:
-                raise DeviceError(
-                    f"{name} is {size}; the Tenstorrent backend needs a multiple of {unit}: use device='cpu'"
-                )
-        if config.head_dim > MAX_HEAD_DIM:
-            raise DeviceError(
-                f"head_dim is {config.head_dim}; the Tenstorrent backend has at most {MAX_HEAD_DIM}: use device='cpu'"
-            )
+        check_supported(config)
 
     @property
     def lm_head_tile_bytes(self) -> int:
