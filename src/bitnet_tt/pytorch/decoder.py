@@ -1,4 +1,4 @@
-"""The decoder of BitNet b1.58 2B4T (arXiv 2504.12285), and of Llama with ternary weights, as a torch.nn.Module.
+"""The decoder of BitNet b1.58 2B4T (arXiv 2504.12285), and of ternary Llama and Qwen3 models, as a torch.nn.Module.
 
 It is written for compilers as much as for readers: shapes are static, no branch depends on data, and all constant
 tensors are buffers. The KV cache goes in and comes out, so a call has no side effect.

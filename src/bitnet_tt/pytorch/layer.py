@@ -77,6 +77,7 @@ class Attention(nn.Module):
         self.k_proj = make_linear(config, linear, "k_proj")
         self.v_proj = make_linear(config, linear, "v_proj")
         self.o_proj = make_linear(config, linear, "o_proj")
+        self.q_norm, self.k_norm = make_norm(config, "q_norm"), make_norm(config, "k_norm")
         self.attn_sub_norm = make_norm(config, "attn_sub_norm")
 
     def forward(
@@ -91,7 +92,7 @@ class Attention(nn.Module):
             linear(n).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
             for linear in (self.q_proj, self.k_proj, self.v_proj)
         )
-        q, k = rotate(q, placement), rotate(k, placement)
+        q, k = rotate(self.q_norm(q), placement), rotate(self.k_norm(k), placement)
         keys, values = placement.write(keys, k), placement.write(values, v)
         a = attend(q, keys, values, placement.mask)
         a = a.transpose(1, 2).reshape(batch, tokens, self.heads * self.head_dim)
@@ -156,6 +157,6 @@ def make_linear(config: ModelConfig, linear: Linear, name: str) -> nn.Module:
 
 
 def make_norm(config: ModelConfig, name: str) -> nn.Module:
-    """Create the sub-norm with this name; the identity if the architecture has none (Llama)."""
+    """Create the norm with this name; the identity if the architecture has none."""
     size = config.norm_sizes.get(name)
     return nn.Identity() if size is None else RMSNorm(size, config.rms_norm_eps)
