@@ -15,7 +15,7 @@ from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.checkpoint.packing import pack, pair_rotary_rows, unpack, unpair_rotary_rows
 from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.errors import CheckpointError, ConfigError
-from bitnet_tt.formats.gguf import read
+from bitnet_tt.formats.gguf import read, write_gguf
 from bitnet_tt.weights import ModelWeights, bfloat16_to_float32, float32_to_bfloat16
 from tests.checkpoint import small
 from tests.checkpoint.small_gguf import permute, write_with_gguf_package
@@ -121,6 +121,12 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
         extra={"rope_freqs.weight": np.ones(32, np.float32)},
     )
     refused("weight scale of 0.0", scale=0.0)
+
+
+def test_a_file_without_an_architecture_is_refused(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "x.gguf", {"general.name": "x"}, [])
+    with pytest.raises(CheckpointError, match=r"x\.gguf has architecture None, which is not supported"):
+        Checkpoint.open(tmp_path / "x.gguf")
 
 
 def test_a_missing_tensor_has_the_name_that_the_file_would_give_it(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def detect_gguf(where: str, architecture: object, hidden_act: object = None) -> 
     Raises:
         CheckpointError: No family matches. The message lists the families.
     """
-    found = [family for family in FAMILIES if architecture in (family.gguf_architecture, *family.gguf_aliases)]
+    families = [family for family in FAMILIES if family.gguf_architecture is not None]
+    found = [family for family in families if architecture in (family.gguf_architecture, *family.gguf_aliases)]
     for family in found:
         if family.hidden_act == hidden_act:
             return family
