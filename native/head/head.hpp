@@ -32,6 +32,8 @@ class Head {
     float* start(std::size_t rows);
 
     std::size_t rows() const { return rows_; }
+    // The step's normed hidden states [rows, hidden].
+    const float* normed() const { return normed_.data(); }
 
     // Computes whole rows: logits [count, vocab] of the step's rows first, first + 1, ...
     void logits(std::size_t first, std::size_t count, float* out);

@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -143,6 +144,12 @@ struct PyDecoder {
         decoder.whole_rows(first, count, logits.data());
     }
 
+    void hidden(const OutFloatMatrix& states) {
+        const std::size_t rows = decoder.head().rows(), columns = embedding.bytes.shape(1) / 2;
+        require(states.shape(0) == rows && states.shape(1) == columns, "states is not [rows, hidden]");
+        std::copy_n(decoder.head().normed(), rows * columns, states.data());
+    }
+
     void listed(std::size_t row, const IntVector& ids, const OutFloatVector& logits) {
         require(row < decoder.head().rows(), "the last step has no such row");
         require(logits.shape(0) == ids.shape(0), "logits is not [ids]");
@@ -227,6 +234,7 @@ void bind_decoder(nb::module_& m) {
         .def("upper_bounds", &PyDecoder::upper_bounds, "row"_a, "bounds"_a.noconvert())
         .def("listed", &PyDecoder::listed, "row"_a, "ids"_a.noconvert(), "logits"_a.noconvert())
         .def("whole_rows", &PyDecoder::whole_rows, "first"_a, "logits"_a.noconvert())
+        .def("hidden", &PyDecoder::hidden, "states"_a.noconvert())
         .def_prop_ro("head_bytes_read", [](PyDecoder& self) { return self.decoder.head().bytes_read(); })
         .def_prop_ro("weight_bytes", [](PyDecoder& self) { return self.decoder.weight_bytes(); })
         .def_prop_ro("file_bytes", [](PyDecoder& self) { return self.decoder.file_bytes(); })

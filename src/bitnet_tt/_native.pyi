@@ -196,6 +196,9 @@ class Decoder:
     def whole_rows(self, first: int, logits: NDArray[np.float32]) -> None:
         """Compute all logits [n, vocab] of the rows from `first` on of the last step."""
 
+    def hidden(self, states: NDArray[np.float32]) -> None:
+        """Write the normed hidden states [rows, hidden] of the last step."""
+
     @property
     def head_bytes_read(self) -> int:
         """Bytes of the screen and of single tokens' weights that the last step read for the lm_head."""

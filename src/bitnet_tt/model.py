@@ -133,7 +133,7 @@ class BitNetModel:
         tokenizer = Tokenizer.from_path(path)
         _check_special_tokens(tokenizer, checkpoint)
         options = BackendOptions(device, threads, isa, precision, ternary_tiles)
-        check_model(checkpoint.config, options)
+        check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None)
         weights = checkpoint.load_weights(progress)
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
         try:
@@ -274,6 +274,33 @@ class BitNetModel:
             DeviceError: The model is closed, or the device failed.
         """
         return self.engine.logits(_token_ids(token_ids, "a list of token ids here"))
+
+    def embed(self, texts: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return the embedding of a text, or of each of a list of texts: the last token's hidden state, of length 1.
+
+        Args:
+            texts: A text or its token ids, or a list of texts or of lists of token ids. A text gets the tokens around
+                it that the tokenizer says, such as the end-of-text token. The model reads only these texts: put an
+                instruction before a query if its card asks for one.
+
+        Returns:
+            float32 [hidden]; for a list, float32 [texts, hidden]. Each row is what the text gives alone.
+
+        Raises:
+            ConfigError: This is no embedding model.
+            RequestError: A text is empty, too long, or has ids outside the vocabulary.
+            DeviceError: The model is closed, or the device failed.
+            QueueFullError: `max_queue` prompts wait already.
+        """
+        if self.checkpoint.pooling is None:
+            raise ConfigError(
+                f"{self.checkpoint.path} is a model that writes text, and has no embeddings of texts; use an embedding "
+                "model such as microsoft/bitnet-embedding-0.6b"
+            )
+        if _is_one_prompt(texts):
+            return self.engine.embed([self._encode(cast(Prompt, texts))])[0]
+        vectors = self.engine.embed([self._encode(one) for one in cast(Sequence[Prompt], texts)])
+        return np.array(vectors, np.float32).reshape(-1, self.config.hidden_size)
 
     def perplexity(self, text: str) -> float:
         """Return the perplexity of a text: exp of the mean negative log-likelihood of its tokens after the first.

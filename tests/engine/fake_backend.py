@@ -109,6 +109,9 @@ class FakeBackend:
         self.filters.append(list(filters))
         return [passing(row, one) for row, one in zip(self.forward(batch), filters, strict=True)]
 
+    def hidden(self, batch: Batch) -> NDArray[np.float32]:
+        return self.forward(batch).copy()
+
     def start(self, batch: Batch) -> StepResult | None:
         return None
 
@@ -165,6 +168,10 @@ class QueueingBackend(FakeBackend):
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
         assert not self._unread
         return super().candidates(batch, filters)
+
+    def hidden(self, batch: Batch) -> NDArray[np.float32]:
+        assert not self._unread
+        return super().hidden(batch)
 
     def _run_queue(self) -> None:
         batch, result = self._queue.pop(0)

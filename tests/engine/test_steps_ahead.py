@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,3 +135,39 @@ def test_a_step_that_fails_ends_the_running_requests_and_no_later_ones() -> None
     with pytest.raises(DeviceError, match="the device failed"):
         tokens_of(engine.outputs(engine.request([1], GenerationConfig(max_new_tokens=20))))
     assert run(engine, [[2]]) == [expected([2], 20)]
+
+
+@pytest.mark.parametrize("backend", [FakeBackend, QueueingBackend])
+def test_texts_that_are_embedded_may_join_and_leave(backend: type[FakeBackend]) -> None:
+    """They are in the steps of a stream, in parts, beside a score, and alone. The stream runs ahead between them."""
+    made = backend()
+    stepper = Stepper(made, context_length=256, max_batch_size=4, max_batch_tokens=48)
+    stream = Request([5, 6], GenerationConfig(max_new_tokens=40), ThreadChannel())
+    found: dict[int, list[int]] = {}
+    scored: list[int] = []
+    others = {
+        step: Request(
+            [step] * length,
+            GenerationConfig(),
+            ThreadChannel(),
+            on_hidden=lambda row, step=step: found.setdefault(step, []).append(int(row.argmax())),
+        )
+        for step, length in ((0, 100), (9, 1), (10, 70), (50, 3))
+    }
+    score = Request(
+        [7] * 60, GenerationConfig(), ThreadChannel(), on_logits=lambda _, rows: scored.extend(map(np.argmax, rows))
+    )
+    stepper.add(stream)
+    for step in range(60):
+        if step in others:
+            stepper.add(others[step])
+        if step == 10:
+            stepper.add(score)
+        stepper.step()
+    assert stream.tokens[2:] == expected([5, 6], 40)
+    assert found == {step: expected(request.prompt, 1) for step, request in others.items()}
+    assert scored == [expected([7] * length, 1)[0] for length in range(1, 61)]
+    assert all(request.finish_reason == "length" for request in (stream, score, *others.values()))
+    assert not stepper.busy
+    if isinstance(made, QueueingBackend):
+        assert made.ahead > 10

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from bitnet_tt import BitNetModel
+from tests.embedding_model import write_embedding_model
 from tools.scale.fleet import COMMAND, Fleet, Program
 
 PROMPTS = ("Once upon a time", "The little dog", "A red bird", "One day, a girl")
@@ -132,6 +135,32 @@ def test_scores_move(slow_fleet) -> None:
     assert score() == whole
     assert slow_fleet.passed_over() == passed_over + 1
     stopped.send(signal.SIGCONT)
+
+
+def test_embeddings_move(make_fleet, tmp_path) -> None:
+    """Two workers of an embedding model give what the model gives, also after one of them was lost."""
+    model = write_embedding_model(tmp_path / "model")
+    texts = ["What is BitNet?", "The capital of France is Paris"]
+    with BitNetModel.from_pretrained(model, threads=1) as loaded:
+        expected = loaded.embed(texts)
+    fleet = make_fleet(model=str(model))
+
+    def embed() -> Any:
+        answer = httpx.post(fleet.url + "/v1/embeddings", json={"model": "demo", "input": texts}, timeout=60).json()
+        return np.array([one["embedding"] for one in answer["data"]], np.float32)
+
+    fleet.start(2)
+    fleet.wait_for_members(2)
+    np.testing.assert_array_equal(embed(), expected)
+    fleet.workers[0].send(signal.SIGKILL)
+    np.testing.assert_array_equal(embed(), expected)
+    wrong = {"model": "demo", "input": "x", "dimensions": 64}
+    assert httpx.post(fleet.url + "/v1/embeddings", json=wrong, timeout=60).json()["error"]["param"] == "dimensions"
+
+
+def test_a_model_that_writes_text_has_no_embeddings(slow_fleet) -> None:
+    answer = httpx.post(slow_fleet.url + "/v1/embeddings", json={"model": "demo", "input": "x"}, timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_endpoint")
 
 
 def test_a_worker_that_hung_takes_part_again(slow_fleet) -> None:

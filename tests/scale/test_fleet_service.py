@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bitnet_tt.config import GenerationConfig
@@ -14,7 +15,15 @@ from bitnet_tt.errors import DeviceError, RequestError
 from bitnet_tt.generation import Piece
 from bitnet_tt.sampling import TokenLogprob
 from bitnet_tt.scale.fleet_service import FleetService
-from bitnet_tt.scale.messages import ALIVE, LEAVING, Frame, ScoreRequest, TextRequest, request_from_json
+from bitnet_tt.scale.messages import (
+    ALIVE,
+    LEAVING,
+    EmbeddingRequest,
+    Frame,
+    ScoreRequest,
+    TextRequest,
+    request_from_json,
+)
 from bitnet_tt.server.text_service import DeadlineError
 
 type Step = str | float | Exception
@@ -135,6 +144,16 @@ def test_a_score_begins_again() -> None:
     service = FleetService(workers, max_waiting=8, stall_seconds=5)  # type: ignore[arg-type]
     assert asyncio.run(service.score([5, 6, 7], 2)) == [None, *scores]
     assert workers.requests == [ScoreRequest([5, 6, 7], 2)] * 2
+
+
+def test_an_embedding_begins_again() -> None:
+    vector = np.array([1 / 3, -2.5e-7, 0.0], np.float32)
+    workers = Workers([ALIVE, LOSS], [LEAVING], [ALIVE, Frame(embedding=vector.tolist()).to_json()])
+    service = FleetService(workers, max_waiting=8, stall_seconds=5)  # type: ignore[arg-type]
+    found = asyncio.run(service.embed([5, 6, 7], cache_key="key"))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, vector)
+    assert workers.requests == [EmbeddingRequest([5, 6, 7], "key")] * 3
 
 
 def test_cancel_all_ends_texts_without_a_reason() -> None:

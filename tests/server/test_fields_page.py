@@ -8,6 +8,7 @@ import pytest
 
 from bitnet_tt.server.api.chat import ChatRequest
 from bitnet_tt.server.api.completions import CompletionRequest
+from bitnet_tt.server.api.embeddings import EmbeddingsRequest
 from bitnet_tt.server.api.messages import CountTokensRequest, MessagesRequest
 from bitnet_tt.server.api.responses import ResponsesRequest
 from bitnet_tt.server.api.schema import ApiRequest
@@ -17,6 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs/server-fields.md").read_text(encoding=
 REQUESTS = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
+    "/v1/embeddings": EmbeddingsRequest,
     "/v1/responses": ResponsesRequest,
     "/v1/messages": MessagesRequest,
     "/v1/messages/count_tokens": CountTokensRequest,

@@ -99,10 +99,14 @@ class Fleet:
         folder: An empty folder for this fleet.
         step_seconds: Each step of the workers that are started takes so much longer.
         options: More options of the frontend.
+        model: The model of the workers. It serves by the name `demo`.
     """
 
-    def __init__(self, folder: Path, step_seconds: float = 0.0, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, step_seconds: float = 0.0, options: tuple[str, ...] = (), model: str = "demo"
+    ) -> None:
         self.folder = folder
+        self.model = model
         self._notes = folder / "texts"
         self.step_seconds = step_seconds
         self.cluster = ("--folder", str(folder / "cluster"))
@@ -118,7 +122,7 @@ class Fleet:
     def start(self, count: int = 1, *options: str, wait: bool = True) -> list[Program]:
         """Start workers, and wait until they serve. `options` are more of `bitnet-tt scale worker`."""
         slow = (sys.executable, "-m", "tools.scale.slow_worker", str(self.step_seconds), str(self._notes))
-        command = [*slow, "scale", "worker", "demo", "--threads", "1", *self.cluster, *options]
+        command = [*slow, "scale", "worker", self.model, "--name", "demo", "--threads", "1", *self.cluster, *options]
         new = [Program(command) for _ in range(count)]
         self.workers += new
         for one in new if wait else ():

@@ -210,6 +210,13 @@ class Backend(Protocol):
             filters: One for each of `batch.logit_rows`.
         """
 
+    def hidden(self, batch: Batch) -> NDArray[np.float32]:
+        """Run a step as `forward` does; return the normed hidden states of its rows, float32 [rows, hidden].
+
+        Raises:
+            DeviceError: This backend has no hidden states to return.
+        """
+
     def start(self, batch: Batch) -> StepResult | None:
         """Start a step of one token for each sequence, and return without waiting for it.
 

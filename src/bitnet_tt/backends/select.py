@@ -14,13 +14,22 @@ from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
 
 
-def check_model(config: ModelConfig, options: BackendOptions) -> None:
+def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool) -> None:
     """Check that a device can run a model, before its weights are loaded. The CPU runs all models.
+
+    Args:
+        config: The shape of the model.
+        options: The device and its settings.
+        embeds: Whether it is an embedding model.
 
     Raises:
         DeviceError: It cannot; the message names the part of the model.
     """
     if options.resolved_device == "tt":
+        if embeds:
+            raise DeviceError(
+                "this is an embedding model, and the Tenstorrent backend has no embeddings of texts: use device='cpu'"
+            )
         check_supported(config)
 
 

@@ -23,6 +23,7 @@ from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
 from bitnet_tt.checkpoint.masters import announce_masters
 from bitnet_tt.checkpoint.names import LM_HEAD
 from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
+from bitnet_tt.checkpoint.pooling import Pooling, gguf_pooling, read_pooling
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats import gguf, safetensors
@@ -49,6 +50,7 @@ class Checkpoint:
         family: The name of its family in `families.FAMILIES`.
         config: Its configuration; `eos_token_ids` include the ids of generation_config.json, and `tie_word_embeddings`
             is false if an lm_head is stored that differs from the embedding.
+        pooling: Which hidden state of a text is its embedding; None if the model writes text instead.
         files: The files that hold the weights.
         masters: Whether it was opened with `masters=True`.
         notes: What users should know, such as an embedding that had to be rounded. `load_weights` adds to the list.
@@ -59,6 +61,7 @@ class Checkpoint:
     family: str
     config: ModelConfig
     files: tuple[CheckpointFile, ...]
+    pooling: Pooling | None = None
     masters: bool = False
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
@@ -99,6 +102,7 @@ class Checkpoint:
             family=family.name,
             config=dataclasses.replace(config, tie_word_embeddings=config.tie_word_embeddings and not own_head),
             files=_files(tensor.file for tensor in tensors.values()),
+            pooling=read_pooling(path) or family.pooling,
             masters=masters,
             notes=[OWN_HEAD_NOTE] if own_head else [],
             _tensors=canonical,
@@ -114,6 +118,7 @@ class Checkpoint:
             family=family.name,
             config=parse_gguf_config(path, file, family),
             files=_files(file.files),
+            pooling=gguf_pooling(file.metadata),
             notes=[*hidden_act_note(file.metadata), *template_note(file.metadata)],
             _tensors=canonical_tensors(file.tensors),
             _rotary_pairs=family.gguf_rotary_pairs,

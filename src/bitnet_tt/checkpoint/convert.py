@@ -59,8 +59,24 @@ def convert(
 
     weights = checkpoint.load_weights(reading)
     if to == "packed":
-        save_packed(config, weights, target, tokenizer=source, progress=writing, overwrite=overwrite)
+        save_packed(
+            config,
+            weights,
+            target,
+            tokenizer=source,
+            pooling=checkpoint.pooling,
+            progress=writing,
+            overwrite=overwrite,
+        )
     else:
         tokenizer = to_metadata(Tokenizer.from_path(source), config.vocab_size)
-        save_gguf(config, weights, target, tokenizer_metadata=tokenizer, progress=writing, overwrite=overwrite)
+        save_gguf(
+            config,
+            weights,
+            target,
+            tokenizer_metadata=tokenizer,
+            pooling=checkpoint.pooling,
+            progress=writing,
+            overwrite=overwrite,
+        )
     return checkpoint.notes

@@ -13,6 +13,7 @@ from bitnet_tt.checkpoint import names
 from bitnet_tt.checkpoint.families import Family, detect_gguf
 from bitnet_tt.checkpoint.families.one_bit_llm import ONE_BIT_LLM
 from bitnet_tt.checkpoint.gguf_names import gguf_name
+from bitnet_tt.checkpoint.pooling import LAST_POOLING, POOLING_KEY
 from bitnet_tt.checks import is_int
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import ConfigError
@@ -69,7 +70,7 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "expert_used_count": (0,),
     "final_logit_softcapping": (0.0,),
     "logit_scale": (1.0, 0.0),
-    "pooling_type": (0,),
+    POOLING_KEY: (LAST_POOLING, 0),  # 0 is none
     "residual_scale": (1.0, 0.0),
     "rope.scaling.attn_factor": (1.0,),  # YaRN's own attention factor, which follows from its factor, is multiplied
     "rope.scaling.yarn_attn_factor": (1.0,),

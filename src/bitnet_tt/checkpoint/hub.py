@@ -102,8 +102,9 @@ def select_files(where: str, names: Sequence[str], wanted: str | None) -> list[s
     if weights:
         named = [name for name in weights if name.startswith("model")]
         templates = [name for name in names if name.startswith("additional_chat_templates/")]
+        pooling = [name for name in names if name.endswith("_Pooling/config.json")]  # sentence-transformers
         others = [name for ending in (".json", "tokenizer.model", ".jinja") for name in _ending(top, ending)]
-        return [*(named or weights), *others, *_ending(sorted(templates), ".jinja")]
+        return [*(named or weights), *others, *_ending(sorted(templates), ".jinja"), *pooling]
     ggufs = _first_parts(filter(is_gguf_name, top))
     if len(ggufs) > 1:
         plain = [name for name in ggufs if "i2_s" in name.lower()]

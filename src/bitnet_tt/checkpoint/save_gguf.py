@@ -15,6 +15,7 @@ from bitnet_tt.checkpoint.gguf_config import end_token_metadata, model_metadata
 from bitnet_tt.checkpoint.gguf_names import gguf_name
 from bitnet_tt.checkpoint.names import input_norm_name, named_weights
 from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s, pair_rotary_rows
+from bitnet_tt.checkpoint.pooling import LAST_POOLING, POOLING_KEY, Pooling
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES, GGUFTensor, is_gguf_name, write_gguf
@@ -37,6 +38,7 @@ def save_gguf(
     target: Path,
     *,
     tokenizer_metadata: Mapping[str, Any],
+    pooling: Pooling | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -47,6 +49,7 @@ def save_gguf(
         weights: Its weights.
         target: The .gguf file to create.
         tokenizer_metadata: The `tokenizer.*` metadata (see `tokenizer.gguf_saving`).
+        pooling: The pooling of an embedding model.
         progress: Called with the bytes written and the bytes in all.
         overwrite: Replace an existing file.
 
@@ -61,6 +64,8 @@ def save_gguf(
         metadata = model_metadata(config, str(family.gguf_architecture), target.stem, _FILE_TYPE_I2_S)
     except ConfigError as error:
         raise CheckpointError(f"{target} cannot be GGUF: {error}; {_INSTEAD}") from error
+    if pooling is not None:
+        metadata[f"{family.gguf_architecture}.{POOLING_KEY}"] = LAST_POOLING
     metadata |= tokenizer_metadata
     metadata |= end_token_metadata(config)  # config.json overrides the tokenizer
     size = sum(tensor.size for tensor in tensors)

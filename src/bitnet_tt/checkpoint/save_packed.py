@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint.config_files import write_config
 from bitnet_tt.checkpoint.names import input_norm_name, named_weights
+from bitnet_tt.checkpoint.pooling import Pooling, write_pooling
 from bitnet_tt.checkpoint.tokenizer_files import copy_tokenizer
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.formats.safetensors import write_safetensors
@@ -28,6 +29,7 @@ def save_packed(
     target: Path,
     *,
     tokenizer: Path | None = None,
+    pooling: Pooling | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -38,6 +40,7 @@ def save_packed(
         weights: Its weights. Packed codes are stored as they are, scales and norms as float32, embeddings as bfloat16.
         target: The folder to create.
         tokenizer: The folder or .gguf file whose tokenizer is copied; None to write no tokenizer.
+        pooling: The pooling of an embedding model.
         progress: Called with the bytes written and the bytes in all.
         overwrite: Replace an existing checkpoint folder.
 
@@ -51,6 +54,8 @@ def save_packed(
         folder.mkdir()
         write_safetensors(folder / "model.safetensors", tensors, progress)
         write_config(folder, config)
+        if pooling is not None:
+            write_pooling(folder, config.hidden_size)
         if tokenizer is not None:
             copy_tokenizer(tokenizer, folder)
 

@@ -12,6 +12,7 @@ from bitnet_tt.cli.bench import bench
 from bitnet_tt.cli.chat import chat
 from bitnet_tt.cli.convert import convert
 from bitnet_tt.cli.doctor.command import doctor
+from bitnet_tt.cli.embed import embed
 from bitnet_tt.cli.errors import exit_on_errors
 from bitnet_tt.cli.export import export
 from bitnet_tt.cli.generate import generate
@@ -83,6 +84,6 @@ def _bitnet_tt(
         typer.echo(context.get_help())
 
 
-for _command in (generate, chat, serve, info, convert, export, self_test, bench, plan, doctor):
+for _command in (generate, chat, serve, embed, info, convert, export, self_test, bench, plan, doctor):
     app.command(name=_command.__name__.replace("_", "-"))(expand(_command))
 app.add_typer(scale, name="scale")

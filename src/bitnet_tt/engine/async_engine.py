@@ -1,4 +1,4 @@
-"""The engine for asyncio: streams and scores that tasks await."""
+"""The engine for asyncio: streams, scores and embeddings that tasks await."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Self, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import LoopChannel
-from bitnet_tt.engine.engine import Engine, EngineStats, Scorer
+from bitnet_tt.engine.collect import Embedder, Scorer
+from bitnet_tt.engine.engine import Engine, EngineStats
 from bitnet_tt.engine.request import Request, RequestOptions
 from bitnet_tt.generation import Piece
 from bitnet_tt.sampling import TokenLogprob
@@ -55,6 +59,15 @@ class AsyncEngine:
             async for _ in AsyncStream(self.engine, request, channel):
                 pass
         return scorer.logprobs
+
+    async def embed(self, token_ids: Sequence[int], *, cache_key: str = "") -> NDArray[np.float32]:
+        """Return the embedding of a text, float32 [hidden], see `Engine.embed`."""
+        embedder, channel = Embedder(), LoopChannel(asyncio.get_running_loop())
+        request = self.engine.embedding_request(token_ids, embedder.set, cache_key=cache_key, channel=channel)
+        self.engine.submit(request)
+        async for _ in AsyncStream(self.engine, request, channel):
+            pass
+        return embedder.vector
 
     def stats(self) -> EngineStats:
         """Return how many blocks, requests and steps there are now."""

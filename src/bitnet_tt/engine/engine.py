@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine.channel import Channel, ThreadChannel
+from bitnet_tt.engine.collect import Embedder, Scorer
 from bitnet_tt.engine.driver import Driver
-from bitnet_tt.engine.request import OnLogits, Request, RequestOptions
+from bitnet_tt.engine.request import OnHidden, OnLogits, Request, RequestOptions
 from bitnet_tt.engine.speculation import PromptLookup, Speculation
 from bitnet_tt.engine.step import Stepper
 from bitnet_tt.errors import RequestError
 from bitnet_tt.generation import Piece, TextStream
-from bitnet_tt.sampling import TokenLogprob, log_probabilities
+from bitnet_tt.sampling import TokenLogprob
 from bitnet_tt.tokenizer import Tokenizer
 
 
@@ -238,6 +239,57 @@ class Engine:
             self._run(self.score_request(token_ids[:-1], scorer.add, cache_key=cache_key))
         return scorer.logprobs
 
+    def embed(self, texts: Sequence[Sequence[int]], *, cache_key: str = "") -> list[NDArray[np.float32]]:
+        """Return the embedding of each text: the normed hidden state of its last token, scaled to length 1.
+
+        The texts are requests like others. They share batches, and each row is what the text gives alone.
+
+        Args:
+            texts: Token ids of each text.
+            cache_key: Requests with an equal key can reuse what they leave in the cache.
+
+        Returns:
+            float32 [hidden] for each text.
+
+        Raises:
+            DeviceError: The engine is closed, the device failed, or it has no embeddings.
+            RequestError: A text is empty, longer than the context, or has ids outside the vocabulary.
+            DrainingError, QueueFullError: As in `submit`.
+        """
+        embedders = [Embedder() for _ in texts]
+        requests = [
+            self.embedding_request(token_ids, embedder.set, cache_key=cache_key)
+            for token_ids, embedder in zip(texts, embedders, strict=True)
+        ]
+        try:
+            for request in requests:
+                self.submit(request)
+            for request in requests:
+                self._run(request)
+        finally:
+            for request in requests:
+                self.cancel(request)
+        return [embedder.vector for embedder in embedders]
+
+    def embedding_request(
+        self, token_ids: Sequence[int], on_hidden: OnHidden, *, cache_key: str = "", channel: Channel | None = None
+    ) -> Request:
+        """Make a request that computes the hidden state of the last token, for `submit`.
+
+        Args:
+            token_ids: The text.
+            on_hidden: Takes the hidden state, in the engine's thread.
+            cache_key: As in `request`.
+            channel: Where the end is told, as in `request`.
+
+        Raises:
+            DeviceError, RequestError: As in `embed`.
+        """
+        self.check_open()
+        self._check_tokens(token_ids, limit=self.context_length)
+        channel = channel or ThreadChannel()
+        return Request(token_ids, GenerationConfig(), channel, on_hidden=on_hidden, cache_key=cache_key)
+
     def check_score(self, token_ids: Sequence[int]) -> None:
         """Raise the errors of `score`, before it is submitted."""
         self.check_open()
@@ -345,21 +397,3 @@ class Engine:
                 f"token id {low if low < 0 else high} is outside the vocabulary (0 to {self.vocab_size - 1}); "
                 "was the text encoded with another model's tokenizer?"
             )
-
-
-class Scorer:
-    """Collects the log-probabilities of the tokens of a text from the logits before them.
-
-    Attributes:
-        logprobs: One for each token after the first, in order.
-    """
-
-    def __init__(self, token_ids: Sequence[int], top: int) -> None:
-        self.logprobs: list[TokenLogprob] = []
-        self._token_ids = token_ids
-        self._top = top
-
-    def add(self, first: int, rows: Sequence[NDArray[np.float32]]) -> None:
-        """Take the logits of some positions, see `OnLogits`."""
-        for position, row in enumerate(rows, first):
-            self.logprobs.append(log_probabilities(row, self._token_ids[position + 1], self._top))

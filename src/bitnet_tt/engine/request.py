@@ -25,6 +25,10 @@ The rows are valid during the call only.
 """
 
 
+type OnHidden = Callable[[NDArray[np.float32]], None]
+"""Takes the normed hidden state of the last token of a text, float32 [hidden]."""
+
+
 class RequestOptions(TypedDict, total=False):
     """Options of `Engine.request` and `AsyncEngine.stream`.
 
@@ -47,7 +51,7 @@ class RequestOptions(TypedDict, total=False):
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A prompt that is continued, or a text that is scored.
+    """A prompt that is continued, or a text that is scored or embedded.
 
     Only the driver's thread changes a request after it was submitted. Any thread may read it. Times are in seconds of
     `time.perf_counter`, 0 until known.
@@ -61,6 +65,7 @@ class Request:
         timeout, cache_key, choice, constraint, resumed: See `RequestOptions`.
         on_logits: Called once a step with the logits of its next positions. Such a request is a score: it ends when all
             positions are computed, and generates nothing.
+        on_hidden: Called when all tokens are computed. Such a request is an embedding, and generates nothing.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
         scored: How many positions `on_logits` has seen.
@@ -88,6 +93,7 @@ class Request:
     timeout: float | None = None
     cache_key: str = ""
     on_logits: OnLogits | None = None
+    on_hidden: OnHidden | None = None
     choice: int = 0
     constraint: Constraint | None = None
     resumed: Sequence[int] = ()
@@ -138,6 +144,11 @@ class Request:
     def is_score(self) -> bool:
         """Whether it computes logits and generates nothing."""
         return self.on_logits is not None
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether it computes a hidden state and generates nothing."""
+        return self.on_hidden is not None
 
     @property
     def ended(self) -> bool:

@@ -166,20 +166,37 @@ class Stepper:
             self.step_started_at = 0.0
 
     def _compute(self, step: list[Chunk], started: float) -> None:
-        filters = self._filters(step)
+        """Compute a step: one batch of texts that need logits, and one of those that are embedded."""
+        embeddings = [chunk for chunk in step if chunk.request.is_embedding]
+        texts = [chunk for chunk in step if not chunk.request.is_embedding]
+        filters = self._filters(texts)
+        step = [*texts, *embeddings]
         if not step:
             return
         decoding = sum(chunk.request.decoding for chunk in step)
-        batch = build_batch(step)
-        result = self.backend.start(batch) if can_start(step, filters) else None
-        if result is not None:
-            self.steps += 1
-            self._read(StartedStep(step, decoding, result, started))
-            return
-        self._masks.start([chunk.request.mask for chunk in step if chunk.rows and chunk.request.mask is not None])
-        rows = iter(self.backend.candidates(batch, filters))
+        if embeddings:  # before the others, whose rows are valid until the next call
+            self._embed(embeddings)
+        rows: list[list[Candidates]] = [[] for _ in step]
+        if texts:
+            batch = build_batch(texts)
+            result = self.backend.start(batch) if can_start(step, filters) else None
+            if result is not None:
+                self.steps += 1
+                self._read(StartedStep(step, decoding, result, started))
+                return
+            self._masks.start([chunk.request.mask for chunk in texts if chunk.rows and chunk.request.mask is not None])
+            found = iter(self.backend.candidates(batch, filters))
+            rows[: len(texts)] = [list(islice(found, chunk.rows)) for chunk in texts]
         self.steps += 1
-        self._consume(step, decoding, [list(islice(rows, chunk.rows)) for chunk in step], started)
+        self._consume(step, decoding, rows, started)
+
+    def _embed(self, chunks: list[Chunk]) -> None:
+        """Compute the next tokens of texts that are embedded. Those that are complete get their hidden state."""
+        states = self.backend.hidden(build_batch(chunks))
+        complete = [chunk.request for chunk in chunks if chunk.is_last]
+        for request, state in zip(complete, states, strict=True):
+            assert request.on_hidden is not None
+            request.on_hidden(state)
 
     def _read(self, current: StartedStep) -> None:
         """Read a step that was started. Before that, start the next one if it is the same batch."""
@@ -228,6 +245,9 @@ class Stepper:
         try:
             if request.is_score:
                 self._score(request, rows)
+            elif request.is_embedding:
+                if not request.pending:
+                    self._finish(request, "length")
             else:
                 self._append_tokens(chunk, rows)
         except Exception as error:

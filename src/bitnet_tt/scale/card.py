@@ -25,6 +25,7 @@ class ModelCard:
         vocab_size: Token ids are below this.
         eos_token_ids: The ids that end a text.
         context_length: Maximum number of tokens of one text, prompt included.
+        embedding_size: See `ServedModel`.
         device: What computes it, for people.
         max_batch_size: How many texts the worker computes together.
         blocks: Blocks of its KV cache.
@@ -36,6 +37,7 @@ class ModelCard:
     vocab_size: int
     eos_token_ids: tuple[int, ...]
     context_length: int
+    embedding_size: int | None
     device: str
     max_batch_size: int
     blocks: int
@@ -51,6 +53,7 @@ class ModelCard:
             vocab_size=served.vocab_size,
             eos_token_ids=tuple(sorted(served.eos_token_ids)),
             context_length=served.context_length,
+            embedding_size=served.embedding_size,
             device=served.device,
             max_batch_size=max_batch_size,
             blocks=model.engine.stats().blocks,
@@ -78,6 +81,7 @@ class ModelCard:
             vocab_size=self.vocab_size,
             eos_token_ids=frozenset(self.eos_token_ids),
             context_length=self.context_length,
+            embedding_size=self.embedding_size,
             device=self.device,
             fingerprint=self.fingerprint,
         )

@@ -10,14 +10,16 @@ from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from dynamo.runtime import Context
+from numpy.typing import NDArray
 
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.errors import DeviceError, RequestError
 from bitnet_tt.generation import Piece, Timings
 from bitnet_tt.sampling import TokenLogprob
 from bitnet_tt.scale.fleet import Fleet, Lease
-from bitnet_tt.scale.messages import Frame, ScoreRequest, TextRequest
+from bitnet_tt.scale.messages import EmbeddingRequest, Frame, ScoreRequest, TextRequest
 from bitnet_tt.server.structured_output import Grammar
 from bitnet_tt.server.text_service import DeadlineError, Load, TextService
 
@@ -62,7 +64,7 @@ class _Text:
 
 
 class FleetService(TextService):
-    """Generates and scores texts with the workers of a fleet.
+    """Generates, scores and embeds texts with the workers of a fleet.
 
     Args:
         fleet: The workers.
@@ -124,9 +126,19 @@ class FleetService(TextService):
                     raise _too_many(error) from error
 
     async def score(self, token_ids: Sequence[int], top: int, *, cache_key: str = "") -> list[TokenLogprob | None]:
-        """Do what `TextService.score` says. A score whose worker is lost begins again at another one."""
+        """Do what `TextService.score` says."""
+        frame = await self._whole(token_ids, cache_key, ScoreRequest(token_ids, top, cache_key).to_json())
+        assert frame.scores is not None
+        return [None, *frame.scores]
+
+    async def embed(self, token_ids: Sequence[int], *, cache_key: str = "") -> NDArray[np.float32]:
+        """Do what `TextService.embed` says."""
+        frame = await self._whole(token_ids, cache_key, EmbeddingRequest(token_ids, cache_key).to_json())
+        return np.array(frame.embedding, np.float32)
+
+    async def _whole(self, token_ids: Sequence[int], cache_key: str, payload: str) -> Frame:
+        """Return the one frame of an answer that is no text. If its worker is lost, another one begins again."""
         deadline = self._deadline(time.perf_counter())
-        payload = ScoreRequest(token_ids, top, cache_key).to_json()
         for attempt in range(_MAX_LOSSES):
             if self._cancelled:
                 break
@@ -136,8 +148,8 @@ class FleetService(TextService):
                     aclosing(self._frames(lease, payload, deadline)) as frames,
                 ):
                     async for frame in frames:
-                        if frame.scores is not None:
-                            return [None, *frame.scores]
+                        if frame.is_whole:
+                            return frame
             except _WorkerLostError as error:
                 if attempt + 1 == _MAX_LOSSES:
                     raise _too_many(error) from error
@@ -183,7 +195,7 @@ class FleetService(TextService):
                     raise frame.error
                 if frame.leaving or frame.error is not None:
                     raise _lost(lease, "it leaves" if frame.leaving else str(frame.error))
-                complete = frame.scores is not None or any(piece.finish_reason for piece in frame.pieces)
+                complete = frame.is_whole or any(piece.finish_reason for piece in frame.pieces)
                 yield frame
             if not self._cancelled:
                 raise _lost(lease, "its answer ended early")

@@ -67,10 +67,29 @@ class ScoreRequest:
         return json.dumps(asdict(self))
 
 
-def request_from_json(text: str) -> TextRequest | ScoreRequest:
-    """Read the JSON of either request."""
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """A text to embed.
+
+    Attributes:
+        embedded: Its tokens.
+        cache_key: As in `TextRequest`.
+    """
+
+    embedded: Sequence[int]
+    cache_key: str = ""
+
+    def to_json(self) -> str:
+        """Return the request as JSON."""
+        return json.dumps(asdict(self))
+
+
+def request_from_json(text: str) -> TextRequest | ScoreRequest | EmbeddingRequest:
+    """Read the JSON of any request."""
     data = json.loads(text)
-    return TextRequest.from_dict(data) if "prompt" in data else ScoreRequest(**data)
+    if "prompt" in data:
+        return TextRequest.from_dict(data)
+    return EmbeddingRequest(**data) if "embedded" in data else ScoreRequest(**data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +101,7 @@ class Frame:
         reused_tokens: How many tokens of the text were in the worker's cache.
         queue_seconds: How long the text waited for a place in the worker's batch.
         scores: The scores of a text; None if it is not a score.
+        embedding: The embedding of a text; None if none was asked for.
         error: What is wrong with the request, or with the model; None if nothing is.
         leaving: Whether the worker ends.
     """
@@ -90,8 +110,14 @@ class Frame:
     reused_tokens: int = 0
     queue_seconds: float = 0.0
     scores: Sequence[TokenLogprob] | None = None
+    embedding: Sequence[float] | None = None
     error: BitNetError | None = None
     leaving: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole answer: scores or an embedding."""
+        return self.scores is not None or self.embedding is not None
 
     def to_json(self) -> str:
         """Return the frame as JSON, without what has its default value."""
@@ -104,6 +130,8 @@ class Frame:
             data |= {"reused_tokens": self.reused_tokens, "queue_seconds": self.queue_seconds}
         if self.scores is not None:
             data["scores"] = list(map(_logprob_to_json, self.scores))
+        if self.embedding is not None:
+            data["embedding"] = self.embedding
         if self.error is not None:
             kind = "request" if isinstance(self.error, RequestError) else "device"
             data["error"] = {"kind": kind, "message": str(self.error)}

@@ -7,8 +7,9 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import cached_property, lru_cache
+from typing import Any
 from weakref import WeakSet
 
 from dynamo.llm import ModelInput, ModelRuntimeConfig, ModelType, WorkerType, register_model
@@ -19,7 +20,15 @@ from bitnet_tt.errors import BitNetError, ConfigError, DeviceError
 from bitnet_tt.model import BitNetModel
 from bitnet_tt.scale.answers import ALIVE_SECONDS, Answers
 from bitnet_tt.scale.card import ModelCard, tokenizer_to_json
-from bitnet_tt.scale.messages import ALIVE, LEAVING, Frame, ScoreRequest, TextRequest, request_from_json
+from bitnet_tt.scale.messages import (
+    ALIVE,
+    LEAVING,
+    EmbeddingRequest,
+    Frame,
+    ScoreRequest,
+    TextRequest,
+    request_from_json,
+)
 from bitnet_tt.scale.runtime import BLOCK_TOKENS, Cluster
 from bitnet_tt.scale.worker_status import StatusServer, status_app
 from bitnet_tt.server.structured_output import Grammar, GrammarCompiler
@@ -107,8 +116,13 @@ class Worker:
         self._active += 1
         try:
             request = request_from_json(payload)
-            answer = self._score(request) if isinstance(request, ScoreRequest) else self._continue(request, context)
-            async for frame in answer:
+            if isinstance(request, TextRequest):
+                frames = self._continue(request, context)
+            elif isinstance(request, ScoreRequest):
+                frames = self._whole(self._score(request))
+            else:
+                frames = self._whole(self._embed(request))
+            async for frame in frames:
                 yield frame
         except BitNetError as error:
             yield Frame(error=error).to_json()
@@ -140,21 +154,23 @@ class Worker:
         finally:
             left.cancel()
 
-    async def _score(self, request: ScoreRequest) -> AsyncGenerator[str]:
-        if self._leaving:
-            yield LEAVING
-            return
-        score = asyncio.ensure_future(self._engine.score(request.tokens, top=request.top, cache_key=request.cache_key))
+    async def _score(self, request: ScoreRequest) -> Frame:
+        return Frame(scores=await self._engine.score(request.tokens, top=request.top, cache_key=request.cache_key))
+
+    async def _embed(self, request: EmbeddingRequest) -> Frame:
+        vector = await self._engine.embed(request.embedded, cache_key=request.cache_key)
+        return Frame(embedding=vector.tolist())
+
+    async def _whole(self, work: Coroutine[Any, Any, Frame]) -> AsyncGenerator[str]:
+        """Answer with one frame, once it is complete."""
+        answer = asyncio.ensure_future(work)
         try:
-            while not (await asyncio.wait([score], timeout=ALIVE_SECONDS))[0]:
-                if self._leaving:
-                    yield LEAVING
-                    return
+            while not self._leaving and not (await asyncio.wait([answer], timeout=ALIVE_SECONDS))[0]:
                 if self.is_alive():
                     yield ALIVE
-            yield Frame(scores=score.result()).to_json()
+            yield answer.result().to_json() if answer.done() else LEAVING
         finally:
-            score.cancel()
+            answer.cancel()
 
     def _compile(self, source: str) -> Grammar:
         return self._compiler.from_source(source)

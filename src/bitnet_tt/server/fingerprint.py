@@ -26,6 +26,7 @@ def system_fingerprint(model: BitNetModel) -> str:
         "precision": options.precision if options.resolved_device == "tt" else "exact",
         "masters": model.checkpoint.masters,
         "config": repr(model.config),
+        "pooling": model.checkpoint.pooling,
         "tokenizer": tokenizer.engine.to_str(),
         "bos": tokenizer.bos_token,
         "eos": tokenizer.eos_tokens,

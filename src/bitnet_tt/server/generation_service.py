@@ -11,6 +11,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from weakref import WeakSet
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.engine import AsyncEngine, AsyncStream
 from bitnet_tt.errors import DeviceError
@@ -22,7 +25,7 @@ from bitnet_tt.server.text_service import DeadlineError, Load, TextService
 
 
 class GenerationService(TextService):
-    """Generates and scores texts with a model of this process.
+    """Generates, scores and embeds texts with a model of this process.
 
     Args:
         model: The model. The caller closes it, after `cancel_all`.
@@ -63,6 +66,15 @@ class GenerationService(TextService):
         try:
             async with asyncio.timeout(self.timeout):
                 return [None, *await self._engine.score(token_ids, top=top, cache_key=cache_key)]
+        except TimeoutError:
+            assert self.timeout is not None
+            raise DeadlineError.after(self.timeout) from None
+
+    async def embed(self, token_ids: Sequence[int], *, cache_key: str = "") -> NDArray[np.float32]:
+        """Do what `TextService.embed` says."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._engine.embed(token_ids, cache_key=cache_key)
         except TimeoutError:
             assert self.timeout is not None
             raise DeadlineError.after(self.timeout) from None

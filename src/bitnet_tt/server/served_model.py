@@ -19,6 +19,7 @@ class ServedModel:
         vocab_size: Token ids are below this.
         eos_token_ids: The ids that end a text.
         context_length: Maximum number of tokens of one text, prompt included.
+        embedding_size: How many numbers the embedding of a text has. None if the model writes text instead.
         device: What computes it, for people.
         fingerprint: Equal fingerprints, requests and seeds give equal bytes.
     """
@@ -27,6 +28,7 @@ class ServedModel:
     vocab_size: int
     eos_token_ids: frozenset[int]
     context_length: int
+    embedding_size: int | None
     device: str
     fingerprint: str
 
@@ -38,6 +40,7 @@ class ServedModel:
             vocab_size=model.config.vocab_size,
             eos_token_ids=frozenset(model.config.eos_token_ids) | frozenset(model.tokenizer.eos_token_ids),
             context_length=model.engine.context_length,
+            embedding_size=None if model.checkpoint.pooling is None else model.config.hidden_size,
             device=model.backend.description,
             fingerprint=system_fingerprint(model),
         )

@@ -18,6 +18,7 @@ class Limits:
         body_bytes: Maximum size of a request's body.
         messages: Maximum number of messages of a chat.
         prompts: Maximum number of prompts of one request.
+        embedded_texts: Maximum number of texts of one request for embeddings.
         choices: Maximum number of choices (`n`) of one request.
         stop_strings: Maximum number of stop strings.
         stop_length: Maximum number of characters of a stop string.
@@ -33,6 +34,7 @@ class Limits:
     body_bytes: int = 4 << 20
     messages: int = 1024
     prompts: int = 64
+    embedded_texts: int = 2048
     choices: int = 16
     stop_strings: int = 16
     stop_length: int = 1024
@@ -49,7 +51,7 @@ class Limits:
             ConfigError: A value is out of range; the message names the field.
         """
         require("queue", self.queue, "0 or a positive integer", is_int(self.queue, 0))
-        for name in ("body_bytes", "messages", "prompts", "choices", "stop_strings", "stop_length"):
+        for name in ("body_bytes", "messages", "prompts", "embedded_texts", "choices", "stop_strings", "stop_length"):
             require(name, getattr(self, name), "a positive integer", is_int(getattr(self, name), 1))
         if self.new_tokens is not None:
             require("new_tokens", self.new_tokens, "a positive integer", is_int(self.new_tokens, 1))

@@ -1,10 +1,13 @@
-"""TextService: what generates and scores texts for the server, here or on other machines, and its room for texts."""
+"""TextService: what generates, scores and embeds texts for the server, here or elsewhere, and its room for texts."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bitnet_tt.config import GenerationConfig
 from bitnet_tt.generation import Piece
@@ -52,7 +55,7 @@ class Load:
 
 
 class TextService(ABC):
-    """Generates and scores texts for asyncio code. Everything is called in the thread of the event loop.
+    """Generates, scores and embeds texts for asyncio code. Everything is called in the thread of the event loop.
 
     Args:
         max_running: How many texts are computed together.
@@ -133,6 +136,18 @@ class TextService(ABC):
             RequestError: The text is empty, longer than the context, or has ids outside the vocabulary.
             DeviceError: The model is closed.
             DeadlineError: The time of the text is over.
+        """
+
+    @abstractmethod
+    async def embed(self, token_ids: Sequence[int], *, cache_key: str = "") -> NDArray[np.float32]:
+        """Return the embedding of a text, float32 [hidden].
+
+        Args:
+            token_ids: The text.
+            cache_key: As in `stream`.
+
+        Raises:
+            RequestError, DeviceError, DeadlineError: As in `score`.
         """
 
     @abstractmethod

@@ -20,6 +20,7 @@ CALLS: dict[str, Callable[[CPUBackend], object]] = {
     "allocate": lambda backend: backend.allocate(2, 16),
     "forward": lambda backend: backend.forward(BATCH),
     "candidates": lambda backend: backend.candidates(BATCH, [LogitFilter(count=1)] * 3),
+    "hidden": lambda backend: backend.hidden(BATCH),
     "start": lambda backend: backend.start(BATCH),
     "warm_up": lambda backend: backend.warm_up(1, lambda done, total: None),
     "start_profile": lambda backend: backend.start_profile(),

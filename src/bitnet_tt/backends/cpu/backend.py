@@ -227,6 +227,14 @@ class CPUBackend:
             decoder.forward(*_arrays(batch), logits)
         return logits
 
+    def hidden(self, batch: Batch) -> NDArray[np.float32]:
+        """Run one step without the lm_head; see `Backend.hidden`. Raises the errors of `forward`."""
+        with self._exclusive() as decoder:
+            decoder.forward_layers(*_arrays(batch))
+            states = np.empty((len(batch.logit_rows), self._config.hidden_size), np.float32)
+            decoder.hidden(states)
+            return states
+
     def candidates(self, batch: Batch, filters: Sequence[LogitFilter]) -> list[Candidates]:
         """Run one step; see `Backend.candidates`. Raises the errors of `forward`.
 

@@ -137,6 +137,15 @@ class TTBackend:
             candidates.update(zip(group.result_rows.tolist(), found, strict=True))
         return [candidates[row] for row in range(len(batch.logit_rows))]
 
+    def hidden(self, batch: Batch) -> NDArray[np.float32]:
+        """Refuse: hidden states stay on the card.
+
+        Raises:
+            DeviceError: Always.
+        """
+        self._open_model()
+        raise DeviceError("the Tenstorrent backend has no embeddings of texts; use device='cpu'")
+
     def start(self, batch: Batch) -> StepResult | None:
         """Start a step of one token for each sequence, see `Backend.start`, and `forward` for errors."""
         model = self._open_model()

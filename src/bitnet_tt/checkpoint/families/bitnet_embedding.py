@@ -10,6 +10,7 @@ BITNET_EMBEDDING = Family(
     hidden_act="silu",
     defaults=QWEN3.defaults,
     quantization={**MASTER_WEIGHTS, "use_rms_norm": True, "rms_norm_eps": 1e-6},
+    pooling="last",
     marker=".q_proj.norm.",
     marked_type="qwen3",
     renames={"_proj.norm.": "_proj.rms_norm."},

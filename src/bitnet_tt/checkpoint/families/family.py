@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bitnet_tt.checkpoint.pooling import Pooling
 from bitnet_tt.config import HiddenAct
 
 MASTER_WEIGHTS = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}
@@ -32,6 +33,7 @@ class Family:
             these are not those of `ModelConfig`.
         quantization: The quantization_config if config.json has none. None says that an ordinary model, whose weights
             are not ternary, looks the same, so that config.json must have one.
+        pooling: The pooling if the folder has no files of sentence-transformers; None for models that write text.
         marker: A part of a tensor name that only this family has; "" if the family is recognised by `model_type`.
         marked_type: The `model_type` in config.json that a checkpoint with the marker must have; "" for any.
         renames: Parts of the tensor names in the file, and the canonical ones that replace them.
@@ -48,6 +50,7 @@ class Family:
     hidden_act: HiddenAct
     defaults: Mapping[str, Any] = field(default_factory=dict)
     quantization: Mapping[str, Any] | None = field(default_factory=lambda: MASTER_WEIGHTS)
+    pooling: Pooling | None = None
     marker: str = ""
     marked_type: str = ""
     renames: Mapping[str, str] = field(default_factory=dict)

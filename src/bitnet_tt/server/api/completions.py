@@ -13,27 +13,12 @@ from bitnet_tt.config import GenerationConfig
 from bitnet_tt.server.api.formats import REFUSED_FORMATS, FormatFields
 from bitnet_tt.server.api.logprobs import completion_logprobs
 from bitnet_tt.server.api.openai_answer import OpenAIAnswer
+from bitnet_tt.server.api.prompts import PROMPTS, check_prompts, encode_prompts
 from bitnet_tt.server.api.schema import Refusal, StreamFields
 from bitnet_tt.server.calls import Call, Choice, Entries
 from bitnet_tt.server.context import ServerContext, context_of
-from bitnet_tt.server.errors import invalid
 
 router = APIRouter()
-
-_SCHEMA = str | list[str] | list[int] | list[list[int]]
-
-
-def _check_prompt(prompt: Any) -> Any:
-    """Check the type of a prompt here, as pydantic would report one error for each member of the union."""
-    if isinstance(prompt, str) or _is_list_of(prompt, str) or _is_list_of(prompt, int):
-        return prompt
-    if isinstance(prompt, list) and prompt and all(_is_list_of(one, int) for one in prompt):
-        return prompt
-    raise ValueError("must be a text, token ids, or a list of texts or of lists of token ids, none of them empty")
-
-
-def _is_list_of(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(type(one) is kind for one in value)
 
 
 class CompletionRequest(FormatFields, StreamFields):
@@ -46,7 +31,7 @@ class CompletionRequest(FormatFields, StreamFields):
         "suffix": Refusal("this model continues texts; it does not fill gaps", ("",)),
     }
 
-    prompt: Annotated[_SCHEMA, BeforeValidator(_check_prompt, json_schema_input_type=_SCHEMA)]
+    prompt: Annotated[PROMPTS, BeforeValidator(check_prompts, json_schema_input_type=PROMPTS)]
     max_tokens: int = Field(default=16, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=20)
     echo: bool = False
@@ -64,7 +49,7 @@ async def completions(
     )
     form = body.answer_format
     grammar = None if form is None else await context.grammar(lambda one: one.from_format(form), form.param)
-    prompts = await _encode(context, body)
+    prompts = await encode_prompts(context, body.prompt, "prompt", context.settings.limits.prompts)
     for token_ids in prompts:
         context.check_prompt(token_ids, "prompt", new_tokens=1 if generates else 0)
     call = context.start(
@@ -78,18 +63,6 @@ async def completions(
         grammar=grammar,
     )
     return await context.respond(request, call, _Answer(context, body, prompts, call))
-
-
-async def _encode(context: ServerContext, body: CompletionRequest) -> list[list[int]]:
-    prompt = body.prompt
-    limit = context.settings.limits.prompts
-    if isinstance(prompt, str):
-        return [await context.encode(prompt, "prompt")]
-    if isinstance(prompt[0], int):
-        return [prompt]
-    if len(prompt) > limit:
-        raise invalid(f"prompt has {len(prompt)} prompts; this server takes {limit}", "prompt")
-    return [await context.encode(one, "prompt") if isinstance(one, str) else one for one in prompt]
 
 
 class _Answer(OpenAIAnswer):
