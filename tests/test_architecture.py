@@ -37,6 +37,7 @@ ROOMS = (
     "engine",
     "model",
     "selftest",
+    "evaluation",
     "bench",
     "server",
     "scale",

@@ -18,6 +18,7 @@ from bitnet_tt.cli.export import export
 from bitnet_tt.cli.generate import generate
 from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
+from bitnet_tt.cli.perplexity import perplexity
 from bitnet_tt.cli.plan import plan
 from bitnet_tt.cli.scale import scale
 from bitnet_tt.cli.self_test import self_test
@@ -84,6 +85,6 @@ def _bitnet_tt(
         typer.echo(context.get_help())
 
 
-for _command in (generate, chat, serve, embed, info, convert, export, self_test, bench, plan, doctor):
+for _command in (generate, chat, serve, embed, info, convert, export, self_test, perplexity, bench, plan, doctor):
     app.command(name=_command.__name__.replace("_", "-"))(expand(_command))
 app.add_typer(scale, name="scale")

@@ -10,6 +10,9 @@ from bitnet_tt.cli.options import MODEL_HELP, DeviceOptions, HubOptions, load_mo
 from bitnet_tt.cli.output import dump_json
 from bitnet_tt.cli.streams import read_text
 
+_BATCH = 8
+"""Texts that are computed together."""
+
 
 def embed(
     texts: Annotated[
@@ -32,7 +35,7 @@ def embed(
     """
     if texts == ["-"]:
         texts = read_text().splitlines()
-    loaded = load_model(model, device, hub)
+    loaded = load_model(model, device, hub, max_batch_size=_BATCH)
     vectors = loaded.embed(texts).tolist()
     if as_json:
         rows = [{"text": text, "embedding": vector} for text, vector in zip(texts, vectors, strict=True)]

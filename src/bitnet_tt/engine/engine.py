@@ -217,14 +217,17 @@ class Engine:
         self._run(self.score_request(token_ids, copy))
         return result
 
-    def score(self, token_ids: Sequence[int], *, top: int = 0, cache_key: str = "") -> list[TokenLogprob]:
-        """Return the log-probability of each token of a text after the first, given those before it.
+    def score(
+        self, token_ids: Sequence[int], *, top: int = 0, first: int = 1, cache_key: str = ""
+    ) -> list[TokenLogprob]:
+        """Return the log-probability of each token of a text from the second on, given those before it.
 
         It is a request like others: it may have to wait, and other requests run at the same time.
 
         Args:
             token_ids: The text.
             top: How many of the most probable tokens to report for each position.
+            first: The index of the first token to score, at least 1. Those before it need no logits.
             cache_key: Requests with an equal key can reuse what it leaves in the cache.
 
         Raises:
@@ -235,8 +238,8 @@ class Engine:
         """
         scorer = Scorer(token_ids, top)
         self.check_score(token_ids)
-        if len(token_ids) > 1:
-            self._run(self.score_request(token_ids[:-1], scorer.add, cache_key=cache_key))
+        if len(token_ids) > first:
+            self._run(self.score_request(token_ids[:-1], scorer.add, first=first - 1, cache_key=cache_key))
         return scorer.logprobs
 
     def embed(self, texts: Sequence[Sequence[int]], *, cache_key: str = "") -> list[NDArray[np.float32]]:
@@ -296,18 +299,25 @@ class Engine:
         self._check_tokens(token_ids, limit=self.context_length + 1)
 
     def score_request(
-        self, token_ids: Sequence[int], on_logits: OnLogits, *, cache_key: str = "", channel: Channel | None = None
+        self,
+        token_ids: Sequence[int],
+        on_logits: OnLogits,
+        *,
+        first: int = 0,
+        cache_key: str = "",
+        channel: Channel | None = None,
     ) -> Request:
         """Make a request that computes the logits of every position, for `submit`. The ids must have been checked.
 
         Args:
             token_ids: The text; not empty.
             on_logits: Takes the logits, in the engine's thread: other requests wait meanwhile.
+            first: The first position whose logits are computed.
             cache_key: As in `request`.
             channel: Where the end is told, as in `request`.
         """
         channel = channel or ThreadChannel()
-        return Request(token_ids, GenerationConfig(), channel, on_logits=on_logits, cache_key=cache_key)
+        return Request(token_ids, GenerationConfig(), channel, on_logits=on_logits, scored=first, cache_key=cache_key)
 
     def stats(self) -> EngineStats:
         """Return how many blocks, requests and steps there are now.

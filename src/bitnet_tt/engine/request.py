@@ -68,7 +68,7 @@ class Request:
         on_hidden: Called when all tokens are computed. Such a request is an embedding, and generates nothing.
         tokens: Prompt and generated tokens.
         computed: How many of `tokens` have their keys and values in the cache.
-        scored: How many positions `on_logits` has seen.
+        scored: How many positions `on_logits` has seen, or need not see.
         block_table: The cache blocks that it holds.
         reused: How many tokens of the prompt were found in the cache.
         finish_reason: Why it ended; None until then, and if it ended by an error.
