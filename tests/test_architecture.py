@@ -58,7 +58,14 @@ FREE_OF_TTNN = (
     "backends.tt.step.decode_state",
 )
 
-LATE_IMPORTS = ("cli.", "backends.select", "tokenizer.chat_template", "server.call_syntax", "pytorch.export")
+LATE_IMPORTS = (
+    "cli.",
+    "backends.select",
+    "tokenizer.chat_template",
+    "server.call_syntax",
+    "pytorch.export",
+    "evaluation.command",
+)
 """Modules that may import our own modules inside functions: `--help` and loading are quick, and others optional."""
 
 

@@ -14,12 +14,12 @@ from bitnet_tt import BitNetModel
 from bitnet_tt.errors import RequestError
 from bitnet_tt.evaluation.perplexity import cut_windows, measure_perplexity
 
-TEXT = "Once upon a time, there was a little fox who wanted to count to one hundred. She asked the old owl. " * 30
+TEXT = "Once upon a time, there was a little fox who wanted to count to one hundred. She asked the old owl. " * 12
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[BitNetModel]:
-    with BitNetModel.from_pretrained("demo") as loaded:
+    with BitNetModel.from_pretrained("demo", threads=1) as loaded:
         yield loaded
 
 
@@ -89,7 +89,8 @@ def test_the_command(run, model: BitNetModel, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
     expected = measure_perplexity(model, TEXT, context=64)
-    result = run("perplexity", str(path), "--context", "64")
+    result = run("perplexity", str(path), "--context", "64", "--threads", "1")
     assert result.stdout == f"perplexity {expected.perplexity:.4f} +/- {expected.error:.4f}\n"
-    facts = json.loads(run("perplexity", str(path), "--context", "64", "--stride", "20", "--json").stdout)
+    strided = run("perplexity", str(path), "--context", "64", "--stride", "20", "--json", "--threads", "1")
+    facts = json.loads(strided.stdout)
     assert facts["perplexity"] == measure_perplexity(model, TEXT, context=64, stride=20).perplexity
