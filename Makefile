@@ -5,7 +5,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(UV_VENV)/b
 RUN := $(UV) run --no-sync
 CPP := $(shell git ls-files --cached --others --exclude-standard 'native/*.cpp' 'native/*.hpp' 'src/*.cpp' 'src/*.hpp' 2>/dev/null)
 
-.PHONY: demo serve test install-torch test-torch sfpi forge test-forge lint format bench docs install clean
+.PHONY: demo serve test install-torch test-torch sfpi forge test-forge wheels test-wheels lint format bench docs install clean
 
 demo: install
 	$(RUN) bitnet-tt generate --model demo --max-new-tokens 120 --stats "Once upon a time, there was a little fox"
@@ -45,6 +45,21 @@ forge: $(UV)
 
 test-forge: forge install
 	$(RUN) pytest -m "forge and not slow" -rs
+
+# Wheels for Linux with glibc 2.17 or later, compiled by zig, in dist: see docs/release.md.
+MACHINES := x86_64 aarch64
+WHEELS := build/wheels
+WHEEL_TOOL := $(UV) run --quiet --isolated --only-group wheels
+wheels: $(UV)
+	rm -rf $(WHEELS) dist
+	set -e; for machine in $(MACHINES); do \
+		BITNET_ZIG=$$machine $(UV) build --quiet --wheel -C build-dir=$(WHEELS)/$$machine --out-dir $(WHEELS); \
+		$(WHEEL_TOOL) auditwheel repair --plat manylinux_2_17_$$machine --wheel-dir dist $(WHEELS)/*_$$machine.whl; \
+	done
+	$(WHEEL_TOOL) abi3audit --strict --report dist/*.whl
+
+test-wheels: install
+	$(RUN) pytest -m wheels -rs
 
 lint: install
 	$(RUN) ruff check
