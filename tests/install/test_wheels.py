@@ -20,7 +20,7 @@ from tests.install.arm64 import VERSION, Arm64Python, missing_tool, unpack_pytho
 pytestmark = [pytest.mark.minutes, pytest.mark.wheels]
 
 ROOT = Path(__file__).parents[2]
-UV = shutil.which("uv") or str(ROOT / ".uv/bin/uv")
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"  # uv run names its own program: a shim needs the PATH
 COMMAND = "from bitnet_tt.cli import main; main()"
 STORY = ("generate", "--model", "demo", "--max-new-tokens", "8", "Once upon a time")
 
