@@ -1,8 +1,9 @@
 # Compiles with zig's clang: for machines without a C++ compiler, and for wheels that run on old distributions.
 #
 # The environment names the program and the target, such as BITNET_ZIG_PROGRAM=/path/to/zig and
-# BITNET_ZIG_TARGET=x86_64-linux-gnu.2.17. A target is always given: without one, zig compiles for the processor of this machine. With -fPIC, the programs by which
-# CMake gets to know the compiler link the same C++ runtime as the module; zig compiles it once, for a minute or two.
+# BITNET_ZIG_TARGET=x86_64-linux-gnu.2.17. A target is always given: without one, zig compiles for the processor of this
+# machine. With -fPIC, the programs by which CMake gets to know the compiler link the same C++ runtime as the module; zig
+# compiles it once, for a minute or two.
 set(CMAKE_CXX_COMPILER "$ENV{BITNET_ZIG_PROGRAM}" c++ -target "$ENV{BITNET_ZIG_TARGET}" -fPIC)
 
 # nanobind 3.1 uses stderr without this header. libstdc++ has it inside others, zig's libc++ has not.
