@@ -54,7 +54,7 @@ wheels: $(UV)
 	rm -rf $(WHEELS) dist
 	set -e; for machine in $(MACHINES); do \
 		BITNET_ZIG=$$machine $(UV) build --quiet --wheel -C build-dir=$(WHEELS)/$$machine --out-dir $(WHEELS); \
-		$(WHEEL_TOOL) auditwheel repair --plat manylinux_2_17_$$machine --wheel-dir dist $(WHEELS)/*_$$machine.whl; \
+		$(WHEEL_TOOL) auditwheel repair --wheel-dir dist $(WHEELS)/*_$$machine.whl; \
 	done
 	$(WHEEL_TOOL) abi3audit --strict --report dist/*.whl
 
