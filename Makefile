@@ -15,10 +15,11 @@ serve: EXTRAS += server
 serve: install
 	$(RUN) bitnet-tt serve --model demo
 
-# With the programs of others that the server is tested with. The tests of many workers run where only loopback is.
+# With the programs of others that the server is tested with. The tests of many workers run where only loopback is. The
+# tests of a file stay in one process; the files keep their order, as the longest come early.
 test: GROUPS += clients
 test: install
-	$(RUN) pytest --ignore tests/scale
+	$(RUN) pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/scale
 	$(RUN) python -m tools.loopback_only pytest tests/scale
 
 # The tests that need PyTorch, in an environment of their own: its CUDA build is large, and must never be beside ttnn. The
