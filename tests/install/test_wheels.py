@@ -100,7 +100,7 @@ def test_the_arm64_wheel_runs_under_emulation(tmp_path: Path, digests: dict[str,
     assert {*found} == {"neon", "scalar"}
     assert {*found.values()} == {*digests.values()}
     assert python.run("-c", COMMAND, *STORY) == run(sys.executable, "-c", COMMAND, *STORY)
-    python.run("-c", COMMAND, "self-test")
+    # Not self-test: it compares with NumPy, whose products of float64 matrices are wrong under qemu 7.2.
 
 
 def check_program(python: Path, digests: dict[str, str]) -> None:
