@@ -34,10 +34,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{folder} has no config.json; check the path, and that the download is complete")
-    data = _read_json(path)
+    data = read_json(path, dict)
     generation_path = folder / "generation_config.json"
     if generation_path.is_file():
-        generation = _read_json(generation_path)
+        generation = read_json(generation_path, dict)
         check_generation_keys(generation_path, generation)
         more = _as_list(generation.get("eos_token_id"))
         data["eos_token_id"] = _as_list(data.get("eos_token_id")) + more or None
@@ -130,13 +130,22 @@ def _as_list(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json[T](path: Path, kind: type[T]) -> T:
+    """Read a JSON file of a checkpoint.
+
+    Args:
+        path: The file.
+        kind: What it must hold: `dict` or `list`.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds something else.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise ConfigError(f"{path} is not valid JSON: {error}; download it again") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold a JSON object; download it again")
+    if not isinstance(data, kind):
+        raise ConfigError(f"{path} must hold a JSON {'array' if kind is list else 'object'}; download it again")
     return data
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from bitnet_tt.checkpoint.config_files import read_json
 from bitnet_tt.errors import ConfigError
 
 Pooling = Literal["last"]
@@ -37,7 +38,7 @@ def read_pooling(folder: Path) -> Pooling | None:
     if not path.is_file():
         return None
     found: Pooling | None = None
-    for step in _read(path, list):
+    for step in read_json(path, list):
         kind = str(step.get("type") if isinstance(step, dict) else step).rpartition(".")[2]
         if kind not in _STEPS:
             raise ConfigError(f"{path} has a step of type {kind!r}; only {', '.join(_STEPS)} are supported")
@@ -47,7 +48,7 @@ def read_pooling(folder: Path) -> Pooling | None:
 
 
 def _check_pooling(path: Path) -> Pooling:
-    settings = _read(path, dict)
+    settings = read_json(path, dict)
     modes = [key.removeprefix("pooling_mode_") for key, value in settings.items() if "pooling_mode_" in key and value]
     if settings.get("pooling_mode") is not None:  # the form of newer versions
         modes = [str(settings["pooling_mode"])]
@@ -73,13 +74,3 @@ def write_pooling(folder: Path, hidden_size: int) -> None:
 def gguf_pooling(metadata: Mapping[str, Any]) -> Pooling | None:
     """Return the pooling that a GGUF file names; `gguf_config` refuses those that are not supported."""
     return "last" if metadata.get(f"{metadata['general.architecture']}.{POOLING_KEY}") == LAST_POOLING else None
-
-
-def _read[T](path: Path, kind: type[T]) -> T:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise ConfigError(f"{path} is not valid JSON: {error}; download it again") from error
-    if not isinstance(data, kind):
-        raise ConfigError(f"{path} must hold a JSON {'array' if kind is list else 'object'}; download it again")
-    return data

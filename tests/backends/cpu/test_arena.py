@@ -109,6 +109,15 @@ def test_logits_are_equal_before_while_and_after_layers_move(checkpoint: Checkpo
         np.testing.assert_array_equal(other, logits[0])
 
 
+def test_steps_for_hidden_states_move_layers_too(checkpoint: Checkpoint) -> None:
+    with closing(CPUBackend(checkpoint.config, checkpoint.load_weights())) as backend:
+        backend.allocate(2, 16)
+        batch = batch_of([(list(range(20)), 0, range(2))], range(20))
+        states = [backend.hidden(batch) for _ in range(checkpoint.config.num_hidden_layers + 1)]
+        assert not backend._mover
+    np.testing.assert_array_equal(states[0], states[-1])
+
+
 def test_warm_up_moves_all_layers(checkpoint: Checkpoint) -> None:
     layers, calls = checkpoint.config.num_hidden_layers, []
     with closing(CPUBackend(checkpoint.config, checkpoint.load_weights())) as backend:

@@ -229,7 +229,7 @@ class CPUBackend:
 
     def hidden(self, batch: Batch) -> NDArray[np.float32]:
         """Run one step without the lm_head; see `Backend.hidden`. Raises the errors of `forward`."""
-        with self._exclusive() as decoder:
+        with self._step() as decoder:
             decoder.forward_layers(*_arrays(batch))
             states = np.empty((len(batch.logit_rows), self._config.hidden_size), np.float32)
             decoder.hidden(states)

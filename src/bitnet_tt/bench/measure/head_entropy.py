@@ -21,7 +21,7 @@ def scale_norm(weights: ModelWeights, backend: Backend, vocab_size: int, nats: f
 
     Args:
         weights: The weights of a model.
-        backend: The same model; its cache is allocated anew.
+        backend: The same model. It gets a new cache.
         vocab_size: Tokens of the vocabulary.
         nats: The mean entropy, above 0.
     """
