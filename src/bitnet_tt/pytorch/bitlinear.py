@@ -45,7 +45,9 @@ def quantize_activations(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The integers q, float32 [..., features], and the activation scale s, float32 [..., 1]. x is about q / s.
     """
-    scale = 127.0 / x.abs().amax(-1, keepdim=True).clamp(min=_MIN_MAGNITUDE)
+    largest = x.abs().amax(-1, keepdim=True).clamp(min=_MIN_MAGNITUDE)
+    # 127.0 / largest would be rounded twice: PyTorch multiplies a number by the reciprocal.
+    scale = torch.full_like(largest, 127.0) / largest
     return round_half_even(x * scale).clamp(-128, 127), scale
 
 
@@ -102,7 +104,7 @@ class BitLinear(_BitLinear):
         """Multiply float32 [..., in] by the matrix; return float32 [..., out]."""
         q, scale = quantize_activations(self.input_norm(x))
         # A product of bfloat16 tensors would round its result to bfloat16.
-        return functional.linear(q, self.weight.float()) * (self.weight_scale / scale)
+        return functional.linear(q, self.weight.to(q.dtype)) * (self.weight_scale / scale)
 
     @staticmethod
     def embedding(vocab: int, hidden: int) -> Tensor:

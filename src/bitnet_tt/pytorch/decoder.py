@@ -185,14 +185,14 @@ class BitNet(nn.Module):
     def _decode(
         self, ids: Tensor, placement: Placement, keys: Sequence[Tensor | None], values: Sequence[Tensor | None]
     ) -> Output:
-        h = self.embed_tokens(ids).float()
+        h = self.embed_tokens(ids).to(self.norm.weight.dtype)
         new_keys, new_values = [], []
         for layer, k, v in zip(self.layers, keys, values, strict=True):
             h, k, v = layer(h, placement, k, v)
             new_keys.append(k)
             new_values.append(v)
         head = self.embed_tokens if self.lm_head is None else self.lm_head
-        logits = functional.linear(self.norm(h), head.weight.float())
+        logits = functional.linear(self.norm(h), head.weight.to(h.dtype))
         return logits, tuple(new_keys), tuple(new_values)
 
     def empty_cache(self, device: str | None = None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -44,7 +44,7 @@ class Placement:
             return new
         if new.shape[2] == 1:
             return torch.where(self.slots, new, cache)
-        return torch.where(self.slots.any(-1, keepdim=True), self.slots.float() @ new, cache)
+        return torch.where(self.slots.any(-1, keepdim=True), self.slots.to(new.dtype) @ new, cache)
 
 
 class Layer(nn.Module):

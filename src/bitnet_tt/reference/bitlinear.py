@@ -6,25 +6,30 @@ exact. It is scaled back to float32 once, at the end.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.weights import TernaryMatrix
 
-_MIN_MAGNITUDE = np.float32(1e-5)
+type Array = NDArray[np.floating[Any]]
+"""float32, or float64 (see `decoder.forward`)."""
+
+_MIN_MAGNITUDE = 1e-5
 """Lower limit of an absmax or absmean, so that a row of zeros is not divided by zero."""
 
 
-def quantize_activations(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantize_activations(x: Array) -> tuple[NDArray[np.int8], Array]:
     """Quantise each token to int8 by its absmax. Halves round to even.
 
     Args:
-        x: float32 [..., features].
+        x: float32 or float64 [..., features].
 
     Returns:
-        q int8 [..., features] and the activation scale s float32 [..., 1]. x is approximately q / s.
+        q int8 [..., features] and the activation scale s [..., 1], with the type of x. x is approximately q / s.
     """
-    scale = np.float32(127) / np.maximum(np.abs(x).max(axis=-1, keepdims=True), _MIN_MAGNITUDE)
+    scale = 127 / np.maximum(np.abs(x).max(axis=-1, keepdims=True), _MIN_MAGNITUDE)
     quantized = np.clip(np.rint(x * scale), -128, 127).astype(np.int8)
     return quantized, scale
 
@@ -38,7 +43,7 @@ def quantize_weights(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], np
     Returns:
         T int8 [out, in] of -1, 0, +1 and the weight scale w. W is approximately w * T.
     """
-    scale = np.maximum(np.float32(np.abs(weights).mean(dtype=np.float64)), _MIN_MAGNITUDE)
+    scale = np.maximum(np.float32(np.abs(weights).mean(dtype=np.float64)), np.float32(_MIN_MAGNITUDE))
     return np.clip(np.rint(weights / scale), -1, 1).astype(np.int8), np.float32(scale)
 
 
@@ -47,7 +52,7 @@ def unpack_ternary(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
     return np.concatenate([((packed >> shift) & 3).astype(np.int8) - np.int8(1) for shift in (0, 2, 4, 6)])
 
 
-def bitlinear(q: NDArray[np.int8], scale: NDArray[np.float32], weight: TernaryMatrix) -> NDArray[np.float32]:
+def bitlinear(q: NDArray[np.int8], scale: Array, weight: TernaryMatrix) -> Array:
     """Multiply quantised activations by ternary weights, then scale back: y = (q · Tᵀ) * (w / s).
 
     NumPy multiplies float32 matrices fast and integer matrices slowly, so the integers are multiplied as float32. That
@@ -55,11 +60,11 @@ def bitlinear(q: NDArray[np.int8], scale: NDArray[np.float32], weight: TernaryMa
 
     Args:
         q: int8 [tokens, in].
-        scale: float32 [tokens, 1], the activation scale s of each token.
+        scale: [tokens, 1], the activation scale s of each token.
         weight: [out, in].
 
     Returns:
-        float32 [tokens, out].
+        [tokens, out], with the type of `scale`.
     """
     accumulator = q.astype(np.float32) @ unpack_ternary(weight.packed).astype(np.float32).T
-    return np.asarray(accumulator * (weight.scale / scale), dtype=np.float32)
+    return accumulator * (weight.scale / scale)

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.reference.bitlinear import bitlinear, quantize_activations
+from bitnet_tt.reference.bitlinear import Array, bitlinear, quantize_activations
 from bitnet_tt.reference.rope import apply_rope, rope_tables
 from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, bfloat16_to_float32
-
-Array = NDArray[np.float32]
 
 
 @dataclass(slots=True)
 class KVCache:
-    """The rotated keys and the values of one sequence so far: for each layer float32 [tokens, kv_heads, head_dim]."""
+    """The rotated keys and the values of one sequence so far: for each layer [tokens, kv_heads, head_dim]."""
 
     keys: list[Array] = field(default_factory=list)
     values: list[Array] = field(default_factory=list)
@@ -40,23 +37,32 @@ class KVCache:
 
 
 def forward(
-    config: ModelConfig, weights: ModelWeights, token_ids: Sequence[int], cache: KVCache | None = None
+    config: ModelConfig,
+    weights: ModelWeights,
+    token_ids: Sequence[int],
+    cache: KVCache | None = None,
+    dtype: type[np.float32 | np.float64] = np.float32,
 ) -> Array:
     """Return the logits of new tokens that follow those in the cache.
+
+    The contract is float32. Two correct implementations of it may add in different orders. Then a number near the
+    middle of two integers may be quantised to either of them. In float64 this does not happen in practice:
+    implementations of the same formulas have the same integers.
 
     Args:
         config: The model's shape.
         weights: The model.
         token_ids: The new tokens.
         cache: The sequence so far. The keys and values of the new tokens are added to it.
+        dtype: The type of all numbers that are not integers.
 
     Returns:
-        float32 [tokens, vocab].
+        [tokens, vocab] of `dtype`.
     """
     cache = KVCache() if cache is None else cache
     eps = config.rms_norm_eps
     cos, sin = rope_tables(config, np.arange(cache.length, cache.length + len(token_ids)))
-    h = bfloat16_to_float32(weights.embed_tokens[np.asarray(token_ids)])
+    h: Array = bfloat16_to_float32(weights.embed_tokens[np.asarray(token_ids)]).astype(dtype)
     for index, layer in enumerate(weights.layers):
         n = rms_norm(h, layer.input_layernorm, eps)
         h = h + _attention(config, layer, n, cos, sin, cache, index)
@@ -67,9 +73,8 @@ def forward(
 
 
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
-    """RMSNorm over the last axis, in float32 throughout (arXiv 1910.07467)."""
-    mean_square = np.mean(x * x, axis=-1, keepdims=True, dtype=np.float32)
-    normalized: Array = gain * (x / np.sqrt(mean_square + np.float32(eps)))
+    """RMSNorm over the last axis (arXiv 1910.07467)."""
+    normalized: Array = gain * (x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps))
     return normalized
 
 
@@ -87,11 +92,11 @@ def _attention(
     keys, values = cache.append(index, k, v)
     # Grouped-query attention: query head i reads KV head i // queries_per_kv_head.
     keys, values = (np.repeat(array, config.queries_per_kv_head, axis=1) for array in (keys, values))
-    scores = np.einsum("qhd,khd->hqk", q, keys) * np.float32(config.head_dim**-0.5)
+    scores = np.einsum("qhd,khd->hqk", q, keys) * config.head_dim**-0.5
     # Causal mask: a query does not see keys of later positions. The queries are the last `tokens` positions.
     positions = np.arange(len(keys))
     future = positions[None, :] > positions[len(keys) - tokens :, None]
-    probabilities = _softmax(np.where(future, np.float32(-np.inf), scores))
+    probabilities = _softmax(np.where(future, scores.dtype.type(-np.inf), scores))
     a = np.einsum("hqk,khd->qhd", probabilities, values).reshape(tokens, -1)
     if layer.attn_sub_norm is not None:
         a = rms_norm(a, layer.attn_sub_norm, config.rms_norm_eps)

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.config import ModelConfig
+from bitnet_tt.reference.bitlinear import Array
 from bitnet_tt.rope_settings import LinearScaling, Llama3Scaling, YarnScaling
 
-Array = NDArray[np.float32]
 
-
-def rope_tables(config: ModelConfig, positions: NDArray[np.int64]) -> tuple[Array, Array]:
+def rope_tables(config: ModelConfig, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the cosine and the sine of the angle of every feature.
 
     As in transformers, each step up to the angles is rounded to float32. The cosines and sines are computed in float64
@@ -81,7 +80,7 @@ def apply_rope(x: Array, cos: Array, sin: Array) -> Array:
     """Rotate each pair (a, b) of features to (a cos - b sin, b cos + a sin).
 
     Args:
-        x: float32 [tokens, heads, head_dim].
+        x: [tokens, heads, head_dim].
         cos: float32 [tokens, head_dim], from `rope_tables`.
         sin: float32 [tokens, head_dim].
     """
