@@ -161,9 +161,10 @@ Decoder::Share Decoder::share_attention() const {
     const std::size_t tokens = tokens_.size(), group = shape_.group(), bytes = attention_bytes();
     // For one token a work item may be half of a group, because the number of threads may not divide the number of KV
     // heads. There is at most one work item for each thread.
-    if (tokens == 1 && group == kQueryTile) return {shape_.heads, group / 2, bytes, 1};
-    // A tile of queries shares one read of the keys and values.
-    return {shape_.heads * tokens, group, bytes * (group + 3) / 4};
+    if (tokens == 1 && group % 2 == 0) return {shape_.heads, group / 2, bytes, 1};
+    // A tile of queries shares one read of the keys and values. Work items of half a tile balance the threads.
+    const std::size_t grain = group * std::max<std::size_t>(1, kQueryTile / 2 / group);
+    return {shape_.heads * tokens, grain, bytes * (group + 3) / 4};
 }
 
 void Decoder::embed(std::size_t thread, Range tokens) {
