@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bitnet_tt.errors import CheckpointError
+
 
 @dataclass(frozen=True, slots=True)
 class TernaryMatrix:
@@ -48,9 +50,9 @@ class GroupedMatrix:
 
     T holds -1, 0 and +1. A file in Q2_0 can also hold +2, which is computed exactly.
 
-    Sixteen rows are stored together, group by group: first the float16 scales of the 16 rows, then 64 bytes for each 16
-    columns, which are a 32-bit word for each row. Bits 2i..2i+1 of byte k of a word hold T + 1 of column 4k + i. The CPU
-    backend multiplies them as they are: 16 rows are the lanes of its vectors. `native/kernels/grouped.hpp` says more.
+    Sixteen rows are stored together, group by group: first the float16 scales of the 16 rows, then 64 bytes for each
+    16 columns, which are a 32-bit word for each row. Bits 2i..2i+1 of byte k of a word hold T + 1 of column 4k + i. The
+    CPU backend multiplies them as they are: 16 rows are the lanes of its vectors (`native/kernels/grouped.hpp`).
 
     Attributes:
         blocks: uint8 [out / 16 rounded up, (in / group) * (32 + 4 * group)]. Rows beyond `out` have the scale 0.
@@ -75,6 +77,31 @@ class GroupedMatrix:
 
 type LinearWeights = TernaryMatrix | GroupedMatrix
 type TokenTable = NDArray[np.uint16] | GroupedMatrix
+
+
+_GROUPS_REFUSED = "scales for groups of weights are not supported here: use the CPU backend"
+
+
+def with_one_scale(matrix: LinearWeights) -> TernaryMatrix:
+    """Return a linear that has one scale.
+
+    Raises:
+        CheckpointError: It has group scales. Whoever takes none checks `QuantizationConfig.group_size` earlier.
+    """
+    if isinstance(matrix, GroupedMatrix):
+        raise CheckpointError(_GROUPS_REFUSED)
+    return matrix
+
+
+def as_array(table: NDArray[Any] | GroupedMatrix) -> NDArray[Any]:
+    """Return an embedding or lm_head that is an array.
+
+    Raises:
+        CheckpointError: It is ternary, as for `with_one_scale`.
+    """
+    if isinstance(table, GroupedMatrix):
+        raise CheckpointError(_GROUPS_REFUSED)
+    return table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 Activations are quantised per token by their absmax, weights per tensor by their absmean. The product of the integers is
 exact. It is scaled back to float32 once, at the end.
 
-Where the weights have a scale for each group of columns, activations are quantised in the same groups, and each group is
-scaled back by itself.
+Where the weights have a scale for each group of columns, activations are quantised in the same groups, and each group
+is scaled back by itself.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def unpack_groups(matrix: GroupedMatrix) -> tuple[NDArray[np.int8], NDArray[np.f
 def widen_groups(matrix: GroupedMatrix, rows: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
     """Return rows of a matrix with group scales as float32 [rows, in]. The products are exact."""
     values, scales = unpack_groups(matrix)
-    return values[rows] * np.repeat(scales[rows], matrix.group, axis=1)
+    return values[rows].astype(np.float32) * np.repeat(scales[rows], matrix.group, axis=1)
 
 
 def grouped_bitlinear(x: NDArray[np.float32], weight: GroupedMatrix) -> NDArray[np.float32]:

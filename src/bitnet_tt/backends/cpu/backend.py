@@ -29,8 +29,8 @@ type _Floats = NDArray[np.float32]
 # multiplications counts. With less work, waking another thread takes longer than the thread saves.
 THREAD_WORK = 512 << 10
 
-# The lm_head is screened only if it is in bfloat16 and has more bytes than this. A smaller one stays in the processor's caches, and
-# computing all of it is as fast as screening it.
+# The lm_head is screened only if it is in bfloat16 and has more bytes than this. A smaller one stays in the processor's
+# caches, and computing all of it is as fast as screening it.
 SMALL_HEAD_BYTES = 4 << 20
 
 # The lm_head is screened only up to this many columns. The screen's integer sums then fit in an int32.

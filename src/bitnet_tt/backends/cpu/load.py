@@ -14,7 +14,7 @@ from bitnet_tt.backends.cpu.arena import Placed, allocate_arenas, ternary_matric
 from bitnet_tt.config import LINEAR_NAMES, ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.mapped import region_of
-from bitnet_tt.weights import GroupedMatrix, LayerWeights, LinearWeights, TernaryMatrix, TokenTable
+from bitnet_tt.weights import GroupedMatrix, LayerWeights, LinearWeights, TokenTable
 
 # The kernels' sums fit in an int32 up to this many columns. Some kernels multiply codes where they are, in the top bits
 # of a byte, which makes the sums larger; native/kernels/isa/avx_vnni.cpp sets the limit.
