@@ -54,7 +54,7 @@ class Decoder {
     // Writes all logits [count, vocab] of the rows `first`, `first` + 1, ... of the last step.
     void whole_rows(std::size_t first, std::size_t count, float* logits);
 
-    // Bytes of the ternary matrices and of the bfloat16 tables; tied tables count once.
+    // Bytes of the ternary matrices, the embedding and the lm_head; tied tables count once.
     std::size_t weight_bytes() const;
     // The part of weight_bytes that stays in its file, from where single rows are read.
     std::size_t file_bytes() const;
@@ -87,7 +87,7 @@ class Decoder {
         std::array<Buffer<std::int8_t>, kMaxInputs> values;
         std::array<Buffer<float>, kMaxInputs> scales;
         std::array<Buffer<std::int32_t>, kMaxInputs> sums;
-        void grow(std::size_t inputs, std::size_t tokens, std::size_t stride);
+        void grow(std::size_t inputs, std::size_t tokens, std::size_t stride, std::size_t scales_per_token);
     };
     // Scratch of one thread.
     struct alignas(64) Worker {

@@ -41,7 +41,8 @@ std::size_t bytes_of(std::span<const Linear* const> linears) {
 const std::array<Decoder::Phase, Decoder::kPhases> Decoder::kPhaseTable = {{
     {.name = "embed",
      .share = [](const Decoder& d, const Layer&) { return d.share_by_token(d.shape_.hidden); },
-     .bytes = [](const Decoder& d, const Layer&) { return 2 * d.tokens_.size() * d.shape_.hidden; },
+     .bytes = [](const Decoder& d,
+                 const Layer&) { return d.tokens_.size() * d.model_.embedding.bytes(d.shape_.vocab) / d.shape_.vocab; },
      .run = [](Decoder& d, std::size_t t, std::size_t, Range range) { d.embed(t, range); }},
 
     {.name = "quantize attention input",
@@ -170,16 +171,22 @@ Decoder::Share Decoder::share_attention() const {
 void Decoder::embed(std::size_t thread, Range tokens) {
     for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
         const std::size_t id = static_cast<std::size_t>(tokens_[t].id);
-        const std::uint8_t* row = model_.embedding.read(id, 1, workers_[thread].row.data());
-        kernels_.widen(row, shape_.hidden, hidden_.data() + t * shape_.hidden);
+        float* out = hidden_.data() + t * shape_.hidden;
+        if (model_.embedding.is_ternary()) {
+            kernels_.widen_grouped(model_.embedding.ternary, id, out);
+        } else {
+            kernels_.widen(model_.embedding.floats.read(id, 1, workers_[thread].row.data()), shape_.hidden, out);
+        }
     }
 }
 
 // Quantises rows of `source` [tokens, features] for linears that read them: first `norm`, the layer's (null for none),
 // then the norm of each linear that has one. Each such linear has an input of its own in inputs_; the others share one.
+// The linears are all in the grouped form, with one size of groups, or none is.
 void Decoder::quantize_inputs(std::size_t thread, const Buffer<float>& source, const float* norm, Linears linears,
                               Range tokens) {
-    const std::size_t features = linears[0]->weight.in, stride = round_up(features, 64);
+    const TernaryMatrix& weight = linears[0]->weight;
+    const std::size_t features = weight.in, stride = round_up(features, 64), scales = scales_of(weight);
     Worker& worker = workers_[thread];
     for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
         const float* x = source.data() + t * features;
@@ -195,8 +202,14 @@ void Decoder::quantize_inputs(std::size_t thread, const Buffer<float>& source, c
                 kernels_.rmsnorm(x, input_norm, shape_.input_norm_eps, features, worker.input_normed.data());
                 y = worker.input_normed.data();
             }
-            kernels_.quantize(y, features, inputs_.values[i].data() + t * stride, inputs_.scales[i].data() + t,
-                              inputs_.sums[i].data() + t);
+            std::int8_t* values = inputs_.values[i].data() + t * stride;
+            float* scale = inputs_.scales[i].data() + t * scales;
+            std::int32_t* sum = inputs_.sums[i].data() + t * scales;
+            if (weight.form == TernaryForm::grouped) {
+                kernels_.quantize_groups(y, features, weight.group, values, scale, sum);
+            } else {
+                kernels_.quantize(y, features, values, scale, sum);
+            }
         }
     }
 }

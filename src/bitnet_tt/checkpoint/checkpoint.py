@@ -20,6 +20,7 @@ from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, rea
 from bitnet_tt.checkpoint.floats import to_float32
 from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
+from bitnet_tt.checkpoint.grouped import find_ordinary_group, stored_group, with_groups
 from bitnet_tt.checkpoint.masters import announce_masters
 from bitnet_tt.checkpoint.names import LM_HEAD
 from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
@@ -92,8 +93,9 @@ class Checkpoint:
         tensors = safetensors.read_folder(path)
         if masters:
             data = announce_masters(data, tensors)
-        family = families.detect(str(path), data, tensors)
-        config = parse_config(path / "config.json", family.complete(data))
+        group = find_ordinary_group(data, tensors)
+        family = families.TERNARY_BONSAI if group else families.detect(str(path), data, tensors)
+        config = with_groups(parse_config(path / "config.json", family.complete(data)), group)
         canonical = {family.canonical(name): tensor for name, tensor in tensors.items()}
         own_head = config.tie_word_embeddings and has_own_head(config, canonical)
         return cls(
@@ -112,15 +114,18 @@ class Checkpoint:
     def _open_gguf(cls, path: Path) -> Self:
         file = gguf.read(path)
         family = detect_family(path, file.metadata)
+        tensors = canonical_tensors(file.tensors)
+        config = parse_gguf_config(path, file, family)
+        group = stored_group(str(path), config, tensors)
         return cls(
             path=path,
             format="gguf",
-            family=family.name,
-            config=parse_gguf_config(path, file, family),
+            family=families.TERNARY_BONSAI.name if group else family.name,
+            config=with_groups(config, group, tensors),
             files=_files(file.files),
             pooling=gguf_pooling(file.metadata),
             notes=[*hidden_act_note(file.metadata), *template_note(file.metadata)],
-            _tensors=canonical_tensors(file.tensors),
+            _tensors=tensors,
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 

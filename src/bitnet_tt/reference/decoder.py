@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.reference.bitlinear import Array, bitlinear, quantize_activations
+from bitnet_tt.reference.bitlinear import Array, bitlinear, grouped_bitlinear, quantize_activations, widen_groups
 from bitnet_tt.reference.rope import apply_rope, rope_tables
-from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, bfloat16_to_float32
+from bitnet_tt.weights import GroupedMatrix, LayerWeights, LinearWeights, ModelWeights, bfloat16_to_float32
 
 
 @dataclass(slots=True)
@@ -62,13 +62,18 @@ def forward(
     cache = KVCache() if cache is None else cache
     eps = config.rms_norm_eps
     cos, sin = rope_tables(config, np.arange(cache.length, cache.length + len(token_ids)))
-    h: Array = bfloat16_to_float32(weights.embed_tokens[np.asarray(token_ids)]).astype(dtype)
+    embedding, ids = weights.embed_tokens, np.asarray(token_ids)
+    rows = widen_groups(embedding, ids) if isinstance(embedding, GroupedMatrix) else bfloat16_to_float32(embedding[ids])
+    h: Array = rows.astype(dtype)
     for index, layer in enumerate(weights.layers):
         n = rms_norm(h, layer.input_layernorm, eps)
         h = h + _attention(config, layer, n, cos, sin, cache, index)
         n = rms_norm(h, layer.post_attention_layernorm, eps)
         h = h + _mlp(config, layer, n)
-    logits: Array = rms_norm(h, weights.norm, eps) @ bfloat16_to_float32(weights.lm_head).T
+    n = rms_norm(h, weights.norm, eps)
+    if isinstance(weights.lm_head, GroupedMatrix):
+        return grouped_bitlinear(n, weights.lm_head)
+    logits: Array = n @ bfloat16_to_float32(weights.lm_head).T
     return logits
 
 
@@ -117,16 +122,17 @@ def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
     return _linears(config, product, layer.down_proj)[0]
 
 
-def _linears(config: ModelConfig, x: Array, *weights: TernaryMatrix) -> list[Array]:
-    """Apply BitLinears to the same input. They share one quantised input, unless each has an RMSNorm of its own."""
-    shared = quantize_activations(x)
+def _linears(config: ModelConfig, x: Array, *weights: LinearWeights) -> list[Array]:
+    """Apply BitLinears to the same input, unless each has an RMSNorm of its own."""
     outputs = []
     for weight in weights:
-        if weight.input_norm is None:
-            q, scale = shared
+        n = x
+        if weight.input_norm is not None:
+            n = rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps)
+        if isinstance(weight, GroupedMatrix):
+            outputs.append(grouped_bitlinear(n, weight))
         else:
-            q, scale = quantize_activations(rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps))
-        outputs.append(bitlinear(q, scale, weight))
+            outputs.append(bitlinear(*quantize_activations(n), weight))
     return outputs
 
 

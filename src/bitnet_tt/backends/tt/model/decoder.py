@@ -16,7 +16,7 @@ from bitnet_tt.backends.tt.ops.embed.op import embed
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, add, add_and_normalize, normalize
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.step.inputs import Inputs
-from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32
+from bitnet_tt.weights import LayerWeights, ModelWeights, as_array, bfloat16_to_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Decoder:
 
     def __init__(self, weights: ModelWeights, card: Card, plan: Plan) -> None:
         self._plan = plan
-        self._embedding = card.rows(bfloat16_to_float32(weights.embed_tokens), ttnn.bfloat16)
+        self._embedding = card.rows(bfloat16_to_float32(as_array(weights.embed_tokens)), ttnn.bfloat16)
         self._layers = [Layer.load(layer, card, plan) for layer in weights.layers]
         self._angles = Angles.load(card, plan)
         # Linears with norms of their own are rare and old. They have no programs for few rows.
