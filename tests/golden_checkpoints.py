@@ -15,6 +15,16 @@ TT_NAMES = ("bitnet-packed", "bitnet-master-bf16", "llama-packed-divide", "llama
 """Those that the Tenstorrent backend can run."""
 NAMES = (*TT_NAMES, "llama-packed-linear", "qwen3-packed-yarn", "qwen3-embedding")
 
+ADAPTER = FOLDER / "bitnet-packed/adapter"
+"""A low-rank adapter of bitnet-packed, made by PEFT 0.19: tools/record_transformers/record_adapter.py."""
+
+
+def adapter_logits() -> NDArray[np.float32]:
+    """Return the logits [2, 33, vocab] that transformers computes for the two texts with the adapter."""
+    with np.load(ADAPTER / "expected.npz") as arrays:
+        logits: NDArray[np.float32] = arrays["logits"]
+        return logits
+
 
 def expected(name: str) -> dict[str, NDArray[np.generic]]:
     """Return what transformers computed for a golden checkpoint.

@@ -20,6 +20,13 @@ std::size_t most_scales(const Model& model) {
     return most;
 }
 
+std::size_t largest_rank(const Model& model) {
+    std::size_t rank = 0;
+    for (const Layer& layer : model.layers)
+        for (const LinearField& field : kLinears) rank = std::max(rank, (layer.*field.member).adapter.rank);
+    return rank;
+}
+
 bool tied(const Model& model) { return model.embedding.data() == model.head.data(); }
 
 }  // namespace
@@ -40,6 +47,7 @@ Decoder::Decoder(Model model, const Kernels& kernels, std::size_t threads, std::
       profile_(kPhases + 1, threads),
       head_(model_, kernels, team_, thread_work_, profile_),
       separate_inputs_(std::any_of(model_.layers.begin(), model_.layers.end(), has_input_norms)),
+      largest_rank_(largest_rank(model_)),
       workers_(threads) {
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
     for (Worker& worker : workers_) {
@@ -127,6 +135,7 @@ void Decoder::grow_scratch(std::size_t tokens) {
     token_capacity_ = 0;  // stays 0 if a buffer throws: then not all of them have grown
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
     inputs_.grow(separate_inputs_ ? kMaxInputs : 1, tokens, round_up(widest, 64), most_scales(model_));
+    for (Buffer<float>& low_rank : inputs_.low_rank) low_rank.grow(tokens * largest_rank_);
     hidden_.grow(tokens * shape_.hidden);
     query_.grow(tokens * shape_.query_features());
     key_.grow(tokens * shape_.kv_features());
@@ -134,6 +143,7 @@ void Decoder::grow_scratch(std::size_t tokens) {
     rotated_.grow(tokens * shape_.heads * shape_.head_stride());
     attention_.grow(tokens * shape_.query_features());
     ffn_.grow(tokens * shape_.intermediate);
+    if (largest_rank_ > 0) up_.grow(tokens * shape_.intermediate);
     token_capacity_ = tokens;
 }
 

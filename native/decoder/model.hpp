@@ -40,6 +40,7 @@ inline std::size_t scales_of(const TernaryMatrix& matrix) {
 struct Linear {
     TernaryMatrix weight;
     const float* input_norm;  // [weight.in]
+    Adapter adapter{};        // of the input before input_norm
 };
 
 struct Layer {

@@ -80,6 +80,14 @@ static inline std::size_t row_bytes(const TernaryMatrix& weight) {
     return weight.form == TernaryForm::dense ? dense_row_bytes(weight.in) : weight.in;
 }
 
+// A low-rank adapter (LoRA) of a linear, see low_rank.hpp. Without one, rank is 0.
+struct Adapter {
+    const float* a;  // [rank][in]
+    const float* b;  // [rank][out]
+    std::size_t rank, in, out;
+    float scaling;
+};
+
 // Quantised activations q = rint(x * s), one row a token. `stride` is the number of columns rounded up to a multiple of
 // 64; values beyond the columns are zeros, so kernels may read whole registers.
 struct Activations {
@@ -205,6 +213,12 @@ struct Kernels {
     void (*gate_up)(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up,
                     const Activations& up_x, HiddenAct act, std::size_t first, std::size_t last, float* out,
                     std::size_t out_stride);
+    // y = act(y) * up, for n numbers.
+    void (*gate)(const float* up, HiddenAct act, std::size_t n, float* y);
+    // u = (A x) * scaling, `rank` numbers.
+    void (*low_rank)(const Adapter& adapter, const float* x, float* u);
+    // y[o] += (B u)[o] for the outputs first..last (exclusive).
+    void (*add_low_rank)(const Adapter& adapter, const float* u, std::size_t first, std::size_t last, float* y);
     // Softmax attention of the tile's queries, see attention.hpp.
     void (*attend)(const AttentionTile& tile);
     // out[t, row] = x[t] . weights[row] for bfloat16 weights [rows, in] at any alignment.

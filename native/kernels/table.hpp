@@ -24,6 +24,7 @@
 #pragma once
 
 #include "kernels/attention.hpp"
+#include "kernels/low_rank.hpp"
 #include "kernels/screen.hpp"
 
 namespace bitnet {
@@ -47,6 +48,9 @@ constexpr Kernels make_kernels(const char* name) {
         .linear = linear,
         .linear_add = linear_add,
         .gate_up = gate_up,
+        .gate = gate,
+        .low_rank = low_rank,
+        .add_low_rank = add_low_rank,
         .attend = attend,
         .logits = logits,
         .logits_of = logits_of,

@@ -61,6 +61,14 @@ void PyLinear::set_input_norm() {
             "input_norm and packed have different columns");
 }
 
+void PyLinear::adapt(FloatMatrix a, FloatMatrix b, float scaling) {
+    require(a.shape(0) > 0 && a.shape(0) == b.shape(0), "a and b do not have the same rank");
+    require(a.shape(1) == linear.weight.in && b.shape(1) == linear.weight.out,
+            "the adapter does not have the shape of its linear");
+    linear.adapter = {a.data(), b.data(), a.shape(0), a.shape(1), b.shape(1), scaling};
+    adapter.emplace(std::move(a), std::move(b));
+}
+
 PyTable::PyTable(ByteMatrix bytes, int file, std::uint64_t offset)
     : bytes(std::move(bytes)),
       table{{this->bytes.data(), this->bytes.shape(1) / 2, file, offset}, {}},
@@ -113,7 +121,8 @@ void bind_weights(nb::module_& m) {
                       std::optional<std::pair<std::size_t, std::size_t>>>(),
              "packed"_a, "scale"_a, "input_norm"_a.none(), "dense"_a.none() = nb::none())
         .def(nb::init<ByteMatrix, std::size_t, std::size_t, std::size_t, std::optional<FloatVector>>(), nb::kw_only(),
-             "packed"_a, "out_features"_a, "in_features"_a, "group"_a, "input_norm"_a.none() = nb::none());
+             "packed"_a, "out_features"_a, "in_features"_a, "group"_a, "input_norm"_a.none() = nb::none())
+        .def("adapt", &PyLinear::adapt, "a"_a.noconvert(), "b"_a.noconvert(), "scaling"_a);
 
     nb::class_<PyTable>(m, "Table")
         .def(nb::init<ByteMatrix, int, std::uint64_t>(), "bytes"_a, "file"_a = -1, "offset"_a = 0)

@@ -21,8 +21,12 @@ struct PyLinear {
     PyLinear(ByteMatrix packed, std::size_t out, std::size_t in, std::size_t group,
              std::optional<FloatVector> input_norm);
 
+    // Sets the adapter; `b` is [rank, out].
+    void adapt(FloatMatrix a, FloatMatrix b, float scaling);
+
     ByteMatrix packed;
     std::optional<FloatVector> input_norm;
+    std::optional<std::pair<FloatMatrix, FloatMatrix>> adapter;
     Linear linear;
 
   private:

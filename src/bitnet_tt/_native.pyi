@@ -64,6 +64,9 @@ class Linear:
     ) -> None:
         """A ternary matrix with group scales; see `weights.GroupedMatrix`, whose blocks are `packed`."""
 
+    def adapt(self, a: NDArray[np.float32], b: NDArray[np.float32], scaling: float) -> None:
+        """Set the low-rank adapter of this linear; see `weights.LowRank`."""
+
 class Table:
     @overload
     def __init__(self, grouped: Linear) -> None:

@@ -80,6 +80,7 @@ class BitNetModel:
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         masters: bool = False,
+        adapter: str | Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Self:
         """Load a model.
@@ -107,6 +108,8 @@ class BitNetModel:
             local_files_only: Never use the network; a hub id must be in the cache.
             masters: The weights are master weights (floats that were trained with BitNet's quantisation), although
                 config.json does not say so. They are quantised while they are read.
+            adapter: CPU only: the folder of a low-rank adapter (LoRA) for this model, as PEFT saves it. The ternary
+                weights stay as they are; the adapter is computed beside them.
             progress: Called with (done, total) bytes while weights are read and checked.
 
         Raises:
@@ -116,7 +119,7 @@ class BitNetModel:
             TokenizerError: The model has no tokenizer, it cannot be read, or it is that of another model.
         """
         path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
-        checkpoint = Checkpoint.open(path, masters=masters)
+        checkpoint = Checkpoint.open(path, masters=masters, adapter=None if adapter is None else Path(adapter))
         limit = checkpoint.config.max_position_embeddings
         context_length = limit if context_length is None else context_length
         if not is_int(context_length, 1, limit):
@@ -133,7 +136,7 @@ class BitNetModel:
         tokenizer = Tokenizer.from_path(path)
         _check_special_tokens(tokenizer, checkpoint)
         options = BackendOptions(device, threads, isa, precision, ternary_tiles)
-        check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None)
+        check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
         weights = checkpoint.load_weights(progress)
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
         try:

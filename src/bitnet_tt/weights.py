@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -104,6 +104,21 @@ def as_array(table: NDArray[Any] | GroupedMatrix) -> NDArray[Any]:
     return table
 
 
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """A low-rank adapter (LoRA) of a linear: it adds B ((A x) * scaling) to the output for the input x.
+
+    Attributes:
+        a: float32 [rank, in].
+        b: float32 [rank, out], the transpose of B.
+        scaling: float32.
+    """
+
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
+    scaling: np.float32
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
     """The weights of one decoder layer. A norm is None if the architecture does not have it.
@@ -124,6 +139,7 @@ class LayerWeights:
         gate_proj: [intermediate, hidden].
         up_proj: [intermediate, hidden].
         down_proj: [hidden, intermediate].
+        adapters: The adapters of linears, by the linear's name.
     """
 
     input_layernorm: NDArray[np.float32]
@@ -139,6 +155,7 @@ class LayerWeights:
     gate_proj: LinearWeights
     up_proj: LinearWeights
     down_proj: LinearWeights
+    adapters: Mapping[str, LowRank] = field(default_factory=dict)
 
     @classmethod
     def of(cls, norms: Mapping[str, NDArray[np.float32]], linears: Mapping[str, LinearWeights]) -> Self:

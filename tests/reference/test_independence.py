@@ -10,6 +10,8 @@ ALLOWED = {
     "bitnet_tt.rope_settings.LinearScaling",
     "bitnet_tt.rope_settings.Llama3Scaling",
     "bitnet_tt.rope_settings.YarnScaling",
+    "bitnet_tt.weights.GROUPED_ROWS",
+    "bitnet_tt.weights.GroupedMatrix",
     "bitnet_tt.weights.LayerWeights",
     "bitnet_tt.weights.ModelWeights",
     "bitnet_tt.weights.TernaryMatrix",

@@ -14,13 +14,14 @@ from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
 
 
-def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool) -> None:
+def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool, adapted: bool) -> None:
     """Check that a device can run a model, before its weights are loaded. The CPU runs all models.
 
     Args:
         config: The shape of the model.
         options: The device and its settings.
         embeds: Whether it is an embedding model.
+        adapted: Whether it runs with a low-rank adapter.
 
     Raises:
         DeviceError: It cannot; the message names the part of the model.
@@ -30,6 +31,8 @@ def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool) -
             raise DeviceError(
                 "this is an embedding model, and the Tenstorrent backend has no embeddings of texts: use device='cpu'"
             )
+        if adapted:
+            raise DeviceError("the Tenstorrent backend runs no adapters (LoRA): use device='cpu'")
         check_supported(config)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint import families
+from bitnet_tt.checkpoint.adapter import AdapterFiles
 from bitnet_tt.checkpoint.assemble import IGNORED_ENDINGS, Assembler
 from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, read_config
 from bitnet_tt.checkpoint.floats import to_float32
@@ -54,6 +55,7 @@ class Checkpoint:
         pooling: Which hidden state of a text is its embedding; None if the model writes text instead.
         files: The files that hold the weights.
         masters: Whether it was opened with `masters=True`.
+        adapter: The low-rank adapter that `load_weights` adds; None without one.
         notes: What users should know, such as an embedding that had to be rounded. `load_weights` adds to the list.
     """
 
@@ -64,28 +66,35 @@ class Checkpoint:
     files: tuple[CheckpointFile, ...]
     pooling: Pooling | None = None
     masters: bool = False
+    adapter: AdapterFiles | None = None
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
     _rotary_pairs: bool = False
 
     @classmethod
-    def open(cls, path: Path, *, masters: bool = False) -> Self:
+    def open(cls, path: Path, *, masters: bool = False, adapter: Path | None = None) -> Self:
         """Read the config and the headers of a checkpoint. A stored lm_head that should be tied is read too.
 
         Args:
             path: A folder with config.json and safetensors, or a .gguf file, which may be a part of a split model.
             masters: The weights are master weights, although config.json does not say so.
+            adapter: The folder of a low-rank adapter in PEFT's format, to run the model with.
 
         Raises:
             CheckpointError: The path holds no checkpoint, a damaged one, or one of an unknown family; or `masters` is
-                true, but the weights are quantised already.
+                true, but the weights are quantised already; or the adapter cannot be used.
             ConfigError: A field of config.json or of the GGUF metadata cannot be used.
         """
         if path.is_dir():
-            return cls._open_folder(path, masters=masters)
-        if masters:
+            checkpoint = cls._open_folder(path, masters=masters)
+        elif masters:
             raise CheckpointError(f"{path} is GGUF, which holds no master weights; leave out masters=True (--masters)")
-        return cls._open_gguf(path)
+        else:
+            checkpoint = cls._open_gguf(path)
+        if adapter is None:
+            return checkpoint
+        canonical = families.named(checkpoint.family).canonical
+        return dataclasses.replace(checkpoint, adapter=AdapterFiles.open(adapter, checkpoint.config, canonical))
 
     @classmethod
     def _open_folder(cls, path: Path, *, masters: bool) -> Self:
@@ -153,7 +162,7 @@ class Checkpoint:
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
             weights = assembler.model()
         self.notes.extend(note for note in notes if note not in self.notes)  # the weights may be loaded twice
-        return weights
+        return weights if self.adapter is None else self.adapter.add_to(weights)
 
     @property
     def holds_masters(self) -> bool:

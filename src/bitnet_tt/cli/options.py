@@ -57,7 +57,7 @@ class HubOptions:
 
 @dataclass(frozen=True, slots=True)
 class DeviceOptions:
-    """The device that a model runs on, and its settings."""
+    """The device that a model runs on and its settings, and an adapter to run it with."""
 
     device: Annotated[Device, _DeviceOption(help=DEVICE_HELP)] = "auto"
     threads: Annotated[
@@ -79,6 +79,10 @@ class DeviceOptions:
     context: Annotated[
         int | None,
         _DeviceOption(help="Maximum number of tokens of a text, including the prompt. Default: the model's limit."),
+    ] = None
+    adapter: Annotated[
+        Path | None,
+        _DeviceOption(metavar="FOLDER", help="Run the model with this LoRA adapter (PEFT's format; CPU only)."),
     ] = None
 
 
@@ -105,6 +109,7 @@ def load_model(
             precision=device.precision,
             ternary_tiles=device.ternary_tiles,
             context_length=device.context,
+            adapter=device.adapter,
             revision=hub.revision,
             cache_dir=hub.cache_dir,
             local_files_only=hub.offline,

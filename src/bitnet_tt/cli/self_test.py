@@ -44,6 +44,8 @@ def self_test(
     """
     from bitnet_tt.selftest import run_self_test
 
+    if against_torch and device.adapter is not None:
+        raise typer.BadParameter("--against-torch takes no --adapter: the PyTorch module runs none")
     loaded = load_model(model, device, hub)
     torch_logits = _load_torch(loaded) if against_torch else None
     with progress_bar("Testing", patience=0) as progress:

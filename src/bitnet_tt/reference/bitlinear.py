@@ -98,8 +98,8 @@ def widen_groups(matrix: GroupedMatrix, rows: NDArray[np.integer[Any]] | slice) 
 def grouped_bitlinear(x: Array, weight: GroupedMatrix) -> Array:
     """Quantise each group of activations by itself, multiply, scale back each group, and add the groups in order.
 
-    In float32, the sum is rounded after each group, as by a fused multiply-add. Computed in float64 it is rounded twice,
-    so now and then the last bit differs from the CPU backend's.
+    In float32 the sum is rounded after each group, as by a fused multiply-add. Computed in float64 it is rounded
+    twice, so now and then the last bit differs from the CPU backend's.
 
     Args:
         x: [tokens, in].

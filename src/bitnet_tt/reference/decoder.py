@@ -10,7 +10,7 @@ import numpy as np
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.reference.bitlinear import Array, bitlinear, grouped_bitlinear, quantize_activations, widen_groups
 from bitnet_tt.reference.rope import apply_rope, rope_tables
-from bitnet_tt.weights import GroupedMatrix, LayerWeights, LinearWeights, ModelWeights, bfloat16_to_float32
+from bitnet_tt.weights import GroupedMatrix, LayerWeights, ModelWeights, bfloat16_to_float32
 
 
 @dataclass(slots=True)
@@ -88,9 +88,7 @@ def _attention(
 ) -> Array:
     """Return the attention output [tokens, hidden] of layer number `index` for its normed input [tokens, hidden]."""
     tokens = len(n)
-    q, k, v = (
-        y.reshape(tokens, -1, config.head_dim) for y in _linears(config, n, layer.q_proj, layer.k_proj, layer.v_proj)
-    )
+    q, k, v = (y.reshape(tokens, -1, config.head_dim) for y in _linears(config, layer, n, "q_proj", "k_proj", "v_proj"))
     if layer.q_norm is not None and layer.k_norm is not None:  # each head by itself
         q, k = rms_norm(q, layer.q_norm, config.rms_norm_eps), rms_norm(k, layer.k_norm, config.rms_norm_eps)
     q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
@@ -105,12 +103,12 @@ def _attention(
     a = np.einsum("hqk,khd->qhd", probabilities, values).reshape(tokens, -1)
     if layer.attn_sub_norm is not None:
         a = rms_norm(a, layer.attn_sub_norm, config.rms_norm_eps)
-    return _linears(config, a, layer.o_proj)[0]
+    return _linears(config, layer, a, "o_proj")[0]
 
 
 def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
     """Return the MLP output [tokens, hidden] for its normed input [tokens, hidden]."""
-    gate, up = _linears(config, n, layer.gate_proj, layer.up_proj)
+    gate, up = _linears(config, layer, n, "gate_proj", "up_proj")
     if config.hidden_act == "relu2":
         activated = np.maximum(gate, 0) ** 2
     else:  # silu
@@ -119,20 +117,24 @@ def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
     product = activated * up
     if layer.ffn_sub_norm is not None:
         product = rms_norm(product, layer.ffn_sub_norm, config.rms_norm_eps)
-    return _linears(config, product, layer.down_proj)[0]
+    return _linears(config, layer, product, "down_proj")[0]
 
 
-def _linears(config: ModelConfig, x: Array, *weights: LinearWeights) -> list[Array]:
-    """Apply BitLinears to the same input, unless each has an RMSNorm of its own."""
+def _linears(config: ModelConfig, layer: LayerWeights, x: Array, *names: str) -> list[Array]:
+    """Apply BitLinears of a layer to the same input, unless each has an RMSNorm of its own."""
     outputs = []
-    for weight in weights:
-        n = x
+    for name in names:
+        weight, n = layer.linear(name), x
         if weight.input_norm is not None:
             n = rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps)
         if isinstance(weight, GroupedMatrix):
-            outputs.append(grouped_bitlinear(n, weight))
+            y = grouped_bitlinear(n, weight)
         else:
-            outputs.append(bitlinear(*quantize_activations(n), weight))
+            y = bitlinear(*quantize_activations(n), weight)
+        if name in layer.adapters:  # LoRA, arXiv 2106.09685
+            adapter = layer.adapters[name]
+            y = y + (x @ adapter.a.T * adapter.scaling) @ adapter.b
+        outputs.append(y)
     return outputs
 
 

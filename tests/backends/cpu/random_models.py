@@ -15,6 +15,7 @@ from bitnet_tt.rope_settings import YarnScaling
 from bitnet_tt.weights import (
     LayerWeights,
     LinearWeights,
+    LowRank,
     ModelWeights,
     TernaryMatrix,
     TokenTable,
@@ -119,6 +120,24 @@ def random_model(config: ModelConfig, seed: int = 0) -> ModelWeights:
         for _ in range(1 if config.tie_word_embeddings else 2)
     ]
     return ModelWeights(embed_tokens=tables[0], layers=layers, norm=gain(config.hidden_size), lm_head=tables[-1])
+
+
+def random_adapters(config: ModelConfig, weights: ModelWeights, seed: int = 0) -> ModelWeights:
+    """Return the weights with random low-rank adapters: of all linears of the first layer, of some in the others."""
+    rng = np.random.default_rng(seed)
+
+    def adapter(out_features: int, in_features: int) -> LowRank:
+        rank = int(rng.integers(1, 12))
+        a, b = rng.normal(0, in_features**-0.5, (rank, in_features)), rng.normal(0, 0.2, (rank, out_features))
+        return LowRank(a.astype(np.float32), b.astype(np.float32), np.float32(rng.uniform(0.5, 2)))
+
+    def adapters(layer: int) -> dict[str, LowRank]:
+        return {
+            name: adapter(*shape) for name, shape in config.linear_shapes.items() if layer == 0 or rng.random() < 0.5
+        }
+
+    layers = [replace(layer, adapters=adapters(index)) for index, layer in enumerate(weights.layers)]
+    return replace(weights, layers=tuple(layers))
 
 
 def batch_of(

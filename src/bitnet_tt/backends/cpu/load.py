@@ -134,6 +134,8 @@ def _layer(index: int, layer: LayerWeights, config: ModelConfig, placed: Sequenc
     places = iter(placed)
     norms = {name: load_norm(where + name, getattr(layer, name), size) for name, size in config.norm_sizes.items()}
     linears = {name: _linear(where + name, layer.linear(name), places) for name in LINEAR_NAMES}
+    for name, adapter in layer.adapters.items():
+        linears[name].adapt(adapter.a, adapter.b, float(adapter.scaling))
     fields: dict[str, Any] = {**norms, **linears}
     return _native.Layer(**fields)
 
