@@ -16,7 +16,7 @@ TT_NAMES = ("bitnet-packed", "bitnet-master-bf16", "llama-packed-divide", "llama
 NAMES = (*TT_NAMES, "llama-packed-linear", "qwen3-packed-yarn", "qwen3-embedding")
 
 ADAPTER = FOLDER / "bitnet-packed/adapter"
-"""A low-rank adapter of bitnet-packed, made by PEFT 0.19: tools/record_transformers/record_adapter.py."""
+"""A low-rank adapter of bitnet-packed, made by PEFT 0.21.2: tools/record_transformers/record_adapter.py."""
 
 
 def adapter_logits() -> NDArray[np.float32]:

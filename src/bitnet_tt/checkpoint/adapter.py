@@ -34,17 +34,20 @@ _PREFIX = "base_model.model."
 _REQUIRED: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
     "bias": (None, "none"),
-    "fan_in_fan_out": (None, False),
-    "use_dora": (None, False),
-    "use_qalora": (None, False),
-    "lora_bias": (None, False),
-    "layer_replication": (None, [], {}),
-    "modules_to_save": (None, []),
-    "trainable_token_indices": (None, [], {}),
-    # The others change the weights of the model that the adapter belongs to.
+    # Other initialisations change the weights of the model that the adapter belongs to.
     "init_lora_weights": (None, True, False, "gaussian", "eva", "orthogonal"),
 }
-"""Fields of adapter_config.json that change what an adapter is, and the values that this code computes."""
+"""Fields of adapter_config.json and the values that this code computes."""
+
+_USED = frozenset(["lora_alpha", "alpha_pattern", "use_rslora", *_REQUIRED])
+_HARMLESS = frozenset(
+    (
+        "auto_mapping base_model_name_or_path ensure_weight_tying eva_config exclude_modules inference_mode "
+        "layers_pattern layers_to_transform loftq_config lora_dropout megatron_core peft_version qalora_group_size r "
+        "rank_pattern revision runtime_config target_modules task_type"
+    ).split()  # noqa: SIM905 - a list of 19 strings is harder to read
+)
+"""Fields that change nothing when a model runs: the tensors say what is adapted, and with which rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,11 @@ class AdapterFiles:
                     f"{path} has no {name}; give the folder that PEFT's save_pretrained wrote, or a downloaded one"
                 )
         settings = read_json(path / CONFIG_FILE, dict)
-        for name, values in _REQUIRED.items():
-            if settings.get(name) not in values:
+        for name, value in settings.items():
+            known = name in _USED or name in _HARMLESS or not value
+            if not known or value not in _REQUIRED.get(name, (value,)):
                 raise CheckpointError(
-                    f"{path / CONFIG_FILE}: {name} is {settings[name]!r}, which is not supported; use a plain LoRA"
+                    f"{path / CONFIG_FILE}: {name} is {value!r}, which is not supported; use a plain LoRA"
                 )
         tensors = safetensors.read_file(path / WEIGHTS_FILE)
         names = {

@@ -132,9 +132,8 @@ def random_adapters(config: ModelConfig, weights: ModelWeights, seed: int = 0) -
         return LowRank(a.astype(np.float32), b.astype(np.float32), np.float32(rng.uniform(0.5, 2)))
 
     def adapters(layer: int) -> dict[str, LowRank]:
-        return {
-            name: adapter(*shape) for name, shape in config.linear_shapes.items() if layer == 0 or rng.random() < 0.5
-        }
+        chosen = {name: shape for name, shape in config.linear_shapes.items() if layer == 0 or rng.random() < 0.5}
+        return {name: adapter(*shape) for name, shape in chosen.items()}
 
     layers = [replace(layer, adapters=adapters(index)) for index, layer in enumerate(weights.layers)]
     return replace(weights, layers=tuple(layers))
