@@ -41,11 +41,27 @@ _REQUIRED: Mapping[str, tuple[Any, ...]] = {
 
 _USED = frozenset(["lora_alpha", "alpha_pattern", "use_rslora", *_REQUIRED])
 _HARMLESS = frozenset(
-    (
-        "auto_mapping base_model_name_or_path ensure_weight_tying eva_config exclude_modules inference_mode "
-        "layers_pattern layers_to_transform loftq_config lora_dropout megatron_core peft_version qalora_group_size r "
-        "rank_pattern revision runtime_config target_modules task_type"
-    ).split()  # noqa: SIM905 - a list of 19 strings is harder to read
+    [
+        "auto_mapping",
+        "base_model_name_or_path",
+        "ensure_weight_tying",
+        "eva_config",
+        "exclude_modules",
+        "inference_mode",
+        "layers_pattern",
+        "layers_to_transform",
+        "loftq_config",
+        "lora_dropout",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "r",
+        "rank_pattern",
+        "revision",
+        "runtime_config",
+        "target_modules",
+        "task_type",
+    ]
 )
 """Fields that change nothing when a model runs: the tensors say what is adapted, and with which rank."""
 
