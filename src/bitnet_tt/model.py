@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,21 @@ type Prompt = str | Sequence[int]
 type Messages = Sequence[Mapping[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadTimes:
+    """How long a model took to load, in seconds.
+
+    Attributes:
+        seconds: From the call of `from_pretrained` until the model can run.
+        tokenizer_seconds: The part of it that read the tokenizer.
+        weights_seconds: The part of it that opened the weights and checked all of them.
+    """
+
+    seconds: float
+    tokenizer_seconds: float
+    weights_seconds: float
+
+
 class BitNetModel:
     """A BitNet b1.58 model on a device, ready to generate. Make one with `BitNetModel.from_pretrained`.
 
@@ -44,6 +61,7 @@ class BitNetModel:
         backend: The device with the weights on it.
         engine: Continues prompts in batches; `generate` and `stream` are thin over it. `AsyncEngine(model.engine)` is
             the same for asyncio.
+        load_times: How long it took to load.
     """
 
     def __init__(
@@ -53,6 +71,7 @@ class BitNetModel:
         options: BackendOptions,
         backend: Backend,
         engine: Engine,
+        load_times: LoadTimes,
     ) -> None:
         self.checkpoint = checkpoint
         self.config: ModelConfig = checkpoint.config
@@ -60,6 +79,7 @@ class BitNetModel:
         self.options = options
         self.backend = backend
         self.engine = engine
+        self.load_times = load_times
 
     @classmethod
     def from_pretrained(
@@ -118,8 +138,11 @@ class BitNetModel:
             DeviceError: The device is missing or has too little memory.
             TokenizerError: The model has no tokenizer, it cannot be read, or it is that of another model.
         """
+        started = time.perf_counter()
         path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+        opening = time.perf_counter()
         checkpoint = Checkpoint.open(path, masters=masters, adapter=None if adapter is None else Path(adapter))
+        opened = time.perf_counter()
         limit = checkpoint.config.max_position_embeddings
         context_length = limit if context_length is None else context_length
         if not is_int(context_length, 1, limit):
@@ -133,11 +156,15 @@ class BitNetModel:
         for name, value, kind in (("precision", precision, Precision), ("ternary_tiles", ternary_tiles, TernaryTiles)):
             names = get_args(kind)
             require(name, value, " or ".join(map(repr, names)), value in names)
+        reading = time.perf_counter()
         tokenizer = Tokenizer.from_path(path)
+        tokenizer_seconds = time.perf_counter() - reading
         _check_special_tokens(tokenizer, checkpoint)
         options = BackendOptions(device, threads, isa, precision, ternary_tiles)
         check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
+        loading = time.perf_counter()
         weights = checkpoint.load_weights(progress)
+        weights_seconds = opened - opening + time.perf_counter() - loading
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
         try:
             engine = Engine(
@@ -154,7 +181,8 @@ class BitNetModel:
         except BaseException:
             backend.close()
             raise
-        return cls(checkpoint, tokenizer, options, backend, engine)
+        load_times = LoadTimes(time.perf_counter() - started, tokenizer_seconds, weights_seconds)
+        return cls(checkpoint, tokenizer, options, backend, engine, load_times)
 
     # A str is a Sequence[str] too, so two overloads fit it; type checkers take the first one.
     @overload

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bitnet_tt.bench.report.extra_results import RowsCost, Stall, Start
 from bitnet_tt.bench.report.results import (
     BenchmarkResult,
     Busy,
@@ -43,5 +44,11 @@ RESULT = BenchmarkResult(
     decode=(STEP, STEP_OF_8),
     busy=Busy(1, (replace(PROMPT, tokens_per_s=25.0),), (replace(STEP, tokens_per_s=4.0),)),
     sampling=(SamplingSpeed("greedy", 2, 8.0, 1.0, 0.001), SamplingSpeed("temperature 1", 2, 6.0, 0.75, 0.002)),
+    verify_rows=tuple(
+        RowsCost(2, 128, sequences, rows, 0.02 * multiple, multiple)
+        for sequences, rows, multiple in ((1, 1, 1.0), (1, 2, 1.25), (1, 4, 1.5), (2, 1, 1.3), (4, 1, 1.7))
+    ),
+    stalls=(Stall(2, 8, 128, 512, 0.1, 0.15, 0.25, 4.0),),
+    starts=(Start(2, 16, 1.5, 1.4, 1.7, 0.3, 0.8, 0.5, 0.2, 0.4),),
     profiles=(Profile("decode", 2, 1, PARTS),),
 )

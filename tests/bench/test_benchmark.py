@@ -30,6 +30,8 @@ SETTINGS = Settings(
     repeats=2,
     busy=1,
     sampling=True,
+    verify_rows=True,
+    stall=(1, 2),
     isa="scalar",
 )
 
@@ -56,6 +58,11 @@ def test_there_is_a_row_for_every_setting(result: BenchmarkResult) -> None:
     assert result.busy is not None
     assert [(speed.threads, speed.batch) for speed in result.busy.decode] == [(1, 1), (2, 1)]
     assert [(one.name, one.threads) for one in result.sampling] == [(name, n) for n in (1, 2) for name in SAMPLING]
+    kinds = [(context, rows) for context in (4, 128) for rows in (1, 2, 4, 8)]
+    of_one_text = [(one.threads, one.context, one.rows) for one in result.verify_rows if one.sequences == 1]
+    assert of_one_text == [(threads, *kind) for threads in (1, 2) for kind in kinds]
+    assert [(one.threads, one.texts) for one in result.stalls] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert result.starts == ()
     phases = [("prefill", 1), ("decode", 1), ("decode", 3)]
     assert [(one.phase, one.batch) for one in result.profiles] == phases * 2
 

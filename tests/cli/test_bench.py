@@ -39,6 +39,24 @@ def test_a_random_model_is_made_and_measured_as_asked(run, tmp_path: Path) -> No
     assert (tmp_path / f"cache/synthetic-{SHAPE}/model.safetensors").is_file()
 
 
+def test_more_is_measured_on_request(run) -> None:
+    report = json.loads(run("bench", *QUICK, "--verify-rows", "--stall", "--start", "--json").stdout)
+    assert {one["context"] for one in report["verify_rows"]} == {3, 128}
+    assert [one["texts"] for one in report["stalls"]] == [8]
+    assert [(one["threads"], one["prompt_tokens"]) for one in report["starts"]] == [(1, 16)]
+
+
+def test_a_random_model_gets_a_tokenizer_for_its_start(run, tmp_path: Path) -> None:
+    shape = SHAPE.replace("vocab=64", "vocab=1024")
+    arguments = ["bench", "--synthetic", shape, "--cache-dir", str(tmp_path), *QUICK, "--start", "--json"]
+    (start,) = json.loads(run(*arguments).stdout)["starts"]
+    assert start["seconds"] > start["load_s"] > start["tokenizer_s"] > 0
+    assert (tmp_path / f"synthetic-{shape}/tokenizer.json").is_file()
+    refused = run("bench", "--synthetic", SHAPE, "--cache-dir", str(tmp_path), *QUICK, "--start")
+    assert refused.exit_code == 1
+    assert "needs a vocabulary of at least" in refused.stderr
+
+
 def test_another_entropy_is_for_random_models(run) -> None:
     result = run("bench", *QUICK, "--head-entropy", "1")
     assert result.exit_code == 2

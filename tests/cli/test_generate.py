@@ -56,6 +56,8 @@ def test_json_has_everything_a_program_needs(run, model: BitNetModel) -> None:
     assert result["device"].startswith("cpu")
     assert len(result["token_ids"]) == len(result["logprobs"]) == result["timings"]["generated_tokens"] == 5
     assert len(result["logprobs"][0]["top"]) == 2
+    times = result["load_times"]
+    assert times["seconds"] > max(times["tokenizer_seconds"], times["weights_seconds"]) > 0
 
 
 def test_stats_go_to_standard_error(run) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from bitnet_tt.bench import BenchmarkResult
 from bitnet_tt.bench.report.results import Speed
-from bitnet_tt.bench.report.tables import Table, percent
+from bitnet_tt.bench.report.table import Table
+from bitnet_tt.bench.report.tables import percent
 from tools.compare.peers import PeerResult
 
 _GIGA = 1e9

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from bitnet_tt.bench.measure import roofs
 from bitnet_tt.bench.measure.runs import Run, Settings, run
+from bitnet_tt.bench.measure.start import measure_start
+from bitnet_tt.bench.report.extra_results import Start
 from bitnet_tt.bench.report.published import published_figures
 from bitnet_tt.bench.report.results import BenchmarkResult, Busy, Roof, Speed
 from bitnet_tt.bench.report.shares import operations_per_token, with_shares
@@ -24,7 +26,7 @@ def run_benchmark(
     """Measure a model with each number of threads, and the CPU's roofs just before and just after each.
 
     Args:
-        model: A checkpoint folder or GGUF file. It needs no tokenizer.
+        model: A checkpoint folder or GGUF file. It needs a tokenizer only for `settings.start`.
         settings: What to measure.
         progress: Called with the number of finished runs and the number of all runs.
     """
@@ -39,6 +41,7 @@ def run_benchmark(
             runs.append(in_fresh_process(run, model, settings, threads))
             after = in_fresh_process(roofs.measure, threads, settings.isa)
             measured_roofs.append(roofs.roof(threads, before, after))
+    starts = _starts(model, settings) if settings.start else ()
     config = Checkpoint.open(model).config
     last = runs[-1]
     shares = _Shares(operations_per_token(config), tuple(measured_roofs))
@@ -58,6 +61,9 @@ def run_benchmark(
         decode=tuple(shares.of_decode(speed, one) for one in runs for speed in one.decode),
         busy=_busy(settings, runs, shares),
         sampling=tuple(speed for one in runs for speed in one.sampling),
+        verify_rows=tuple(cost for one in runs for cost in one.verify_rows),
+        stalls=tuple(stall for one in runs for stall in one.stalls),
+        starts=starts,
         profiles=tuple(profile for one in runs for profile in one.profiles),
         card=last.card,
         reported=published_figures(config),
@@ -83,6 +89,10 @@ def exit_on_signals() -> None:
     """End this process by SystemExit on SIGTERM and SIGHUP, so that every `finally` runs."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def _starts(model: Path, settings: Settings) -> tuple[Start, ...]:
+    return measure_start(model, settings.threads, device=settings.device, isa=settings.isa, repeats=settings.repeats)
 
 
 def _busy(settings: Settings, runs: list[Run], shares: _Shares) -> Busy | None:

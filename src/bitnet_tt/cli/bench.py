@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ from bitnet_tt.cli.streams import separate_output
 
 if TYPE_CHECKING:
     from bitnet_tt.bench import BenchmarkResult, Settings
-    from bitnet_tt.bench.report.tables import Table
+    from bitnet_tt.bench.report.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,7 @@ class BenchOptions:
         """The name of the model for people."""
         return f"random {self.synthetic}" if self.synthetic else self.model
 
-    def settings(
-        self, device: Device, *, busy: int = 0, sampling: bool = False, head_entropy: float | None = None
-    ) -> Settings:
+    def settings(self, device: Device) -> Settings:
         """Return what to measure. A value that was given twice is measured once."""
         from bitnet_tt.backends.cpu.host import physical_cores
         from bitnet_tt.bench import Settings
@@ -68,22 +66,21 @@ class BenchOptions:
             context=self.context,
             new_tokens=self.new_tokens,
             repeats=self.repeats,
-            busy=busy,
-            sampling=sampling,
-            head_entropy=head_entropy,
             device=device,
             isa=self.isa,
         )
 
     @contextmanager
-    def checkpoint(self, hub: HubOptions) -> Iterator[tuple[Path, Path]]:
+    def checkpoint(self, hub: HubOptions, *, tokenizer: bool = False) -> Iterator[tuple[Path, Path]]:
         """Yield the path of the model, and the folder for files that are made for the measurement.
 
-        The folder is --cache-dir, or else a temporary one. A random model is made there if it does not exist yet.
+        The folder is --cache-dir, or else a temporary one. A random model is made there if it does not exist yet; with
+        `tokenizer`, also a random tokenizer for it.
         """
         from tempfile import TemporaryDirectory
 
-        from bitnet_tt.bench.synthetic import synthetic_checkpoint
+        from bitnet_tt.bench.synthetic import synthetic_checkpoint, synthetic_config
+        from bitnet_tt.bench.synthetic_tokenizer import add_tokenizer
 
         with TemporaryDirectory() as temporary:
             folder = hub.cache_dir or Path(temporary)
@@ -92,6 +89,8 @@ class BenchOptions:
                 return
             with progress_bar(f"Making a random {self.synthetic}", patience=0) as progress:
                 path = synthetic_checkpoint(self.synthetic, folder, progress)
+                if tokenizer:
+                    add_tokenizer(path, synthetic_config(self.synthetic).vocab_size)
             yield path, folder
 
 
@@ -108,6 +107,30 @@ def bench(
     ] = 0,
     sampling: Annotated[
         bool, typer.Option("--sampling", help="Measure generation with sampling settings as well.")
+    ] = False,
+    verify_rows: Annotated[
+        bool,
+        typer.Option(
+            "--verify-rows",
+            help="Measure steps with 2, 4 and 8 rows as well: of one text, as in verifying drafts, and of several "
+            "texts. Context 128, and --context.",
+        ),
+    ] = False,
+    stall: Annotated[
+        bool,
+        typer.Option(
+            "--stall",
+            help="Measure how long running texts wait while a prompt of --prompt-length is read as well. "
+            "--batch sets their number; default: 8.",
+        ),
+    ] = False,
+    start: Annotated[
+        bool,
+        typer.Option(
+            "--start",
+            help="Measure the time from the start of the program to its first token as well, for a prompt of 16 "
+            "tokens. A random model gets a random tokenizer.",
+        ),
     ] = False,
     head_entropy: Annotated[
         float | None,
@@ -134,10 +157,12 @@ def bench(
         bitnet-tt bench
         bitnet-tt bench --synthetic 2b4t --cache-dir build/bench --profile
         bitnet-tt bench --synthetic 2b4t --sampling --head-entropy 1
+        bitnet-tt bench --verify-rows --stall --start
         bitnet-tt bench --batch 1 --batch 8 --batch 32 --plot bench.png
     """
     from bitnet_tt.backends.tt.environment import limit_power
     from bitnet_tt.bench import run_benchmark
+    from bitnet_tt.bench.measure.stall import TEXTS
     from bitnet_tt.bench.report import plot
     from bitnet_tt.bench.report.tables import tables
 
@@ -145,14 +170,22 @@ def bench(
         plot.check(picture)
     if head_entropy is not None and not options.synthetic:
         raise typer.BadParameter("--head-entropy needs --synthetic: it changes the weights")
-    settings = options.settings(device, busy=busy, sampling=sampling, head_entropy=head_entropy)
+    settings = replace(
+        options.settings(device),
+        busy=busy,
+        sampling=sampling,
+        verify_rows=verify_rows,
+        stall=tuple(dict.fromkeys(options.batch or [TEXTS])) if stall else (),
+        start=start,
+        head_entropy=head_entropy,
+    )
     if device == "tt":
         separate_output()
     if tdp_limit is not None:
         if device != "tt":
             raise typer.BadParameter("--tdp-limit needs --device tt")
         limit_power(tdp_limit)
-    with options.checkpoint(hub) as (path, _), progress_bar("Measuring", patience=0) as progress:
+    with options.checkpoint(hub, tokenizer=start) as (path, _), progress_bar("Measuring", patience=0) as progress:
         result = run_benchmark(path, settings, progress=progress)
     if picture is not None:
         plot.plot(options.name, result, picture)

@@ -53,6 +53,7 @@ def generate(
     pieces, interrupted = _run(loaded.stream(text, config), show=not as_json)
     if as_json:
         result = {"model": model, "device": loaded.backend.description, "prompt": text} | as_dict(pieces)
+        result["load_times"] = asdict(loaded.load_times)
         typer.echo(dump_json(result))
     if stats and pieces and pieces[-1].timings is not None:
         typer.echo(describe_timings(pieces[-1].timings), err=True)

@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 
 from bitnet_tt.bench.report.published import published_figures
 from bitnet_tt.bench.report.results import CardPower, CardReport, Memory
-from bitnet_tt.bench.report.tables import Table, tables
+from bitnet_tt.bench.report.table import Table
+from bitnet_tt.bench.report.tables import tables
 from bitnet_tt.bench.synthetic import synthetic_config
 from tests.bench.small import RESULT, SHAPE
 
@@ -61,6 +62,23 @@ def test_sampling_is_shown_beside_greedy_picks() -> None:
     shown = rows(list(tables(RESULT)), "Sampling settings, one text, medians over the steps")
     assert shown[1] == ("temperature 1", "2", "6.00", "0.75", "0.2%")
     assert not any("Sampling" in table.title for table in tables(replace(RESULT, sampling=())))
+
+
+def test_steps_with_several_rows_are_multiples_of_one_row() -> None:
+    headings = ("Threads", "Context", "ms", "2 of one", "4 of one", "2 texts", "4 texts")
+    (table,) = (table for table in tables(RESULT) if table.title.startswith("Time of a step with several rows"))
+    assert tuple(table.headings) == headings
+    assert list(table.rows) == [("2", "128", "20.00", "1.25", "1.50", "1.30", "1.70")]
+
+
+def test_stalls_are_shown_beside_a_step_without_the_prompt() -> None:
+    shown = rows(list(tables(RESULT)), "Texts after 128 tokens while a prompt of 512 is read")
+    assert shown == [("2", "8", "100.0", "150.0", "1.50", "250.0", "4.00")]
+
+
+def test_the_start_is_shown_with_its_parts() -> None:
+    shown = rows(list(tables(RESULT)), "Start of the program to the first token, prompt of 16")
+    assert shown == [("2", "1.50 (1.40 to 1.70)", "0.30", "0.80", "0.50", "0.20", "0.40")]
 
 
 def test_the_profile_is_shown_on_request_and_adds_up() -> None:

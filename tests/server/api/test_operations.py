@@ -67,7 +67,9 @@ def test_metrics_count_preemptions() -> None:
     with BitNetModel.from_pretrained("demo") as loaded:
         shape = {"vocab_size": loaded.config.vocab_size, "context_length": loaded.engine.context_length}
         small_cache = Engine(loaded.backend, tokenizer=loaded.tokenizer, num_blocks=1, **shape)
-        model = BitNetModel(loaded.checkpoint, loaded.tokenizer, loaded.options, loaded.backend, small_cache)
+        model = BitNetModel(
+            loaded.checkpoint, loaded.tokenizer, loaded.options, loaded.backend, small_cache, loaded.load_times
+        )
         with model, serving(model, ServerSettings()) as server:
             server.post("/v1/completions", {"prompt": "Once", "max_tokens": 400, "ignore_eos": True, "n": 4})
             assert metrics_of(server)["bitnet_preemptions_total"] > 0

@@ -11,12 +11,16 @@ from statistics import median
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.options import BackendOptions, Device
 from bitnet_tt.backends.select import create_backend
+from bitnet_tt.bench.measure import stall, verify_rows
 from bitnet_tt.bench.measure.busy import busy_processes
 from bitnet_tt.bench.measure.card import card_report
 from bitnet_tt.bench.measure.head_entropy import scale_norm
 from bitnet_tt.bench.measure.memory import measure_memory, peak_rss_bytes
 from bitnet_tt.bench.measure.sampling import measure_sampling
+from bitnet_tt.bench.measure.stall import measure_stalls
+from bitnet_tt.bench.measure.verify_rows import CONTEXT, measure_rows
 from bitnet_tt.bench.measure.workload import Workload, context_length
+from bitnet_tt.bench.report.extra_results import RowsCost, Stall
 from bitnet_tt.bench.report.results import CardReport, Memory, Part, Profile, SamplingSpeed, Speed, Spread
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.energy import EnergyCounters, Stopwatch
@@ -37,6 +41,9 @@ class Settings:
         repeats: How often each phase is timed.
         busy: Number of processes that spin during a second measurement; 0 for no second measurement.
         sampling: Whether to measure sampling settings as well.
+        verify_rows: Whether to measure steps with several rows as well.
+        stall: Numbers of texts that run while a prompt is read; none are not measured.
+        start: Whether to measure the time from the start of the program to its first token.
         head_entropy: The entropy that the next token of the model gets, in nats; None leaves the weights as they are.
         device: As for `BitNetModel.from_pretrained`.
         isa: Instruction set that the CPU backend must use; None for the fastest.
@@ -50,6 +57,9 @@ class Settings:
     repeats: int = 3
     busy: int = 0
     sampling: bool = False
+    verify_rows: bool = False
+    stall: tuple[int, ...] = ()
+    start: bool = False
     head_entropy: float | None = None
     device: Device = "auto"
     isa: str | None = None
@@ -70,6 +80,8 @@ class Run:
     busy_decode: Speed | None
     profiles: tuple[Profile, ...]
     sampling: tuple[SamplingSpeed, ...] = ()
+    verify_rows: tuple[RowsCost, ...] = ()
+    stalls: tuple[Stall, ...] = ()
     card: CardReport | None = None
 
 
@@ -102,6 +114,8 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
             with busy_processes(settings.busy):
                 busy_prefill, busy_decode = timer.prefill(work), timer.decode(work, smallest_batch)
         card = card_report(work, settings.batches) if settings.device == "tt" else None
+        profiles = _profiles(backend, work, settings.batches, threads)
+        sampling = measure_sampling(work, threads, settings.repeats) if settings.sampling else ()
         return Run(
             description=backend.description,
             load_s=load_s,
@@ -112,14 +126,22 @@ def run(model: Path, settings: Settings, threads: int) -> Run:
             decode=tuple(decode[batch] for batch in settings.batches),
             busy_prefill=busy_prefill,
             busy_decode=busy_decode,
-            profiles=_profiles(backend, work, settings.batches, threads),
-            sampling=measure_sampling(work, threads, settings.repeats) if settings.sampling else (),
+            profiles=profiles,
+            sampling=sampling,
+            verify_rows=_verify_rows(backend, work.vocab_size, settings, threads) if settings.verify_rows else (),
+            stalls=_stalls(backend, work.vocab_size, settings, threads) if settings.stall else (),  # closes the backend
             card=card,
         )
 
 
 def _load(checkpoint: Checkpoint, settings: Settings, threads: int, batch: int) -> Backend:
-    length = context_length(settings.prompt_length, settings.context, settings.new_tokens, batch)
+    length = max(
+        context_length(settings.prompt_length, settings.context, settings.new_tokens, batch),
+        max(map(verify_rows.length, _contexts(settings))) if settings.verify_rows else 0,
+        stall.length(max(settings.stall), settings.context, settings.prompt_length, settings.new_tokens)
+        if settings.stall
+        else 0,
+    )
     options = BackendOptions(settings.device, threads, settings.isa)
     config, weights = checkpoint.config, checkpoint.load_weights()
     if settings.head_entropy is not None:
@@ -136,6 +158,29 @@ def _workload(backend: Backend, checkpoint: Checkpoint, settings: Settings, batc
         context=settings.context,
         new_tokens=settings.new_tokens,
         batch=batch,
+    )
+
+
+def _contexts(settings: Settings) -> list[int]:
+    """Return the contexts after which steps with several rows are measured."""
+    return sorted({CONTEXT, settings.context})
+
+
+def _verify_rows(backend: Backend, vocab_size: int, settings: Settings, threads: int) -> tuple[RowsCost, ...]:
+    rounds = settings.repeats * settings.new_tokens
+    return measure_rows(backend, vocab_size, _contexts(settings), threads=threads, rounds=rounds)
+
+
+def _stalls(backend: Backend, vocab_size: int, settings: Settings, threads: int) -> tuple[Stall, ...]:
+    return measure_stalls(
+        backend,
+        vocab_size,
+        settings.stall,
+        threads=threads,
+        context=settings.context,
+        prompt_length=settings.prompt_length,
+        new_tokens=settings.new_tokens,
+        repeats=settings.repeats,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+from bitnet_tt.bench.report.extra_results import RowsCost, Stall, Start
 from bitnet_tt.bench.report.published import PublishedFigures
 
 
@@ -226,6 +227,9 @@ class BenchmarkResult:
         decode: Speed of generating, one entry for each number of threads and batch.
         busy: The same measurement beside other processes; None if it was not asked for.
         sampling: Speeds with sampling settings, for each number of threads; empty if they were not asked for.
+        verify_rows: Times of steps with several rows, likewise.
+        stalls: Stalls of running texts, likewise.
+        starts: Times from the start of the program to its first token, likewise.
         profiles: The time of a step, split: for each number of threads, one prefill and one decode step of each batch.
         card: The Tenstorrent card and its power; None on another device.
         reported: For a model of 2B4T's shape, what its authors published of it and of other models.
@@ -246,6 +250,9 @@ class BenchmarkResult:
     decode: tuple[Speed, ...]
     busy: Busy | None = None
     sampling: tuple[SamplingSpeed, ...] = ()
+    verify_rows: tuple[RowsCost, ...] = ()
+    stalls: tuple[Stall, ...] = ()
+    starts: tuple[Start, ...] = ()
     profiles: tuple[Profile, ...] = ()
     card: CardReport | None = None
     reported: tuple[PublishedFigures, ...] = ()

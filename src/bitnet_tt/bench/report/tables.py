@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from bitnet_tt.bench.report.extra_tables import extra_tables
 from bitnet_tt.bench.report.published import NOTE
 from bitnet_tt.bench.report.results import BenchmarkResult, Busy, CardPower, CardReport, Memory, Profile, Speed, Spread
+from bitnet_tt.bench.report.table import Table
 
 _GIGA = 1e9
 _UNKNOWN = "-"
 _POWER_HEADINGS = ("Batch", "Samples", "Board W", "Chip W", "MHz", "Tokens/J, board", "Tokens/J, chip")
 _CARD_NOTE = "A clock of 800 MHz here means that the card does not speed up at work: see bitnet-tt doctor."
 _MEDIAN = "median (lowest to highest)"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of texts. If it has a title, the columns after the first are numbers."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
 
 
 def tables(result: BenchmarkResult, *, profile: bool = False) -> Iterator[Table]:
@@ -45,6 +36,7 @@ def tables(result: BenchmarkResult, *, profile: bool = False) -> Iterator[Table]
         yield _busy(result, result.busy)
     if result.sampling:
         yield _sampling(result)
+    yield from extra_tables(result)
     if profile:
         yield from map(_profile, result.profiles)
     if result.reported:
