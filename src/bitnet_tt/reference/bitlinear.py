@@ -114,3 +114,17 @@ def grouped_bitlinear(x: NDArray[np.float32], weight: GroupedMatrix) -> NDArray[
         factor = scales[:, index] * (np.float32(1) / scale)
         y = (y + accumulator.astype(np.float64) * factor).astype(np.float32)
     return y
+
+
+def float_linear(x: NDArray[np.float32], weight: GroupedMatrix) -> NDArray[np.float32]:
+    """Multiply activations that are not quantised: what the authors of Ternary-Bonsai compute, in float32.
+
+    Args:
+        x: float32 [tokens, in].
+        weight: [out, in].
+
+    Returns:
+        float32 [tokens, out].
+    """
+    product: NDArray[np.float32] = x @ widen_groups(weight, slice(None)).T
+    return product

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from bitnet_tt.reference.rope import apply_rope, rope_tables
 from bitnet_tt.weights import GroupedMatrix, LayerWeights, LinearWeights, ModelWeights, bfloat16_to_float32
 
 Array = NDArray[np.float32]
+type GroupedProduct = Callable[[Array, GroupedMatrix], Array]
 
 
 @dataclass(slots=True)
@@ -40,7 +41,12 @@ class KVCache:
 
 
 def forward(
-    config: ModelConfig, weights: ModelWeights, token_ids: Sequence[int], cache: KVCache | None = None
+    config: ModelConfig,
+    weights: ModelWeights,
+    token_ids: Sequence[int],
+    cache: KVCache | None = None,
+    *,
+    grouped: GroupedProduct = grouped_bitlinear,
 ) -> Array:
     """Return the logits of new tokens that follow those in the cache.
 
@@ -49,6 +55,8 @@ def forward(
         weights: The model.
         token_ids: The new tokens.
         cache: The sequence so far. The keys and values of the new tokens are added to it.
+        grouped: The product with matrices that have group scales. `float_linear` leaves activations as they are, as
+            the authors of Ternary-Bonsai do; quantising them is this project's approximation.
 
     Returns:
         float32 [tokens, vocab].
@@ -60,12 +68,12 @@ def forward(
     h = widen_groups(embedding, ids) if isinstance(embedding, GroupedMatrix) else bfloat16_to_float32(embedding[ids])
     for index, layer in enumerate(weights.layers):
         n = rms_norm(h, layer.input_layernorm, eps)
-        h = h + _attention(config, layer, n, cos, sin, cache, index)
+        h = h + _attention(config, layer, n, cos, sin, cache, index, grouped)
         n = rms_norm(h, layer.post_attention_layernorm, eps)
-        h = h + _mlp(config, layer, n)
+        h = h + _mlp(config, layer, n, grouped)
     n = rms_norm(h, weights.norm, eps)
     if isinstance(weights.lm_head, GroupedMatrix):
-        return grouped_bitlinear(n, weights.lm_head)
+        return grouped(n, weights.lm_head)
     logits: Array = n @ bfloat16_to_float32(weights.lm_head).T
     return logits
 
@@ -78,13 +86,19 @@ def rms_norm(x: Array, gain: Array, eps: float) -> Array:
 
 
 def _attention(
-    config: ModelConfig, layer: LayerWeights, n: Array, cos: Array, sin: Array, cache: KVCache, index: int
+    config: ModelConfig,
+    layer: LayerWeights,
+    n: Array,
+    cos: Array,
+    sin: Array,
+    cache: KVCache,
+    index: int,
+    grouped: GroupedProduct,
 ) -> Array:
     """Return the attention output [tokens, hidden] of layer number `index` for its normed input [tokens, hidden]."""
     tokens = len(n)
-    q, k, v = (
-        y.reshape(tokens, -1, config.head_dim) for y in _linears(config, n, layer.q_proj, layer.k_proj, layer.v_proj)
-    )
+    projected = _linears(config, n, grouped, layer.q_proj, layer.k_proj, layer.v_proj)
+    q, k, v = (y.reshape(tokens, -1, config.head_dim) for y in projected)
     if layer.q_norm is not None and layer.k_norm is not None:  # each head by itself
         q, k = rms_norm(q, layer.q_norm, config.rms_norm_eps), rms_norm(k, layer.k_norm, config.rms_norm_eps)
     q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
@@ -99,12 +113,12 @@ def _attention(
     a = np.einsum("hqk,khd->qhd", probabilities, values).reshape(tokens, -1)
     if layer.attn_sub_norm is not None:
         a = rms_norm(a, layer.attn_sub_norm, config.rms_norm_eps)
-    return _linears(config, a, layer.o_proj)[0]
+    return _linears(config, a, grouped, layer.o_proj)[0]
 
 
-def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
+def _mlp(config: ModelConfig, layer: LayerWeights, n: Array, grouped: GroupedProduct) -> Array:
     """Return the MLP output [tokens, hidden] for its normed input [tokens, hidden]."""
-    gate, up = _linears(config, n, layer.gate_proj, layer.up_proj)
+    gate, up = _linears(config, n, grouped, layer.gate_proj, layer.up_proj)
     if config.hidden_act == "relu2":
         activated = np.maximum(gate, 0) ** 2
     else:  # silu
@@ -113,10 +127,10 @@ def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
     product = activated * up
     if layer.ffn_sub_norm is not None:
         product = rms_norm(product, layer.ffn_sub_norm, config.rms_norm_eps)
-    return _linears(config, product, layer.down_proj)[0]
+    return _linears(config, product, grouped, layer.down_proj)[0]
 
 
-def _linears(config: ModelConfig, x: Array, *weights: LinearWeights) -> list[Array]:
+def _linears(config: ModelConfig, x: Array, grouped: GroupedProduct, *weights: LinearWeights) -> list[Array]:
     """Apply BitLinears to the same input, unless each has an RMSNorm of its own."""
     outputs = []
     for weight in weights:
@@ -124,7 +138,7 @@ def _linears(config: ModelConfig, x: Array, *weights: LinearWeights) -> list[Arr
         if weight.input_norm is not None:
             n = rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps)
         if isinstance(weight, GroupedMatrix):
-            outputs.append(grouped_bitlinear(n, weight))
+            outputs.append(grouped(n, weight))
         else:
             outputs.append(bitlinear(*quantize_activations(n), weight))
     return outputs
