@@ -90,7 +90,7 @@ class Ternary:
 Tensors = dict[str, Ternary | NDArray[np.float32]]
 
 
-def tensors(group: int, seed: int = 0) -> Tensors:
+def tensors(group: int, seed: int = 0, vocab: int = VOCAB) -> Tensors:
     """Every tensor by its name in safetensors files."""
     rng = np.random.default_rng(seed)
 
@@ -102,7 +102,7 @@ def tensors(group: int, seed: int = 0) -> Tensors:
     def norm(size: int) -> NDArray[np.float32]:
         return rng.uniform(0.5, 1.5, size).astype(np.float16).astype(np.float32)
 
-    result: Tensors = {"model.embed_tokens.weight": ternary(VOCAB, HIDDEN, 8.0)}
+    result: Tensors = {"model.embed_tokens.weight": ternary(vocab, HIDDEN, 8.0)}
     for layer in range(LAYERS):
         prefix = f"model.layers.{layer}."
         for name, size in (("input_layernorm", HIDDEN), ("post_attention_layernorm", HIDDEN)):
@@ -112,7 +112,7 @@ def tensors(group: int, seed: int = 0) -> Tensors:
         for name, shape in SHAPES.items():
             result[f"{prefix}{linear_path(name)}.weight"] = ternary(*shape)
     result["model.norm.weight"] = norm(HIDDEN)
-    result["lm_head.weight"] = ternary(VOCAB, HIDDEN)
+    result["lm_head.weight"] = ternary(vocab, HIDDEN)
     return result
 
 
