@@ -27,29 +27,8 @@ from bitnet_tt.weights import (
     float32_to_bfloat16,
 )
 
-_BITNET: Mapping[str, Any] = {
-    "model_type": "bitnet",
-    "hidden_act": "relu2",
-    "tie_word_embeddings": True,
-    "rope_theta": 500000.0,
-    "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
-}
-_BONSAI: Mapping[str, Any] = {
-    "model_type": "qwen3",
-    "hidden_act": "silu",
-    "tie_word_embeddings": True,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 151669,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1e6,
-}
-_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16384}
-
-SHAPES: Mapping[str, Mapping[str, Any]] = {
+SHAPES: Mapping[str, Mapping[str, int]] = {
     "2b4t": {
-        **_BITNET,
         "hidden_size": 2560,
         "intermediate_size": 6912,
         "num_hidden_layers": 30,
@@ -59,7 +38,6 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "max_position_embeddings": 4096,
     },
     "0.7b": {
-        **_BITNET,
         "hidden_size": 1536,
         "intermediate_size": 4096,
         "num_hidden_layers": 24,
@@ -69,37 +47,64 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "max_position_embeddings": 2048,
     },
     "bonsai-1.7b": {
-        **_BONSAI,
         "hidden_size": 2048,
         "intermediate_size": 6144,
         "num_hidden_layers": 28,
         "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "vocab_size": 151669,
+        "max_position_embeddings": 32768,
     },
     "bonsai-4b": {
-        **_BONSAI,
         "hidden_size": 2560,
         "intermediate_size": 9728,
         "num_hidden_layers": 36,
         "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 151669,
+        "max_position_embeddings": 32768,
     },
     "bonsai-8b": {
-        **_BONSAI,
         "hidden_size": 4096,
         "intermediate_size": 12288,
         "num_hidden_layers": 36,
         "num_attention_heads": 32,
-        "tie_word_embeddings": False,
+        "num_key_value_heads": 8,
+        "vocab_size": 151669,
         "max_position_embeddings": 65536,
-        "rope_scaling": _YARN,
     },
 }
-"""Fields of config.json by the name of a shape.
+"""Shapes by name: `2b4t` is that of microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large, and the
+others are those of prism-ml/Ternary-Bonsai."""
 
-`2b4t` is that of microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large, and the others are those of
-prism-ml/Ternary-Bonsai, with a scale for each group of `BONSAI_GROUP` weights.
-"""
+_QUANTIZATION = {"quant_method": "bitnet", "linear_class": "autobitlinear"}
+_BITNET: Mapping[str, Any] = {
+    "model_type": "bitnet",
+    "hidden_act": "relu2",
+    "tie_word_embeddings": True,
+    "rope_theta": 500000.0,
+    "quantization_config": _QUANTIZATION,
+}
+_BONSAI: Mapping[str, Any] = {
+    "model_type": "qwen3",
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+    "head_dim": 128,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e6,
+    "quantization_config": _QUANTIZATION,
+}
+_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16384}
+_SETTINGS = {
+    "2b4t": _BITNET,
+    "0.7b": _BITNET,
+    "bonsai-1.7b": _BONSAI,
+    "bonsai-4b": _BONSAI,
+    "bonsai-8b": {**_BONSAI, "tie_word_embeddings": False, "rope_scaling": _YARN},
+}
+"""Fields of config.json that are not sizes, by the name of a shape."""
 
-BONSAI_GROUP = 128
+_BONSAI_GROUP = 128
 
 _FIELDS = {
     "hidden": "hidden_size",
@@ -132,8 +137,8 @@ def synthetic_config(shape: str) -> ModelConfig:
         if field not in _FIELDS or not size.isdecimal():
             raise ConfigError(f"{change!r} is not a size of a shape; sizes are {'=N, '.join(_FIELDS)}=N")
         sizes[_FIELDS[field]] = int(size)
-    config = ModelConfig.from_dict(sizes)
-    return with_groups(config, BONSAI_GROUP) if config.qk_norms else config
+    config = ModelConfig.from_dict({**_SETTINGS[name], **sizes})
+    return with_groups(config, _BONSAI_GROUP) if config.qk_norms else config
 
 
 def synthetic_checkpoint(shape: str, folder: Path, progress: Progress | None = None) -> Path:
