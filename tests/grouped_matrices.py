@@ -18,8 +18,7 @@ def grouped_of(values: np.ndarray, scales: np.ndarray) -> GroupedMatrix:
     """Lay out values int8 [out, in] of -1 to 2 and their scales float16 [out, groups], one value at a time."""
     out_features, in_features = values.shape
     group = in_features // scales.shape[1]
-    empty = GroupedMatrix(np.empty((0, 0), np.uint8), out_features, in_features, group)
-    blocks = np.zeros(empty.blocks_shape, np.uint8)
+    blocks = np.zeros((-(-out_features // 16), in_features // group * (32 + 4 * group)), np.uint8)
     records = blocks.reshape(len(blocks), scales.shape[1], -1)
     for row in range(out_features):
         strip, lane = divmod(row, GROUPED_ROWS)

@@ -71,8 +71,12 @@ class GroupedMatrix:
     @property
     def blocks_shape(self) -> tuple[int, int]:
         """The shape that `blocks` must have."""
-        rows = -(-self.out_features // GROUPED_ROWS)
-        return rows, self.in_features // self.group * GROUPED_ROWS * (2 + self.group // 4)
+        return grouped_shape(self.out_features, self.in_features, self.group)
+
+
+def grouped_shape(out_features: int, in_features: int, group: int) -> tuple[int, int]:
+    """Return the shape of the `blocks` of a `GroupedMatrix`. Their product is its size in bytes."""
+    return -(-out_features // GROUPED_ROWS), in_features // group * GROUPED_ROWS * (2 + group // 4)
 
 
 type LinearWeights = TernaryMatrix | GroupedMatrix

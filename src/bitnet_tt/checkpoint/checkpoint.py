@@ -21,7 +21,7 @@ from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, rea
 from bitnet_tt.checkpoint.floats import to_float32
 from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
-from bitnet_tt.checkpoint.grouped import find_ordinary_group, stored_group, with_groups
+from bitnet_tt.checkpoint.grouped import GROUPS_NOTE, find_ordinary_group, stored_group, with_groups
 from bitnet_tt.checkpoint.masters import announce_masters
 from bitnet_tt.checkpoint.names import LM_HEAD
 from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
@@ -115,7 +115,7 @@ class Checkpoint:
             files=_files(tensor.file for tensor in tensors.values()),
             pooling=read_pooling(path) or family.pooling,
             masters=masters,
-            notes=[OWN_HEAD_NOTE] if own_head else [],
+            notes=[OWN_HEAD_NOTE] * own_head + [GROUPS_NOTE] * (group is not None),
             _tensors=canonical,
         )
 
@@ -133,7 +133,11 @@ class Checkpoint:
             config=with_groups(config, group, tensors),
             files=_files(file.files),
             pooling=gguf_pooling(file.metadata),
-            notes=[*hidden_act_note(file.metadata), *template_note(file.metadata)],
+            notes=[
+                *hidden_act_note(file.metadata),
+                *template_note(file.metadata),
+                *[GROUPS_NOTE] * (group is not None),
+            ],
             _tensors=tensors,
             _rotary_pairs=family.gguf_rotary_pairs,
         )

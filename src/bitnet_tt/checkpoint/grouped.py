@@ -16,7 +16,7 @@ from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.gguf import BLOCKS
 from bitnet_tt.formats.tensor import StoredTensor
-from bitnet_tt.weights import GROUPED_ROWS, GroupedMatrix
+from bitnet_tt.weights import GROUPED_ROWS, GroupedMatrix, grouped_shape
 
 GROUPED_TYPES = ("Q2_0", "Q2_0 in blocks of 128", "PQ2_0")
 """The GGUF tensor types with a scale for each block of 2-bit codes. All have one layout, see `read_blocks`."""
@@ -26,6 +26,10 @@ _FLOAT_TYPES = ("F16", "BF16", "F32")
 _CHUNK_BYTES = 1 << 22
 _PROBED_ROWS = 16
 _SCALE_BYTES = 2 * GROUPED_ROWS
+GROUPS_NOTE = (
+    "activations are quantised to int8 in the groups of the weights, which the model's authors do not do; `bitnet-tt "
+    "self-test` shows what that changes"
+)
 _PLUS_TWO_NOTE = (
     "some weights are +2 times their scale (code 3 of Q2_0), as the file has them; they are computed exactly"
 )
@@ -196,8 +200,8 @@ def with_groups(
 
 def empty_matrix(out_features: int, in_features: int, group: int) -> GroupedMatrix:
     """Return a matrix of zeros: all scales are 0."""
-    shape = GroupedMatrix(np.empty((0, 0), np.uint8), out_features, in_features, group).blocks_shape
-    return GroupedMatrix(np.zeros(shape, np.uint8), out_features, in_features, group)
+    blocks = np.zeros(grouped_shape(out_features, in_features, group), np.uint8)
+    return GroupedMatrix(blocks, out_features, in_features, group)
 
 
 def _place(matrix: GroupedMatrix, start: int, scales: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.int64]:

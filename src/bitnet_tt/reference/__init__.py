@@ -9,6 +9,7 @@ classes and the exact conversion from bfloat16. It unpacks ternary weights and c
 
 from bitnet_tt.reference.bitlinear import (
     bitlinear,
+    float_linear,
     grouped_bitlinear,
     quantize_activations,
     quantize_weights,
@@ -21,6 +22,7 @@ from bitnet_tt.reference.decoder import KVCache, forward
 __all__ = [
     "KVCache",
     "bitlinear",
+    "float_linear",
     "forward",
     "grouped_bitlinear",
     "quantize_activations",

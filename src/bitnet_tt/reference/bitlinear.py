@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.weights import GROUPED_ROWS, GroupedMatrix, TernaryMatrix
+from bitnet_tt.weights import GroupedMatrix, TernaryMatrix
 
 type Array = NDArray[np.floating[Any]]
 """float32, or float64 (see `decoder.forward`)."""
 
 _MIN_MAGNITUDE = 1e-5
 """Lower limit of an absmax or absmean, so that a row of zeros is not divided by zero."""
+
+_GROUPED_ROWS = 16
+"""Rows of a `GroupedMatrix` that are stored together."""
 
 
 def quantize_activations(x: Array) -> tuple[NDArray[np.int8], Array]:
@@ -81,9 +84,9 @@ def unpack_groups(matrix: GroupedMatrix) -> tuple[NDArray[np.int8], NDArray[np.f
     """
     groups = matrix.in_features // matrix.group
     records = matrix.blocks.reshape(len(matrix.blocks), groups, -1)
-    scales = np.ascontiguousarray(records[:, :, : 2 * GROUPED_ROWS]).view(np.float16).astype(np.float32)
+    scales = np.ascontiguousarray(records[:, :, : 2 * _GROUPED_ROWS]).view(np.float16).astype(np.float32)
     # [16 rows together, group, 16 columns together, row, byte of a word, field of a byte]
-    words = records[:, :, 2 * GROUPED_ROWS :].reshape(len(records), groups, -1, GROUPED_ROWS, 4, 1)
+    words = records[:, :, 2 * _GROUPED_ROWS :].reshape(len(records), groups, -1, _GROUPED_ROWS, 4, 1)
     codes = (words >> np.array([0, 2, 4, 6], np.uint8)) & 3
     values = codes.transpose(0, 3, 1, 2, 4, 5).reshape(-1, matrix.in_features).astype(np.int8) - np.int8(1)
     return values[: matrix.out_features], scales.swapaxes(1, 2).reshape(-1, groups)[: matrix.out_features]
@@ -117,3 +120,17 @@ def grouped_bitlinear(x: Array, weight: GroupedMatrix) -> Array:
         factor = scales[:, index] * (1 / scale)
         y = (y + accumulator.astype(np.float64) * factor).astype(x.dtype)
     return y
+
+
+def float_linear(x: Array, weight: GroupedMatrix) -> Array:
+    """Multiply activations that are not quantised: what the authors of Ternary-Bonsai compute, in float32.
+
+    Args:
+        x: float32 [tokens, in].
+        weight: [out, in].
+
+    Returns:
+        float32 [tokens, out].
+    """
+    product: Array = x @ widen_groups(weight, slice(None)).T
+    return product

@@ -21,8 +21,7 @@ __all__ = ["FAMILIES", "TERNARY_BONSAI", "Family", "detect", "detect_gguf", "nam
 
 FAMILIES = (ONE_BIT_LLM, BITNET_EMBEDDING, BITNET, LLAMA, QWEN3)
 """The families that `model_type` and tensor names tell apart. One with a marker comes before those that only
-`model_type` identifies: the first match counts. `TERNARY_BONSAI` is told by the values of the weights, see
-`checkpoint.grouped`."""
+`model_type` identifies: the first match counts. `TERNARY_BONSAI` is told by its weights, see `checkpoint.grouped`."""
 
 
 def detect(where: str, data: Mapping[str, Any], names: Collection[str]) -> Family:
