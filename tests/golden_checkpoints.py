@@ -17,7 +17,7 @@ NAMES = (*TT_NAMES, "llama-packed-linear", "qwen3-packed-yarn", "qwen3-embedding
 BONSAI = "ternary-bonsai"
 """One with group scales, which only the CPU and the reference run. transformers quantises no activations of it."""
 
-ADAPTER = FOLDER / "bitnet-packed/adapter"
+ADAPTER = Path(__file__).parent / "golden_adapter"
 """A low-rank adapter of bitnet-packed, made by PEFT 0.21.2: tools/record_transformers/record_adapter.py."""
 
 

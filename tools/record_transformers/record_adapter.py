@@ -2,9 +2,9 @@
 
 README.md says how to make the environment; it also needs the package peft.
 
-    TORCHDYNAMO_DISABLE=1 python tools/record_transformers/record_adapter.py tests/golden/bitnet-packed
+    TORCHDYNAMO_DISABLE=1 python tools/record_transformers/record_adapter.py tests/golden/bitnet-packed tests/golden_adapter
 
-The adapter goes into a folder `adapter` of the checkpoint. It adapts all linears of the layers.
+The arguments are the checkpoint and the folder for the adapter, which adapts all linears of the layers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def adapted(folder: Path) -> PeftModel:
 
 
 def main() -> None:
-    """Write the adapter and the logits for the checkpoint of the command line."""
-    folder = Path(sys.argv[1])
+    """Write the adapter, and the logits with it."""
+    folder, target = map(Path, sys.argv[1:])
     torch.manual_seed(0)
     # transformers computes in float32 only if the checkpoint is float32.
     config = json.loads((folder / "config.json").read_text()) | {"torch_dtype": "float32"}
@@ -56,7 +56,6 @@ def main() -> None:
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.bfloat16()
-    target = folder / "adapter"
     model.save_pretrained(target)
     settings = json.loads((target / "adapter_config.json").read_text()) | {"base_model_name_or_path": None}
     (target / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
