@@ -227,7 +227,7 @@ def test_other_formats_refuse_group_scales(tmp_path: Path) -> None:
 def test_a_card_refuses_group_scales_before_weights_are_loaded(tmp_path: Path) -> None:
     config = Checkpoint.open(small.write_gguf(tmp_path / "x.gguf", small.tensors(64), "Q2_0")).config
     with pytest.raises(DeviceError, match=r"a scale for each group of 64.*use device='cpu'"):
-        check_model(config, BackendOptions("tt"), embeds=False)
+        check_model(config, BackendOptions("tt"), embeds=False, adapted=False)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Make a random low-rank adapter (LoRA) with PEFT, and record the logits that transformers computes with it in float32.
 
-README.md says how to make the environment; it also needs the package peft.
+README.md says how to make the environment, and has the whole command.
 
-    TORCHDYNAMO_DISABLE=1 python tools/record_transformers/record_adapter.py tests/golden/bitnet-packed tests/golden_adapter
+    python record_adapter.py tests/golden/bitnet-packed tests/golden_adapter
 
 The arguments are the checkpoint and the folder for the adapter, which adapts all linears of the layers.
 """
