@@ -13,8 +13,6 @@
 // first-level cache once for each group of queries. No query's arithmetic depends on its neighbours.
 #pragma once
 
-#include <algorithm>
-
 #include "kernels/elementwise.hpp"
 #include "kernels/unroll.hpp"
 
@@ -153,7 +151,8 @@ inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t
 void attend(const AttentionTile& tile) {
     // Queries of one text see contexts of different lengths. The positions that all of them see (`shared`) are done for
     // all queries at once, those beyond them one query at a time. Both ways give the same bits.
-    const std::size_t shared = *std::min_element(tile.contexts, tile.contexts + tile.count);
+    std::size_t shared = tile.contexts[0];
+    for (std::size_t i = 1; i < tile.count; ++i) shared = tile.contexts[i] < shared ? tile.contexts[i] : shared;
     score(tile, 0, tile.count, 0, shared);
     float totals[kQueryTile];
     for (std::size_t i = 0; i < tile.count; ++i) {
