@@ -29,13 +29,13 @@ BARS = Bars(correlation=0.9995, mean_kl=5e-3, clear_top1=0.95)
 
 @pytest.mark.parametrize("name", ["bitnet-packed", "bitnet-master-bf16"])
 def test_prefill_follows_the_reference(toolchain: Toolchain, name: str) -> None:
-    from bitnet_tt.backends.tt.device.card import Card
+    from bitnet_tt.backends.tt.device.mesh import open_cards
     from tests.forge.interpreter import Interpreter
 
     folder, expected = toolchain.compile(name), golden.expected(name)
     weights = np.load(folder / "weights.npz")
     inputs = [weights[key] for key in json.loads((folder / "weights.json").read_text())]
-    card = Card()
+    card = open_cards()[0]
     interpreter = Interpreter(card, read((folder / "prefill.mlir").read_text()))
     logits = interpreter.run([*inputs, expected["input_ids"]])[0]
     card.close()

@@ -123,10 +123,10 @@ def _find_grid() -> tuple[Grid, str]:
 
     separate_output()
     silence_ttnn()
-    from bitnet_tt.backends.tt.device.card import Card
+    from bitnet_tt.backends.tt.device.mesh import open_cards
 
     try:
-        card = Card()
+        card = open_cards()[0]
     except DeviceError:
         return SMALLEST_P150, "the smallest grid of a p150, because ttnn finds no device here"
     try:

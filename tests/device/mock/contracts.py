@@ -22,6 +22,7 @@ import ttnn
 
 from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.device.weights import load_lm_head
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
@@ -68,7 +69,7 @@ class Contract:
 
 def main(config_json: str, precision: Precision) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
-    card = Card()
+    card = open_cards()[0]
     plan = Plan(config, card.grid, precision, CONTEXT)
     programs: list[Any] = []  # of our own kernels
     launch = ttnn.generic_op

@@ -30,7 +30,7 @@ LATER_POSITIONS = (41, 63, 64, 127)  # within a block, at its end, in the next, 
 def main(config_json: str, precision: Any, context_length: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     backend = TTBackend(config, empty_model(config), context_length=int(context_length), precision=precision)
-    device, plan = backend.card.device, backend.plan
+    device, plan = backend.cards[0].device, backend.plan
     facts: dict[str, Any] = {"dram_weights": _dram(device), "planned_weights": weight_bytes(plan)}
     backend.allocate(32 * BLOCKS_EACH, 32)
     facts["dram_cache"] = _dram(device) - facts["dram_weights"]
@@ -52,7 +52,7 @@ def main(config_json: str, precision: Any, context_length: str) -> None:
 
 def _step(backend: TTBackend, batches: Iterator[Batch]) -> dict[str, Any]:
     """Run steps of a new shape. Count the programs that they make, then their launches and L1 once they are made."""
-    device = backend.card.device
+    device = backend.cards[0].device
 
     def whole() -> None:
         backend.forward(next(batches))

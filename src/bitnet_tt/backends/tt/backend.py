@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.options import Precision, TernaryTiles
-from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.model.decode import Decode
-from bitnet_tt.backends.tt.model.decoder import Decoder
-from bitnet_tt.backends.tt.model.lm_head import LMHead
+from bitnet_tt.backends.tt.model.stages import Stages
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.launches import trace_region_bytes
 from bitnet_tt.backends.tt.planning.memory import check_dram, kv_cache_bytes, weight_bytes
+from bitnet_tt.backends.tt.planning.pipeline import check_cards, share_layers
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.groups import Group, check, split
-from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.backends.tt.step.warm_up import warm_up_steps
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
@@ -28,30 +27,29 @@ from bitnet_tt.weights import ModelWeights
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """The tensors of a model on the card.
+    """A model on the cards.
 
     Attributes:
-        decoder: The embedding and the layers.
-        lm_head: The final norm and the lm_head.
-        decode: Runs the decode steps of both.
+        stages: Its tensors, card by card.
+        decode: Runs the decode steps.
     """
 
-    decoder: Decoder
-    lm_head: LMHead
+    stages: Stages
     decode: Decode
 
 
 class TTBackend:
-    """The numerics contract on a Tenstorrent card, through TT-NN.
+    """The numerics contract on Tenstorrent cards, through TT-NN.
 
-    The logits of a row do not depend on the rest of the batch, or on how its prompt was split.
+    The logits of a row do not depend on the rest of the batch, on how its prompt was split, or on the number of cards.
 
-    One process can use the card at a time, from the constructor to `close`. The backend has no lock: one thread makes
+    One process can use a card at a time, from the constructor to `close`. The backend has no lock: one thread makes
     all calls, or the caller makes sure that calls do not overlap.
 
     Attributes:
-        plan: The shapes of the model on the card.
-        card: The card.
+        plan: The shapes of the model on a card.
+        cards: The cards, in the order in which rows pass through them.
+        shares: The share of each card.
     """
 
     def __init__(
@@ -62,8 +60,9 @@ class TTBackend:
         context_length: int,
         precision: Precision = "fast",
         ternary_tiles: TernaryTiles = "codes",
+        cards: int = 1,
     ) -> None:
-        """Open the card and put the model on it.
+        """Open the cards and put the model on them.
 
         Args:
             config: The model's shape.
@@ -71,27 +70,32 @@ class TTBackend:
             context_length: Maximum positions of one sequence.
             precision: `exact` has an lm_head in bfloat16, `fast` one of 8 bits.
             ternary_tiles: The form of ternary weights on the card, see `BackendOptions`.
+            cards: How many cards share the layers.
 
         Raises:
-            DeviceError: There is no card, or the model does not fit on it.
+            DeviceError: There are too few cards, they are not connected, or the model does not fit on them.
         """
-        self.card = Card(trace_region_bytes(config))
+        check_cards(config, cards)
+        self.cards = open_cards(cards, trace_region_bytes(config))
         try:
-            self.plan = Plan(config, self.card.grid, precision, context_length, ternary_tiles)
-            check_dram(self.plan, num_blocks=self.plan.context_blocks(context_length))
-            decoder, lm_head = Decoder(weights, self.card, self.plan), LMHead(weights, self.card, self.plan)
-            decode = Decode(decoder, lm_head, self.card, self.plan)
-            self._model: _Model | None = _Model(decoder, lm_head, decode)
+            self.plan = Plan(config, self.cards[0].grid, precision, context_length, ternary_tiles)
+            self.shares = share_layers(self.plan, cards)
+            check_dram(self.plan, self.plan.context_blocks(context_length), self.shares)
+            stages = Stages.load(weights, self.cards, self.plan, self.shares)
+            self._model: _Model | None = _Model(stages, Decode(stages, self.plan))
         except BaseException:
-            self.card.close()
+            self.cards[0].close()
             raise
         self._num_blocks = 0
 
     @property
     def description(self) -> str:
-        """The device in a few words for people, such as `tt (blackhole, 110 cores, fast)`."""
+        """The device in a few words for people, such as `tt (2 x blackhole, 110 cores, fast)`."""
         self._open_model()
-        return f"{self.card.description[:-1]}, {self.plan.precision})"
+        description = self.cards[0].description
+        if len(self.cards) > 1:
+            description = description.replace("(", f"({len(self.cards)} x ", 1)
+        return f"{description[:-1]}, {self.plan.precision})"
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         """Allocate a KV cache, see `Backend.allocate`. The block size must be 32, the height of a tile."""
@@ -100,9 +104,8 @@ class TTBackend:
             raise DeviceError(f"block_size is {block_size}; the Tenstorrent backend needs {TILE}, the height of a tile")
         if num_blocks < 1:
             raise ValueError(f"num_blocks ({num_blocks}) must be at least 1")
-        check_dram(self.plan, num_blocks)
-        self.card.traces.release()
-        model.decoder.allocate(num_blocks)
+        check_dram(self.plan, num_blocks, self.shares)
+        model.stages.allocate(num_blocks)
         self._num_blocks = num_blocks
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
@@ -168,7 +171,7 @@ class TTBackend:
             if not step.group.decode:
                 self._prefill(model, step.group, filters, output)
                 continue
-            for _ in range(2 if step.is_common and self.card.traces.recorder is not None else 1):
+            for _ in range(2 if step.is_common and self.cards[0].traces.recorder is not None else 1):
                 model.decode(step.group, filters, output)()
         progress(len(steps), len(steps))
 
@@ -176,7 +179,8 @@ class TTBackend:
         """Return the memory that the plan counts, see `BackendStats`."""
         self._open_model()
         return BackendStats(
-            weight_bytes=weight_bytes(self.plan), kv_cache_bytes=kv_cache_bytes(self.plan, self._num_blocks)
+            weight_bytes=sum(weight_bytes(self.plan, share) for share in self.shares),
+            kv_cache_bytes=kv_cache_bytes(self.plan, self._num_blocks),
         )
 
     def start_profile(self) -> None:
@@ -189,15 +193,14 @@ class TTBackend:
         return []
 
     def close(self) -> None:
-        """Free the card's memory and close the card. Every later call raises DeviceError, except `close`."""
+        """Free the cards' memory and close the cards. Every later call raises DeviceError, except `close`."""
         self._model = None
-        self.card.close()
+        self.cards[0].close()
 
     def _prefill(
         self, model: _Model, group: Group, filters: Sequence[LogitFilter], output: HeadOutput
     ) -> list[Candidates]:
-        lm_head, inputs = model.lm_head, Inputs.upload(group, self.card)
-        hidden = model.decoder(inputs, group.sequences, group.blocks, decode=False)
+        lm_head, hidden = model.stages.lm_head, model.stages.prefill(group)
         candidates: list[Candidates] = []
         for first in range(0, len(group.logit_rows), DECODE_ROWS):
             rows = group.logit_rows[first : first + DECODE_ROWS]
