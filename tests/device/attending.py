@@ -154,7 +154,8 @@ def check_few_rows(config: ModelConfig, count: int, lines: int) -> None:
 
     The first row's own position lies between others in its part; another row is not written to the cache.
     """
-    positions, card, random = np.array([40, 0, 31, 32, 63, 64, 199, 127])[:count], open_cards()[0], np.random.default_rng(3)
+    card, random = open_cards()[0], np.random.default_rng(3)
+    positions = np.array([40, 0, 31, 32, 63, 64, 199, 127])[:count]
     width = config.query_features + 2 * config.kv_features
     rows = random.standard_normal((count, width)).astype(np.float32)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
@@ -65,8 +66,28 @@ def open_cards(count: int = 1, trace_bytes: int = 0) -> tuple[Card, ...]:
     return cards
 
 
-def links_between(source: Card, target: Card) -> list[int]:
-    """Return the Ethernet links over which packets can go from one card to another."""
+def _are_neighbours(one: Card, other: Card) -> bool:
+    """Whether two cards of a chain are connected by a cable, in both directions."""
+    (row, column), (other_row, other_column) = _coordinates(one), _coordinates(other)
+    beside = abs(row - other_row) + abs(column - other_column) == 1
+    return beside and bool(_links(one, other)) and bool(_links(other, one))
+
+
+def _coordinates(card: Card) -> tuple[int, int]:
+    """Return row and column of a card in the grid that ttnn found the cards' cables to be."""
+    _, columns = _grid_of_cards()
+    row, column = divmod(int(card.node.chip_id), columns)
+    return row, column
+
+
+def _grid_of_cards() -> tuple[int, int]:
+    """Return the rows and columns of the largest grid of connected cards, as ttnn found them."""
+    rows, columns = next(iter(ttnn._ttnn.fabric.get_physical_mesh_shapes().values()))
+    return int(rows), int(columns)
+
+
+def _links(source: Card, target: Card) -> list[int]:
+    """Return the links over which packets can go from one card to another."""
     links: list[int] = ttnn._ttnn.fabric.get_forwarding_link_indices(source.node, target.node)
     return links
 
@@ -81,10 +102,12 @@ def _open_mesh(count: int, trace_bytes: int) -> _Mesh:
         if count > 1:
             _check_count(count)
             ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+            _check_connected(count)
         mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, count), trace_region_size=trace_bytes)
     except RuntimeError as error:
         if count > 1:
-            _stop_fabric()
+            with contextlib.suppress(RuntimeError):
+                _stop_fabric()
             raise DeviceError(
                 f"ttnn cannot open {count} Tenstorrent cards as a chain ({_reason(error)}); check the cables between "
                 "them, that all have the same firmware, and that no other process uses them (bitnet-tt doctor helps)"
@@ -100,7 +123,16 @@ def _open_mesh(count: int, trace_bytes: int) -> _Mesh:
 def _check_count(count: int) -> None:
     found = ttnn.get_num_devices()
     if found < count:
-        raise DeviceError(f"{count} Tenstorrent cards were asked for, but ttnn finds {found}; use cards={max(found, 1)}")
+        raise DeviceError(f"{count} Tenstorrent cards were asked for, but ttnn finds {found}")
+
+
+def _check_connected(count: int) -> None:
+    rows, columns = _grid_of_cards()
+    if rows * columns < count:
+        raise DeviceError(
+            f"{count} Tenstorrent cards were asked for, but the largest group that is connected by Ethernet has "
+            f"{rows * columns}; connect the QSFP-DD ports of the others with cables, or use fewer cards"
+        )
 
 
 def _check_equal(cards: Sequence[Card]) -> None:
@@ -108,14 +140,13 @@ def _check_equal(cards: Sequence[Card]) -> None:
     for card in cards[1:]:
         if card.grid != first:
             raise DeviceError(
-                f"card {card.place} has {card.grid.cores} cores and card 0 has {first.cores}, or other memory: all cards "
-                "of a chain must be of one kind"
+                f"card {card.place} ({card.grid}) is not like card 0 ({first}); all cards must be of one kind"
             )
 
 
 def _check_links(cards: Sequence[Card]) -> None:
     for one, next_one in itertools.pairwise(cards):
-        if not links_between(one, next_one) or not links_between(next_one, one):
+        if not _are_neighbours(one, next_one):
             raise DeviceError(
                 f"there is no Ethernet link between card {one.place} and card {next_one.place}; connect their QSFP-DD "
                 "ports with a cable, or use fewer cards"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from bitnet_tt.backends.base import Candidates, LogitFilter, StepResult
 from bitnet_tt.backends.tt.model.lm_head import HeadResult
 from bitnet_tt.backends.tt.model.stages import Stage, Stages
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
-from bitnet_tt.backends.tt.ops.handoff.op import receive, send
+from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
 from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.candidates import best_candidates
@@ -31,15 +32,15 @@ class Decode:
     copies only the tokens that it picked otherwise. It copies everything, packed into one tensor, when a sequence joins
     or leaves or a block is added.
 
-    Each card of a chain has inputs of its own, and moves them on itself. The last card sends the tokens that it found
-    to the first one. So the cards of a chain need the host no more often than a single card does.
+    Each card of a chain has inputs of its own, and moves them on itself. The tokens that the last card found go back
+    from card to card to the first one. So the cards of a chain need the host no more often than a single card does.
     """
 
     def __init__(self, stages: Stages, plan: Plan) -> None:
         self._stages = stages
         self._state = DecodeState(plan)
         cards = [stage.card for stage in stages.all]
-        self._first, self._last = cards[0], cards[-1]
+        self._last = cards[-1]
         self._inputs = [Inputs.for_decode(card, plan) for card in cards]
         self._packed = [card.rows(self._state.packed(), ttnn.uint32) for card in cards]
         self._best = empty_best(self._last.device)
@@ -75,9 +76,9 @@ class Decode:
         for stage, inputs in zip(self._stages.all[:-1], self._inputs, strict=False):
             stage.card.traces.run(shape, partial(self._middle, stage, inputs, group))
         result: HeadResult = self._last.traces.run(shape, partial(self._end, group, output))
-        tokens = self._stages.tokens
-        if output.finds_tokens and tokens is not None:
-            self._first.traces.run("tokens", partial(receive, tokens, self._inputs[0].token_ids))
+        if output.finds_tokens:
+            for link, onward in itertools.zip_longest(self._stages.tokens, self._stages.tokens[1:]):
+                link.target.traces.run("tokens", partial(self._pass_tokens, link, onward))
         return result
 
     def _middle(self, stage: Stage, inputs: Inputs, group: Group) -> None:
@@ -91,9 +92,16 @@ class Decode:
         hidden = stage.decoder(inputs, group.sequences, group.blocks, decode=True)
         result = self._stages.lm_head(hidden, group.sequences, output)
         advance(inputs, group.sequences, result.top if output.finds_tokens else None, self._best)
-        if output.finds_tokens and self._stages.tokens is not None:
-            send(self._stages.tokens, inputs.token_ids)
+        if output.finds_tokens and self._stages.tokens:
+            send(self._stages.tokens[0], inputs.token_ids)
         return result
+
+    def _pass_tokens(self, link: Link, onward: Link | None) -> None:
+        """Receive the tokens of a step on a card, and send them on."""
+        token_ids = self._inputs[link.target.place].token_ids
+        receive(link, token_ids)
+        if onward is not None:
+            send(onward, token_ids)
 
     def _place(self, group: Group) -> None:
         """Copy what the device does not have yet of the inputs of a step."""

@@ -41,12 +41,12 @@ class Stages:
     Attributes:
         all: The stages, in the order of the layers.
         lm_head: The final norm and the lm_head, on the last card.
-        tokens: Brings token ids from the last card to the first. None if these are the same.
+        tokens: Bring token ids back through the chain, from the last card to the first.
     """
 
     all: tuple[Stage, ...]
     lm_head: LMHead
-    tokens: Link | None
+    tokens: tuple[Link, ...]
 
     @classmethod
     def load(cls, weights: ModelWeights, cards: Sequence[Card], plan: Plan, shares: Sequence[Share]) -> Stages:
@@ -57,9 +57,8 @@ class Stages:
             Stage(card, Decoder(weights, card, plan, share, before=before, after=after))
             for card, share, before, after in zip(cards, shares, [None, *links], [*links, None], strict=True)
         ]
-        tokens = None
-        if len(cards) > 1:
-            tokens = Link.between(cards[-1], cards[0], landing_pages(plan.grid, 1, TOKEN_PAGE_BYTES))
+        token_pages = landing_pages(plan.grid, 1, TOKEN_PAGE_BYTES)
+        tokens = tuple(Link.between(one, before, token_pages) for one, before in itertools.pairwise(cards[::-1]))
         return cls(tuple(stages), LMHead(weights, cards[-1], plan), tokens)
 
     def prefill(self, group: Group) -> Strips | ttnn.Tensor:

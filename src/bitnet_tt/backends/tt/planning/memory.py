@@ -49,9 +49,11 @@ def weight_bytes(plan: Plan, share: Share | None = None) -> int:
         # The hidden states of the rows whose logits are computed, see `LMHead.pick`, and the best candidates.
         size += _tensor_bytes(grid, config.hidden_size // TILE, TILE * TILE * FLOAT32_BYTES)
         size += _tensor_bytes(grid, 1, 2 * DECODE_ROWS * UINT32_BYTES)
-    if share.cards > 1:
-        pages = landing_pages(grid, 1, TOKEN_PAGE_BYTES) if share.is_first else hidden_landing_pages(plan)
-        size += _tensor_bytes(grid, pages, LANDING_PAGE_BYTES)
+    if not share.is_first:
+        size += _tensor_bytes(grid, hidden_landing_pages(plan), LANDING_PAGE_BYTES)
+    if not share.is_last:
+        # Token ids come back from the next card.
+        size += _tensor_bytes(grid, landing_pages(grid, 1, TOKEN_PAGE_BYTES), LANDING_PAGE_BYTES)
     return size
 
 
@@ -99,7 +101,8 @@ def check_dram(plan: Plan, num_blocks: int, shares: Sequence[Share] = ()) -> Non
         DeviceError: It does not. The message says how much fits and what to change.
     """
     for share in shares or (whole(plan.config),):
-        weights, cache, free = weight_bytes(plan, share), kv_cache_bytes(plan, num_blocks, share), free_bytes(plan, share)
+        weights, cache = weight_bytes(plan, share), kv_cache_bytes(plan, num_blocks, share)
+        free = free_bytes(plan, share)
         card = "the card" if share.cards == 1 else f"card {share.place}"
         if free < 0:
             raise DeviceError(

@@ -36,8 +36,7 @@ def advance(inputs: Inputs, rows: int, top: ttnn.Tensor | None, best: ttnn.Tenso
         top: The largest logit of each row in each part of the vocabulary, uint32 [parts, rows * 2], see `top_logits`.
             The next token of a row is that of the largest of them, of equal ones the lowest id. None leaves the token
             ids as they are.
-        best: uint32 [1, 64], row-major: takes the pair (bits of the logit, token id) of each row, if `top` is there. None without
-            `top`.
+        best: uint32 [1, 64], row-major: takes the pair (bits of the logit, token id) of each row. None without `top`.
     """
     launch(
         reader=Kernel(

@@ -74,17 +74,15 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way from one card to another over the fabric, for the writer of a program.
+    """The way from one card to a neighbour over the fabric, for the writer of a program.
 
     Attributes:
         source: The card of the program, as the fabric names it.
-        target: The other card.
-        hops: Cards to go on from the first to the second.
+        target: The neighbour.
     """
 
     source: Any
     target: Any
-    hops: int
 
     def connect(self, program: ttnn.ProgramDescriptor, core: ttnn.CoreCoord) -> list[int]:
         """Add what a connection needs to a program. Return the run-time arguments of the kernel that opens it."""
@@ -146,8 +144,8 @@ def launch(
         cbs=_describe_buffers(buffers, cores),
     )
     if route is not None:
-        index = [kernel for kernel, _ in kernels].index(writer)
-        program.kernels[index].runtime_args = [(first, route.connect(program, first))]
+        _, described_writer, *_ = program.kernels
+        described_writer.runtime_args = [(first, route.connect(program, first))]
     # It wants an input and an output. A program that sends its only tensor to another card has no second one.
     ttnn.generic_op(tensors if len(tensors) > 1 else tensors * 2, program)
 

@@ -1,4 +1,4 @@
-// A connection to the fabric, over which a core writes into the memory of another card.
+// A connection to the fabric, over which a core writes into the memory of a neighbouring card.
 #pragma once
 
 #include <stdint.h>
@@ -45,7 +45,7 @@ class Connection {
 
   private:
     using Header = volatile tt_l1_ptr PACKET_HEADER_TYPE*;
-    static constexpr uint8_t HOPS = CONSTANT("hops");
+    static constexpr uint8_t HOPS = 1;  // to a neighbour
     static_assert(sizeof(PACKET_HEADER_TYPE) <= 128, "op.py reserves 128 bytes");
 
     Header header_;

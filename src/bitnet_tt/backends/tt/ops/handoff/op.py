@@ -27,7 +27,7 @@ _HEADER_BYTES = 128  # room for a packet's header
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The way for tensors from one card to another.
+    """The way for tensors from one card to a neighbour.
 
     Attributes:
         source: The card that sends.
@@ -49,11 +49,6 @@ class Link:
         landing = target.rows(np.zeros((pages, LANDING_PAGE_BYTES // 4), np.uint32), ttnn.uint32)
         return cls(source, target, landing, _semaphore(target, 0), _semaphore(source, 1))
 
-    @property
-    def hops(self) -> int:
-        """Cards to go on from the source to the target."""
-        return abs(self.target.place - self.source.place)
-
 
 def send(link: Link, tensor: ttnn.Tensor) -> None:
     """Send a tensor of the link's source. The program ends when it has left the card.
@@ -68,12 +63,12 @@ def send(link: Link, tensor: ttnn.Tensor) -> None:
         writer=Kernel(
             "handoff/send_write.cpp",
             remote_tensors={"landing": link.landing},
-            constants=shape | {"hops": link.hops},
+            constants=shape,
             arguments={"free": _address(link.free), "ready": _address(link.ready)},
             uses_fabric=True,
         ),
         buffers=_buffers(shape),
-        route=Route(link.source.node, link.target.node, link.hops),
+        route=Route(link.source.node, link.target.node),
     )
 
 
@@ -95,12 +90,12 @@ def receive(link: Link, tensor: ttnn.Tensor) -> None:
         writer=Kernel(
             "handoff/receive_write.cpp",
             tensors={"result": tensor},
-            constants=shape | {"hops": link.hops},
+            constants=shape,
             arguments={"free": _address(link.free)},
             uses_fabric=True,
         ),
         buffers=_buffers(shape),
-        route=Route(link.target.node, link.source.node, link.hops),
+        route=Route(link.target.node, link.source.node),
     )
 
 
