@@ -13,6 +13,7 @@ from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.model.decode import Decode
 from bitnet_tt.backends.tt.model.stages import Stages
+from bitnet_tt.backends.tt.planning.chain_cost import rows_together
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.launches import trace_region_bytes
 from bitnet_tt.backends.tt.planning.memory import check_dram, kv_cache_bytes, weight_bytes
@@ -31,11 +32,11 @@ class _Model:
 
     Attributes:
         stages: Its tensors, card by card.
-        decode: Runs the decode steps.
+        decodes: Run the decode steps, one for each card: so many steps can be under way at once.
     """
 
     stages: Stages
-    decode: Decode
+    decodes: tuple[Decode, ...]
 
 
 class TTBackend:
@@ -82,7 +83,8 @@ class TTBackend:
             self.shares = share_layers(self.plan, cards)
             check_dram(self.plan, self.plan.context_blocks(context_length), self.shares)
             stages = Stages.load(weights, self.cards, self.plan, self.shares)
-            self._model: _Model | None = _Model(stages, Decode(stages, self.plan))
+            decodes = tuple(Decode(stages, self.plan, number) for number in range(cards))
+            self._model: _Model | None = _Model(stages, decodes)
         except BaseException:
             self.cards[0].close()
             raise
@@ -127,17 +129,22 @@ class TTBackend:
         model = self._open_model()
         check(batch, self.plan, self._num_blocks)
         candidates: dict[int, Candidates] = {}
-        groups = list(split(batch, self.plan))
+        # Only the most probable tokens are read behind the steps that found them. Everything else is read at once.
+        greedy = self.plan.head_output(filters, rows_stay=True).finds_tokens
+        groups = list(split(batch, self.plan, self._decode_rows(batch) if greedy else DECODE_ROWS))
         # A second decode step overwrites the logits of the first.
         rows_stay = sum(group.decode for group in groups) < 2
-        for group in groups:
+        steps: list[tuple[Group, StepResult]] = []
+        for index, group in enumerate(groups):
             group_filters = [filters[row] for row in group.result_rows]
             output = self.plan.head_output(group_filters, rows_stay=rows_stay)
             if group.decode:
-                found = model.decode(group, group_filters, output)()
+                step = model.decodes[index % len(model.decodes) if greedy else 0](group, group_filters, output)
+                steps.append((group, step if greedy else _known(step())))
             else:
-                found = self._prefill(model, group, group_filters, output)
-            candidates.update(zip(group.result_rows.tolist(), found, strict=True))
+                steps.append((group, _known(self._prefill(model, group, group_filters, output))))
+        for group, step in steps:
+            candidates.update(zip(group.result_rows.tolist(), step(), strict=True))
         return [candidates[row] for row in range(len(batch.logit_rows))]
 
     def hidden(self, batch: Batch) -> NDArray[np.float32]:
@@ -157,8 +164,11 @@ class TTBackend:
         if len(batch.positions) > DECODE_ROWS or not output.finds_tokens:
             return None
         check(batch, self.plan, self._num_blocks, follows=bool((batch.token_ids == NEXT).all()))
-        (group,) = split(batch, self.plan)
-        return model.decode(group, filters, output)
+        steps = [
+            decode(group, [LogitFilter(count=1)] * len(group.logit_rows), output)
+            for decode, group in zip(model.decodes, split(batch, self.plan, self._decode_rows(batch)), strict=False)
+        ]
+        return lambda: [found for step in steps for found in step()]
 
     def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
         """Compile the programs of every shape of step, and record the traces of the most common decode steps."""
@@ -172,7 +182,8 @@ class TTBackend:
                 self._prefill(model, step.group, filters, output)
                 continue
             for _ in range(2 if step.is_common and self.cards[0].traces.recorder is not None else 1):
-                model.decode(step.group, filters, output)()
+                for decode in model.decodes if output.finds_tokens else model.decodes[:1]:
+                    decode(step.group, filters, output)()
         progress(len(steps), len(steps))
 
     def stats(self) -> BackendStats:
@@ -208,6 +219,10 @@ class TTBackend:
             candidates += lm_head.read(result, np.arange(len(rows)), filters[first : first + DECODE_ROWS])
         return candidates
 
+    def _decode_rows(self, batch: Batch) -> int:
+        """Return the sequences of a decode step, if several can be under way."""
+        return rows_together(self.plan, len(self.cards), len(batch.starts) - 1)
+
     def _open_model(self) -> _Model:
         """Return the model on the card.
 
@@ -217,3 +232,8 @@ class TTBackend:
         if self._model is None:
             raise DeviceError("this Tenstorrent backend is closed; load the model again")
         return self._model
+
+
+def _known(candidates: list[Candidates]) -> StepResult:
+    """Return the result of a step that has ended."""
+    return lambda: candidates

@@ -17,6 +17,7 @@ from bitnet_tt.backends.tt.model.stages import Stage, Stages
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
 from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
 from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
+from bitnet_tt.backends.tt.planning.memory import TOKEN_PAGE_BYTES, landing_pages
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.candidates import best_candidates
 from bitnet_tt.backends.tt.step.decode_state import DecodeState
@@ -34,16 +35,28 @@ class Decode:
 
     Each card of a chain has inputs of its own, and moves them on itself. The tokens that the last card found go back
     from card to card to the first one. So the cards of a chain need the host no more often than a single card does.
+
+    Several objects of this class can have steps under way at once, on other cards of the chain.
     """
 
-    def __init__(self, stages: Stages, plan: Plan) -> None:
-        self._stages = stages
+    def __init__(self, stages: Stages, plan: Plan, number: int) -> None:
+        """Put the inputs of steps on the cards.
+
+        Args:
+            stages: The model.
+            plan: The shapes.
+            number: Tells this object from others with the same stages.
+        """
+        self._stages, self._number = stages, number
         self._state = DecodeState(plan)
         cards = [stage.card for stage in stages.all]
         self._last = cards[-1]
         self._inputs = [Inputs.for_decode(card, plan) for card in cards]
         self._packed = [card.rows(self._state.packed(), ttnn.uint32) for card in cards]
         self._best = empty_best(self._last.device)
+        pages = landing_pages(plan.grid, 1, TOKEN_PAGE_BYTES)
+        self._way_back = [Link.between(one, before, pages) for one, before in itertools.pairwise(cards[::-1])]
+        self._tokens_wait = False  # to be passed back
         self._steps = 0
         # The last reads: the device writes to their memory, whether or not anybody waits for them.
         self._reads: deque[Callable[[], NDArray[np.uint32]]] = deque(maxlen=2)
@@ -60,6 +73,7 @@ class Decode:
             A function that waits for the candidates of the `logit_rows`. If the host needs only the most probable
             tokens, the next step may be started before; otherwise it is called before.
         """
+        self._pass_tokens()
         self._place(group)
         result = self._launch(group, output)
         self._steps += 1
@@ -72,13 +86,11 @@ class Decode:
 
     def _launch(self, group: Group, output: HeadOutput) -> HeadResult:
         """Launch the step on every card, in the order in which the rows pass through them."""
-        shape = group.sequences, group.blocks, output
+        shape = self._number, group.sequences, group.blocks, output
         for stage, inputs in zip(self._stages.all[:-1], self._inputs, strict=False):
             stage.card.traces.run(shape, partial(self._middle, stage, inputs, group))
+        self._tokens_wait = output.finds_tokens
         result: HeadResult = self._last.traces.run(shape, partial(self._end, group, output))
-        if output.finds_tokens:
-            for link, onward in itertools.zip_longest(self._stages.tokens, self._stages.tokens[1:]):
-                link.target.traces.run("tokens", partial(self._pass_tokens, link, onward))
         return result
 
     def _middle(self, stage: Stage, inputs: Inputs, group: Group) -> None:
@@ -92,11 +104,21 @@ class Decode:
         hidden = stage.decoder(inputs, group.sequences, group.blocks, decode=True)
         result = self._stages.lm_head(hidden, group.sequences, output)
         advance(inputs, group.sequences, result.top if output.finds_tokens else None, self._best)
-        if output.finds_tokens and self._stages.tokens:
-            send(self._stages.tokens[0], inputs.token_ids)
+        if output.finds_tokens and self._way_back:
+            send(self._way_back[0], inputs.token_ids)
         return result
 
-    def _pass_tokens(self, link: Link, onward: Link | None) -> None:
+    def _pass_tokens(self) -> None:
+        """Pass the tokens of the last step back to the first card.
+
+        This is done as late as possible: a card that waits for these tokens cannot compute for others.
+        """
+        if self._tokens_wait:
+            self._tokens_wait = False
+            for link, onward in itertools.zip_longest(self._way_back, self._way_back[1:]):
+                link.target.traces.run(self._number, partial(self._pass_on, link, onward))
+
+    def _pass_on(self, link: Link, onward: Link | None) -> None:
         """Receive the tokens of a step on a card, and send them on."""
         token_ids = self._inputs[link.target.place].token_ids
         receive(link, token_ids)

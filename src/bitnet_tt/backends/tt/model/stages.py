@@ -13,7 +13,7 @@ from bitnet_tt.backends.tt.model.decoder import Decoder
 from bitnet_tt.backends.tt.model.lm_head import LMHead
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.handoff.op import Link
-from bitnet_tt.backends.tt.planning.memory import TOKEN_PAGE_BYTES, hidden_landing_pages, landing_pages
+from bitnet_tt.backends.tt.planning.memory import hidden_landing_pages
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.planning.shares import Share
 from bitnet_tt.backends.tt.step.groups import Group
@@ -41,12 +41,10 @@ class Stages:
     Attributes:
         all: The stages, in the order of the layers.
         lm_head: The final norm and the lm_head, on the last card.
-        tokens: Bring token ids back through the chain, from the last card to the first.
     """
 
     all: tuple[Stage, ...]
     lm_head: LMHead
-    tokens: tuple[Link, ...]
 
     @classmethod
     def load(cls, weights: ModelWeights, cards: Sequence[Card], plan: Plan, shares: Sequence[Share]) -> Stages:
@@ -57,9 +55,7 @@ class Stages:
             Stage(card, Decoder(weights, card, plan, share, before=before, after=after))
             for card, share, before, after in zip(cards, shares, [None, *links], [*links, None], strict=True)
         ]
-        token_pages = landing_pages(plan.grid, 1, TOKEN_PAGE_BYTES)
-        tokens = tuple(Link.between(one, before, token_pages) for one, before in itertools.pairwise(cards[::-1]))
-        return cls(tuple(stages), LMHead(weights, cards[-1], plan), tokens)
+        return cls(tuple(stages), LMHead(weights, cards[-1], plan))
 
     def prefill(self, group: Group) -> Strips | ttnn.Tensor:
         """Run the decoder on a chunk of a prompt, and return its hidden states on the last card."""

@@ -10,7 +10,9 @@ from bitnet_tt.backends.tt.planning.shares import Share, whole
 from bitnet_tt.errors import DeviceError
 
 _PAGE_ALIGNMENT = 64  # bytes: in DRAM each page starts at a multiple of it
-_STRIP = 256  # elements of a row in one page of strips, see `Strips`
+STRIP = 256
+"""Elements of a row in one page of strips, see `Strips`."""
+
 LANDING_PAGE_BYTES = TILE * TILE * FLOAT32_BYTES
 """Bytes of a page of the tensors in which hidden states and token ids arrive from another card."""
 
@@ -39,21 +41,23 @@ def weight_bytes(plan: Plan, share: Share | None = None) -> int:
     decode_inputs = 3 * _tensor_bytes(grid, 1, DECODE_ROWS * UINT32_BYTES)
     decode_inputs += _tensor_bytes(grid, table_rows, table_columns * UINT32_BYTES)
     decode_inputs += _tensor_bytes(grid, packed_rows, packed_columns * UINT32_BYTES)
-    size = len(share.layers) * layer + rotary_tables + decode_inputs
+    if share.is_last:
+        decode_inputs += _tensor_bytes(grid, 1, 2 * DECODE_ROWS * UINT32_BYTES)  # the best candidates
+    else:
+        # Token ids come back from the next card.
+        decode_inputs += _tensor_bytes(grid, landing_pages(grid, 1, TOKEN_PAGE_BYTES), LANDING_PAGE_BYTES)
+    # There are as many decode steps under way as there are cards.
+    size = len(share.layers) * layer + rotary_tables + share.cards * decode_inputs
     if share.is_first:
         size += _tensor_bytes(grid, config.vocab_size, config.hidden_size * BFLOAT16_BYTES)  # the embedding
     if share.is_last:
         lm_head = plan.lm_head()
         size += _tensor_bytes(grid, lm_head.cores, lm_head.bytes)
         size += _row_bytes(grid, config.hidden_size)  # the final norm
-        # The hidden states of the rows whose logits are computed, see `LMHead.pick`, and the best candidates.
+        # The hidden states of the rows whose logits are computed, see `LMHead.pick`.
         size += _tensor_bytes(grid, config.hidden_size // TILE, TILE * TILE * FLOAT32_BYTES)
-        size += _tensor_bytes(grid, 1, 2 * DECODE_ROWS * UINT32_BYTES)
     if not share.is_first:
         size += _tensor_bytes(grid, hidden_landing_pages(plan), LANDING_PAGE_BYTES)
-    if not share.is_last:
-        # Token ids come back from the next card.
-        size += _tensor_bytes(grid, landing_pages(grid, 1, TOKEN_PAGE_BYTES), LANDING_PAGE_BYTES)
     return size
 
 
@@ -68,7 +72,7 @@ def hidden_landing_pages(plan: Plan) -> int:
     features, grid = plan.config.hidden_size, plan.grid
     row_tiles = plan.prefill_bucket(min(plan.context_length, PREFILL_ROWS)) // TILE
     in_tiles = landing_pages(grid, row_tiles * features // TILE, TILE * TILE * FLOAT32_BYTES)
-    in_strips = landing_pages(grid, -(-features // _STRIP), _STRIP * FEW_ROWS * FLOAT32_BYTES)
+    in_strips = landing_pages(grid, -(-features // STRIP), STRIP * FEW_ROWS * FLOAT32_BYTES)
     return max(in_tiles, in_strips)
 
 

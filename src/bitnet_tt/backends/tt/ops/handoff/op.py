@@ -16,10 +16,8 @@ import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, Route, launch
+from bitnet_tt.backends.tt.planning.chain_cost import PACKET_BYTES
 from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES
-
-PACKET_BYTES = 4096
-"""Payload of a packet. The fabric's packets carry at most 4352 bytes."""
 
 _PACKETS = 16  # that have room in L1
 _HEADER_BYTES = 128  # room for a packet's header
