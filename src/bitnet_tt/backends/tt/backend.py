@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.device.mesh import open_cards
+from bitnet_tt.backends.tt.device.patience import no_answer
+from bitnet_tt.backends.tt.environment import time_limit
 from bitnet_tt.backends.tt.model.decode import Decode
 from bitnet_tt.backends.tt.model.stages import Stages
 from bitnet_tt.backends.tt.planning.chain_cost import rows_together
@@ -135,16 +138,17 @@ class TTBackend:
         # A second decode step overwrites the logits of the first.
         rows_stay = sum(group.decode for group in groups) < 2
         steps: list[tuple[Group, StepResult]] = []
-        for index, group in enumerate(groups):
-            group_filters = [filters[row] for row in group.result_rows]
-            output = self.plan.head_output(group_filters, rows_stay=rows_stay)
-            if group.decode:
-                step = model.decodes[index % len(model.decodes) if greedy else 0](group, group_filters, output)
-                steps.append((group, step if greedy else _known(step())))
-            else:
-                steps.append((group, _known(self._prefill(model, group, group_filters, output))))
-        for group, step in steps:
-            candidates.update(zip(group.result_rows.tolist(), step(), strict=True))
+        with self._answers():
+            for index, group in enumerate(groups):
+                group_filters = [filters[row] for row in group.result_rows]
+                output = self.plan.head_output(group_filters, rows_stay=rows_stay)
+                if group.decode:
+                    step = model.decodes[index % len(model.decodes) if greedy else 0](group, group_filters, output)
+                    steps.append((group, step if greedy else _known(step())))
+                else:
+                    steps.append((group, _known(self._prefill(model, group, group_filters, output))))
+            for group, step in steps:
+                candidates.update(zip(group.result_rows.tolist(), step(), strict=True))
         return [candidates[row] for row in range(len(batch.logit_rows))]
 
     def hidden(self, batch: Batch) -> NDArray[np.float32]:
@@ -164,11 +168,17 @@ class TTBackend:
         if len(batch.positions) > DECODE_ROWS or not output.finds_tokens:
             return None
         check(batch, self.plan, self._num_blocks, follows=bool((batch.token_ids == NEXT).all()))
-        steps = [
-            decode(group, [LogitFilter(count=1)] * len(group.logit_rows), output)
-            for decode, group in zip(model.decodes, split(batch, self.plan, self._decode_rows(batch)), strict=False)
-        ]
-        return lambda: [found for step in steps for found in step()]
+        with self._answers():
+            steps = [
+                decode(group, [LogitFilter(count=1)] * len(group.logit_rows), output)
+                for decode, group in zip(model.decodes, split(batch, self.plan, self._decode_rows(batch)), strict=False)
+            ]
+
+        def wait() -> list[Candidates]:
+            with self._answers():
+                return [found for step in steps for found in step()]
+
+        return wait
 
     def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
         """Compile the programs of every shape of step, and record the traces of the most common decode steps."""
@@ -219,6 +229,24 @@ class TTBackend:
             candidates += lm_head.read(result, np.arange(len(rows)), filters[first : first + DECODE_ROWS])
         return candidates
 
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        """Turn ttnn's error for a card that does not answer into ours.
+
+        If a step of a chain stops half-way, rows may wait between cards for a step that never comes. So a chain takes
+        no further steps after an error.
+        """
+        try:
+            yield
+        except ValueError:  # of the host's, before anything was launched
+            raise
+        except BaseException as error:
+            if len(self.cards) > 1:
+                self._model = None
+            if isinstance(error, RuntimeError) and "TIMEOUT" in str(error):
+                raise no_answer(time_limit()) from None
+            raise
+
     def _decode_rows(self, batch: Batch) -> int:
         """Return the sequences of a decode step, if several can be under way."""
         return rows_together(self.plan, len(self.cards), len(batch.starts) - 1)
@@ -230,7 +258,7 @@ class TTBackend:
             DeviceError: The backend is closed.
         """
         if self._model is None:
-            raise DeviceError("this Tenstorrent backend is closed; load the model again")
+            raise DeviceError("this Tenstorrent backend is closed, or a step failed; load the model again")
         return self._model
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.tt.device.patience import Patience
 from bitnet_tt.backends.tt.device.traces import Traces
 from bitnet_tt.backends.tt.environment import is_mock
 from bitnet_tt.backends.tt.planning.grid import Grid
@@ -44,16 +46,18 @@ class Card:
         place: Its place in the chain of cards, from 0.
     """
 
-    def __init__(self, device: Any, close: Callable[[], None], place: int = 0) -> None:
+    def __init__(self, device: Any, close: Callable[[], None], place: int, patience: Patience) -> None:
         """Wrap an open device.
 
         Args:
             device: The device.
             close: Closes it and all devices that were opened with it.
             place: Its place in the chain of cards, from 0.
+            patience: Waits for it.
         """
         self.device = device
         self.place = place
+        self._patience = patience
         self.traces = Traces(_Recorder(device) if _has_traces(device) else None)
         self._close = close
 
@@ -111,7 +115,7 @@ class Card:
         event = ttnn.record_event(self.device, 0)
 
         def wait() -> NDArray[Any]:
-            ttnn.event_synchronize(event)
+            self._patience.wait(partial(ttnn.event_synchronize, event))
             arrived: NDArray[Any] = host.to_numpy()
             return arrived
 

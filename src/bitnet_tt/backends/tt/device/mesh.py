@@ -12,10 +12,14 @@ from typing import Any
 import ttnn
 
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.patience import Patience
 from bitnet_tt.backends.tt.device.shared_memory import remove_own_locks
 from bitnet_tt.backends.tt.device.traces import Traces
-from bitnet_tt.backends.tt.environment import keep_folders_clean
+from bitnet_tt.backends.tt.environment import keep_folders_clean, limit_waiting, time_limit
 from bitnet_tt.errors import DeviceError
+
+_SECONDS = 60
+"""How long to wait for a card of a chain. A card whose neighbour is gone would wait for ever. No step takes so long."""
 
 _open: weakref.ref[_Mesh] | None = None
 """The mesh that this process has open."""
@@ -52,10 +56,13 @@ def open_cards(count: int = 1, trace_bytes: int = 0) -> tuple[Card, ...]:
     if _open is not None and (before := _open()) is not None and before.close.alive:
         raise DeviceError("this process has the Tenstorrent device open already; close the other model first")
     keep_folders_clean()
+    if count > 1:
+        limit_waiting(_SECONDS)
     mesh = _open_mesh(count, trace_bytes)
     try:
         devices = [mesh.mesh] if count == 1 else mesh.mesh.create_submeshes(ttnn.MeshShape(1, 1))
-        cards = tuple(Card(device, partial(_close_mesh, mesh), place) for place, device in enumerate(devices))
+        patience = Patience(time_limit() if count > 1 else None)
+        cards = tuple(Card(device, partial(_close_mesh, mesh), place, patience) for place, device in enumerate(devices))
         mesh.used += [(card.device, card.traces) for card in cards]
         _check_equal(cards)
         _check_links(cards)
