@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.device.mock.figures import config_of
-from tests.device.mock.runtime import environment, failure, run
+from tests.device.mock.runtime import command, environment, failure, run
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 
@@ -52,6 +52,13 @@ def check_chain(config: dict[str, object], cards: int, context: int, folder: Pat
 def test_cards_that_cannot_be_a_chain_are_refused(grid: str, cards: int, error: str, tmp_path: Path) -> None:
     mock = environment(tmp_path / "root", cards=grid)
     assert error in failure(mock, "self-test", "--device", "tt", "--cards", str(cards))
+
+
+def test_the_doctor_finds_a_missing_cable(tmp_path: Path) -> None:
+    mock = environment(tmp_path / "root", cards="1x2 0-1")
+    checks = {check["name"]: check for check in json.loads(command(mock, "doctor", "--cards", "2", "--json"))["checks"]}
+    assert checks["Cables"]["status"] == "warn"
+    assert "the largest group that is connected by Ethernet has 1" in checks["Cables"]["found"]
 
 
 def test_a_chain_can_have_fewer_cards_than_the_machine(tmp_path: Path) -> None:
