@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.options import BackendOptions, Device, Precision, TernaryTiles
+from bitnet_tt.backends.options import MAX_CARDS, BackendOptions, Device, Precision, TernaryTiles
 from bitnet_tt.backends.select import check_model, create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
@@ -97,6 +97,7 @@ class BitNetModel:
         isa: str | None = None,
         precision: Precision = "fast",
         ternary_tiles: TernaryTiles = "codes",
+        cards: int = 1,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         masters: bool = False,
@@ -124,6 +125,8 @@ class BitNetModel:
             precision: Tenstorrent card only: `fast`, or `exact` for float32 throughout. The CPU is always exact.
             ternary_tiles: Tenstorrent card only: the form of ternary weights in its memory, `codes` or `bfp2`; see
                 `BackendOptions`. It changes no bit of a result.
+            cards: Tenstorrent cards only: how many cards share the layers of the model, from 1 to 8. They are connected
+                in a chain. It changes no bit of a result.
             cache_dir: Folder of the hub cache. None means the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
             masters: The weights are master weights (floats that were trained with BitNet's quantisation), although
@@ -156,11 +159,12 @@ class BitNetModel:
         for name, value, kind in (("precision", precision, Precision), ("ternary_tiles", ternary_tiles, TernaryTiles)):
             names = get_args(kind)
             require(name, value, " or ".join(map(repr, names)), value in names)
+        require("cards", cards, f"an integer from 1 to {MAX_CARDS}", is_int(cards, 1, MAX_CARDS))
         reading = time.perf_counter()
         tokenizer = Tokenizer.from_path(path)
         tokenizer_seconds = time.perf_counter() - reading
         _check_special_tokens(tokenizer, checkpoint)
-        options = BackendOptions(device, threads, isa, precision, ternary_tiles)
+        options = BackendOptions(device, threads, isa, precision, ternary_tiles, cards)
         check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
         loading = time.perf_counter()
         weights = checkpoint.load_weights(progress)

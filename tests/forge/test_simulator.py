@@ -36,14 +36,14 @@ STEPS = 3
 
 @pytest.mark.parametrize("name", ["bitnet-packed", "bitnet-master-bf16"])
 def test_prefill_and_steps_follow_the_reference(toolchain: Toolchain, name: str) -> None:
-    from bitnet_tt.backends.tt.device.card import Card
+    from bitnet_tt.backends.tt.device.mesh import open_cards
     from tests.forge.interpreter import Interpreter
 
     folder, expected = toolchain.compile(name), golden.expected(name)
     values = np.load(folder / "weights.npz")
     weights = [values[key] for key in json.loads((folder / "weights.json").read_text())]
     ids = expected["input_ids"]
-    with closing(Card()) as card:
+    with closing(open_cards()[0]) as card:
         prefill, step = (
             Interpreter(card, read((folder / f"{program}.mlir").read_text())) for program in ("prefill", "step")
         )
