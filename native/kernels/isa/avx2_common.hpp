@@ -63,6 +63,7 @@ BITNET_INLINE inline void dot_group(const std::uint8_t* w, std::size_t columns, 
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
     for (std::size_t column = 0; column < columns; column += 16) {
         const auto* p = reinterpret_cast<const __m256i*>(w + 4 * column);
+        __builtin_prefetch(w + 4 * column + kGroupedAhead);
         const __m256i first = _mm256_loadu_si256(p), second = _mm256_loadu_si256(p + 1);
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) {
