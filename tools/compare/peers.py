@@ -38,7 +38,7 @@ class PeerResult:
         version: Its version.
         format: How its weights are stored.
         weight_bytes: Bytes of all tensors in its file.
-        load_s: Seconds to load the file.
+        load_s: Seconds to load the file; None if the program does not say.
         peak_rss_bytes: Peak of its resident memory, pages of mapped files included.
         prefill: Speed of reading prompts.
         decode: Speed of generating, one entry for each batch. `bytes_per_step` counts the peer's own bytes.
@@ -48,7 +48,7 @@ class PeerResult:
     version: str
     format: str
     weight_bytes: int
-    load_s: float
+    load_s: float | None
     peak_rss_bytes: int
     prefill: Speed
     decode: tuple[Speed, ...]

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,39 @@ def test_a_missing_library_is_reported_before_anything_is_measured(monkeypatch: 
         "error: llama-cpp-python is not installed; install it with: uv pip install 'llama-cpp"
     )
     assert result.stderr.count("\n") == 1
+
+
+def test_other_bench_programs_have_tables_of_their_own(
+    measured: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "llama-bench"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    ik = replace(PEER, name="ik_llama.cpp", load_s=None)
+    asked: list[Any] = []
+
+    def measure_llama_bench(bench: Any, settings: Settings, *_: object) -> tuple[PeerResult, ...]:
+        asked.append((bench.name, bench.program))
+        return (replace(ik, name=bench.name),)
+
+    monkeypatch.setattr(compare, "measure_llama_bench", measure_llama_bench)
+    both = ["--ik-llama-bench", str(program), "--ik-llama-model", str(program)]
+    both += ["--bitnet-cpp-bench", str(program), "--bitnet-cpp-model", str(program)]
+    text = run(*both).stdout
+    assert asked == [("ik_llama.cpp", program), ("bitnet.cpp", program)]
+    for name in ("peer", "ik_llama.cpp", "bitnet.cpp"):
+        assert f"Compared with {name} 1.2" in text
+    measured.clear()
+    report = json.loads(run("--no-llama-cpp", "--json", *both).stdout)
+    assert [peer["name"] for peer in report["peers"]] == ["ik_llama.cpp", "bitnet.cpp"]
+    assert len(measured) == 1  # only our own
+
+
+def test_a_bench_program_needs_its_model(measured: list[Any], tmp_path: Path) -> None:
+    result = run("--ik-llama-bench", str(tmp_path / "llama-bench"))
+    assert result.exit_code == 2
+    assert "--ik-llama-bench and --ik-llama-model belong together" in result.stderr
+    assert measured == []
 
 
 def test_help_fits_80_columns() -> None:
