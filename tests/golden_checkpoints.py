@@ -14,6 +14,18 @@ FOLDER = Path(__file__).parent / "golden"
 TT_NAMES = ("bitnet-packed", "bitnet-master-bf16", "llama-packed-divide", "llama-packed-llama3")
 """Those that the Tenstorrent backend can run."""
 NAMES = (*TT_NAMES, "llama-packed-linear", "qwen3-packed-yarn", "qwen3-embedding")
+BONSAI = "ternary-bonsai"
+"""One with group scales, which only the CPU and the reference run. transformers quantises no activations of it."""
+
+ADAPTER = Path(__file__).parent / "golden_adapter"
+"""A low-rank adapter of bitnet-packed, made by PEFT 0.21.2: tools/record_transformers/record_adapter.py."""
+
+
+def adapter_logits() -> NDArray[np.float32]:
+    """Return the logits [2, 33, vocab] that transformers computes for the two texts with the adapter."""
+    with np.load(ADAPTER / "expected.npz") as arrays:
+        logits: NDArray[np.float32] = arrays["logits"]
+        return logits
 
 
 def expected(name: str) -> dict[str, NDArray[np.generic]]:

@@ -189,9 +189,12 @@ def test_other_methods_name_the_wrong_type_too(model: BitNetModel) -> None:
     with pytest.raises(RequestError, match="float"):
         model.logits([1.5])  # type: ignore[list-item]
     settings = {"context_length": "8", "max_batch_size": 1.5, "threads": "2", "precision": "bf16", "ternary_tiles": "x"}
+    settings["cards"] = 9
     for option in ({name: value} for name, value in settings.items()):
         with pytest.raises(ConfigError, match=next(iter(option))):
             BitNetModel.from_pretrained("demo", **option)  # type: ignore[arg-type]
+    with pytest.raises(DeviceError, match="cards is 2, but the device is the CPU"):
+        BitNetModel.from_pretrained("demo", cards=2)
 
 
 def test_numpy_s_numbers_are_taken(model: BitNetModel) -> None:

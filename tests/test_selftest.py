@@ -4,16 +4,20 @@ models that amplify rounding.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bitnet_tt import BitNetModel, selftest
 from bitnet_tt.backends.cpu.backend import available_isas
 from bitnet_tt.backends.options import BackendOptions
+from bitnet_tt.checkpoint.tokenizer_files import copy_tokenizer
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.reference import forward
 from bitnet_tt.reference.compare import CONTRACT, FAST, Agreement, Bars
 from bitnet_tt.selftest import check_device, list_variants, relax, run_self_test
+from tests.checkpoint import small_bonsai
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,20 @@ def test_this_machine_computes_right(model: BitNetModel) -> None:
     assert min(variant.chunk for variant in result.variants) < result.tokens
     assert all(result.variants.values())
     assert calls == [(done, len(result.variants) + 1) for done in range(len(result.variants) + 1)]
+
+
+def test_group_scales_are_compared_with_float_activations(model: BitNetModel, tmp_path: Path) -> None:
+    """The model has the demo's tokenizer, and writes text like any other."""
+    vocab = model.config.vocab_size
+    folder = small_bonsai.write_unpacked(tmp_path / "bonsai", small_bonsai.tensors(128, vocab=vocab), vocab_size=vocab)
+    copy_tokenizer(model.checkpoint.path, folder)
+    bonsai = BitNetModel.from_pretrained(folder)
+    assert bonsai.generate("Once upon a time", max_new_tokens=4, temperature=0.0)
+    assert bonsai.generate("Once upon a time", max_new_tokens=4, temperature=0.8, top_p=0.9, seed=3)
+    result = run_self_test(bonsai)
+    assert result.passed
+    assert result.float_activations is not None
+    assert result.agreement.correlation > result.float_activations.correlation > 0.999
 
 
 def test_a_device_is_compared_with_the_cpu(model: BitNetModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,9 +50,20 @@ struct MatrixShape {
     std::size_t out, in;
 };
 
+constexpr std::size_t kGroup = 128;  // of the grouped form
+
 std::size_t bytes_of(MatrixShape shape, TernaryForm form) {
-    const TernaryMatrix matrix{nullptr, shape.out, shape.in, 1.0f, form};
+    const TernaryMatrix matrix{nullptr, shape.out, shape.in, 1.0f, form, kGroup};
     return byte_rows(matrix) * row_bytes(matrix);
+}
+
+const char* name_of(TernaryForm form) {
+    return form == TernaryForm::grouped ? "grouped" : form == TernaryForm::dense ? "dense" : "stored";
+}
+
+bool has_form(const Kernels& kernels, TernaryForm form, MatrixShape shape) {
+    if (form == TernaryForm::dense) return kernels.pack_dense != nullptr;
+    return form == TernaryForm::stored || shape.in % kGroup == 0;
 }
 
 struct Options {
@@ -97,7 +108,7 @@ Options parse(int count, char** arguments) {
     for (const MatrixShape& shape : options.shapes) {
         const std::string name = std::to_string(shape.out) + " x " + std::to_string(shape.in);
         if (shape.out % 4 != 0) throw std::invalid_argument("the rows of " + name + " must be a multiple of 4");
-        if (std::max(bytes_of(shape, TernaryForm::stored), bytes_of(shape, TernaryForm::dense)) > options.bytes)
+        if (bytes_of(shape, TernaryForm::grouped) > options.bytes)  // the largest form
             throw std::invalid_argument("a matrix of " + name + " does not fit the memory; raise --megabytes");
     }
     return options;
@@ -110,15 +121,21 @@ class Product {
     Product(const Kernels& kernels, const std::uint8_t* weights, TernaryForm form, MatrixShape shape,
             const Options& options)
         : kernels_(kernels),
-          weight_{weights, shape.out, shape.in, 1.0f, form},
+          weight_{weights, shape.out, shape.in, 1.0f, form, kGroup},
           bytes_(bytes_of(shape, form)),
           matrices_(options.bytes / bytes_),
           threads_(options.threads),
           y_(shape.out),
-          values_(round_up(shape.in, 64)) {
+          values_(round_up(shape.in, 64)),
+          scales_(shape.in / kGroup + 1),
+          sums_(shape.in / kGroup + 1) {
         std::vector<float> x(shape.in);
         for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(static_cast<int>(i * 37 % 255) - 127);
-        kernels.quantize(x.data(), x.size(), values_.data(), &scale_, &sum_);
+        if (form == TernaryForm::grouped) {
+            kernels.quantize_groups(x.data(), x.size(), kGroup, values_.data(), scales_.data(), sums_.data());
+        } else {
+            kernels.quantize(x.data(), x.size(), values_.data(), scales_.data(), sums_.data());
+        }
     }
 
     std::size_t bytes() const { return bytes_; }
@@ -142,7 +159,7 @@ class Product {
     std::size_t begin(std::size_t, std::size_t) { return threads_; }
     void run(std::size_t, std::size_t, std::size_t item) {
         const Range rows = part(byte_rows(weight_), 4, item, threads_);
-        const Activations x{values_.data(), round_up(weight_.in, 64), &scale_, &sum_, 1};
+        const Activations x{values_.data(), round_up(weight_.in, 64), scales_.data(), sums_.data(), 1};
         for (std::size_t m = 0; m < matrices_; ++m) {
             TernaryMatrix weight = weight_;
             weight.packed += m * bytes_;
@@ -156,8 +173,8 @@ class Product {
     const std::size_t bytes_, matrices_, threads_;  // bytes of one matrix
     Buffer<float> y_;
     Buffer<std::int8_t> values_;
-    float scale_ = 0;
-    std::int32_t sum_ = 0;
+    Buffer<float> scales_;
+    Buffer<std::int32_t> sums_;
 };
 
 // Prints the line of one instruction set, form and shape.
@@ -168,9 +185,8 @@ void measure(const Kernels& kernels, TernaryForm form, MatrixShape shape, const 
     // Measured beside each line, as other work on the machine may change it from one minute to the next.
     const std::vector<double> passes = measure_read_bandwidth(options.threads, options.bytes, 3);
     const double roof = *std::max_element(passes.begin(), passes.end());
-    std::printf("%-12s %-6s %5zu x %5zu  %s  %5.1f us  %5.1f GB/s of %5.1f: %3.0f %%\n", kernels.name,
-                form == TernaryForm::dense ? "dense" : "stored", shape.out, shape.in, placement, 1e6 * time, rate / 1e9,
-                roof / 1e9, 100 * rate / roof);
+    std::printf("%-12s %-7s %5zu x %5zu  %s  %5.1f us  %5.1f GB/s of %5.1f: %3.0f %%\n", kernels.name, name_of(form),
+                shape.out, shape.in, placement, 1e6 * time, rate / 1e9, roof / 1e9, 100 * rate / roof);
     std::fflush(stdout);
 }
 
@@ -185,10 +201,10 @@ void measure_all(const Options& options) {
             const auto* weights = static_cast<const std::uint8_t*>(memory.data()) + offset;
             for (const Kernels* kernels : available_kernels()) {
                 if (kernels == scalar_kernels()) continue;
-                for (const TernaryForm form : {TernaryForm::stored, TernaryForm::dense}) {
-                    if (form == TernaryForm::dense && kernels->pack_dense == nullptr) continue;
+                for (const TernaryForm form : {TernaryForm::stored, TernaryForm::dense, TernaryForm::grouped}) {
                     for (const MatrixShape& shape : options.shapes)
-                        measure(*kernels, form, shape, weights, placement, options);
+                        if (has_form(*kernels, form, shape))
+                            measure(*kernels, form, shape, weights, placement, options);
                 }
             }
         }

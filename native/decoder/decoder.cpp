@@ -12,15 +12,30 @@ bool has_input_norms(const Layer& layer) {
                        [&](const LinearField& field) { return (layer.*field.member).input_norm != nullptr; });
 }
 
-bool tied(const Model& model) { return model.embedding.data == model.head.data; }
+// The largest number of scales that the activations of one token have.
+std::size_t most_scales(const Model& model) {
+    std::size_t most = 1;
+    for (const Layer& layer : model.layers)
+        for (const LinearField& field : kLinears) most = std::max(most, scales_of((layer.*field.member).weight));
+    return most;
+}
+
+std::size_t largest_rank(const Model& model) {
+    std::size_t rank = 0;
+    for (const Layer& layer : model.layers)
+        for (const LinearField& field : kLinears) rank = std::max(rank, (layer.*field.member).adapter.rank);
+    return rank;
+}
+
+bool tied(const Model& model) { return model.embedding.data() == model.head.data(); }
 
 }  // namespace
 
-void Decoder::Inputs::grow(std::size_t inputs, std::size_t tokens, std::size_t stride) {
+void Decoder::Inputs::grow(std::size_t inputs, std::size_t tokens, std::size_t stride, std::size_t scales_per_token) {
     for (std::size_t i = 0; i < inputs; ++i) {
         values[i].grow(tokens * stride);
-        scales[i].grow(tokens);
-        sums[i].grow(tokens);
+        scales[i].grow(tokens * scales_per_token);
+        sums[i].grow(tokens * scales_per_token);
     }
 }
 
@@ -32,10 +47,11 @@ Decoder::Decoder(Model model, const Kernels& kernels, std::size_t threads, std::
       profile_(kPhases + 1, threads),
       head_(model_, kernels, team_, thread_work_, profile_),
       separate_inputs_(std::any_of(model_.layers.begin(), model_.layers.end(), has_input_norms)),
+      largest_rank_(largest_rank(model_)),
       workers_(threads) {
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
     for (Worker& worker : workers_) {
-        worker.row.grow(model_.embedding.row_bytes());
+        worker.row.grow(model_.embedding.floats.row_bytes());
         worker.normed.grow(widest);
         worker.input_normed.grow(widest);
         worker.scores.grow(kQueryTile * round_up(model_.context, 16));
@@ -70,13 +86,13 @@ void Decoder::candidates(const LogitFilter* filters, const Head::CandidateRows& 
 void Decoder::listed(std::size_t row, const std::int32_t* ids, std::size_t count, float* logits) {
     profile_.open(kHeadEntry, team_.size());
     head_.listed(row, ids, count, logits);
-    profile_.close(2 * count * shape_.hidden);
+    profile_.close(count * model_.head.bytes(shape_.vocab) / shape_.vocab);
 }
 
 void Decoder::whole_rows(std::size_t first, std::size_t count, float* logits) {
     profile_.open(kHeadEntry, team_.size());
     head_.logits(first, count, logits);
-    profile_.close(count > 0 ? 2 * shape_.vocab * shape_.hidden : 0);
+    profile_.close(count > 0 ? model_.head.bytes(shape_.vocab) : 0);
 }
 
 // Works chunk by chunk.
@@ -118,7 +134,8 @@ void Decoder::grow_scratch(std::size_t tokens) {
     if (tokens <= token_capacity_) return;
     token_capacity_ = 0;  // stays 0 if a buffer throws: then not all of them have grown
     const std::size_t widest = std::max({shape_.hidden, shape_.intermediate, shape_.query_features()});
-    inputs_.grow(separate_inputs_ ? kMaxInputs : 1, tokens, round_up(widest, 64));
+    inputs_.grow(separate_inputs_ ? kMaxInputs : 1, tokens, round_up(widest, 64), most_scales(model_));
+    for (Buffer<float>& low_rank : inputs_.low_rank) low_rank.grow(tokens * largest_rank_);
     hidden_.grow(tokens * shape_.hidden);
     query_.grow(tokens * shape_.query_features());
     key_.grow(tokens * shape_.kv_features());
@@ -126,6 +143,7 @@ void Decoder::grow_scratch(std::size_t tokens) {
     rotated_.grow(tokens * shape_.heads * shape_.head_stride());
     attention_.grow(tokens * shape_.query_features());
     ffn_.grow(tokens * shape_.intermediate);
+    if (largest_rank_ > 0) up_.grow(tokens * shape_.intermediate);
     token_capacity_ = tokens;
 }
 
@@ -147,15 +165,14 @@ std::size_t Decoder::weight_bytes() const {
     std::size_t bytes = 0;
     for (const Layer& layer : model_.layers)
         for (const LinearField& field : kLinears) bytes += matrix_bytes((layer.*field.member).weight);
-    const std::size_t table = shape_.vocab * model_.head.row_bytes();
-    return bytes + (tied(model_) ? table : 2 * table);
+    const std::size_t head = model_.head.bytes(shape_.vocab);
+    return bytes + head + (tied(model_) ? 0 : model_.embedding.bytes(shape_.vocab));
 }
 
 std::size_t Decoder::file_bytes() const {
-    const std::size_t table = shape_.vocab * model_.head.row_bytes();
     const bool head = model_.head.in_file() && !head_.table_in_memory();
     const bool embedding = model_.embedding.in_file() && !tied(model_);
-    return table * (std::size_t{head} + std::size_t{embedding});
+    return (head ? model_.head.bytes(shape_.vocab) : 0) + (embedding ? model_.embedding.bytes(shape_.vocab) : 0);
 }
 
 std::vector<const char*> Decoder::phase_names() {

@@ -54,7 +54,7 @@ class Decoder {
     // Writes all logits [count, vocab] of the rows `first`, `first` + 1, ... of the last step.
     void whole_rows(std::size_t first, std::size_t count, float* logits);
 
-    // Bytes of the ternary matrices and of the bfloat16 tables; tied tables count once.
+    // Bytes of the ternary matrices, the embedding and the lm_head; tied tables count once.
     std::size_t weight_bytes() const;
     // The part of weight_bytes that stays in its file, from where single rows are read.
     std::size_t file_bytes() const;
@@ -87,7 +87,8 @@ class Decoder {
         std::array<Buffer<std::int8_t>, kMaxInputs> values;
         std::array<Buffer<float>, kMaxInputs> scales;
         std::array<Buffer<std::int32_t>, kMaxInputs> sums;
-        void grow(std::size_t inputs, std::size_t tokens, std::size_t stride);
+        std::array<Buffer<float>, kMaxInputs> low_rank;  // [tokens][largest rank], for each of the phase's linears
+        void grow(std::size_t inputs, std::size_t tokens, std::size_t stride, std::size_t scales_per_token);
     };
     // Scratch of one thread.
     struct alignas(64) Worker {
@@ -156,6 +157,7 @@ class Decoder {
     void quantize_inputs(std::size_t thread, const Buffer<float>& source, const float* norm, Linears linears,
                          Range tokens);
     Activations input_of(Linears linears, std::size_t index) const;
+    void adapt(Linears linears, std::size_t index, Range rows, float* out);
     void multiply(Linears linears, std::initializer_list<float*> outputs, Range rows);
     void multiply_gate_up(const Layer& layer, Range rows);
     void add_product(const Linear& linear, Range rows);
@@ -185,7 +187,8 @@ class Decoder {
     Share share_{};
     std::size_t items_ = 0;
 
-    bool separate_inputs_;  // some linear has a norm of its own
+    bool separate_inputs_;      // some linear has a norm of its own
+    std::size_t largest_rank_;  // of the adapters; 0 without any
     std::vector<Worker> workers_;
 
     // Activations of a chunk, each [tokens, features].
@@ -194,6 +197,7 @@ class Decoder {
     Buffer<float> hidden_, query_, key_, value_;
     Buffer<float> rotated_;  // queries after RoPE: [tokens, heads, head_stride], the padding stays zero
     Buffer<float> attention_, ffn_;
+    Buffer<float> up_;  // only with adapters
 };
 
 }  // namespace bitnet

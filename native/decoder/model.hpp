@@ -31,10 +31,16 @@ struct Shape {
 
 inline std::size_t matrix_bytes(const TernaryMatrix& matrix) { return byte_rows(matrix) * row_bytes(matrix); }
 
+// How many scales the activations of one token have as the input of this matrix.
+inline std::size_t scales_of(const TernaryMatrix& matrix) {
+    return matrix.form == TernaryForm::grouped ? matrix.in / matrix.group : 1;
+}
+
 // Norm gains are float32 and aligned to 4 bytes. A null pointer means that the model has no such norm.
 struct Linear {
     TernaryMatrix weight;
     const float* input_norm;  // [weight.in]
+    Adapter adapter{};        // of the input before input_norm
 };
 
 struct Layer {
@@ -67,11 +73,24 @@ inline constexpr std::array<LinearField, 7> kLinears = {{
     {"down_proj", &Layer::down, &Shape::hidden_features, &Shape::intermediate_features},
 }};
 
+// A table with a row for each token: the embedding or the lm_head. It is in bfloat16, or ternary in the grouped form.
+struct TokenTable {
+    Bfloat16Table floats;
+    TernaryMatrix ternary{};  // packed is null for a table in bfloat16
+
+    bool is_ternary() const { return ternary.packed != nullptr; }
+    bool in_file() const { return !is_ternary() && floats.in_file(); }
+    const std::uint8_t* data() const { return is_ternary() ? ternary.packed : floats.data; }
+    std::size_t bytes(std::size_t rows) const {
+        return is_ternary() ? matrix_bytes(ternary) : rows * floats.row_bytes();
+    }
+};
+
 struct Model {
     Shape shape;
     std::vector<Layer> layers;  // shape.layers of them
-    Bfloat16Table embedding;    // [vocab, hidden]
-    Bfloat16Table head;         // [vocab, hidden]; the same data as `embedding` if they are tied
+    TokenTable embedding;       // [vocab, hidden]
+    TokenTable head;            // [vocab, hidden]; the same data as `embedding` if they are tied
     const float* norm;          // [hidden]: the gain of the final norm
     const float* cos;           // [context, head_dim / 2]: the rotary tables
     const float* sin;           // [context, head_dim / 2]

@@ -29,6 +29,19 @@ std::size_t owner_of_input(std::span<const Linear* const> linears, std::size_t i
     return static_cast<std::size_t>(std::find_if(linears.begin(), linears.end(), without_norm) - linears.begin());
 }
 
+// Calls body(Range) for each run of neighbouring outputs that byte rows of a matrix have: one for each field, or one
+// for all rows of the grouped form.
+template <typename Body>
+void for_each_run_of_outputs(const TernaryMatrix& weight, Range rows, Body body) {
+    if (weight.form == TernaryForm::grouped)
+        return body(Range{rows.begin * kBlockRows, std::min(rows.end * kBlockRows, weight.out)});
+    for (std::size_t i = 0; i < fields_of(weight.form); ++i) {
+        const std::size_t first = i * byte_rows(weight);
+        const Range run{first + rows.begin, std::min(first + rows.end, weight.out)};
+        if (run.begin < run.end) body(run);
+    }
+}
+
 std::size_t bytes_of(std::span<const Linear* const> linears) {
     std::size_t bytes = 0;
     for (const Linear* linear : linears) bytes += matrix_bytes(linear->weight);
@@ -41,7 +54,8 @@ std::size_t bytes_of(std::span<const Linear* const> linears) {
 const std::array<Decoder::Phase, Decoder::kPhases> Decoder::kPhaseTable = {{
     {.name = "embed",
      .share = [](const Decoder& d, const Layer&) { return d.share_by_token(d.shape_.hidden); },
-     .bytes = [](const Decoder& d, const Layer&) { return 2 * d.tokens_.size() * d.shape_.hidden; },
+     .bytes = [](const Decoder& d,
+                 const Layer&) { return d.tokens_.size() * d.model_.embedding.bytes(d.shape_.vocab) / d.shape_.vocab; },
      .run = [](Decoder& d, std::size_t t, std::size_t, Range range) { d.embed(t, range); }},
 
     {.name = "quantize attention input",
@@ -161,24 +175,32 @@ Decoder::Share Decoder::share_attention() const {
     const std::size_t tokens = tokens_.size(), group = shape_.group(), bytes = attention_bytes();
     // For one token a work item may be half of a group, because the number of threads may not divide the number of KV
     // heads. There is at most one work item for each thread.
-    if (tokens == 1 && group == kQueryTile) return {shape_.heads, group / 2, bytes, 1};
-    // A tile of queries shares one read of the keys and values.
-    return {shape_.heads * tokens, group, bytes * (group + 3) / 4};
+    if (tokens == 1 && group % 2 == 0) return {shape_.heads, group / 2, bytes, 1};
+    // A tile of queries shares one read of the keys and values. Work items of half a tile balance the threads.
+    const std::size_t grain = group * std::max<std::size_t>(1, kQueryTile / 2 / group);
+    return {shape_.heads * tokens, grain, bytes * (group + 3) / 4};
 }
 
 void Decoder::embed(std::size_t thread, Range tokens) {
     for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
         const std::size_t id = static_cast<std::size_t>(tokens_[t].id);
-        const std::uint8_t* row = model_.embedding.read(id, 1, workers_[thread].row.data());
-        kernels_.widen(row, shape_.hidden, hidden_.data() + t * shape_.hidden);
+        float* out = hidden_.data() + t * shape_.hidden;
+        if (model_.embedding.is_ternary()) {
+            kernels_.widen_grouped(model_.embedding.ternary, id, out);
+        } else {
+            kernels_.widen(model_.embedding.floats.read(id, 1, workers_[thread].row.data()), shape_.hidden, out);
+        }
     }
 }
 
-// Quantises rows of `source` [tokens, features] for linears that read them: first `norm`, the layer's (null for none),
-// then the norm of each linear that has one. Each such linear has an input of its own in inputs_; the others share one.
+// Quantises rows of `source` [tokens, features] for linears that read them, and multiplies them by the A of adapters:
+// first `norm`, the layer's (null for none), then the norm of each linear that has one. Each such linear has an input
+// of its own in inputs_; the others share one. The linears are all in the grouped form, with one size of groups, or
+// none is.
 void Decoder::quantize_inputs(std::size_t thread, const Buffer<float>& source, const float* norm, Linears linears,
                               Range tokens) {
-    const std::size_t features = linears[0]->weight.in, stride = round_up(features, 64);
+    const TernaryMatrix& weight = linears[0]->weight;
+    const std::size_t features = weight.in, stride = round_up(features, 64), scales = scales_of(weight);
     Worker& worker = workers_[thread];
     for (std::size_t t = tokens.begin; t < tokens.end; ++t) {
         const float* x = source.data() + t * features;
@@ -187,6 +209,8 @@ void Decoder::quantize_inputs(std::size_t thread, const Buffer<float>& source, c
             x = worker.normed.data();
         }
         for (std::size_t i = 0; i < linears.size(); ++i) {
+            if (linears[i]->adapter.rank > 0)
+                kernels_.low_rank(linears[i]->adapter, x, inputs_.low_rank[i].data() + t * largest_rank_);
             if (owner_of_input(linears, i) != i) continue;
             const float* input_norm = linears[i]->input_norm;
             const float* y = x;
@@ -194,8 +218,14 @@ void Decoder::quantize_inputs(std::size_t thread, const Buffer<float>& source, c
                 kernels_.rmsnorm(x, input_norm, shape_.input_norm_eps, features, worker.input_normed.data());
                 y = worker.input_normed.data();
             }
-            kernels_.quantize(y, features, inputs_.values[i].data() + t * stride, inputs_.scales[i].data() + t,
-                              inputs_.sums[i].data() + t);
+            std::int8_t* values = inputs_.values[i].data() + t * stride;
+            float* scale = inputs_.scales[i].data() + t * scales;
+            std::int32_t* sum = inputs_.sums[i].data() + t * scales;
+            if (weight.form == TernaryForm::grouped) {
+                kernels_.quantize_groups(y, features, weight.group, values, scale, sum);
+            } else {
+                kernels_.quantize(y, features, values, scale, sum);
+            }
         }
     }
 }
@@ -215,20 +245,50 @@ void Decoder::multiply(Linears linears, std::initializer_list<float*> outputs, R
         const TernaryMatrix& weight = linears[i]->weight;
         const std::size_t begin = std::max(rows.begin, offset) - offset;
         const std::size_t end = std::min(std::max(rows.end, offset) - offset, byte_rows(weight));
-        if (begin < end) kernels_.linear(weight, input_of(linears, i), begin, end, outputs.begin()[i], weight.out);
+        if (begin < end) {
+            kernels_.linear(weight, input_of(linears, i), begin, end, outputs.begin()[i], weight.out);
+            adapt(linears, i, {begin, end}, outputs.begin()[i]);
+        }
         offset += round_up(byte_rows(weight), grain);
     }
 }
 
 void Decoder::multiply_gate_up(const Layer& layer, Range rows) {
     const std::array<const Linear*, 2> linears = gate_up(layer);
-    kernels_.gate_up(layer.gate.weight, input_of(linears, 0), layer.up.weight, input_of(linears, 1), shape_.act,
-                     rows.begin, rows.end, ffn_.data(), shape_.intermediate);
+    if (layer.gate.adapter.rank == 0 && layer.up.adapter.rank == 0)
+        return kernels_.gate_up(layer.gate.weight, input_of(linears, 0), layer.up.weight, input_of(linears, 1),
+                                shape_.act, rows.begin, rows.end, ffn_.data(), shape_.intermediate);
+    // The gate is complete only with its adapter, so it cannot be activated within the product.
+    float* outputs[] = {ffn_.data(), up_.data()};
+    for (std::size_t i = 0; i < linears.size(); ++i) {
+        kernels_.linear(linears[i]->weight, input_of(linears, i), rows.begin, rows.end, outputs[i],
+                        shape_.intermediate);
+        adapt(linears, i, rows, outputs[i]);
+    }
+    for_each_run_of_outputs(layer.gate.weight, rows, [&](Range run) {
+        for (std::size_t t = 0; t < tokens_.size(); ++t) {
+            const std::size_t start = t * shape_.intermediate + run.begin;
+            kernels_.gate(up_.data() + start, shape_.act, run.end - run.begin, ffn_.data() + start);
+        }
+    });
+}
+
+// Adds the adapter's part to the outputs [tokens, out] of linears[index] that byte rows have: from the products with A
+// that quantize_inputs wrote.
+void Decoder::adapt(Linears linears, std::size_t index, Range rows, float* out) {
+    const Adapter& adapter = linears[index]->adapter;
+    if (adapter.rank == 0) return;
+    for_each_run_of_outputs(linears[index]->weight, rows, [&](Range run) {
+        for (std::size_t t = 0; t < tokens_.size(); ++t)
+            kernels_.add_low_rank(adapter, inputs_.low_rank[index].data() + t * largest_rank_, run.begin, run.end,
+                                  out + t * adapter.out);
+    });
 }
 
 // hidden += linear(input): the residual connection.
 void Decoder::add_product(const Linear& linear, Range rows) {
     kernels_.linear_add(linear.weight, input_of(only(linear), 0), rows.begin, rows.end, hidden_.data(), shape_.hidden);
+    adapt(only(linear), 0, rows, hidden_.data());
 }
 
 // Rotates queries (RoPE), and writes rotated keys and plain values to the cache; heads are first normed where they lie,

@@ -50,12 +50,15 @@ void Head::run(std::size_t thread, std::size_t phase, std::size_t item) {
         case Task::logits: return compute_whole_rows(workers_[thread], range);
         case Task::pack:
             for (std::size_t block = range.begin; block < range.end; ++block)
-                if (!screen_.pack(kernels_, model_.head, block, workers_[thread].weights.data())) finite_.store(false);
+                if (!screen_.pack(kernels_, model_.head.floats, block, workers_[thread].weights.data()))
+                    finite_.store(false);
             return;
         case Task::screen:
             for (std::size_t block = range.begin; block < range.end; ++block) screen_block(workers_[thread], block);
             return;
         case Task::listed: return compute_listed(workers_[thread], range);
+        case Task::grouped_logits: return compute_grouped(range);
+        case Task::grouped_listed: return compute_grouped_listed(range);
     }
 }
 
@@ -66,8 +69,9 @@ void Head::compute_whole_rows(Worker& worker, Range ids) {
     const std::size_t most = computed_whole_rows_ ? ids.end - ids.begin : kFileRows;
     for (std::size_t begin = ids.begin; begin < ids.end; begin += most) {
         const std::size_t rows = std::min(most, ids.end - begin);
-        const std::uint8_t* weights =
-            computed_whole_rows_ ? model_.head.at(begin) : model_.head.read(begin, rows, worker.weights.data());
+        const std::uint8_t* weights = computed_whole_rows_
+                                          ? model_.head.floats.at(begin)
+                                          : model_.head.floats.read(begin, rows, worker.weights.data());
         kernels_.logits(weights, shape_.hidden, rows, x, shape_.hidden, count_, out_ + begin, shape_.vocab);
     }
 }
@@ -77,8 +81,14 @@ void Head::logits(std::size_t first, std::size_t count, float* out) {
     first_ = first;
     count_ = count;
     out_ = out;
-    grow_file_buffers();
     computed_ += count * shape_.vocab;
+    if (model_.head.is_ternary()) {
+        quantize_grouped(first, count);
+        share_out(Task::grouped_logits, byte_rows(model_.head.ternary), 1,
+                  matrix_bytes(model_.head.ternary) * (count + 7) / 8);
+        return;
+    }
+    grow_file_buffers();
     // Sixteen rows take about as long to multiply as the weights take to read.
     share_out(Task::logits, shape_.vocab, 4, 2 * shape_.vocab * shape_.hidden * (count + 15) / 16);
     table_in_memory_ = table_in_memory_ || computed_whole_rows_;
@@ -86,6 +96,10 @@ void Head::logits(std::size_t first, std::size_t count, float* out) {
 }
 
 void Head::candidates(const LogitFilter* filters, const CandidateRows& out) {
+    if (model_.head.is_ternary()) {
+        std::fill_n(out.counts, rows_, -1);
+        return;
+    }
     if (!screened_) make_screen();
     const std::size_t bytes = Screen::bytes(shape_.vocab, shape_.hidden);
     const bool bounded = prepare_search(filters);
@@ -107,6 +121,12 @@ void Head::listed(std::size_t row, const std::int32_t* ids, std::size_t count, f
     first_ = row;
     listed_ = ids;
     out_ = out;
+    if (model_.head.is_ternary()) {
+        quantize_grouped(row, 1);
+        share_out(Task::grouped_listed, count, 1, count * row_bytes(model_.head.ternary));
+        computed_ += count;
+        return;
+    }
     grow_file_buffers();
     share_out(Task::listed, count, kLogitsPerCall, 2 * count * shape_.hidden);
     computed_ += count;
@@ -129,9 +149,9 @@ void Head::compute_listed(Worker& worker, Range range) {
 void Head::compute_single(Worker& worker, std::size_t row, const std::int32_t* ids, std::size_t count, float* out) {
     const std::uint8_t* weights[kLogitsPerCall] = {};
     for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t id = static_cast<std::size_t>(ids[i]), size = model_.head.row_bytes();
-        weights[i] =
-            reads_file(worker) ? model_.head.read(id, 1, worker.weights.data() + i * size) : model_.head.at(id);
+        const std::size_t id = static_cast<std::size_t>(ids[i]), size = model_.head.floats.row_bytes();
+        weights[i] = reads_file(worker) ? model_.head.floats.read(id, 1, worker.weights.data() + i * size)
+                                        : model_.head.floats.at(id);
     }
     worker.touched_table = worker.touched_table || !reads_file(worker);
     kernels_.logits_of(weights, shape_.hidden, count, normed_.data() + row * shape_.hidden, out);
@@ -147,7 +167,7 @@ void Head::make_screen() {
 
 void Head::grow_file_buffers() {
     if (!model_.head.in_file()) return;
-    for (Worker& worker : workers_) worker.weights.grow(kFileRows * model_.head.row_bytes());
+    for (Worker& worker : workers_) worker.weights.grow(kFileRows * model_.head.floats.row_bytes());
 }
 
 std::size_t Head::bytes_read() const {

@@ -4,6 +4,8 @@
 // Logits that pass a filter are found without reading most of the weights. A screen, which is a 6-bit copy of the
 // weights, gives an upper bound for each logit. Only logits whose bound reaches the current threshold are computed from
 // the bfloat16 weights, with the same order of sums as in a whole row, so they have the same bits.
+//
+// A ternary lm_head (the grouped form) has no screen: all its logits take less time than the screen of one in bfloat16.
 #pragma once
 
 #include <atomic>
@@ -45,7 +47,7 @@ class Head {
         std::int32_t* counts;  // [rows]: how many candidates the row has; -1 if the whole row must be computed
     };
     // Finds the logits of each row of the step that pass its filter; `filters` is [rows]. The first call makes the
-    // screen. Throws DeviceError if there is no memory for it.
+    // screen. Throws DeviceError if there is no memory for it. With a ternary lm_head, all whole rows must be computed.
     void candidates(const LogitFilter* filters, const CandidateRows& out);
 
     // Computes the logits [count] of the tokens `ids` [count] for a row of the step, and reads only their weights.
@@ -67,7 +69,7 @@ class Head {
     std::size_t computed() const { return computed_; }
 
   private:
-    enum class Task { logits, pack, screen, listed };
+    enum class Task { logits, pack, screen, listed, grouped_logits, grouped_listed };
 
     // Logits of one row that a kernel computes together.
     static constexpr std::size_t kLogitsPerCall = 4;
@@ -121,6 +123,12 @@ class Head {
     void grow_file_buffers();
     void make_screen();
 
+    // Logits of a ternary lm_head; grouped_head.cpp.
+    void quantize_grouped(std::size_t first, std::size_t count);
+    Activations grouped_input() const;
+    void compute_grouped(Range byte_rows);
+    void compute_grouped_listed(Range range);
+
     // The search for candidates; screen_search.cpp.
     bool prepare_search(const LogitFilter* filters);
     void grow_search(std::size_t rows);
@@ -167,7 +175,8 @@ class Head {
     float* out_ = nullptr;
 
     // The current search. Quantised rows are [rows], or [2 * rows] if fine(): then row rows_ + r is the quantised
-    // residual of row r, which is what quantisation lost of it.
+    // residual of row r, which is what quantisation lost of it. For a ternary lm_head, values_, scales_ and sums_ are
+    // those of the count_ rows whose logits are computed.
     std::vector<Worker> workers_;
     std::unique_ptr<Progress[]> progress_;
     std::size_t row_capacity_ = 0;

@@ -231,7 +231,7 @@ void Head::compute_pending(Worker& worker, std::size_t row) {
 // Asks the processor to load the weights of a logit. It cannot foresee this: single rows lie anywhere in the table.
 void Head::prefetch(const Worker& worker, std::int32_t id) const {
     if (reads_file(worker)) return;
-    const std::uint8_t* weights = model_.head.at(static_cast<std::size_t>(id));
+    const std::uint8_t* weights = model_.head.floats.at(static_cast<std::size_t>(id));
     for (std::size_t i = 0; i < 2 * shape_.hidden; i += 64) __builtin_prefetch(weights + i, 0, 2);
 }
 

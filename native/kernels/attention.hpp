@@ -1,4 +1,4 @@
-// Softmax attention of up to four queries over one paged key/value head. Written once over the Vec16 that an
+// Softmax attention of up to kQueryTile queries over one paged key/value head. Written once over the Vec16 that an
 // instruction set has included before.
 //
 // The arithmetic of a query, in an order that depends on its own context alone:
@@ -9,7 +9,8 @@
 //     out     = sum of p_j * v_j / total         fused multiply-add in the order of positions
 //
 // The scores of a whole context are kept (4 bytes a position), so no running maximum is needed and no sum is rescaled.
-// Queries are worked on together only to load each key and value once; no query's arithmetic depends on its neighbours.
+// Queries are worked on together only to load keys and values less often: from memory once for a tile, from the
+// first-level cache once for each group of queries. No query's arithmetic depends on its neighbours.
 #pragma once
 
 #include "kernels/elementwise.hpp"
@@ -29,6 +30,14 @@ inline void for_each_run(const AttentionTile& tile, std::size_t begin, std::size
         body(begin, count, block_offset(tile.layout, block) + slot * tile.layout.head_stride);
         begin += count;
     }
+}
+
+// Calls body(query, n) for queries first..last (exclusive) in groups of n: kMax, then smaller powers of two. n is a
+// compile-time constant.
+template <std::size_t kMax, typename Body>
+BITNET_INLINE inline void for_each_group(std::size_t first, std::size_t last, Body body) {
+    for (; first + kMax <= last; first += kMax) body(first, Count<kMax>());
+    if constexpr (kMax > 1) for_each_group<kMax / 2>(first, last, body);
 }
 
 // Computes q . k of kQueries queries from query `first` on and kKeys (4 or 1) keys. Keys are the outer loop, so they
@@ -56,21 +65,17 @@ inline void score_keys(const AttentionTile& tile, std::size_t first, const float
     }
 }
 
-// Computes q . k of kQueries queries from query `first` on and the keys of positions begin..end. If the registers
-// cannot hold the sums of all queries, the keys of a block are read several times: from memory for the first queries,
-// from the first-level cache for the others.
-template <std::size_t kQueries>
-inline void score(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
-    constexpr std::size_t kFitting = kAccumulators / 4;  // queries whose sums with four keys fit the registers
-    constexpr std::size_t kTogether = kQueries < kFitting ? kQueries : kFitting;
+// Computes q . k of queries first..last and the keys of positions begin..end (all exclusive).
+inline void score(const AttentionTile& tile, std::size_t first, std::size_t last, std::size_t begin, std::size_t end) {
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         const float* keys = tile.keys + row;
-        for (std::size_t i = first; i < first + kQueries; i += kTogether) {
+        // As many queries together as have registers for their sums with four keys.
+        for_each_group<kAccumulators / 4>(first, last, [&](std::size_t i, auto n) {
             std::size_t j = 0;
             for (; j + 4 <= count; j += 4)
-                score_keys<kTogether, 4>(tile, i, keys + j * tile.layout.head_stride, position + j);
-            for (; j < count; ++j) score_keys<kTogether, 1>(tile, i, keys + j * tile.layout.head_stride, position + j);
-        }
+                score_keys<n.value, 4>(tile, i, keys + j * tile.layout.head_stride, position + j);
+            for (; j < count; ++j) score_keys<n.value, 1>(tile, i, keys + j * tile.layout.head_stride, position + j);
+        });
     });
 }
 
@@ -126,43 +131,39 @@ inline void add_rows(const AttentionTile& tile, const float* values, std::size_t
     }
 }
 
-// Adds p_j * v_j of positions begin..end to the sums of kQueries queries from query `first` on, block by block as
-// `score` does. Two queries at a time, with as many dimensions as the registers have room for.
-template <std::size_t kQueries>
-inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t begin, std::size_t end) {
-    constexpr std::size_t kTogether = kQueries < 2 ? kQueries : 2, kVectors = kAccumulators / 2;
+// Adds p_j * v_j of positions begin..end to the sums of queries first..last (all exclusive). Two queries at a time,
+// with as many dimensions as the registers have room for.
+inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t last, std::size_t begin,
+                       std::size_t end) {
+    constexpr std::size_t kVectors = kAccumulators / 2;
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
-        for (std::size_t i = first; i < first + kQueries; i += kTogether) {
+        for_each_group<2>(first, last, [&](std::size_t i, auto n) {
             const float *values = tile.values + row, *p = tile.scores + i * tile.scores_stride + position;
             float* sums = tile.sums + i * tile.layout.head_stride;
             std::size_t d = 0;
             for (; d + 16 * kVectors <= tile.layout.head_stride; d += 16 * kVectors)
-                add_rows<kTogether, kVectors>(tile, values + d, count, p, sums + d);
-            for (; d < tile.layout.head_stride; d += 16) add_rows<kTogether, 1>(tile, values + d, count, p, sums + d);
-        }
+                add_rows<n.value, kVectors>(tile, values + d, count, p, sums + d);
+            for (; d < tile.layout.head_stride; d += 16) add_rows<n.value, 1>(tile, values + d, count, p, sums + d);
+        });
     });
 }
 
 void attend(const AttentionTile& tile) {
-    constexpr std::size_t kHalf = kQueryTile / 2;
-    // Queries of one prompt see contexts of different lengths. The positions that all of them see (`shared`) are done
-    // for all queries at once, those beyond them one query at a time. Both ways give the same bits. Only tiles of 4 and
-    // 2 have compiled loops of their own; others are done one query at a time from the start.
+    // Queries of one text see contexts of different lengths. The positions that all of them see (`shared`) are done for
+    // all queries at once, those beyond them one query at a time. Both ways give the same bits.
     std::size_t shared = tile.contexts[0];
     for (std::size_t i = 1; i < tile.count; ++i) shared = tile.contexts[i] < shared ? tile.contexts[i] : shared;
-    if (tile.count != kQueryTile && tile.count != kHalf) shared = 0;
-    const bool full = tile.count == kQueryTile;
-    if (shared > 0) full ? score<kQueryTile>(tile, 0, 0, shared) : score<kHalf>(tile, 0, 0, shared);
+    score(tile, 0, tile.count, 0, shared);
     float totals[kQueryTile];
     for (std::size_t i = 0; i < tile.count; ++i) {
-        score<1>(tile, i, shared, tile.contexts[i]);
+        score(tile, i, i + 1, shared, tile.contexts[i]);
         totals[i] = softmax_numerators(tile.scores + i * tile.scores_stride, tile.contexts[i], tile.scale);
         for (std::size_t d = 0; d < tile.layout.head_stride; d += 16)
             store(tile.sums + i * tile.layout.head_stride + d, zero());
     }
-    if (shared > 0) full ? add_values<kQueryTile>(tile, 0, 0, shared) : add_values<kHalf>(tile, 0, 0, shared);
+    add_values(tile, 0, tile.count, 0, shared);
     for (std::size_t i = 0; i < tile.count; ++i) {
-        add_values<1>(tile, i, shared, tile.contexts[i]);
+        add_values(tile, i, i + 1, shared, tile.contexts[i]);
         const Vec16 total = broadcast(totals[i]);
         for_each_16(tile.head_dim, [&](std::size_t d, std::size_t lanes) {
             store_lanes(tile.outputs[i] + d, div(load(tile.sums + i * tile.layout.head_stride + d), total), lanes);

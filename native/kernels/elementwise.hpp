@@ -54,6 +54,12 @@ inline Vec16 activate(Vec16 gate, HiddenAct act) {
     return div(gate, add(one, exponential(sub(zero(), gate))));
 }
 
+void gate(const float* up, HiddenAct act, std::size_t n, float* y) {
+    for_each_16(n, [&](std::size_t i, std::size_t lanes) {
+        store_lanes(y + i, mul(activate(load_lanes(y + i, lanes), act), load_lanes(up + i, lanes)), lanes);
+    });
+}
+
 void widen(const std::uint8_t* bits, std::size_t n, float* out) {
     for_each_16(n, [&](std::size_t i, std::size_t lanes) {
         store_lanes(out + i, load_bfloat16_lanes(bits + 2 * i, lanes), lanes);

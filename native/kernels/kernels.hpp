@@ -10,6 +10,7 @@
 //     attention.hpp, noise.hpp,     compiled once for each instruction set
 //     screen.hpp
 //     dense.hpp                     the dense form of ternary weights, for instruction sets that have it
+//     grouped.hpp                   products of ternary weights with a scale for each group of columns
 //     table.hpp                     puts all of that into a table; isa/ISA.cpp includes it last
 //
 // All tables give bit-identical results. Integer sums are exact, so their order does not matter. Every float sum runs
@@ -39,51 +40,74 @@ enum class TernaryForm {
     // So 64 bytes hold four rows of weights for the same 64 activations.
     stored,
     // Three weights in 5 bits instead of 6, see dense.hpp.
-    dense
+    dense,
+    // With a scale for each `group` columns of a row, see grouped.hpp. Here a code may also be 3, for T = 2.
+    grouped
 };
 
 // A matrix of `out` rows and `in` columns, at any alignment. Weights are T * scale.
 struct TernaryMatrix {
     const std::uint8_t* packed;  // [byte_rows][row_bytes]
     std::size_t out, in;
-    float scale;
+    float scale;  // not in the grouped form, whose scales are among the bytes
     TernaryForm form;
+    std::size_t group = 0;  // only in the grouped form: 64 or 128; `in` is a multiple of it
 };
 
 // The dense form packs 512 columns of three outputs into 320 bytes: 5 bits a column.
 constexpr std::size_t kDenseColumns = 512, kDenseBytes = 320;
 
-// A byte row is one row of packed bytes, and holds 4 (stored) or 3 (dense) outputs: field i of byte row r is output
-// i * byte_rows + r. These are functions with internal linkage and not members: a member would be an inline function,
-// and the linker might keep the copy that was compiled for the wrong instruction set.
-static inline std::size_t fields_of(TernaryForm form) { return form == TernaryForm::dense ? 3 : 4; }
+// Kernels work on blocks of up to 16 byte rows: the 16 numbers of one field are one Vec16.
+constexpr std::size_t kBlockRows = 16;
+
+// A byte row is one row of packed bytes. It holds 4 (stored) or 3 (dense) outputs: field i of byte row r is output
+// i * byte_rows + r. In the grouped form it holds the 16 outputs from 16 * r on. These are functions with internal
+// linkage and not members: a member would be an inline function, and the linker might keep the copy that was compiled
+// for the wrong instruction set.
+static inline std::size_t fields_of(TernaryForm form) {
+    return form == TernaryForm::grouped ? kBlockRows : form == TernaryForm::dense ? 3 : 4;
+}
 static inline std::size_t byte_rows(const TernaryMatrix& weight) {
     return (weight.out + fields_of(weight.form) - 1) / fields_of(weight.form);
 }
 static inline std::size_t dense_row_bytes(std::size_t in) {
     return in / kDenseColumns * kDenseBytes + (in % kDenseColumns + 63) / 64 * 64;
 }
+// How many bytes ahead of their use the grouped form is asked for. With the multiplications between its loads, a core
+// by itself keeps too few loads under way: a thread of a Zen 3 then read weights at 0.6 of its bandwidth, and reads
+// them at 0.9 of it so. 2 to 8 KB are about equally good. After the last byte of a matrix, the request does nothing.
+constexpr std::size_t kGroupedAhead = 4096;
+
+// Bytes of a group of columns in the grouped form: 16 scales in float16, then 2 bits for each of 16 rows of codes.
+static inline std::size_t group_bytes(std::size_t group) { return kBlockRows * (2 + group / 4); }
 static inline std::size_t row_bytes(const TernaryMatrix& weight) {
+    if (weight.form == TernaryForm::grouped) return weight.in / weight.group * group_bytes(weight.group);
     return weight.form == TernaryForm::dense ? dense_row_bytes(weight.in) : weight.in;
 }
 
-// Kernels work on blocks of up to 16 byte rows: the 16 numbers of one field are one Vec16.
-constexpr std::size_t kBlockRows = 16;
+// A low-rank adapter (LoRA) of a linear, see low_rank.hpp. Without one, rank is 0.
+struct Adapter {
+    const float* a;  // [rank][in]
+    const float* b;  // [rank][out]
+    std::size_t rank, in, out;
+    float scaling;
+};
 
 // Quantised activations q = rint(x * s), one row a token. `stride` is the number of columns rounded up to a multiple of
 // 64; values beyond the columns are zeros, so kernels may read whole registers.
 struct Activations {
     const std::int8_t* values;  // [tokens][stride]
     std::size_t stride;
-    const float* scales;       // [tokens]: s
-    const std::int32_t* sums;  // [tokens]: sum(q)
+    const float* scales;       // [tokens]: s. For the grouped form [tokens][in / group]: 1 / s of each group
+    const std::int32_t* sums;  // [tokens]: sum(q). For the grouped form likewise
     std::size_t tokens;
 };
 
 enum class HiddenAct { relu2, silu };
 
-// How many queries `attend` takes at once.
-constexpr std::size_t kQueryTile = 4;
+// How many queries `attend` takes at once: 4 tokens with 4 query heads for each KV head. Their scores of 4096 positions
+// are 256 KB, which stay in a second-level cache.
+constexpr std::size_t kQueryTile = 16;
 
 // Where the keys (or the values) of one head lie. A block holds `block_size` positions; `group` blocks follow one
 // another without a gap; groups are `group_stride` apart.
@@ -99,7 +123,7 @@ static inline std::size_t block_offset(const KVLayout& layout, std::size_t block
     return block / layout.group * layout.group_stride + block % layout.group * layout.block_size * layout.head_stride;
 }
 
-// Up to four queries that read the same key/value head of one sequence. Position p is row p % block_size of block
+// Up to kQueryTile queries that read the same key/value head of one sequence. Position p is row p % block_size of block
 // blocks[p / block_size], and block_offset says where that block is.
 struct AttentionTile {
     const float* queries[kQueryTile];  // head_stride floats each, zeros beyond head_dim
@@ -169,15 +193,22 @@ struct Kernels {
     const char* name;
     // Converts n bfloat16 numbers at any alignment to float32.
     void (*widen)(const std::uint8_t* bits, std::size_t n, float* out);
+    // Writes row `row` of a matrix in the grouped form as float32 [in]: T times its scale, which is exact.
+    void (*widen_grouped)(const TernaryMatrix& weight, std::size_t row, float* out);
     // out = gain * (x / sqrt(mean(x^2) + eps)). `out` may be `x`.
     void (*rmsnorm)(const float* x, const float* gain, float eps, std::size_t n, float* out);
     // scale = 127 / max(max|x|, 1e-5), values = clip(rint(x * scale), -128, 127), padded with zeros to a multiple
     // of 64. sum is the sum of the values.
     void (*quantize)(const float* x, std::size_t n, std::int8_t* values, float* scale, std::int32_t* sum);
+    // The same for each `group` columns of the row by themselves, for the grouped form: `units` are 1 / scale. `n` is a
+    // multiple of `group`. The values are in the order that grouped.hpp needs.
+    void (*quantize_groups)(const float* x, std::size_t n, std::size_t group, std::int8_t* values, float* units,
+                            std::int32_t* sums);
     // Rotates one head of 2 * half floats: x * cos + concat(-x[half:], x[:half]) * sin. Multiplies and adds are rounded
     // one by one, without fused multiply-add, as the numerics contract has it.
     void (*rope)(const float* x, const float* cos, const float* sin, std::size_t half, float* out);
-    // out[t, o] = float(sum(q * T)) * (weight.scale / s), for the outputs o of byte rows first..last (exclusive).
+    // out[t, o] = float(sum(q * T)) * (weight.scale / s), for the outputs o of byte rows first..last (exclusive). In
+    // the grouped form, the sum over all groups that grouped.hpp defines.
     void (*linear)(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                    std::size_t out_stride);
     // The same added to what `out` holds.
@@ -187,6 +218,12 @@ struct Kernels {
     void (*gate_up)(const TernaryMatrix& gate, const Activations& gate_x, const TernaryMatrix& up,
                     const Activations& up_x, HiddenAct act, std::size_t first, std::size_t last, float* out,
                     std::size_t out_stride);
+    // y = act(y) * up, for n numbers.
+    void (*gate)(const float* up, HiddenAct act, std::size_t n, float* y);
+    // u = (A x) * scaling, `rank` numbers.
+    void (*low_rank)(const Adapter& adapter, const float* x, float* u);
+    // y[o] += (B u)[o] for the outputs first..last (exclusive).
+    void (*add_low_rank)(const Adapter& adapter, const float* u, std::size_t first, std::size_t last, float* y);
     // Softmax attention of the tile's queries, see attention.hpp.
     void (*attend)(const AttentionTile& tile);
     // out[t, row] = x[t] . weights[row] for bfloat16 weights [rows, in] at any alignment.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/elementwise.hpp"
+#include "kernels/grouped.hpp"
 #include "kernels/unroll.hpp"
 
 namespace bitnet {
@@ -69,6 +70,15 @@ inline Vec16 dequantize(const std::int32_t* code_sums, const TernaryMatrix& weig
 template <typename Join>
 inline void multiply(const TernaryMatrix& weight, const Activations& x, std::size_t first, std::size_t last, float* out,
                      std::size_t out_stride, Join join) {
+    if (weight.form == TernaryForm::grouped) {
+        for (std::size_t row = first; row < last; ++row)
+            for_each_tile<kGroupTokens>(x.tokens, [&](std::size_t token, std::size_t tokens) {
+                with_count<kGroupTokens>(tokens, [&](auto count) {
+                    multiply_grouped<decltype(count)::value>(weight, x, row, token, out, out_stride, join);
+                });
+            });
+        return;
+    }
     CodeSums code_sums = {};
     for_each_block(first, last, x.tokens,
                    [&](std::size_t row, std::size_t rows, std::size_t token, std::size_t tokens) {

@@ -11,6 +11,9 @@
 //         That is one byte row of CodeSums (linear.hpp) or of ScreenSums.
 //     dot_screen_row<kTokens>(w, columns, x, x_stride, code_sums)
 //         The same for a byte row of the screen (screen.hpp); `columns` is a multiple of 64.
+//     dot_group<kTokens>(w, columns, x, x_stride, code_sums)
+//         Multiplies 16 rows of a group of the grouped form (grouped.hpp); `columns` is 64 or 128:
+//         code_sums[token * kBlockRows + row] = sum over columns of the row's code * the token's value.
 //     dot_dense_row<kTokens>(w, in, x, x_stride, code_sums)
 //         The same for a byte row of the dense form, only where dense.hpp is included.
 //     multiply_int8(rounds)
@@ -21,6 +24,7 @@
 #pragma once
 
 #include "kernels/attention.hpp"
+#include "kernels/low_rank.hpp"
 #include "kernels/screen.hpp"
 
 namespace bitnet {
@@ -36,12 +40,17 @@ constexpr Kernels make_kernels(const char* name) {
     return {
         .name = name,
         .widen = widen,
+        .widen_grouped = widen_grouped,
         .rmsnorm = rmsnorm,
         .quantize = quantize,
+        .quantize_groups = quantize_groups,
         .rope = rope,
         .linear = linear,
         .linear_add = linear_add,
         .gate_up = gate_up,
+        .gate = gate,
+        .low_rank = low_rank,
+        .add_low_rank = add_low_rank,
         .attend = attend,
         .logits = logits,
         .logits_of = logits_of,

@@ -32,9 +32,9 @@ struct PyDecoder {
                 "heads must be a multiple of kv_heads, neither may be 0, and head_dim must be even");
         shape.layers = layers.size();
         const auto is_table = [&](const PyTable& table) {
-            return table.bytes.shape(0) == shape.vocab && table.bytes.shape(1) == 2 * shape.hidden;
+            return table.rows == shape.vocab && table.columns == shape.hidden;
         };
-        require(is_table(embedding) && is_table(head), "embedding or head is not [vocab, hidden] of bfloat16");
+        require(is_table(embedding) && is_table(head), "embedding or head is not [vocab, hidden]");
         require(norm.shape(0) == shape.hidden, "norm is not [hidden]");
         require(cos.shape(1) == shape.head_dim / 2 && sin.shape(1) == cos.shape(1) && sin.shape(0) == cos.shape(0),
                 "cos and sin are not [length, head_dim / 2]");
@@ -145,7 +145,7 @@ struct PyDecoder {
     }
 
     void hidden(const OutFloatMatrix& states) {
-        const std::size_t rows = decoder.head().rows(), columns = embedding.bytes.shape(1) / 2;
+        const std::size_t rows = decoder.head().rows(), columns = embedding.columns;
         require(states.shape(0) == rows && states.shape(1) == columns, "states is not [rows, hidden]");
         std::copy_n(decoder.head().normed(), rows * columns, states.data());
     }
@@ -184,7 +184,7 @@ struct PyDecoder {
         return rows;
     }
 
-    std::size_t vocab() const { return embedding.bytes.shape(0); }
+    std::size_t vocab() const { return embedding.rows; }
 
     PyTable embedding, head;
     FloatVector norm;

@@ -60,11 +60,22 @@ nb::tuple quantize(const FloatMatrix& x, const std::string& isa) {
     return nb::make_tuple(to_numpy(std::move(q.values), {tokens, q.stride}), to_numpy(std::move(q.scales), {tokens}));
 }
 
+Quantized quantize_groups(const Kernels& kernels, const FloatMatrix& x, std::size_t group) {
+    const std::size_t tokens = x.shape(0), in = x.shape(1), groups = in / group;
+    Quantized q{in, std::vector<std::int8_t>(tokens * in), std::vector<float>(tokens * groups),
+                std::vector<std::int32_t>(tokens * groups)};
+    for (std::size_t t = 0; t < tokens; ++t)
+        kernels.quantize_groups(x.data() + t * in, in, group, q.values.data() + t * in, &q.scales[t * groups],
+                                &q.sums[t * groups]);
+    return q;
+}
+
 nb::ndarray<nb::numpy, float> bit_linear(const PyLinear& linear, const FloatMatrix& x, const std::string& isa) {
     const TernaryMatrix& weight = linear.linear.weight;
     require(x.shape(1) == weight.in, "x and packed have different columns");
     const Kernels& kernels = select_kernels(isa);
-    const Quantized q = quantize_rows(kernels, x);
+    const Quantized q =
+        weight.form == TernaryForm::grouped ? quantize_groups(kernels, x, weight.group) : quantize_rows(kernels, x);
     check_form(kernels, weight);
     const std::size_t tokens = x.shape(0), out = weight.out;
     std::vector<float> y(tokens * out);

@@ -41,16 +41,50 @@ PyLinear::PyLinear(ByteMatrix packed, float scale, std::optional<FloatVector> in
     if (dense) linear.weight = {this->packed.data(), dense->first, dense->second, scale, TernaryForm::dense};
     require(rows == byte_rows(linear.weight) && bytes == row_bytes(linear.weight),
             "packed does not have the shape that dense weights take");
-    linear.input_norm = data_or_null(this->input_norm);
-    require(linear.input_norm == nullptr || this->input_norm->shape(0) == linear.weight.in,
+    set_input_norm();
+}
+
+PyLinear::PyLinear(ByteMatrix packed, std::size_t out, std::size_t in, std::size_t group,
+                   std::optional<FloatVector> input_norm)
+    : packed(std::move(packed)), input_norm(std::move(input_norm)) {
+    require((group == 64 || group == 128) && in % group == 0,
+            "groups are of 64 or 128 columns, and columns whole groups");
+    linear.weight = {this->packed.data(), out, in, 0.0f, TernaryForm::grouped, group};
+    require(this->packed.shape(0) == byte_rows(linear.weight) && this->packed.shape(1) == row_bytes(linear.weight),
+            "packed does not have the shape that grouped weights take");
+    set_input_norm();
+}
+
+void PyLinear::set_input_norm() {
+    linear.input_norm = data_or_null(input_norm);
+    require(linear.input_norm == nullptr || input_norm->shape(0) == linear.weight.in,
             "input_norm and packed have different columns");
 }
 
+void PyLinear::adapt(FloatMatrix a, FloatMatrix b, float scaling) {
+    require(a.shape(0) > 0 && a.shape(0) == b.shape(0), "a and b do not have the same rank");
+    require(a.shape(1) == linear.weight.in && b.shape(1) == linear.weight.out,
+            "the adapter does not have the shape of its linear");
+    linear.adapter = {a.data(), b.data(), a.shape(0), a.shape(1), b.shape(1), scaling};
+    adapter.emplace(std::move(a), std::move(b));
+}
+
 PyTable::PyTable(ByteMatrix bytes, int file, std::uint64_t offset)
-    : bytes(std::move(bytes)), table{this->bytes.data(), this->bytes.shape(1) / 2, file, offset} {}
+    : bytes(std::move(bytes)),
+      table{{this->bytes.data(), this->bytes.shape(1) / 2, file, offset}, {}},
+      rows(this->bytes.shape(0)),
+      columns(this->bytes.shape(1) / 2) {}
+
+PyTable::PyTable(const PyLinear& grouped)
+    : bytes(grouped.packed),
+      table{{nullptr, 0}, grouped.linear.weight},
+      rows(grouped.linear.weight.out),
+      columns(grouped.linear.weight.in) {
+    require(grouped.linear.weight.form == TernaryForm::grouped, "a ternary table is in the grouped form");
+}
 
 void check_form(const Kernels& kernels, const TernaryMatrix& weight) {
-    require(weight.form == TernaryForm::stored || kernels.pack_dense != nullptr,
+    require(weight.form != TernaryForm::dense || kernels.pack_dense != nullptr,
             "the instruction set has no dense form");
 }
 
@@ -66,6 +100,9 @@ void check_layer(const PyLayer& py, const Shape& shape) {
         require(fits, (std::string("a layer's ") + field.name + " does not have the model's shape").c_str());
     }
     require(layer.gate.weight.form == layer.up.weight.form, "gate_proj and up_proj are not of the same form");
+    for (const LinearField& field : kLinears)
+        require((layer.*field.member).weight.group == layer.q.weight.group,
+                "a layer's linears do not have the same groups of columns");
     std::size_t next = 2;
     bool fits = py.norms[0].shape(0) == shape.hidden && py.norms[1].shape(0) == shape.hidden;
     const auto check = [&](const float* norm, std::size_t size) {
@@ -82,10 +119,14 @@ void bind_weights(nb::module_& m) {
     nb::class_<PyLinear>(m, "Linear")
         .def(nb::init<ByteMatrix, float, std::optional<FloatVector>,
                       std::optional<std::pair<std::size_t, std::size_t>>>(),
-             "packed"_a, "scale"_a, "input_norm"_a.none(), "dense"_a.none() = nb::none());
+             "packed"_a, "scale"_a, "input_norm"_a.none(), "dense"_a.none() = nb::none())
+        .def(nb::init<ByteMatrix, std::size_t, std::size_t, std::size_t, std::optional<FloatVector>>(), nb::kw_only(),
+             "packed"_a, "out_features"_a, "in_features"_a, "group"_a, "input_norm"_a.none() = nb::none())
+        .def("adapt", &PyLinear::adapt, "a"_a.noconvert(), "b"_a.noconvert(), "scaling"_a);
 
     nb::class_<PyTable>(m, "Table")
-        .def(nb::init<ByteMatrix, int, std::uint64_t>(), "bytes"_a, "file"_a = -1, "offset"_a = 0);
+        .def(nb::init<ByteMatrix, int, std::uint64_t>(), "bytes"_a, "file"_a = -1, "offset"_a = 0)
+        .def(nb::init<const PyLinear&>(), "grouped"_a);
 
     nb::class_<PyLayer>(m, "Layer")
         .def(nb::new_(&make_layer), nb::kw_only(), "input_layernorm"_a, "post_attention_layernorm"_a,

@@ -17,10 +17,20 @@ struct PyLinear {
     // shape.
     PyLinear(ByteMatrix packed, float scale, std::optional<FloatVector> input_norm,
              std::optional<std::pair<std::size_t, std::size_t>> dense);
+    // `packed` is in the grouped form, of a matrix [out, in] with one scale for each `group` columns of a row.
+    PyLinear(ByteMatrix packed, std::size_t out, std::size_t in, std::size_t group,
+             std::optional<FloatVector> input_norm);
+
+    // Sets the adapter; `b` is [rank, out].
+    void adapt(FloatMatrix a, FloatMatrix b, float scaling);
 
     ByteMatrix packed;
     std::optional<FloatVector> input_norm;
+    std::optional<std::pair<FloatMatrix, FloatMatrix>> adapter;
     Linear linear;
+
+  private:
+    void set_input_norm();
 };
 
 struct PyLayer {
@@ -32,9 +42,12 @@ struct PyLayer {
 struct PyTable {
     // Rows of bfloat16. `file` is the descriptor of the mapped file that they lie in at `offset`, or -1.
     PyTable(ByteMatrix bytes, int file, std::uint64_t offset);
+    // Ternary rows in the grouped form.
+    explicit PyTable(const PyLinear& grouped);
 
     ByteMatrix bytes;
-    Bfloat16Table table;
+    TokenTable table;
+    std::size_t rows, columns;
 };
 
 // All raise ValueError. The Python code reports mistakes of users before; these checks only keep native code within

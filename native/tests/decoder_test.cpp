@@ -66,8 +66,7 @@ void test_cache() {
 }
 
 // Steps give the same bits for every table, number of threads and number of tokens a step.
-void test_steps(bool llama) {
-    const RandomModel random(llama);
+void test_steps(const RandomModel& random) {
     const std::vector<float> expected = run(random.model, *scalar_kernels(), 1, kTokens);
     note(*scalar_kernels(), expected);
     constexpr std::size_t kSteps[] = {kTokens, 37, 1};  // on 1, 2 and 3 threads
@@ -102,7 +101,8 @@ void test_allocations() {
 }  // namespace
 
 void test_decoder() {
-    for (bool llama : {false, true}) test_steps(llama);
+    for (bool llama : {false, true}) test_steps(RandomModel(llama));
+    for (std::size_t group : {64, 128}) test_steps(RandomModel(group == 64, group));
     test_cache();
     test_allocations();
 }

@@ -1,4 +1,5 @@
 // Every kernel table that this processor can run gives the bits of the scalar table.
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -89,6 +90,67 @@ void test_largest_sums() {
     }
 }
 
+// The value of a float16 that is finite.
+double float16_value(const std::uint8_t* bytes) {
+    const int bits = bytes[0] | bytes[1] << 8, exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    const double size = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+    return (bits & 0x8000) != 0 ? -size : size;
+}
+
+// Products and rows of a matrix in the grouped form are those that grouped.hpp defines, computed weight by weight.
+void test_grouped(std::size_t out, std::size_t groups, std::size_t group, std::size_t tokens) {
+    const std::string sizes = " grouped " + std::to_string(out) + " x " + std::to_string(groups) + " x " +
+                              std::to_string(group) + ", tokens " + std::to_string(tokens);
+    Random random;
+    const std::size_t in = groups * group;
+    std::vector<std::uint8_t> bytes = random.grouped(out, in, group);
+    bytes.insert(bytes.begin(), 0);  // the matrix begins at an odd address
+    const TernaryMatrix weight{bytes.data() + 1, out, in, 0.0f, TernaryForm::grouped, group};
+    const std::vector<float> x = random.floats(tokens * in, 3.0f);
+    const auto record = [&](std::size_t o, std::size_t g) {
+        return weight.packed + (o / kBlockRows * groups + g) * group_bytes(group);
+    };
+    const auto scale = [&](std::size_t o, std::size_t g) {
+        return static_cast<float>(float16_value(record(o, g) + 2 * (o % kBlockRows)));
+    };
+    const auto value = [&](std::size_t o, std::size_t c) {
+        const std::size_t i = c % group;
+        const std::uint8_t* word = record(o, c / group) + 32 + i / 16 * 64 + 4 * (o % kBlockRows);
+        return (word[i % 16 / 4] >> (2 * (i % 4)) & 3) - 1;
+    };
+    std::vector<float> expected(tokens * out), rows(out * in);
+    for (std::size_t o = 0; o < out; ++o)
+        for (std::size_t c = 0; c < in; ++c) rows[o * in + c] = static_cast<float>(value(o, c)) * scale(o, c / group);
+    for (std::size_t t = 0; t < tokens; ++t)
+        for (std::size_t g = 0; g < groups; ++g) {
+            const float* columns = x.data() + t * in + g * group;
+            const Rows q(std::vector<float>(columns, columns + group), *scalar_kernels(), 1, group);
+            for (std::size_t o = 0; o < out; ++o) {
+                std::int32_t sum = 0;
+                for (std::size_t c = 0; c < group; ++c) sum += value(o, g * group + c) * q.values[c];
+                float& y = expected[t * out + o];
+                y = std::fma(static_cast<float>(sum), scale(o, g) * (1.0f / q.scales[0]), y);
+            }
+        }
+    for (const Kernels* kernels : available_kernels()) {
+        std::vector<std::int8_t> values(tokens * in);
+        std::vector<float> units(tokens * groups), y(tokens * out), wide(out * in);
+        std::vector<std::int32_t> sums(tokens * groups);
+        for (std::size_t t = 0; t < tokens; ++t)
+            kernels->quantize_groups(x.data() + t * in, in, group, values.data() + t * in, units.data() + t * groups,
+                                     sums.data() + t * groups);
+        const Activations activations{values.data(), in, units.data(), sums.data(), tokens};
+        const std::size_t last = byte_rows(weight);
+        kernels->linear(weight, activations, 0, last / 2, y.data(), out);
+        kernels->linear(weight, activations, last / 2, last, y.data(), out);
+        expect(identical(y, expected), kernels->name + sizes);
+        note(*kernels, y);
+        for (std::size_t o = 0; o < out; ++o) kernels->widen_grouped(weight, o, wide.data() + o * in);
+        expect(identical(wide, rows), std::string(kernels->name) + " rows of" + sizes);
+        note(*kernels, wide);
+    }
+}
+
 // Norm, bfloat16, RoPE and logits of vectors of n floats are the same bits for all tables.
 void test_floats(std::size_t n) {
     std::vector<std::vector<float>> results;
@@ -115,6 +177,8 @@ void test_kernels() {
     for (std::size_t tokens : {1, 2, 3, 4, 5, 6, 7, 13}) test_linear(21, 147, tokens);
     for (std::size_t in : {1, 16, 63, 64, 65, 640, 1300, 2600}) test_linear(18, in, 5);
     test_largest_sums();
+    for (std::size_t tokens : {1, 2, 3, 4, 5, 9}) test_grouped(37, 3, 128, tokens);
+    for (std::size_t out : {1, 16, 64}) test_grouped(out, 5, 64, 2);
     for (std::size_t n : {2, 15, 16, 17, 100, 513}) test_floats(n);
 }
 

@@ -32,6 +32,18 @@ class Random {
             byte = static_cast<std::uint8_t>(bits() % 3 | bits() % 3 << 2 | bits() % 3 << 4 | bits() % 3 << 6);
         return bytes;
     }
+    // The bytes of a matrix in the grouped form: any codes; scales of either sign, of which one in 16 is subnormal.
+    std::vector<std::uint8_t> grouped(std::size_t out, std::size_t in, std::size_t group) {
+        const TernaryMatrix matrix{nullptr, out, in, 0.0f, TernaryForm::grouped, group};
+        std::vector<std::uint8_t> bytes(byte_rows(matrix) * row_bytes(matrix));
+        for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(bits());
+        for (std::size_t record = 0; record < bytes.size(); record += group_bytes(group))
+            for (std::size_t row = 0; row < kBlockRows; ++row) {  // exponents 0 to 15 of 31: below 2
+                std::uint8_t& high = bytes[record + 2 * row + 1];
+                high = static_cast<std::uint8_t>(high & 0xbf);
+            }
+        return bytes;
+    }
     // n bfloat16 numbers that begin at byte 1, an odd address: kernels must take any alignment.
     std::vector<std::uint8_t> bfloat16(std::size_t n) {
         std::vector<std::uint8_t> bytes(2 * n + 1);
@@ -78,9 +90,10 @@ struct Rows {
 };
 
 // A random model that owns its arrays. `llama` gives it SiLU, as many KV heads as heads, and norms before each linear
-// and of each head; otherwise it has squared ReLU, groups of four heads, and sub-norms, as BitNet b1.58 has.
+// and of each head; otherwise it has squared ReLU, groups of four heads, and sub-norms, as BitNet b1.58 has. `group`
+// gives all its matrices the grouped form, also the embedding and the lm_head.
 struct RandomModel {
-    explicit RandomModel(bool llama) {
+    explicit RandomModel(bool llama, std::size_t group = 0) {
         Random random;
         Shape& shape = model.shape;
         shape = {97,
@@ -93,11 +106,22 @@ struct RandomModel {
                  1e-5f,
                  1e-6f,
                  llama ? HiddenAct::silu : HiddenAct::relu2};
+        if (group != 0) {
+            shape.hidden = group;
+            shape.intermediate = 3 * group;
+            shape.heads = shape.kv_heads = 3;
+            shape.head_dim = group;
+        }
         model.context = 320;
-        model.embedding = {keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1, shape.hidden};
-        model.head = {keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1, shape.hidden};
+        model.embedding.floats = {keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1, shape.hidden};
+        model.head.floats = {keep(bytes, random.bfloat16(shape.vocab * shape.hidden)) + 1, shape.hidden};
         const auto gain = [&](std::size_t n) { return keep(floats, random.floats(n, 0.5f, 1.0f)); };
+        if (group != 0) {
+            model.embedding.ternary = grouped(random, shape.vocab, shape.hidden, group);
+            model.head.ternary = grouped(random, shape.vocab, shape.hidden, group);
+        }
         const auto linear = [&](std::size_t out, std::size_t in) {
+            if (group != 0) return Linear{grouped(random, out, in, group), llama ? gain(in) : nullptr};
             return Linear{{keep(bytes, random.codes(out / 4 * in)), out, in, 0.1f, TernaryForm::stored},
                           llama ? gain(in) : nullptr};
         };
@@ -112,6 +136,9 @@ struct RandomModel {
                                     linear(kv, shape.hidden), linear(kv, shape.hidden), linear(shape.hidden, query),
                                     linear(shape.intermediate, shape.hidden), linear(shape.intermediate, shape.hidden),
                                     linear(shape.hidden, shape.intermediate)});
+    }
+    TernaryMatrix grouped(Random& random, std::size_t out, std::size_t in, std::size_t group) {
+        return {keep(bytes, random.grouped(out, in, group)), out, in, 0.0f, TernaryForm::grouped, group};
     }
     // Stores an array and returns its address.
     template <typename T>

@@ -7,6 +7,7 @@ threads at once; everything else may be called from any thread.
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class Shape:
     ) -> None: ...
 
 class Linear:
+    @overload
     def __init__(
         self,
         packed: NDArray[np.uint8],
@@ -50,7 +52,27 @@ class Linear:
             dense: The shape [out, in] of a matrix in the dense form.
         """
 
+    @overload
+    def __init__(
+        self,
+        *,
+        packed: NDArray[np.uint8],
+        out_features: int,
+        in_features: int,
+        group: int,
+        input_norm: NDArray[np.float32] | None = None,
+    ) -> None:
+        """A ternary matrix with group scales; see `weights.GroupedMatrix`, whose blocks are `packed`."""
+
+    def adapt(self, a: NDArray[np.float32], b: NDArray[np.float32], scaling: float) -> None:
+        """Set the low-rank adapter of this linear; see `weights.LowRank`."""
+
 class Table:
+    @overload
+    def __init__(self, grouped: Linear) -> None:
+        """A ternary table: a matrix with group scales."""
+
+    @overload
     def __init__(self, bytes: NDArray[np.uint8], file: int = -1, offset: int = 0) -> None:
         """A bfloat16 table.
 

@@ -37,12 +37,19 @@ class QuantizationConfig:
         quantization_mode: `offline` stores packed ternary weights, `online` the bf16 or fp32 master weights.
         use_rms_norm: Whether each linear has an RMSNorm of its own before its activations are quantised.
         rms_norm_eps: The epsilon of those norms.
+        group_size: Columns of a row that share a scale (64 or 128), by which activations are quantised too. None if a
+            matrix has one scale. No config.json gives it: the reader finds it in the weights.
+        ternary_embedding: Whether the embedding is ternary too, with a scale for each group.
+        ternary_head: The same of the lm_head.
     """
 
     linear_class: LinearClass = "bitlinear"
     quantization_mode: QuantizationMode = "offline"
     use_rms_norm: bool = False
     rms_norm_eps: float = 1e-6
+    group_size: int | None = None
+    ternary_embedding: bool = False
+    ternary_head: bool = False
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.options import BackendOptions, Device, Precision, TernaryTiles
+from bitnet_tt.backends.options import MAX_CARDS, BackendOptions, Device, Precision, TernaryTiles
 from bitnet_tt.backends.select import check_model, create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
@@ -97,9 +97,11 @@ class BitNetModel:
         isa: str | None = None,
         precision: Precision = "fast",
         ternary_tiles: TernaryTiles = "codes",
+        cards: int = 1,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         masters: bool = False,
+        adapter: str | Path | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Self:
         """Load a model.
@@ -123,10 +125,14 @@ class BitNetModel:
             precision: Tenstorrent card only: `fast`, or `exact` for float32 throughout. The CPU is always exact.
             ternary_tiles: Tenstorrent card only: the form of ternary weights in its memory, `codes` or `bfp2`; see
                 `BackendOptions`. It changes no bit of a result.
+            cards: Tenstorrent cards only: how many cards share the layers of the model, from 1 to 8. They are connected
+                in a chain. It changes no bit of a result.
             cache_dir: Folder of the hub cache. None means the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
             masters: The weights are master weights (floats that were trained with BitNet's quantisation), although
                 config.json does not say so. They are quantised while they are read.
+            adapter: CPU only: the folder of a low-rank adapter (LoRA) for this model, as PEFT saves it. The ternary
+                weights stay as they are; the adapter is computed beside them.
             progress: Called with (done, total) bytes while weights are read and checked.
 
         Raises:
@@ -138,7 +144,7 @@ class BitNetModel:
         started = time.perf_counter()
         path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         opening = time.perf_counter()
-        checkpoint = Checkpoint.open(path, masters=masters)
+        checkpoint = Checkpoint.open(path, masters=masters, adapter=None if adapter is None else Path(adapter))
         opened = time.perf_counter()
         limit = checkpoint.config.max_position_embeddings
         context_length = limit if context_length is None else context_length
@@ -153,12 +159,13 @@ class BitNetModel:
         for name, value, kind in (("precision", precision, Precision), ("ternary_tiles", ternary_tiles, TernaryTiles)):
             names = get_args(kind)
             require(name, value, " or ".join(map(repr, names)), value in names)
+        require("cards", cards, f"an integer from 1 to {MAX_CARDS}", is_int(cards, 1, MAX_CARDS))
         reading = time.perf_counter()
         tokenizer = Tokenizer.from_path(path)
         tokenizer_seconds = time.perf_counter() - reading
         _check_special_tokens(tokenizer, checkpoint)
-        options = BackendOptions(device, threads, isa, precision, ternary_tiles)
-        check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None)
+        options = BackendOptions(device, threads, isa, precision, ternary_tiles, cards)
+        check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
         loading = time.perf_counter()
         weights = checkpoint.load_weights(progress)
         weights_seconds = opened - opening + time.perf_counter() - loading

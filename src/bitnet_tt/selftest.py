@@ -18,7 +18,7 @@ from bitnet_tt.backends.select import create_backend
 from bitnet_tt.engine import Engine
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.model import BitNetModel
-from bitnet_tt.reference import forward
+from bitnet_tt.reference import float_linear, forward
 from bitnet_tt.reference.compare import CONTRACT, FAST, Agreement, Bars, compare_logits
 from bitnet_tt.weights import ModelWeights
 
@@ -62,6 +62,8 @@ class SelfTestResult:
         torch: How closely the device follows the PyTorch module; None if it was not asked for.
         sensitivity: How closely NumPy follows itself after last-bit changes; None if that was not needed.
         variants: Each variant of the CPU backend, and whether its logits have the same bits. Empty on other devices.
+        float_activations: How closely NumPy follows itself with activations that are not quantised, for weights with
+            group scales: their authors quantise none. None for other models.
     """
 
     tokens: int
@@ -70,6 +72,7 @@ class SelfTestResult:
     torch: Agreement | None
     sensitivity: Agreement | None
     variants: dict[Variant, bool]
+    float_activations: Agreement | None = None
 
     @property
     def passed(self) -> bool:
@@ -110,11 +113,15 @@ def run_self_test(
     if not (agreement.meets(bars) and (torch is None or torch.meets(bars))):
         sensitivity = compare_logits(forward(model.config, nudge(weights), token_ids), reference)
         bars = relax(bars, sensitivity)
+    float_activations = None
+    if model.config.quantization.group_size is not None:
+        floats = forward(model.config, weights, token_ids, grouped=float_linear)
+        float_activations = compare_logits(reference, floats)
     identical = {}
     for index, variant in enumerate(variants):
         report(index + 1, len(variants) + 1)
         identical[variant] = bool((run_variant(model, weights, token_ids, variant) == logits).all())
-    return SelfTestResult(len(token_ids), agreement, bars, torch, sensitivity, identical)
+    return SelfTestResult(len(token_ids), agreement, bars, torch, sensitivity, identical, float_activations)
 
 
 def check_device(model: BitNetModel) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bitnet_tt.errors import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,94 @@ class TernaryMatrix:
         return int(self.packed.shape[1])
 
 
+GROUPED_ROWS = 16
+"""Rows of a `GroupedMatrix` that are stored together."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedMatrix:
+    """A ternary matrix with a scale for each group of columns of a row: W[r, c] = scale[r, c // group] * T[r, c].
+
+    T holds -1, 0 and +1. A file in Q2_0 can also hold +2, which is computed exactly.
+
+    Sixteen rows are stored together, group by group: first the float16 scales of the 16 rows, then 64 bytes for each
+    16 columns, which are a 32-bit word for each row. Bits 2i..2i+1 of byte k of a word hold T + 1 of column 4k + i. The
+    CPU backend multiplies them as they are: 16 rows are the lanes of its vectors (`native/kernels/grouped.hpp`).
+
+    Attributes:
+        blocks: uint8 [out / 16 rounded up, (in / group) * (32 + 4 * group)]. Rows beyond `out` have the scale 0.
+        out_features: Number of rows of the matrix.
+        in_features: Number of columns, a multiple of `group`.
+        group: Columns that share a scale: 64 or 128.
+        input_norm: As in `TernaryMatrix`.
+    """
+
+    blocks: NDArray[np.uint8]
+    out_features: int
+    in_features: int
+    group: int
+    input_norm: NDArray[np.float32] | None = None
+
+    @property
+    def blocks_shape(self) -> tuple[int, int]:
+        """The shape that `blocks` must have."""
+        return grouped_shape(self.out_features, self.in_features, self.group)
+
+
+def grouped_shape(out_features: int, in_features: int, group: int) -> tuple[int, int]:
+    """Return the shape of the `blocks` of a `GroupedMatrix`. Their product is its size in bytes."""
+    return -(-out_features // GROUPED_ROWS), in_features // group * GROUPED_ROWS * (2 + group // 4)
+
+
+type LinearWeights = TernaryMatrix | GroupedMatrix
+type TokenTable = NDArray[np.uint16] | GroupedMatrix
+
+
+_GROUPS_REFUSED = "scales for groups of weights are not supported here: use the CPU backend"
+
+
+def with_one_scale(matrix: LinearWeights) -> TernaryMatrix:
+    """Return a linear that has one scale.
+
+    Raises:
+        CheckpointError: It has group scales. Whoever takes none checks `QuantizationConfig.group_size` earlier.
+    """
+    if isinstance(matrix, GroupedMatrix):
+        raise CheckpointError(_GROUPS_REFUSED)
+    return matrix
+
+
+def as_array(table: NDArray[Any] | GroupedMatrix) -> NDArray[Any]:
+    """Return an embedding or lm_head that is an array.
+
+    Raises:
+        CheckpointError: It is ternary, as for `with_one_scale`.
+    """
+    if isinstance(table, GroupedMatrix):
+        raise CheckpointError(_GROUPS_REFUSED)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """A low-rank adapter (LoRA) of a linear: it adds B ((A x) * scaling) to the output for the input x.
+
+    Attributes:
+        a: float32 [rank, in].
+        b: float32 [rank, out], the transpose of B.
+        scaling: float32.
+    """
+
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
+    scaling: np.float32
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
     """The weights of one decoder layer. A norm is None if the architecture does not have it.
+
+    The linears of a model are all `TernaryMatrix`, or all `GroupedMatrix` with the groups that its config gives.
 
     Attributes:
         input_layernorm: float32 [hidden].
@@ -56,6 +143,7 @@ class LayerWeights:
         gate_proj: [intermediate, hidden].
         up_proj: [intermediate, hidden].
         down_proj: [hidden, intermediate].
+        adapters: The adapters of linears, by the linear's name.
     """
 
     input_layernorm: NDArray[np.float32]
@@ -64,16 +152,17 @@ class LayerWeights:
     ffn_sub_norm: NDArray[np.float32] | None = None
     q_norm: NDArray[np.float32] | None = None
     k_norm: NDArray[np.float32] | None = None
-    q_proj: TernaryMatrix
-    k_proj: TernaryMatrix
-    v_proj: TernaryMatrix
-    o_proj: TernaryMatrix
-    gate_proj: TernaryMatrix
-    up_proj: TernaryMatrix
-    down_proj: TernaryMatrix
+    q_proj: LinearWeights
+    k_proj: LinearWeights
+    v_proj: LinearWeights
+    o_proj: LinearWeights
+    gate_proj: LinearWeights
+    up_proj: LinearWeights
+    down_proj: LinearWeights
+    adapters: Mapping[str, LowRank] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, norms: Mapping[str, NDArray[np.float32]], linears: Mapping[str, TernaryMatrix]) -> Self:
+    def of(cls, norms: Mapping[str, NDArray[np.float32]], linears: Mapping[str, LinearWeights]) -> Self:
         """Build a layer from its norms and linears, each under its field's name.
 
         Args:
@@ -83,9 +172,9 @@ class LayerWeights:
         fields: dict[str, Any] = {**norms, **linears}
         return cls(**fields)
 
-    def linear(self, name: str) -> TernaryMatrix:
+    def linear(self, name: str) -> LinearWeights:
         """Return the linear with this name, one of `LINEAR_NAMES`."""
-        matrix: TernaryMatrix = getattr(self, name)
+        matrix: LinearWeights = getattr(self, name)
         return matrix
 
 
@@ -94,16 +183,16 @@ class ModelWeights:
     """The weights of a whole model. Large arrays may be read-only views of a memory-mapped file.
 
     Attributes:
-        embed_tokens: bfloat16 [vocab, hidden], as bits in uint16.
+        embed_tokens: bfloat16 [vocab, hidden], as bits in uint16; or a ternary [vocab, hidden].
         layers: The decoder layers, first to last.
         norm: float32 [hidden], the gain of the final norm.
-        lm_head: bfloat16 [vocab, hidden], as bits in uint16. The same array as `embed_tokens` if they are tied.
+        lm_head: As `embed_tokens`, and the same object if they are tied.
     """
 
-    embed_tokens: NDArray[np.uint16]
+    embed_tokens: TokenTable
     layers: tuple[LayerWeights, ...]
     norm: NDArray[np.float32]
-    lm_head: NDArray[np.uint16]
+    lm_head: TokenTable
 
 
 def bfloat16_to_float32(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ def make_engine(folder: Path, isa: str | None = None) -> Engine:
 
 
 @pytest.mark.parametrize("isa", available_isas())
-@pytest.mark.parametrize("name", golden.NAMES)
+@pytest.mark.parametrize("name", [*golden.NAMES, golden.BONSAI])
 def test_logits_equal_transformers(name: str, isa: str) -> None:
     expected, engine = golden.expected(name), make_engine(golden.FOLDER / name, isa)
     logits = np.stack([engine.logits(ids.tolist()) for ids in expected["input_ids"]])
@@ -31,7 +31,7 @@ def test_logits_equal_transformers(name: str, isa: str) -> None:
     assert agreement.meets(CONTRACT), agreement
 
 
-@pytest.mark.parametrize("name", golden.NAMES)
+@pytest.mark.parametrize("name", [*golden.NAMES, golden.BONSAI])
 def test_greedy_tokens_equal_transformers(name: str) -> None:
     """Compares the token after each of transformers' tokens, where transformers' own choice was clear."""
     expected, engine = golden.expected(name), make_engine(golden.FOLDER / name)
@@ -41,7 +41,7 @@ def test_greedy_tokens_equal_transformers(name: str) -> None:
     assert np.array_equal(picks[clear], ids[clear])
 
 
-@pytest.mark.parametrize("name", golden.NAMES)
+@pytest.mark.parametrize("name", [*golden.NAMES, golden.BONSAI])
 def test_decode_picks_what_prefill_would(name: str) -> None:
     prompt, engine = golden.expected(name)["greedy_prompt"].tolist(), make_engine(golden.FOLDER / name)
     config = GenerationConfig(max_new_tokens=40, ignore_eos=True)

@@ -73,3 +73,8 @@ def test_the_lm_head_and_memory_are_beside_the_sum() -> None:
     bits = 8 * (1_000_000_000 + estimate.kv_cache_bytes_per_token)
     assert estimate.memory_joules_per_token == pytest.approx(bits * 1.3e-9 / 64)
     assert estimate.memory_joules_per_512_tokens == pytest.approx(512 * estimate.memory_joules_per_token)
+
+
+def test_a_ternary_lm_head_costs_int8_additions() -> None:
+    estimate = estimate_energy(synthetic_config("bonsai-8b"), weight_bytes=0)
+    assert estimate.lm_head_joules_per_512_tokens == pytest.approx(512 * 151669 * 4096 * 0.007e-12)

@@ -29,6 +29,22 @@ def test_sizes_of_a_shape_can_be_changed() -> None:
     assert config.hidden_size == synthetic_config("0.7b").hidden_size
 
 
+def test_shapes_of_ternary_bonsai_have_the_weights_of_their_model_cards(tmp_path: Path) -> None:
+    """Of the 8B model: 8.19 billion parameters, 6.95 of them in the layers, in files of 2.18 GB."""
+    config = synthetic_config("bonsai-8b")
+    tables = 2 * config.vocab_size * config.hidden_size
+    assert round(config.ternary_weights / 1e9, 2) == 6.95
+    assert round((config.ternary_weights + tables) / 1e9, 2) == 8.19
+    assert round((config.ternary_weights + tables) * 2.125 / 8 / 1e9, 2) == 2.18
+    small = "bonsai-1.7b,hidden=256,intermediate=256,layers=2,heads=2,kv_heads=2,vocab=99"
+    path = synthetic_checkpoint(small, tmp_path)
+    checkpoint = Checkpoint.open(path)
+    assert (checkpoint.family, checkpoint.config) == ("ternary-bonsai", synthetic_config(small))
+    weights = checkpoint.load_weights()
+    assert np.isfinite(reference.forward(checkpoint.config, weights, [1, 2, 3])).all()
+    assert path.name == f"synthetic-{small}.gguf"
+
+
 @pytest.mark.parametrize("shape", ["3b", "2b4t,depth=3", "2b4t,layers", "2b4t,layers=-1", "2b4t,heads=7"])
 def test_impossible_shapes_are_refused(shape: str) -> None:
     with pytest.raises(ConfigError):

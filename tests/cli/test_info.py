@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from bitnet_tt import BitNetModel
+from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import LINEAR_NAMES
 from tests import golden_checkpoints
+from tests.checkpoint import small_bonsai
 
 
 def test_bytes_are_those_of_the_loaded_weights(run) -> None:
@@ -35,6 +37,21 @@ def test_the_table_fits_80_columns(run) -> None:
     assert max(map(len, text.splitlines())) <= 80
     for part in ("ternary weights", "embedding", "lm_head (tied)", "norms", "total", "8.00 times smaller"):
         assert part in text
+
+
+def test_group_scales_are_counted(run, tmp_path: Path) -> None:
+    path = small_bonsai.write_gguf(tmp_path / "x.gguf", small_bonsai.tensors(128), "PQ2_0")
+    facts = json.loads(run("info", str(path), "--json").stdout)
+    weights = Checkpoint.open(path).load_weights()
+    linears = [layer.linear(name) for layer in weights.layers for name in LINEAR_NAMES]
+    memory = facts["memory"]
+    assert memory["ternary"]["bytes"] == sum(linear.blocks.nbytes for linear in linears)
+    assert memory["embedding"]["bytes"] == weights.embed_tokens.blocks.nbytes
+    assert memory["head"]["bytes"] == weights.lm_head.blocks.nbytes
+    assert memory["bits_per_ternary_weight"] == 2.125
+    assert [note for note in facts["notes"] if "activations are quantised to int8 in the groups" in note]
+    text = run("info", str(path)).stdout
+    assert "one scale for each 128 weights, embedding and lm_head ternary too" in text
 
 
 def test_the_energy_is_printed_line_by_line_as_an_estimate(run) -> None:

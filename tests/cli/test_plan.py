@@ -49,6 +49,19 @@ def test_the_command_prints_tables_and_json(run) -> None:
     ]
 
 
+def test_chains_of_cards_stand_beside_copies(run) -> None:
+    text = run("plan", "--synthetic", "2b4t", "--batch", "32", "--context", "4096", "--cards", "8").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Cards in a chain that share the layers, batch 32, context 4096" in text
+    facts = json.loads(run("plan", "--synthetic", "2b4t", "--cards", "3", "--json").stdout)
+    assert [chain["cards"] for chain in facts["chains"]] == [1, 2, 3, 4]
+    assert facts["chains"][2]["layers"] == [10, 10, 10]
+    assert "Cards in a chain" not in run("plan", "--synthetic", "2b4t").stdout
+    result = run("plan", GOLDEN, "--cards", "8")
+    assert result.exit_code == 1
+    assert "cards is 8, but the model has 3 layers to share" in result.stderr
+
+
 def test_a_synthetic_shape_can_have_other_sizes(run) -> None:
     facts = json.loads(run("plan", "--synthetic", "2b4t,layers=4", "--json").stdout)
     assert {cost["count"] for cost in facts["costs"]} == {1, 4}

@@ -29,6 +29,7 @@ def test_json(run) -> None:
         "bars",
         "torch",
         "sensitivity",
+        "float_activations",
         "variants",
         "passed",
     ]

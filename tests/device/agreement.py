@@ -234,7 +234,7 @@ def check_rows(width: int) -> None:
     """Compare the operations between two products with float64: very few integers differ, and those by one."""
     import ttnn
 
-    from bitnet_tt.backends.tt.device.card import Card
+    from bitnet_tt.backends.tt.device.mesh import open_cards
     from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
     from bitnet_tt.backends.tt.ops.norm_quantize import op
 
@@ -243,7 +243,7 @@ def check_rows(width: int) -> None:
     sums = random.integers(-3000, 3000, (count, 2 * width)).astype(np.float32)
     largest = random.uniform(0.5, 3, (count, 1)).astype(np.float32)
     gain = random.uniform(0.5, 2, width).astype(np.float32)
-    card = Card()
+    card = open_cards()[0]
     try:
         norm = op.Norm.load(card, gain, 1e-5)
         on_card = card.tiles(h[None, None], ttnn.float32)
@@ -288,6 +288,6 @@ def _poison(backend: TTBackend) -> None:
     """Fill free memory with NaN. Padding rows contain whatever was there before; it must not change a result."""
     import ttnn
 
-    device = backend.card.device
+    device = backend.cards[0].device
     for buffer, rows in ((ttnn.L1_MEMORY_CONFIG, 64 * backend.plan.grid.cores), (ttnn.DRAM_MEMORY_CONFIG, 1 << 14)):
         ttnn.full([1, 1, rows, 256], float("nan"), ttnn.float32, ttnn.TILE_LAYOUT, device, buffer).deallocate()

@@ -11,6 +11,7 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
@@ -68,7 +69,7 @@ class Cache:
 def check_attention(config: ModelConfig) -> None:
     """Rows of several lengths are right, and equal to the bit alone, in a larger table, and as a part of a prompt."""
     lengths = np.array([65, 1, 31, 32, 33, 64, 200, 128])
-    card, random = Card(), np.random.default_rng(1)
+    card, random = open_cards()[0], np.random.default_rng(1)
     try:
         plan = Plan(config, card.grid, "fast", CONTEXT)
         cache = Cache.random(card, config, len(lengths), int(lengths.max()))
@@ -118,7 +119,7 @@ def _attend(
 
 def check_heads(config: ModelConfig) -> None:
     """An integer product with scales gives rotated heads, and k and v in their slots."""
-    count, card, random = 3, Card(), np.random.default_rng(2)
+    count, card, random = 3, open_cards()[0], np.random.default_rng(2)
     width = config.query_features + 2 * config.kv_features
     sums = random.integers(-3000, 3000, (DECODE_ROWS, width)).astype(np.float32)
     largest = random.uniform(0.5, 3, (DECODE_ROWS, 1)).astype(np.float32)
@@ -153,7 +154,8 @@ def check_few_rows(config: ModelConfig, count: int, lines: int) -> None:
 
     The first row's own position lies between others in its part; another row is not written to the cache.
     """
-    positions, card, random = np.array([40, 0, 31, 32, 63, 64, 199, 127])[:count], Card(), np.random.default_rng(3)
+    card, random = open_cards()[0], np.random.default_rng(3)
+    positions = np.array([40, 0, 31, 32, 63, 64, 199, 127])[:count]
     width = config.query_features + 2 * config.kv_features
     rows = random.standard_normal((count, width)).astype(np.float32)
     try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.options import TernaryTiles
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.device.weights import TernaryWeights, load_ternary
 from bitnet_tt.backends.tt.ops.bit_linear.op import bit_linear
 from bitnet_tt.backends.tt.ops.common.strips import Strips
@@ -30,7 +31,7 @@ def check_products(
     in_features: int, widths: Sequence[int], rows: int, lines: int, tiles: TernaryTiles = "codes"
 ) -> None:
     """Compare products without and with the residual stream; the last matrix may be cut short by the last core."""
-    card, random = Card(), np.random.default_rng(rows)
+    card, random = open_cards()[0], np.random.default_rng(rows)
     try:
         matrices = [random_matrix(random, width, in_features) for width in widths]
         weights = on_card(card, matrices, gated=False, tiles=tiles)
@@ -50,7 +51,7 @@ def check_products(
 
 def check_gates(in_features: int, width: int, rows: int, lines: int, tiles: TernaryTiles = "codes") -> None:
     """Compare activation(gate) * up, without a norm before it."""
-    card, random = Card(), np.random.default_rng(rows)
+    card, random = open_cards()[0], np.random.default_rng(rows)
     try:
         matrices = [random_matrix(random, width, in_features) for _ in range(2)]
         weights = on_card(card, matrices, gated=True, tiles=tiles)
@@ -68,7 +69,7 @@ def check_gates(in_features: int, width: int, rows: int, lines: int, tiles: Tern
 
 def check_embeddings(vocab_size: int, features: int, lines: int) -> None:
     """Look up the first and the last token, and others."""
-    card, random = Card(), np.random.default_rng(0)
+    card, random = open_cards()[0], np.random.default_rng(0)
     try:
         table = (random.standard_normal((vocab_size, features)).astype(np.float32).view(np.uint32) & 0xFFFF0000).view(
             np.float32

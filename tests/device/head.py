@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.device.weights import StreamedWeights, load_lm_head
 from bitnet_tt.backends.tt.ops.lm_head.op import lm_head
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
@@ -30,7 +31,7 @@ CORRELATION = {"exact": 0.9999998, "fast": 0.99996}
 
 def check_head(hidden: int, vocab: int, cores: int | None, precision: Precision) -> None:
     """Compare logits with float64, rows in strips with a tile of rows, and the largest logits with NumPy's."""
-    card, random = Card(), np.random.default_rng(hidden)
+    card, random = open_cards()[0], np.random.default_rng(hidden)
     try:
         head = random.standard_normal((vocab, hidden)).astype(np.float32)
         x, gain = random.standard_normal((TILE, hidden)) * 3, random.uniform(0.5, 1.5, hidden)

@@ -32,10 +32,10 @@ class Replays:
     def test_replayed_steps_equal_launched_ones(self) -> None:
         """Twice with traces, and then without. Each time the cache is allocated again."""
         with opened(*one_layer(), "fast", _CONTEXT) as backend:
-            assert backend.card.traces.recorder is not None
+            assert backend.cards[0].traces.recorder is not None
             replayed = [decode_in_turn(backend) for _ in range(2)]
-            backend.card.traces.release()
-            backend.card.traces = Traces(None)
+            backend.cards[0].traces.release()
+            backend.cards[0].traces = Traces(None)
             launched = decode_in_turn(backend)
         for rows in replayed:
             np.testing.assert_array_equal(rows, launched)
@@ -45,7 +45,7 @@ class Replays:
         config, weights = one_layer()
         tokens = np.random.default_rng(2).integers(0, config.vocab_size, _STEPS + 2).tolist()
         with opened(config, weights, "fast", _CONTEXT) as backend:
-            assert backend.card.traces.recorder is not None
+            assert backend.cards[0].traces.recorder is not None
             single = PagedFeeder(backend, sequences=1, blocks_each=3)
             for token in tokens:  # the first step is launched, the second recorded
                 single.feed({0: [token]})
@@ -58,11 +58,11 @@ class Replays:
         from tests.device.greedy import greedy_texts, steps_that_change
 
         with opened(*one_layer(), "fast", _CONTEXT) as backend:
-            assert backend.card.traces.recorder is not None
+            assert backend.cards[0].traces.recorder is not None
             replayed = greedy_texts(backend, LogitFilter(1))
             ahead = greedy_texts(backend, None)
-            backend.card.traces.release()
-            backend.card.traces = Traces(None)
+            backend.cards[0].traces.release()
+            backend.cards[0].traces = Traces(None)
             launched = greedy_texts(backend, LogitFilter(1))
             picked, _ = greedy_texts(backend, LogitFilter())
         assert ahead == replayed == launched == (picked, steps_that_change())

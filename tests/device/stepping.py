@@ -6,7 +6,7 @@ import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
 from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
@@ -20,7 +20,7 @@ CONTEXT = 2048
 
 def check_steps(config: ModelConfig) -> None:
     """Place random inputs, with tokens and without. Advance them, also with tokens from logits that are often equal."""
-    card = Card()
+    card = open_cards()[0]
     try:
         plan, random = Plan(config, card.grid, "fast", CONTEXT), np.random.default_rng(0)
         inputs, best = Inputs.for_decode(card, plan), empty_best(card.device)

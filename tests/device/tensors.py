@@ -9,7 +9,8 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
+from bitnet_tt.backends.tt.ops.common.strips import Strips
+from bitnet_tt.backends.tt.planning.memory import STRIP
 
 
 def to_host(tensor: Any) -> NDArray[np.float32]:

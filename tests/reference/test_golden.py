@@ -30,3 +30,18 @@ def test_greedy_tokens_equal_transformers(name: str) -> None:
         if margin > CLEAR_MARGIN * expected["logits"].std():
             assert logits[-1].argmax() == token_id
         logits = reference.forward(checkpoint.config, weights, [int(token_id)], cache)
+
+
+def test_group_scales_equal_transformers() -> None:
+    """With float activations to float32's last digits; with quantised ones within the bars."""
+    expected = golden.expected(golden.BONSAI)
+    checkpoint = Checkpoint.open(golden.FOLDER / golden.BONSAI)
+    weights = checkpoint.load_weights()
+    floats, quantised = (
+        np.stack([reference.forward(checkpoint.config, weights, ids, grouped=product) for ids in expected["input_ids"]])
+        for product in (reference.float_linear, reference.grouped_bitlinear)
+    )
+    assert compare_logits(floats, expected["logits"]).correlation > 1 - 1e-9
+    agreement = compare_logits(quantised, expected["logits"])
+    print(agreement)  # docs/numerics.md has it
+    assert agreement.meets(CONTRACT), agreement

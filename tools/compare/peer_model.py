@@ -22,7 +22,7 @@ from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import GGUFTensor, write_gguf
 from bitnet_tt.formats.staging import staged
-from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
+from bitnet_tt.weights import ModelWeights, TernaryMatrix, as_array, bfloat16_to_float32
 
 _HEADER_BYTES = 1 << 20
 _FILE_TYPE_TQ2_0 = 37
@@ -35,6 +35,8 @@ def save_tq2_0(config: ModelConfig, weights: ModelWeights, target: Path) -> None
         BenchmarkError: llama.cpp has no such architecture, or TQ2_0 cannot store these shapes.
         CheckpointError: The file cannot be written.
     """
+    if config.quantization.group_size is not None:
+        raise BenchmarkError("TQ2_0 cannot store scales for groups of 64 or 128 weights; compare with --synthetic 2b4t")
     if config.hidden_size % TQ_BLOCK or config.intermediate_size % TQ_BLOCK:
         raise BenchmarkError(
             f"llama.cpp's TQ2_0 needs sizes that are multiples of {TQ_BLOCK}, but this model has hidden_size "
@@ -57,10 +59,10 @@ def _tensors(config: ModelConfig, weights: ModelWeights) -> Iterator[GGUFTensor]
         if isinstance(value, TernaryMatrix):
             shape = (value.out_features, value.in_features)
             yield GGUFTensor(gguf_name(name), "TQ2_0", shape, partial(_tq2_0_parts, value))
-        elif value.dtype == np.float32:
-            yield GGUFTensor.of_rows(gguf_name(name), "F32", value)
+        elif (array := as_array(value)).dtype == np.float32:
+            yield GGUFTensor.of_rows(gguf_name(name), "F32", array)
         else:
-            yield GGUFTensor.of_rows(gguf_name(name), "F16", value, _clipped_float16)
+            yield GGUFTensor.of_rows(gguf_name(name), "F16", array, _clipped_float16)
 
 
 def _tq2_0_parts(matrix: TernaryMatrix) -> Iterator[NDArray[Any]]:

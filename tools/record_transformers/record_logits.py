@@ -63,16 +63,30 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
     "qwen3-embedding": QWEN3 | {"architectures": ["Qwen3Model"], "torch_dtype": "bfloat16"},
     "llama-packed-llama3": LLAMA | {"rope_scaling": {"rope_type": "llama3", **LLAMA3}, "quantization_config": DIVIDE},
     "llama-packed-linear": LLAMA | {"rope_scaling": {"type": "linear", "factor": 4.0}, "quantization_config": DIVIDE},
+    "ternary-bonsai": QWEN3 | {"tie_word_embeddings": False, "rope_scaling": YARN, "torch_dtype": "float16"},
 }
+GROUP = 128
+"""Weights of Ternary-Bonsai that share a scale. Its activations are not quantised."""
 
 
 def random_tensors(config: dict[str, Any], generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Return random tensors with the names that transformers knows; bfloat16, or packed codes."""
+    """Return random tensors with the names that transformers knows; bfloat16, packed codes, or ternary float16."""
+    grouped = config.get("torch_dtype") == "float16"
 
     def floats(*shape: int) -> torch.Tensor:
+        if grouped:
+            return groups(*shape)
         return torch.randn(shape, generator=generator).bfloat16()
 
+    def groups(rows: int, columns: int) -> torch.Tensor:
+        shares = torch.tensor([0.29, 0.42, 0.29])  # of -1, 0 and 1
+        values = torch.multinomial(shares, rows * columns, replacement=True, generator=generator) - 1
+        scales = (0.5 + torch.rand((rows, columns // GROUP, 1), generator=generator)).half()
+        return (values.reshape(rows, -1, GROUP) * scales).reshape(rows, columns)
+
     def gain(size: int) -> torch.Tensor:
+        if grouped:
+            return (0.5 + torch.rand(size, generator=generator)).half()
         return (0.5 + torch.rand(size, generator=generator)).bfloat16()
 
     quantization = config.get("quantization_config", EMBEDDING)
@@ -98,6 +112,9 @@ def random_tensors(config: dict[str, Any], generator: torch.Generator) -> dict[s
                 tensors[f"{prefix}self_attn.{norm}.weight"] = gain(config["head_dim"])
         for name, (rows, columns) in linears.items():
             path = prefix + name
+            if grouped:
+                tensors[path + ".weight"] = floats(rows, columns) / 8
+                continue
             if quantization.get("quantization_mode") == "online":
                 tensors[path + ".weight"] = floats(rows, columns)
                 tensors[path + ".rms_norm.weight"] = gain(columns)
@@ -147,11 +164,12 @@ def main() -> None:
     for seed, (name, config) in enumerate(CHECKPOINTS.items()):
         generator = torch.Generator().manual_seed(seed)
         tensors = random_tensors(config, generator)
+        quantization = {} if config.get("torch_dtype") == "float16" else {"quantization_config": EMBEDDING}
         with tempfile.TemporaryDirectory() as temporary:
             exact = {key: value if value.dtype == torch.uint8 else value.float() for key, value in tensors.items()}
-            write(Path(temporary), {"quantization_config": EMBEDDING, **config, "torch_dtype": "float32"}, exact)
+            write(Path(temporary), {**quantization, **config, "torch_dtype": "float32"}, exact)
             expected = record(Path(temporary), generator)
-        if "quantization_config" not in config:
+        if quantization and "quantization_config" not in config:
             # bitnet-embedding names its norms so, and is saved without an lm_head: its names lack the first part.
             published = {key.replace(".rms_norm.", ".norm."): value for key, value in tensors.items()}
             tensors = {key.removeprefix("model."): value for key, value in published.items()}

@@ -25,7 +25,7 @@ from bitnet_tt.formats.staging import staged
 from bitnet_tt.reference import unpack_ternary
 from bitnet_tt.tokenizer import Tokenizer
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
-from bitnet_tt.weights import TernaryMatrix, bfloat16_to_float32
+from bitnet_tt.weights import TernaryMatrix, as_array, bfloat16_to_float32
 
 _BLOCK = 32
 _FILE_TYPE_Q4_0 = 2
@@ -49,10 +49,10 @@ def save_q4_0(source: Path, target: Path) -> None:
         if isinstance(value, TernaryMatrix):
             shape = (value.out_features, value.in_features)
             tensors.append(GGUFTensor(gguf_name(name), "Q4_0", shape, partial(_q4_0_parts, value)))
-        elif value.dtype == np.float32:
-            tensors.append(GGUFTensor.of_rows(gguf_name(name), "F32", value))
+        elif (array := as_array(value)).dtype == np.float32:
+            tensors.append(GGUFTensor.of_rows(gguf_name(name), "F32", array))
         else:
-            tensors.append(GGUFTensor.of_rows(gguf_name(name), "F16", value, _float16))
+            tensors.append(GGUFTensor.of_rows(gguf_name(name), "F16", array, _float16))
     with staged(target, sum(tensor.size for tensor in tensors) + _HEADER_BYTES, overwrite=True) as path:
         write_gguf(path, metadata, tensors)
 

@@ -49,5 +49,43 @@ BITNET_INLINE inline void store_sums(const __m256i (&sums)[kTokens][4], std::int
     }
 }
 
+// 16 rows of one group of the grouped form against kTokens tokens; grouped.hpp draws the layout. A 32-bit lane belongs
+// to one row, so no lanes are ever added: 64 bytes are two registers of 8 rows with 16 columns each, and the four
+// activations of a field are the same for all lanes.
+//
+// vpmaddubsw leaves two 16-bit sums for each lane. A step adds at most 2 * 3 * 128 = 768 to each, four times for 16
+// columns: a group of 128 columns makes 24,576, so 16 bits are enough for the whole group. This is the code of all x86
+// tables. AVX-512 and AVX-VNNI have shorter instructions for it, but most of the time goes into reading.
+template <int kTokens>
+BITNET_INLINE inline void dot_group(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
+                                    std::size_t x_stride, std::int32_t* code_sums) {
+    __m256i sums[kTokens][2] = {};
+    const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
+    for (std::size_t column = 0; column < columns; column += 16) {
+        const auto* p = reinterpret_cast<const __m256i*>(w + 4 * column);
+        __builtin_prefetch(w + 4 * column + kGroupedAhead);
+        const __m256i first = _mm256_loadu_si256(p), second = _mm256_loadu_si256(p + 1);
+        BITNET_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const __m256i codes[2] = {_mm256_and_si256(_mm256_srli_epi16(first, 2 * i), low_bits),
+                                      _mm256_and_si256(_mm256_srli_epi16(second, 2 * i), low_bits)};
+            BITNET_UNROLL
+            for (int t = 0; t < kTokens; ++t) {
+                std::int32_t four;
+                __builtin_memcpy(&four, x + t * x_stride + column + 4 * i, 4);
+                const __m256i values = _mm256_set1_epi32(four);
+                sums[t][0] = _mm256_add_epi16(sums[t][0], _mm256_maddubs_epi16(codes[0], values));
+                sums[t][1] = _mm256_add_epi16(sums[t][1], _mm256_maddubs_epi16(codes[1], values));
+            }
+        }
+    }
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        auto* out = reinterpret_cast<__m256i*>(code_sums + t * kBlockRows);
+        _mm256_storeu_si256(out, _mm256_madd_epi16(sums[t][0], ones));
+        _mm256_storeu_si256(out + 1, _mm256_madd_epi16(sums[t][1], ones));
+    }
+}
+
 }  // namespace
 }  // namespace bitnet

@@ -11,6 +11,7 @@
 // tokens one load of weights is enough for 24 such instructions.
 #pragma once
 
+#include "kernels/isa/avx2_common.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/unroll.hpp"
 #include "kernels/vec16/avx512.hpp"

@@ -100,6 +100,41 @@ BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, 
     }
 }
 
+// 16 rows of one group of the grouped form against kTokens tokens; grouped.hpp draws the layout. A 32-bit lane belongs
+// to one row. One register holds the activations of all four fields; sdot takes those of field i from its lane i.
+template <int kTokens>
+inline void dot_group(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
+                      std::int32_t* code_sums) {
+    int32x4_t sums[kTokens][4] = {};
+    for (std::size_t column = 0; column < columns; column += 16) {
+        __builtin_prefetch(w + 4 * column + kGroupedAhead);
+        int8x16_t values[kTokens];
+        BITNET_UNROLL
+        for (int t = 0; t < kTokens; ++t) values[t] = vld1q_s8(x + t * x_stride + column);
+        BITNET_UNROLL
+        for (int rows = 0; rows < 4; ++rows) {
+            const uint8x16_t bytes = vld1q_u8(w + 4 * column + 16 * rows), low = vdupq_n_u8(3);
+            const int8x16_t code0 = vreinterpretq_s8_u8(vandq_u8(bytes, low));
+            const int8x16_t code1 = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bytes, 2), low));
+            const int8x16_t code2 = vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(bytes, 4), low));
+            const int8x16_t code3 = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 6));
+            BITNET_UNROLL
+            for (int t = 0; t < kTokens; ++t) {
+                int32x4_t& sum = sums[t][rows];
+                sum = vdotq_laneq_s32(sum, code0, values[t], 0);
+                sum = vdotq_laneq_s32(sum, code1, values[t], 1);
+                sum = vdotq_laneq_s32(sum, code2, values[t], 2);
+                sum = vdotq_laneq_s32(sum, code3, values[t], 3);
+            }
+        }
+    }
+    BITNET_UNROLL
+    for (int t = 0; t < kTokens; ++t) {
+        BITNET_UNROLL
+        for (int rows = 0; rows < 4; ++rows) vst1q_s32(code_sums + t * kBlockRows + 4 * rows, sums[t][rows]);
+    }
+}
+
 }  // namespace
 }  // namespace bitnet
 

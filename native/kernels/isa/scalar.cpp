@@ -58,6 +58,25 @@ void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_
     }
 }
 
+// 16 rows of one group of the grouped form: word r of 64 bytes holds 16 columns of row r; field i of byte k of the word
+// is column 4 * k + i, whose activation is at 4 * i + k.
+template <int kTokens>
+void dot_group(const std::uint8_t* w, std::size_t columns, const std::int8_t* x, std::size_t x_stride,
+               std::int32_t* code_sums) {
+    for (int t = 0; t < kTokens; ++t) {
+        for (std::size_t row = 0; row < kBlockRows; ++row) {
+            std::int32_t sum = 0;
+            for (std::size_t column = 0; column < columns; column += 16) {
+                const std::uint8_t* word = w + 4 * column + 4 * row;
+                const std::int8_t* values = x + t * x_stride + column;
+                for (int k = 0; k < 4; ++k)
+                    for (int i = 0; i < 4; ++i) sum += (word[k] >> (2 * i) & 3) * values[4 * i + k];
+            }
+            code_sums[t * kBlockRows + row] = sum;
+        }
+    }
+}
+
 }  // namespace
 }  // namespace bitnet
 

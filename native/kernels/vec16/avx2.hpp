@@ -60,6 +60,17 @@ inline Vec16 load_bfloat16_first(const std::uint8_t* p, std::size_t n) {
     return load_bfloat16(padded);
 }
 
+// As in scalar.hpp, because F16C is an extension of its own. Sign extension fills bits 28 to 31 with the sign.
+inline __m256 widen_float16(__m128i halves) {
+    const __m256i bits = _mm256_and_si256(_mm256_slli_epi32(_mm256_cvtepi16_epi32(halves), 13),
+                                          _mm256_set1_epi32(static_cast<std::int32_t>(0x8fffffff)));
+    return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p112f));
+}
+inline Vec16 load_float16(const std::uint8_t* p) {
+    return {widen_float16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+            widen_float16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16)))};
+}
+
 inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
     const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8));

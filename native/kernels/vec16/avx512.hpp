@@ -39,6 +39,10 @@ inline Vec16 load_bfloat16_first(const std::uint8_t* p, std::size_t n) {
     return widen_bits(_mm256_maskz_loadu_epi16(first_lanes(n), p));
 }
 
+inline Vec16 load_float16(const std::uint8_t* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+
 inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
     return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(p), _mm512_set1_epi32(minus)))};
 }

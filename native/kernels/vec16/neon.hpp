@@ -57,6 +57,10 @@ inline Vec16 load_bfloat16_first(const std::uint8_t* p, std::size_t n) {
     return load_bfloat16(padded);
 }
 
+inline Vec16 load_float16(const std::uint8_t* p) {
+    return each([&](int i) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p + 8 * i))); });
+}
+
 inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
     return each([&](int i) { return vcvtq_f32_s32(vsubq_s32(vld1q_s32(p + 4 * i), vdupq_n_s32(minus))); });
 }

@@ -60,6 +60,20 @@ inline Vec16 load_bfloat16_first(const std::uint8_t* p, std::size_t n) {
 }
 inline Vec16 load_bfloat16(const std::uint8_t* p) { return load_bfloat16_first(p, 16); }
 
+// float16 numbers, 2 bytes each, low byte first, to float32: exact. Not for infinity and NaN. A float16 has 5 bits of
+// exponent (bias 15) and 10 of mantissa; a float32 has 8 (bias 127) and 23. With the exponent field moved as it is, the
+// number is 2^112 times too small, also where it is subnormal.
+inline Vec16 load_float16(const std::uint8_t* p) {
+    std::uint16_t halves[16];
+    __builtin_memcpy(halves, p, 32);
+    return each([&](int l) {
+        const std::uint32_t half = halves[l], bits = (half & 0x8000) << 16 | (half & 0x7fff) << 13;
+        float value;
+        __builtin_memcpy(&value, &bits, 4);
+        return value * 0x1p112f;
+    });
+}
+
 // float32(p[l] - minus). The subtraction is of int32 and exact; only the conversion may round, half to even.
 inline Vec16 load_difference(const std::int32_t* p, std::int32_t minus) {
     return each([&](int l) { return static_cast<float>(p[l] - minus); });

@@ -9,6 +9,9 @@ Device = Literal["auto", "cpu", "tt"]
 Precision = Literal["exact", "fast"]
 TernaryTiles = Literal["codes", "bfp2"]
 
+MAX_CARDS = 8
+"""Cards of a chain: as many p150 cards as ttnn has a description of."""
+
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
@@ -24,6 +27,8 @@ class BackendOptions:
         ternary_tiles: Tenstorrent card only: the form of ternary weights in its memory. `codes` are 2 bits a weight,
             and the unpacker takes their exponent from a register. `bfp2` stores the exponents too, 2.5 bits a weight,
             for cards or simulators where that register does not work. It changes no bit of a result.
+        cards: Tenstorrent cards only: how many share the layers of the model, from 1 to 8. It changes no bit of a
+            result.
     """
 
     device: Device = "auto"
@@ -31,6 +36,7 @@ class BackendOptions:
     isa: str | None = None
     precision: Precision = "fast"
     ternary_tiles: TernaryTiles = "codes"
+    cards: int = 1
 
     @property
     def resolved_device(self) -> Literal["cpu", "tt"]:

@@ -8,29 +8,36 @@ from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.backends.options import BackendOptions
 from bitnet_tt.backends.tt.environment import silence_ttnn
+from bitnet_tt.backends.tt.planning.pipeline import check_cards
 from bitnet_tt.backends.tt.planning.supported import check_supported
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
 
 
-def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool) -> None:
+def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool, adapted: bool) -> None:
     """Check that a device can run a model, before its weights are loaded. The CPU runs all models.
 
     Args:
         config: The shape of the model.
         options: The device and its settings.
         embeds: Whether it is an embedding model.
+        adapted: Whether it runs with a low-rank adapter.
 
     Raises:
-        DeviceError: It cannot; the message names the part of the model.
+        DeviceError: It cannot; the message names the part of the model, or the setting.
     """
     if options.resolved_device == "tt":
         if embeds:
             raise DeviceError(
                 "this is an embedding model, and the Tenstorrent backend has no embeddings of texts: use device='cpu'"
             )
+        if adapted:
+            raise DeviceError("the Tenstorrent backend runs no adapters (LoRA): use device='cpu'")
         check_supported(config)
+        check_cards(config, options.cards)
+    elif options.cards != 1:
+        raise DeviceError(f"cards is {options.cards}, but the device is the CPU: use device='tt' with several cards")
 
 
 def create_backend(
@@ -61,6 +68,7 @@ def create_backend(
             context_length=context_length,
             precision=options.precision,
             ternary_tiles=options.ternary_tiles,
+            cards=options.cards,
         )
     raise DeviceError(f"unknown device {options.device!r}; known devices: auto, cpu, tt")
 

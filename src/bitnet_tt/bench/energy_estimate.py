@@ -40,7 +40,7 @@ class EnergyEstimate:
         paper_joules_per_token: The same sum, divided by 512.
         paper_fp16_joules_per_512_tokens: The same sum if all linears are in FP16.
         fp16_ratio: The sum in FP16 divided by the sum with ternary weights.
-        lm_head_joules_per_512_tokens: All rows of the lm_head in 16-bit floats. The paper leaves it out.
+        lm_head_joules_per_512_tokens: All rows of the lm_head, in 16-bit floats unless it is ternary. The paper leaves it out.
         memory_joules_per_512_tokens: Reading weights, keys and values from DRAM. The paper leaves it out.
         memory_joules_per_token: The same, divided by 512.
         weight_bytes_per_token: The weights that a token reads.
@@ -78,7 +78,8 @@ def estimate_energy(config: ModelConfig, weight_bytes: int) -> EnergyEstimate:
     # Each token multiplies its queries with 512 keys, and the result with 512 values.
     products = 2 * TOKENS**2 * config.query_features * config.num_hidden_layers
     attention = products * FP16_MULTIPLY_ADD_PJ * _PICO
-    lm_head = TOKENS * config.vocab_size * config.hidden_size * FP16_MULTIPLY_ADD_PJ * _PICO
+    of_head = INT8_ADD_PJ if config.quantization.ternary_head else FP16_MULTIPLY_ADD_PJ
+    lm_head = TOKENS * config.vocab_size * config.hidden_size * of_head * _PICO
     kv_cache_bytes = 2 * TOKENS * config.kv_features * config.num_hidden_layers * _KV_CACHE_BYTES
     memory = 8 * (weight_bytes + kv_cache_bytes) * DRAM_READ_PJ_PER_BIT * _PICO
     paper, paper_fp16 = ternary + attention, fp16 + attention

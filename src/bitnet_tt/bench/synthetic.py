@@ -5,15 +5,27 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint import save_packed
+from bitnet_tt.checkpoint.grouped import empty_matrix, with_groups
+from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import ConfigError
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
+from bitnet_tt.weights import (
+    GROUPED_ROWS,
+    GroupedMatrix,
+    LayerWeights,
+    LinearWeights,
+    ModelWeights,
+    TernaryMatrix,
+    TokenTable,
+    float32_to_bfloat16,
+)
 
 SHAPES: Mapping[str, Mapping[str, int]] = {
     "2b4t": {
@@ -34,8 +46,65 @@ SHAPES: Mapping[str, Mapping[str, int]] = {
         "vocab_size": 32000,
         "max_position_embeddings": 2048,
     },
+    "bonsai-1.7b": {
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "vocab_size": 151669,
+        "max_position_embeddings": 32768,
+    },
+    "bonsai-4b": {
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 151669,
+        "max_position_embeddings": 32768,
+    },
+    "bonsai-8b": {
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 151669,
+        "max_position_embeddings": 65536,
+    },
 }
-"""Shapes by name: `2b4t` is that of microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large."""
+"""Shapes by name: `2b4t` is that of microsoft/bitnet-b1.58-2B-4T, `0.7b` is like 1bitLLM/bitnet_b1_58-large, and the
+others are those of prism-ml/Ternary-Bonsai."""
+
+_QUANTIZATION = {"quant_method": "bitnet", "linear_class": "autobitlinear"}
+_BITNET: Mapping[str, Any] = {
+    "model_type": "bitnet",
+    "hidden_act": "relu2",
+    "tie_word_embeddings": True,
+    "rope_theta": 500000.0,
+    "quantization_config": _QUANTIZATION,
+}
+_BONSAI: Mapping[str, Any] = {
+    "model_type": "qwen3",
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+    "head_dim": 128,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e6,
+    "quantization_config": _QUANTIZATION,
+}
+_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16384}
+_SETTINGS = {
+    "2b4t": _BITNET,
+    "0.7b": _BITNET,
+    "bonsai-1.7b": _BONSAI,
+    "bonsai-4b": _BONSAI,
+    "bonsai-8b": {**_BONSAI, "tie_word_embeddings": False, "rope_scaling": _YARN},
+}
+"""Fields of config.json that are not sizes, by the name of a shape."""
+
+_BONSAI_GROUP = 128
 
 _FIELDS = {
     "hidden": "hidden_size",
@@ -51,7 +120,7 @@ _ZEROS = 0.42
 
 
 def synthetic_config(shape: str) -> ModelConfig:
-    """Return the configuration of a shape, in the architecture of 2B4T.
+    """Return the configuration of a shape.
 
     Args:
         shape: A name in `SHAPES`, and after it the sizes that differ, such as `2b4t,layers=4,vocab=1000`.
@@ -68,45 +137,67 @@ def synthetic_config(shape: str) -> ModelConfig:
         if field not in _FIELDS or not size.isdecimal():
             raise ConfigError(f"{change!r} is not a size of a shape; sizes are {'=N, '.join(_FIELDS)}=N")
         sizes[_FIELDS[field]] = int(size)
-    return ModelConfig.from_dict(
-        {
-            "model_type": "bitnet",
-            "hidden_act": "relu2",
-            "tie_word_embeddings": True,
-            "rope_theta": 500000.0,
-            "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
-            **sizes,
-        }
-    )
+    config = ModelConfig.from_dict({**_SETTINGS[name], **sizes})
+    return with_groups(config, _BONSAI_GROUP) if config.qk_norms else config
 
 
 def synthetic_checkpoint(shape: str, folder: Path, progress: Progress | None = None) -> Path:
-    """Return the checkpoint folder of a random model in `folder`. If it does not exist, write it.
+    """Return the checkpoint of a random model in `folder`. If it does not exist, write it.
+
+    It is a folder of packed safetensors, or a GGUF file without a tokenizer if weights have group scales.
 
     Raises:
         ConfigError: As for `synthetic_config`.
         CheckpointError: The checkpoint cannot be written.
     """
     config = synthetic_config(shape)
-    target = folder / f"synthetic-{shape}"
+    grouped = config.quantization.group_size is not None
+    target = folder / f"synthetic-{shape}{'.gguf' if grouped else ''}"
     if not target.exists():
-        save_packed(config, synthetic_weights(config), target, progress=progress)
+        weights = synthetic_weights(config)
+        if grouped:
+            save_gguf(config, weights, target, tokenizer_metadata={}, progress=progress)
+        else:
+            save_packed(config, weights, target, progress=progress)
     return target
 
 
 def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:
     """Return random weights: ternary with the usual share of zeros, and scales that keep activations in range."""
     rng = np.random.default_rng(seed)
+    group = config.quantization.group_size
 
-    def matrix(out_features: int, in_features: int) -> TernaryMatrix:
-        packed = _BYTES[rng.integers(0, 256, (out_features // 4, in_features), dtype=np.uint8)]
-        return TernaryMatrix(packed, np.float32(((1 - _ZEROS) * in_features) ** -0.5))
+    def packed(*shape: int) -> NDArray[np.uint8]:
+        codes: NDArray[np.uint8] = _BYTES[rng.integers(0, 256, shape, dtype=np.uint8)]
+        return codes
+
+    def matrix(out_features: int, in_features: int) -> LinearWeights:
+        scale = ((1 - _ZEROS) * in_features) ** -0.5
+        if group is not None:
+            return grouped(out_features, in_features, group, scale)
+        return TernaryMatrix(packed(out_features // 4, in_features), np.float32(scale))
+
+    def grouped(out_features: int, in_features: int, group: int, scale: float) -> GroupedMatrix:
+        result = empty_matrix(out_features, in_features, group)
+        records = result.blocks.reshape(len(result.blocks), in_features // group, -1)
+        scales = (scale * rng.uniform(0.5, 1.5, (*records.shape[:2], GROUPED_ROWS))).astype(np.float16)
+        records[:, :, : 2 * GROUPED_ROWS] = scales.view(np.uint8)
+        for part in records:  # of 16 rows, so that random numbers take little memory
+            part[:, 2 * GROUPED_ROWS :] = packed(len(part), GROUPED_ROWS * group // 4)
+        return result
+
+    def table() -> TokenTable:
+        vocabulary = (config.vocab_size, config.hidden_size)
+        if group is not None:
+            return grouped(*vocabulary, group, 0.5)
+        values: NDArray[np.uint16] = normal[rng.integers(0, 1 << 16, vocabulary, dtype=np.uint16)]
+        return values
 
     def ones(size: int) -> NDArray[np.float32]:
         return np.ones(size, np.float32)
 
     normal = float32_to_bfloat16(rng.standard_normal(1 << 16).astype(np.float32) * np.float32(0.5))
-    embed_tokens = normal[rng.integers(0, 1 << 16, (config.vocab_size, config.hidden_size), dtype=np.uint16)]
+    embed_tokens = table()
     layers = tuple(
         LayerWeights.of(
             {name: ones(size) for name, size in config.norm_sizes.items()},
@@ -114,7 +205,8 @@ def synthetic_weights(config: ModelConfig, seed: int = 0) -> ModelWeights:
         )
         for _ in range(config.num_hidden_layers)
     )
-    return ModelWeights(embed_tokens, layers, ones(config.hidden_size), embed_tokens)
+    lm_head = embed_tokens if config.tie_word_embeddings else table()
+    return ModelWeights(embed_tokens, layers, ones(config.hidden_size), lm_head)
 
 
 def _byte_table() -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, 
 from bitnet_tt.checkpoint.families.family import HOW_TO_ANNOUNCE_MASTERS
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
 from bitnet_tt.checkpoint.gguf_ternary import TERNARY_TYPES, read_ternary
+from bitnet_tt.checkpoint.grouped import GROUPED_TYPES, read_blocks, read_floats
 from bitnet_tt.checkpoint.names import (
     EMBEDDING,
     FINAL_NORM,
@@ -26,7 +27,7 @@ from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.tensor import Progress, StoredTensor
-from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix
+from bitnet_tt.weights import GroupedMatrix, LayerWeights, LinearWeights, ModelWeights, TernaryMatrix, TokenTable
 
 IGNORED_ENDINGS = (".rotary_emb.inv_freq",)
 """Endings of the names of tensors that we ignore, because the config determines their values."""
@@ -66,14 +67,14 @@ class Assembler:
         """
         config = self.config
         vocabulary = (config.vocab_size, config.hidden_size)
-        embed_tokens = self._embedding(EMBEDDING, vocabulary)
+        embed_tokens = self._table(EMBEDDING, vocabulary, ternary=config.quantization.ternary_embedding)
         layers = tuple(self._layer(layer_prefix(i)) for i in range(config.num_hidden_layers))
         norm = self._norm(FINAL_NORM, config.hidden_size)
         if config.tie_word_embeddings:
             self._used.add(LM_HEAD)  # if it is stored, it is a copy of the embedding
             lm_head = embed_tokens
         else:
-            lm_head = self._embedding(LM_HEAD, vocabulary)
+            lm_head = self._table(LM_HEAD, vocabulary, ternary=config.quantization.ternary_head)
         check_names(self.tensors, self._used, IGNORED_ENDINGS, self.settings)
         return ModelWeights(embed_tokens, layers, norm, lm_head)
 
@@ -87,15 +88,30 @@ class Assembler:
         }
         return LayerWeights.of(norms, linears)
 
-    def _linear(self, path: str, shape: tuple[int, int]) -> TernaryMatrix:
+    def _linear(self, path: str, shape: tuple[int, int]) -> LinearWeights:
         weight = self._take(path + ".weight")
+        if self.config.quantization.group_size is not None:
+            return replace(self._grouped(weight, shape), input_norm=self._input_norm(path, shape[1]))
         packed, scale = self._ternary(path, weight, shape)
         if self.rotary_pairs and path.endswith(("q_proj", "k_proj")):
             packed = unpair_rotary_rows(packed, heads=shape[0] // self.config.head_dim)
         check_packed(weight, packed)
-        norm = self._norm(input_norm_name(path), shape[1]) if self.config.quantization.use_rms_norm else None
+        norm = self._input_norm(path, shape[1])
         self._advance(weight)
         return TernaryMatrix(packed, scale, norm)
+
+    def _input_norm(self, path: str, size: int) -> NDArray[np.float32] | None:
+        return self._norm(input_norm_name(path), size) if self.config.quantization.use_rms_norm else None
+
+    def _grouped(self, tensor: StoredTensor, shape: tuple[int, int]) -> GroupedMatrix:
+        """Return a matrix with group scales, in whichever of the forms of `grouped` it is stored."""
+        check_shape(tensor, shape)
+        if tensor.dtype in GROUPED_TYPES:
+            matrix = read_blocks(tensor, self.notes)
+        else:
+            matrix = read_floats(tensor, self.config.quantization.group_size or 0)
+        self._advance(tensor)
+        return matrix
 
     def _ternary(self, path: str, weight: StoredTensor, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], np.float32]:
         """Return the codes and the weight scale of a linear, in whichever of the four forms it is stored."""
@@ -139,8 +155,10 @@ class Assembler:
         check_finite(tensor, gains)
         return gains
 
-    def _embedding(self, name: str, shape: tuple[int, int]) -> NDArray[np.uint16]:
+    def _table(self, name: str, shape: tuple[int, int], *, ternary: bool) -> TokenTable:
         tensor = self._take(name)
+        if ternary:
+            return self._grouped(tensor, shape)
         check_shape(tensor, shape)
         bits, exact = to_bfloat16(tensor)
         check_finite(tensor, bits)

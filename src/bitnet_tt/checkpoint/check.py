@@ -8,7 +8,7 @@ memory, and copy nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,12 +96,36 @@ def check_packed(tensor: StoredTensor, packed: NDArray[np.uint8]) -> None:
     Raises:
         CheckpointError: The codes are not those of a trained tensor.
     """
-    total = packed.size * 4
-    invalid, minus, zeros, plus = _native.count_codes(packed.reshape(-1), _THREADS)
+    invalid, *counts = _native.count_codes(packed.reshape(-1), _THREADS)
     if invalid:
         raise tensor.error(f"holds the code 3, which stands for no ternary weight; {_DAMAGED}")
+    check_values(tensor, counts)
+
+
+def count_values(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how often the codes 0, 1, 2 and 3 occur in bytes of four codes each, of any shape."""
+    codes = codes.reshape(-1)
+    invalid, *counts = _native.count_codes(codes, _THREADS)
+    if not invalid:
+        return np.array([*counts, 0], np.int64)
+    fields = np.arange(256)[:, None] >> np.arange(0, 8, 2) & 3
+    occurrences = np.bincount(codes, minlength=256)
+    return np.array([occurrences @ (fields == code).sum(axis=1) for code in range(4)], np.int64)
+
+
+def check_values(tensor: StoredTensor, counts: Sequence[int]) -> None:
+    """Refuse weights of which more than 99 % have the same value.
+
+    Args:
+        tensor: The tensor that the weights come from.
+        counts: How many weights are -1, 0 and +1, and maybe other values.
+
+    Raises:
+        CheckpointError: They do.
+    """
+    total, zeros = sum(counts), counts[1]
     if zeros > total * _MAX_SHARE:
         raise tensor.error(f"is zero in {zeros / total:.1%} of its weights, so it was erased; {_DAMAGED}")
-    same = max(minus, plus)
+    same = max(counts)
     if same > total * _MAX_SHARE:
         raise tensor.error(f"has the same value in {same / total:.1%} of its weights, so it was erased; {_DAMAGED}")

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.checkpoint import families
+from bitnet_tt.checkpoint.adapter import AdapterFiles
 from bitnet_tt.checkpoint.assemble import IGNORED_ENDINGS, Assembler
 from bitnet_tt.checkpoint.config_files import CONFIG_SETTINGS, parse_config, read_config
 from bitnet_tt.checkpoint.floats import to_float32
 from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
+from bitnet_tt.checkpoint.grouped import GROUPS_NOTE, find_ordinary_group, stored_group, with_groups
 from bitnet_tt.checkpoint.masters import announce_masters
 from bitnet_tt.checkpoint.names import LM_HEAD
 from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
@@ -53,6 +55,7 @@ class Checkpoint:
         pooling: Which hidden state of a text is its embedding; None if the model writes text instead.
         files: The files that hold the weights.
         masters: Whether it was opened with `masters=True`.
+        adapter: The low-rank adapter that `load_weights` adds; None without one.
         notes: What users should know, such as an embedding that had to be rounded. `load_weights` adds to the list.
     """
 
@@ -63,28 +66,35 @@ class Checkpoint:
     files: tuple[CheckpointFile, ...]
     pooling: Pooling | None = None
     masters: bool = False
+    adapter: AdapterFiles | None = None
     notes: list[str] = field(default_factory=list)
     _tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False)
     _rotary_pairs: bool = False
 
     @classmethod
-    def open(cls, path: Path, *, masters: bool = False) -> Self:
+    def open(cls, path: Path, *, masters: bool = False, adapter: Path | None = None) -> Self:
         """Read the config and the headers of a checkpoint. A stored lm_head that should be tied is read too.
 
         Args:
             path: A folder with config.json and safetensors, or a .gguf file, which may be a part of a split model.
             masters: The weights are master weights, although config.json does not say so.
+            adapter: The folder of a low-rank adapter in PEFT's format, to run the model with.
 
         Raises:
             CheckpointError: The path holds no checkpoint, a damaged one, or one of an unknown family; or `masters` is
-                true, but the weights are quantised already.
+                true, but the weights are quantised already; or the adapter cannot be used.
             ConfigError: A field of config.json or of the GGUF metadata cannot be used.
         """
         if path.is_dir():
-            return cls._open_folder(path, masters=masters)
-        if masters:
+            checkpoint = cls._open_folder(path, masters=masters)
+        elif masters:
             raise CheckpointError(f"{path} is GGUF, which holds no master weights; leave out masters=True (--masters)")
-        return cls._open_gguf(path)
+        else:
+            checkpoint = cls._open_gguf(path)
+        if adapter is None:
+            return checkpoint
+        canonical = families.named(checkpoint.family).canonical
+        return dataclasses.replace(checkpoint, adapter=AdapterFiles.open(adapter, checkpoint.config, canonical))
 
     @classmethod
     def _open_folder(cls, path: Path, *, masters: bool) -> Self:
@@ -92,8 +102,9 @@ class Checkpoint:
         tensors = safetensors.read_folder(path)
         if masters:
             data = announce_masters(data, tensors)
-        family = families.detect(str(path), data, tensors)
-        config = parse_config(path / "config.json", family.complete(data))
+        group = find_ordinary_group(data, tensors)
+        family = families.TERNARY_BONSAI if group else families.detect(str(path), data, tensors)
+        config = with_groups(parse_config(path / "config.json", family.complete(data)), group)
         canonical = {family.canonical(name): tensor for name, tensor in tensors.items()}
         own_head = config.tie_word_embeddings and has_own_head(config, canonical)
         return cls(
@@ -104,7 +115,7 @@ class Checkpoint:
             files=_files(tensor.file for tensor in tensors.values()),
             pooling=read_pooling(path) or family.pooling,
             masters=masters,
-            notes=[OWN_HEAD_NOTE] if own_head else [],
+            notes=[OWN_HEAD_NOTE] * own_head + [GROUPS_NOTE] * (group is not None),
             _tensors=canonical,
         )
 
@@ -112,15 +123,22 @@ class Checkpoint:
     def _open_gguf(cls, path: Path) -> Self:
         file = gguf.read(path)
         family = detect_family(path, file.metadata)
+        tensors = canonical_tensors(file.tensors)
+        config = parse_gguf_config(path, file, family)
+        group = stored_group(str(path), config, tensors)
         return cls(
             path=path,
             format="gguf",
-            family=family.name,
-            config=parse_gguf_config(path, file, family),
+            family=families.TERNARY_BONSAI.name if group else family.name,
+            config=with_groups(config, group, tensors),
             files=_files(file.files),
             pooling=gguf_pooling(file.metadata),
-            notes=[*hidden_act_note(file.metadata), *template_note(file.metadata)],
-            _tensors=canonical_tensors(file.tensors),
+            notes=[
+                *hidden_act_note(file.metadata),
+                *template_note(file.metadata),
+                *[GROUPS_NOTE] * (group is not None),
+            ],
+            _tensors=tensors,
             _rotary_pairs=family.gguf_rotary_pairs,
         )
 
@@ -148,7 +166,7 @@ class Checkpoint:
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
             weights = assembler.model()
         self.notes.extend(note for note in notes if note not in self.notes)  # the weights may be loaded twice
-        return weights
+        return weights if self.adapter is None else self.adapter.add_to(weights)
 
     @property
     def holds_masters(self) -> bool:

@@ -30,7 +30,13 @@ CONFIG_USED = (
 )
 """Keys of config.json that `ModelConfig.from_dict` reads."""
 
-QUANTIZATION_USED = (*(field.name for field in fields(QuantizationConfig)), "quant_method", "modules_to_not_convert")
+_FROM_TENSORS = ("group_size", "ternary_embedding", "ternary_head")
+"""Fields of `QuantizationConfig` that the tensors tell, not config.json."""
+
+QUANTIZATION_USED = (
+    *(field.name for field in fields(QuantizationConfig) if field.name not in _FROM_TENSORS),
+    *("quant_method", "modules_to_not_convert"),
+)
 """Keys of quantization_config that are read."""
 
 GENERATION_HARMLESS: Mapping[str, tuple[str, ...]] = {

@@ -1,4 +1,4 @@
-"""Convert a checkpoint to packed safetensors, which we read in place, or to I2_S GGUF, which bitnet.cpp reads."""
+"""Convert a checkpoint to packed safetensors, which we read in place, or to GGUF, which other runtimes read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Literal
 from bitnet_tt.checkpoint.checkpoint import Checkpoint
 from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.checkpoint.save_packed import save_packed
+from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.staging import prepare_target
 from bitnet_tt.formats.tensor import Progress
 from bitnet_tt.tokenizer import Tokenizer
 from bitnet_tt.tokenizer.gguf_saving import to_metadata
 
-Format = Literal["packed", "gguf-i2s"]
+Format = Literal["packed", "gguf-i2s", "gguf-q2_0"]
 
 
 def convert(
@@ -31,8 +32,8 @@ def convert(
 
     Args:
         source: A folder or .gguf file, as `resolve` returns it.
-        target: The folder (`packed`) or .gguf file (`gguf-i2s`) to write.
-        to: The format.
+        target: The folder (`packed`) or .gguf file to write.
+        to: The format: `gguf-q2_0` for weights with a scale for each group, the other two for weights with one scale.
         progress: Called with (done, total). Reading is the first half, writing the second.
         overwrite: Replace an existing target.
         masters: The source holds master weights, although its config.json does not say so.
@@ -47,6 +48,12 @@ def convert(
     prepare_target(target, overwrite=overwrite)
     checkpoint = Checkpoint.open(source, masters=masters)
     config = checkpoint.config
+    if (to == "gguf-q2_0") != (config.quantization.group_size is not None):
+        one = (
+            "gguf-q2_0 has scales for groups of weights" if to == "gguf-q2_0" else f"{to} has one scale for each matrix"
+        )
+        other = "packed or gguf-i2s" if to == "gguf-q2_0" else "gguf-q2_0"
+        raise CheckpointError(f"{one}, and {source} has not; convert it to {other}")
     total = sum(file.size for file in checkpoint.files)
 
     def reading(done: int, of: int) -> None:

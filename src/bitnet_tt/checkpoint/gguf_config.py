@@ -172,6 +172,8 @@ def _rope_scaling(metadata: Mapping[str, Any], keys: Mapping[str, str]) -> dict[
 def _check_other_settings(metadata: Mapping[str, Any], architecture: str) -> None:
     """Refuse settings of the model that nothing reads, unless they are known to change nothing."""
     for key, value in metadata.items():
+        if key.startswith("prism.hadamard."):
+            raise ConfigError(f"{key} is not supported: activations would have to be transformed (Ternary-Bonsai-2)")
         setting = key.removeprefix(architecture + ".")
         if setting == key or setting in _FIELDS.values() or setting in _HARMLESS:
             continue

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from bitnet_tt.checkpoint import names
 from bitnet_tt.checkpoint.gguf_ternary import TERNARY_TYPES
+from bitnet_tt.checkpoint.grouped import GROUPED_TYPES
 from bitnet_tt.formats.tensor import StoredTensor
 
 _MODEL_NAMES = {
@@ -73,10 +74,10 @@ def canonical_tensors(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTe
     result = {}
     for name, tensor in tensors.items():
         canonical = canonical_name(name)
-        if canonical.endswith("_proj.weight") and tensor.dtype not in TERNARY_TYPES:
+        if canonical.endswith("_proj.weight") and tensor.dtype not in (*TERNARY_TYPES, *GROUPED_TYPES):
             raise tensor.error(
-                f"has type {tensor.dtype} instead of a ternary one ({', '.join(TERNARY_TYPES)}); download the I2_S "
-                "file of this model, or its safetensors"
+                f"has type {tensor.dtype} instead of a ternary one ({', '.join(TERNARY_TYPES)}, Q2_0, PQ2_0); download "
+                "the I2_S, Q2_0 or PQ2_0 file of this model, or its safetensors"
             )
         result[canonical] = tensor
     return result

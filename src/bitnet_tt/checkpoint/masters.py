@@ -13,6 +13,7 @@ import numpy as np
 
 from bitnet_tt.checkpoint.families.family import MASTER_WEIGHTS
 from bitnet_tt.checkpoint.floats import float_rows
+from bitnet_tt.checkpoint.grouped import find_group
 from bitnet_tt.config import LINEAR_NAMES
 from bitnet_tt.formats.tensor import StoredTensor
 
@@ -47,6 +48,10 @@ def _check_master(tensor: StoredTensor) -> None:
     """
     if tensor.dtype == "U8":
         raise tensor.error(f"is packed, so this is no master weight; {_NO_MASTERS}")
+    if find_group(tensor) is not None:
+        raise tensor.error(
+            f"holds ternary weights with a scale for each group, so this is no master weight; {_NO_MASTERS}"
+        )
     found: np.float32 | None = None
     for _, rows in float_rows(tensor):
         sizes = np.abs(rows)

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.weights import ModelWeights, TernaryMatrix
+from bitnet_tt.weights import LinearWeights, ModelWeights
 
 EMBEDDING = "model.embed_tokens.weight"
 FINAL_NORM = "model.norm.weight"
@@ -37,12 +37,12 @@ def input_norm_name(linear: str) -> str:
     return linear + ".rms_norm.weight"
 
 
-def named_weights(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[str, TernaryMatrix | NDArray[Any]]]:
+def named_weights(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[str, LinearWeights | NDArray[Any]]]:
     """Yield every part of a model with its canonical name.
 
     Yields:
-        An array with the name of its tensor (`model.norm.weight`), or a ternary matrix with the path of its linear
-        (`model.layers.0.self_attn.q_proj`). A tied lm_head is left out.
+        An array or a ternary table with the name of its tensor (`model.norm.weight`), or a ternary matrix with the path
+        of its linear (`model.layers.0.self_attn.q_proj`). A tied lm_head is left out.
     """
     yield EMBEDDING, weights.embed_tokens
     for index, layer in enumerate(weights.layers):

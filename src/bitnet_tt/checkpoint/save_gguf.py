@@ -1,4 +1,7 @@
-"""Write a model as an I2_S GGUF file in the layout of bitnet.cpp's own converter, so that bitnet.cpp can run it."""
+"""Write a model as a GGUF file: I2_S in the layout of bitnet.cpp's own converter, or Q2_0 for group scales.
+
+bitnet.cpp can run the former, llama.cpp (blocks of 64) or Prism ML's fork of it (blocks of 128) the latter.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from bitnet_tt.checkpoint.families import FAMILIES, Family
 from bitnet_tt.checkpoint.gguf_config import end_token_metadata, model_metadata
 from bitnet_tt.checkpoint.gguf_names import gguf_name
+from bitnet_tt.checkpoint.grouped import write_blocks
 from bitnet_tt.checkpoint.names import input_norm_name, named_weights
 from bitnet_tt.checkpoint.packing import I2_S_BLOCK, packed_to_i2_s, pair_rotary_rows
 from bitnet_tt.checkpoint.pooling import LAST_POOLING, POOLING_KEY, Pooling
@@ -21,13 +25,13 @@ from bitnet_tt.errors import CheckpointError, ConfigError
 from bitnet_tt.formats.gguf import I2_S_TAIL_BYTES, GGUFTensor, is_gguf_name, write_gguf
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.weights import ModelWeights, TernaryMatrix, bfloat16_to_float32
+from bitnet_tt.weights import GroupedMatrix, ModelWeights, TernaryMatrix, bfloat16_to_float32
 
 _HEADER_BYTES = 1 << 25
 """A generous estimate of the metadata for the check of disk space: 32 MiB, most of it the tokenizer."""
 
-_FILE_TYPE_I2_S = 40
-"""bitnet.cpp's number of I2_S for `general.file_type`."""
+_FILE_TYPES = {"I2_S": 40, "Q2_0": 41, "PQ2_0": 141}
+"""The number of each type for `general.file_type`: that of bitnet.cpp, of llama.cpp, and of Prism ML's fork."""
 _CHUNK_ROWS = 1024
 _INSTEAD = "write packed safetensors instead"
 
@@ -42,7 +46,9 @@ def save_gguf(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a GGUF file with I2_S linears and F32 norms. Embeddings are F16 if that is exact, BF16 otherwise.
+    """Write a GGUF file with I2_S linears, or PQ2_0 or Q2_0 ones if they have group scales.
+
+    Norms are F32. Embeddings that are not ternary are F16 if that is exact, BF16 otherwise.
 
     Args:
         config: The model's configuration.
@@ -61,9 +67,10 @@ def save_gguf(
     family = _family(config, target)
     tensors = list(_tensors(config, weights, family, target))
     try:
-        metadata = model_metadata(config, str(family.gguf_architecture), target.stem, _FILE_TYPE_I2_S)
+        metadata = model_metadata(config, str(family.gguf_architecture), target.stem, _FILE_TYPES[_linear_type(config)])
     except ConfigError as error:
-        raise CheckpointError(f"{target} cannot be GGUF: {error}; {_INSTEAD}") from error
+        instead = "" if config.quantization.group_size else f"; {_INSTEAD}"
+        raise CheckpointError(f"{target} cannot be GGUF: {error}{instead}") from error
     if pooling is not None:
         metadata[f"{family.gguf_architecture}.{POOLING_KEY}"] = LAST_POOLING
     metadata |= tokenizer_metadata
@@ -95,7 +102,12 @@ def _family(config: ModelConfig, target: Path) -> Family:
 
 def _tensors(config: ModelConfig, weights: ModelWeights, family: Family, target: Path) -> Iterator[GGUFTensor]:
     for name, value in named_weights(config, weights):
-        if isinstance(value, TernaryMatrix):
+        if isinstance(value, GroupedMatrix):
+            shape = (value.out_features, value.in_features)
+            yield GGUFTensor(gguf_name(name), _linear_type(config), shape, partial(write_blocks, value))
+            if value.input_norm is not None:
+                yield GGUFTensor.of_rows(gguf_name(input_norm_name(name)), "F32", value.input_norm)
+        elif isinstance(value, TernaryMatrix):
             if value.in_features % I2_S_BLOCK:
                 raise CheckpointError(
                     f"{target} cannot be I2_S: {name} has {value.in_features} columns, which is not a multiple of "
@@ -113,6 +125,12 @@ def _tensors(config: ModelConfig, weights: ModelWeights, family: Family, target:
             yield GGUFTensor.of_rows(gguf_name(name), "F16", value, _bfloat16_to_float16)
         else:
             yield GGUFTensor.of_rows(gguf_name(name), "BF16", value)
+
+
+def _linear_type(config: ModelConfig) -> str:
+    """Return the GGUF type of the linears."""
+    group = config.quantization.group_size
+    return "I2_S" if group is None else {64: "Q2_0", 128: "PQ2_0"}[group]
 
 
 def _i2_s_parts(matrix: TernaryMatrix, rotary_heads: int | None) -> Iterator[NDArray[Any]]:

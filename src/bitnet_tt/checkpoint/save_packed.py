@@ -14,10 +14,11 @@ from bitnet_tt.checkpoint.names import input_norm_name, named_weights
 from bitnet_tt.checkpoint.pooling import Pooling, write_pooling
 from bitnet_tt.checkpoint.tokenizer_files import copy_tokenizer
 from bitnet_tt.config import ModelConfig
+from bitnet_tt.errors import CheckpointError
 from bitnet_tt.formats.safetensors import write_safetensors
 from bitnet_tt.formats.staging import staged
 from bitnet_tt.formats.tensor import Progress
-from bitnet_tt.weights import ModelWeights, TernaryMatrix
+from bitnet_tt.weights import ModelWeights, TernaryMatrix, as_array
 
 _SIDE_FILES_BYTES = 1 << 25
 """A generous estimate of the tokenizer and JSON files for the check of disk space: 32 MiB."""
@@ -45,9 +46,14 @@ def save_packed(
         overwrite: Replace an existing checkpoint folder.
 
     Raises:
-        CheckpointError: The target exists or cannot be written.
+        CheckpointError: The target exists or cannot be written, or the weights have group scales.
         TokenizerError: The .gguf file has no usable tokenizer.
     """
+    if config.quantization.group_size is not None:
+        raise CheckpointError(
+            f"{target} cannot be packed safetensors, which have one scale for each matrix: the weights have one for "
+            f"each group of {config.quantization.group_size}; write GGUF (--to gguf-q2_0)"
+        )
     tensors = dict(_named_arrays(config, weights))
     size = sum(array.nbytes for array in tensors.values())
     with staged(target, size + _SIDE_FILES_BYTES, overwrite=overwrite) as folder:
@@ -69,4 +75,4 @@ def _named_arrays(config: ModelConfig, weights: ModelWeights) -> Iterator[tuple[
             if value.input_norm is not None:
                 yield input_norm_name(name), value.input_norm
         else:
-            yield name, value
+            yield name, as_array(value)

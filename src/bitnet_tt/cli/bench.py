@@ -31,8 +31,8 @@ class BenchOptions:
         str | None,
         typer.Option(
             metavar="SHAPE",
-            help="Measure a random model of this shape instead: 2b4t, 0.7b, or one with other sizes, such as "
-            "2b4t,layers=4. If --cache-dir is given, the model is kept there.",
+            help="Measure a random model of this shape instead: 2b4t, 0.7b, bonsai-1.7b, bonsai-4b, bonsai-8b, or one "
+            "with other sizes, such as 2b4t,layers=4. If --cache-dir is given, the model is kept there.",
         ),
     ] = None
     isa: Annotated[str | None, typer.Option(help="Use this CPU instruction set (doctor lists them).")] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from bitnet_tt.cli.output import describe_bytes, dump_json, print_table
 from bitnet_tt.errors import TokenizerError
 
 if TYPE_CHECKING:
-    from bitnet_tt.config import ModelConfig
+    from bitnet_tt.config import ModelConfig, QuantizationConfig
     from bitnet_tt.tokenizer import Tokenizer
 
 
@@ -79,12 +80,18 @@ def size_of_parts(config: ModelConfig) -> dict[str, Any]:
     if config.quantization.use_rms_norm:
         norms += sum(columns for _, columns in shapes.values())
     norms = layers * norms + config.hidden_size
-    embedding = config.vocab_size * config.hidden_size
+    vocabulary = (config.vocab_size, config.hidden_size)
+    embedding, quantization = math.prod(vocabulary), config.quantization
     head = 0 if config.tie_word_embeddings else embedding
+    linears = sum(_matrix_bytes(shape, quantization.group_size) for shape in shapes.values())
+    ternary_table = _matrix_bytes(vocabulary, quantization.group_size)
     parts = {
-        "ternary": {"parameters": ternary, "bytes": ternary // 4 + 4 * layers * len(shapes)},
-        "embedding": {"parameters": embedding, "bytes": 2 * embedding},
-        "head": {"parameters": head, "bytes": 2 * head},
+        "ternary": {"parameters": ternary, "bytes": layers * linears},
+        "embedding": {
+            "parameters": embedding,
+            "bytes": ternary_table if quantization.ternary_embedding else 2 * embedding,
+        },
+        "head": {"parameters": head, "bytes": ternary_table if quantization.ternary_head and head else 2 * head},
         "norms": {"parameters": norms, "bytes": 4 * norms},
     }
     total = {key: sum(part[key] for part in parts.values()) for key in ("parameters", "bytes")}
@@ -98,6 +105,13 @@ def size_of_parts(config: ModelConfig) -> dict[str, Any]:
         "fp16_ratio": total["fp16_bytes"] / total["bytes"],
         "fp16_ratio_linear": linear["fp16_bytes"] / linear["bytes"],
     }
+
+
+def _matrix_bytes(shape: tuple[int, int], group: int | None) -> int:
+    """Return the bytes of a ternary matrix [out, in] with its scales: one float32, or a float16 for each group."""
+    from bitnet_tt.weights import grouped_shape
+
+    return math.prod(shape) // 4 + 4 if group is None else math.prod(grouped_shape(*shape, group))
 
 
 def _weight_bytes_read(memory: dict[str, Any]) -> int:
@@ -143,6 +157,15 @@ def _print(facts: dict[str, Any], config: ModelConfig) -> None:
         f"\n{memory['bits_per_ternary_weight']:.3f} bits per ternary weight: {memory['fp16_ratio_linear']:.2f} times "
         f"smaller than FP16 in the linear\nlayers, {memory['fp16_ratio']:.2f} times smaller overall."
     )
+
+
+def _describe_weights(quantization: QuantizationConfig) -> str:
+    group = quantization.group_size
+    if group is None:
+        return f"{quantization.quantization_mode}, {quantization.linear_class}"
+    tables = {"embedding": quantization.ternary_embedding, "lm_head": quantization.ternary_head}
+    ternary = " and ".join(name for name, is_ternary in tables.items() if is_ternary)
+    return f"one scale for each {group} weights" + (f", {ternary} ternary too" if ternary else "")
 
 
 _ENERGY_ROWS = {
@@ -197,7 +220,7 @@ def _rows(facts: dict[str, Any], config: ModelConfig) -> list[tuple[str, str]]:
         ("Attention", heads),
         ("Activation", config.hidden_act + norms),
         ("Context", f"{config.max_position_embeddings} tokens{positions}"),
-        ("Weights", f"{quantization.quantization_mode}, {quantization.linear_class}"),
+        ("Weights", _describe_weights(quantization)),
     ]
     tokenizer = facts["tokenizer"]
     if "error" in tokenizer:

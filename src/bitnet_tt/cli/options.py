@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from bitnet_tt.backends.options import Device, Precision, TernaryTiles
+from bitnet_tt.backends.options import MAX_CARDS, Device, Precision, TernaryTiles
 from bitnet_tt.cli.output import print_notes
 from bitnet_tt.cli.progress import progress_bar
 from bitnet_tt.cli.streams import separate_output
@@ -34,6 +34,7 @@ TERNARY_TILES_HELP = (
     "Form of ternary weights on a Tenstorrent card: codes (2 bits each), or bfp2 (2.5 bits) if self-test fails with "
     "codes. The text is the same with both."
 )
+CARDS_HELP = "Number of connected Tenstorrent cards that share the layers. The text is the same with each."
 MODEL_HELP = '"demo", a folder, a .gguf file, or a Hugging Face hub id.'
 
 
@@ -57,7 +58,7 @@ class HubOptions:
 
 @dataclass(frozen=True, slots=True)
 class DeviceOptions:
-    """The device that a model runs on, and its settings."""
+    """The device that a model runs on and its settings, and an adapter to run it with."""
 
     device: Annotated[Device, _DeviceOption(help=DEVICE_HELP)] = "auto"
     threads: Annotated[
@@ -76,9 +77,14 @@ class DeviceOptions:
         TernaryTiles,
         _DeviceOption(help=TERNARY_TILES_HELP),
     ] = "codes"
+    cards: Annotated[int, _DeviceOption(help=CARDS_HELP, min=1, max=MAX_CARDS)] = 1
     context: Annotated[
         int | None,
         _DeviceOption(help="Maximum number of tokens of a text, including the prompt. Default: the model's limit."),
+    ] = None
+    adapter: Annotated[
+        Path | None,
+        _DeviceOption(metavar="FOLDER", help="Run the model with this LoRA adapter (PEFT's format; CPU only)."),
     ] = None
 
 
@@ -104,7 +110,9 @@ def load_model(
             isa=device.isa,
             precision=device.precision,
             ternary_tiles=device.ternary_tiles,
+            cards=device.cards,
             context_length=device.context,
+            adapter=device.adapter,
             revision=hub.revision,
             cache_dir=hub.cache_dir,
             local_files_only=hub.offline,

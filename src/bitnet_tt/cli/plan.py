@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitnet_tt.backends.options import Precision, TernaryTiles
-from bitnet_tt.cli.options import MODEL_HELP, TERNARY_TILES_HELP, HubOptions
+from bitnet_tt.backends.options import MAX_CARDS, Precision, TernaryTiles
+from bitnet_tt.cli.chain_table import print_chains
+from bitnet_tt.cli.options import CARDS_HELP, MODEL_HELP, TERNARY_TILES_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
 from bitnet_tt.cli.streams import separate_output
 from bitnet_tt.errors import DeviceError
 
 if TYPE_CHECKING:
+    from bitnet_tt.backends.tt.planning.chain_cost import ChainCost
     from bitnet_tt.backends.tt.planning.cost import DecodeCost
     from bitnet_tt.backends.tt.planning.grid import Grid
     from bitnet_tt.backends.tt.planning.plan import Plan
@@ -41,6 +43,7 @@ def plan(
     context: Annotated[int, typer.Option(help="Positions of each sequence.", min=1)] = 128,
     precision: Annotated[Precision, typer.Option(help="Precision on the card.")] = "fast",
     ternary_tiles: Annotated[TernaryTiles, typer.Option(help=TERNARY_TILES_HELP)] = "codes",
+    cards: Annotated[int, typer.Option(help=CARDS_HELP, min=1, max=MAX_CARDS)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a model's bytes lie on a Tenstorrent card and the speed to expect.
@@ -50,11 +53,13 @@ def plan(
     of one decode step, the step with other forms of the weights, and the times of
     common sizes. No card can be faster than the floor; the likely time adds
     launches, latencies and the rates that others have measured, and its range the
-    best and the worst of them.
+    best and the worst of them. With several cards it also compares chains of cards,
+    which share the layers, with copies of the model.
 
     Examples:
         bitnet-tt plan --synthetic 2b4t
         bitnet-tt plan microsoft/bitnet-b1.58-2B-4T --batch 32 --context 4096
+        bitnet-tt plan --synthetic 2b4t --batch 32 --cards 4
     """
     from bitnet_tt.backends.tt.planning.cost import decode_cost, layout_costs
     from bitnet_tt.backends.tt.planning.plan import Plan
@@ -65,10 +70,11 @@ def plan(
     def shapes(length: int) -> Plan:
         return Plan(config, grid, precision, length, ternary_tiles)
 
-    _check_dram(shapes(context), batch)
+    _check_dram(shapes(context), batch, cards)
     step, layouts = decode_cost(shapes(context), batch, context), layout_costs(shapes(context), batch, context)
     sizes = [(batch, context), *(size for size in _COMMON_SIZES if _fits(shapes(size[1]), size[0]))]
     bounds = {size: decode_cost(shapes(size[1]), *size) for size in dict.fromkeys(sizes)}
+    chains = _chains(shapes(context), cards, batch)
     if as_json:
         facts = asdict(step) | {
             "grid": asdict(grid),
@@ -76,6 +82,7 @@ def plan(
             "note": _NOTE,
             "layouts": [{"ternary_weights": form} | _totals(cost) for form, cost in layouts.items()],
             "bounds": [{"batch": size[0], "context": size[1]} | _totals(cost) for size, cost in bounds.items()],
+            "chains": [asdict(chain) for chain in chains],
         }
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -87,6 +94,9 @@ def plan(
     typer.echo("\nCommon sizes:\n")
     _print_bounds(bounds)
     typer.echo()
+    if cards > 1:
+        print_chains(chains, batch, context)
+        typer.echo()
     _say(
         f"Each µs that a launch costs more or less changes the step above by {step.launches / 1e3:.1f} ms. The sources "
         "of all rates are in backends/tt/planning/rates.py."
@@ -123,10 +133,10 @@ def _find_grid() -> tuple[Grid, str]:
 
     separate_output()
     silence_ttnn()
-    from bitnet_tt.backends.tt.device.card import Card
+    from bitnet_tt.backends.tt.device.mesh import open_cards
 
     try:
-        card = Card()
+        card = open_cards()[0]
     except DeviceError:
         return SMALLEST_P150, "the smallest grid of a p150, because ttnn finds no device here"
     try:
@@ -135,21 +145,31 @@ def _find_grid() -> tuple[Grid, str]:
         card.close()
 
 
-def _check_dram(shapes: Plan, batch: int) -> None:
-    """Check that the model and the cache of a batch fit on the card.
+def _chains(shapes: Plan, cards: int, batch: int) -> list[ChainCost]:
+    """Return the costs of 1, 2 and 4 cards and of `cards`, as far as the model and the cache of a batch fit on them."""
+    from bitnet_tt.backends.tt.planning.chain_cost import chain_cost
+
+    counts = sorted({1, 2, 4, cards} if cards > 1 else {1})
+    return [chain_cost(shapes, count, batch, shapes.context_length) for count in counts if _fits(shapes, batch, count)]
+
+
+def _check_dram(shapes: Plan, batch: int, cards: int = 1) -> None:
+    """Check that the model and the cache of a batch fit on a chain of cards.
 
     Raises:
-        DeviceError: They do not.
+        DeviceError: They do not, or the model has too few layers.
     """
     from bitnet_tt.backends.tt.planning.memory import check_dram
+    from bitnet_tt.backends.tt.planning.pipeline import check_cards, share_layers
 
-    check_dram(shapes, batch * shapes.context_blocks(shapes.context_length))
+    check_cards(shapes.config, cards)
+    check_dram(shapes, batch * shapes.context_blocks(shapes.context_length), share_layers(shapes, cards))
 
 
-def _fits(shapes: Plan, batch: int) -> bool:
-    """Whether the model has contexts of this length, and they fit on the card."""
+def _fits(shapes: Plan, batch: int, cards: int = 1) -> bool:
+    """Whether the model has contexts of this length, and they fit on the cards."""
     try:
-        _check_dram(shapes, batch)
+        _check_dram(shapes, batch, cards)
     except DeviceError:
         return False
     return shapes.context_length <= shapes.config.max_position_embeddings

@@ -44,6 +44,8 @@ def self_test(
     """
     from bitnet_tt.selftest import run_self_test
 
+    if against_torch and device.adapter is not None:
+        raise typer.BadParameter("--against-torch takes no --adapter: the PyTorch module runs none")
     loaded = load_model(model, device, hub)
     torch_logits = _load_torch(loaded) if against_torch else None
     with progress_bar("Testing", patience=0) as progress:
@@ -73,6 +75,7 @@ def _as_dict(result: SelfTestResult) -> dict[str, Any]:
         "bars": asdict(result.bars),
         "torch": asdict(result.torch) if result.torch else None,
         "sensitivity": asdict(result.sensitivity) if result.sensitivity else None,
+        "float_activations": asdict(result.float_activations) if result.float_activations else None,
         "variants": [asdict(variant) | {"identical": same} for variant, same in result.variants.items()],
         "passed": result.passed,
     }
@@ -103,4 +106,11 @@ def _print(result: SelfTestResult) -> None:
     if result.sensitivity:
         correlation = result.sensitivity.correlation
         typer.echo(f"\nIn NumPy itself, last-bit changes lower the correlation to {correlation:.5f}.")
+    if result.float_activations:
+        floats = result.float_activations
+        typer.echo(
+            "\nThe model's authors quantise no activations. In NumPy, quantising them gives logits with a correlation\n"
+            f"of {floats.correlation:.5f}, a mean KL of {floats.mean_kl:.1e} and {floats.clear_top1:.1%} of the clear "
+            "first choices."
+        )
     typer.echo(f"\n{'PASS: this machine computes right.' if result.passed else 'FAIL: this machine computes wrong.'}")

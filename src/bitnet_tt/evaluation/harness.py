@@ -42,6 +42,7 @@ class BitNetLM(TemplateLM):  # type: ignore[misc]
         threads: CPU only: the maximum number of threads.
         precision: Tenstorrent card only.
         masters: The weights are master weights, although config.json does not say so.
+        adapter: Folder of a low-rank adapter.
         max_gen_toks: The maximum number of new tokens if a task does not say it.
         batch_size: How many texts are computed together, or `auto`. It changes no result.
         max_batch_size: The limit of `auto` in the harness; not needed here.
@@ -57,6 +58,7 @@ class BitNetLM(TemplateLM):  # type: ignore[misc]
         threads: int | None = None,
         precision: Precision = "exact",
         masters: bool = False,
+        adapter: str | None = None,
         max_gen_toks: int = 256,
         batch_size: int | str = _AUTO_BATCH,
         max_batch_size: int | None = None,
@@ -72,6 +74,7 @@ class BitNetLM(TemplateLM):  # type: ignore[misc]
             threads=threads,
             precision=precision,
             masters=masters,
+            adapter=adapter,
             max_batch_size=self.batch_size,
             max_stall_ms=None,
         )

@@ -63,9 +63,14 @@ class BitNet(nn.Module):
                 in which nothing is quantised.
 
         Raises:
-            ConfigError: `batch` or `max_length` is out of range.
+            ConfigError: `batch` or `max_length` is out of range, or the weights have group scales.
         """
         super().__init__()
+        if config.quantization.group_size is not None:
+            raise ConfigError(
+                f"the weights have a scale for each group of {config.quantization.group_size}, as those of "
+                "Ternary-Bonsai; the PyTorch module has one scale for each matrix: use BitNetModel on the CPU"
+            )
         limit = config.max_position_embeddings
         max_length = limit if max_length is None else max_length
         if not is_int(max_length, 1, limit):

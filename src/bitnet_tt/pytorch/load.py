@@ -12,7 +12,7 @@ from torch import Tensor
 from bitnet_tt.checkpoint.names import named_weights
 from bitnet_tt.checkpoint.packing import unpack
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.weights import ModelWeights, TernaryMatrix
+from bitnet_tt.weights import ModelWeights, TernaryMatrix, as_array
 
 
 def as_tensors(config: ModelConfig, weights: ModelWeights) -> dict[str, Tensor]:
@@ -29,7 +29,7 @@ def as_tensors(config: ModelConfig, weights: ModelWeights) -> dict[str, Tensor]:
             if value.input_norm is not None:
                 tensors[f"{name}.input_norm.weight"] = _tensor(value.input_norm)
         else:
-            tensors[name] = _tensor(value)
+            tensors[name] = _tensor(as_array(value))
     return tensors
 
 

@@ -7,7 +7,27 @@ It shares no code with what it judges. From the rest of the package it imports `
 classes and the exact conversion from bfloat16. It unpacks ternary weights and computes rotary tables on its own.
 """
 
-from bitnet_tt.reference.bitlinear import bitlinear, quantize_activations, quantize_weights, unpack_ternary
+from bitnet_tt.reference.bitlinear import (
+    bitlinear,
+    float_linear,
+    grouped_bitlinear,
+    quantize_activations,
+    quantize_weights,
+    unpack_groups,
+    unpack_ternary,
+    widen_groups,
+)
 from bitnet_tt.reference.decoder import KVCache, forward
 
-__all__ = ["KVCache", "bitlinear", "forward", "quantize_activations", "quantize_weights", "unpack_ternary"]
+__all__ = [
+    "KVCache",
+    "bitlinear",
+    "float_linear",
+    "forward",
+    "grouped_bitlinear",
+    "quantize_activations",
+    "quantize_weights",
+    "unpack_groups",
+    "unpack_ternary",
+    "widen_groups",
+]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bitnet_tt.config import ModelConfig
-from bitnet_tt.reference.bitlinear import Array, bitlinear, quantize_activations
+from bitnet_tt.reference.bitlinear import Array, bitlinear, grouped_bitlinear, quantize_activations, widen_groups
 from bitnet_tt.reference.rope import apply_rope, rope_tables
-from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, bfloat16_to_float32
+from bitnet_tt.weights import GroupedMatrix, LayerWeights, ModelWeights, bfloat16_to_float32
+
+type GroupedProduct = Callable[[Array, GroupedMatrix], Array]
 
 
 @dataclass(slots=True)
@@ -41,7 +43,9 @@ def forward(
     weights: ModelWeights,
     token_ids: Sequence[int],
     cache: KVCache | None = None,
+    *,
     dtype: type[np.float32 | np.float64] = np.float32,
+    grouped: GroupedProduct = grouped_bitlinear,
 ) -> Array:
     """Return the logits of new tokens that follow those in the cache.
 
@@ -55,6 +59,8 @@ def forward(
         token_ids: The new tokens.
         cache: The sequence so far. The keys and values of the new tokens are added to it.
         dtype: The type of all numbers that are not integers.
+        grouped: The product with matrices that have group scales. `float_linear` leaves activations as they are, as
+            the authors of Ternary-Bonsai do; quantising them is this project's approximation.
 
     Returns:
         [tokens, vocab] of `dtype`.
@@ -62,13 +68,18 @@ def forward(
     cache = KVCache() if cache is None else cache
     eps = config.rms_norm_eps
     cos, sin = rope_tables(config, np.arange(cache.length, cache.length + len(token_ids)))
-    h: Array = bfloat16_to_float32(weights.embed_tokens[np.asarray(token_ids)]).astype(dtype)
+    embedding, ids = weights.embed_tokens, np.asarray(token_ids)
+    rows = widen_groups(embedding, ids) if isinstance(embedding, GroupedMatrix) else bfloat16_to_float32(embedding[ids])
+    h: Array = rows.astype(dtype)
     for index, layer in enumerate(weights.layers):
         n = rms_norm(h, layer.input_layernorm, eps)
-        h = h + _attention(config, layer, n, cos, sin, cache, index)
+        h = h + _attention(config, layer, n, cos, sin, cache, index, grouped)
         n = rms_norm(h, layer.post_attention_layernorm, eps)
-        h = h + _mlp(config, layer, n)
-    logits: Array = rms_norm(h, weights.norm, eps) @ bfloat16_to_float32(weights.lm_head).T
+        h = h + _mlp(config, layer, n, grouped)
+    n = rms_norm(h, weights.norm, eps)
+    if isinstance(weights.lm_head, GroupedMatrix):
+        return grouped(n, weights.lm_head)
+    logits: Array = n @ bfloat16_to_float32(weights.lm_head).T
     return logits
 
 
@@ -79,13 +90,19 @@ def rms_norm(x: Array, gain: Array, eps: float) -> Array:
 
 
 def _attention(
-    config: ModelConfig, layer: LayerWeights, n: Array, cos: Array, sin: Array, cache: KVCache, index: int
+    config: ModelConfig,
+    layer: LayerWeights,
+    n: Array,
+    cos: Array,
+    sin: Array,
+    cache: KVCache,
+    index: int,
+    grouped: GroupedProduct,
 ) -> Array:
     """Return the attention output [tokens, hidden] of layer number `index` for its normed input [tokens, hidden]."""
     tokens = len(n)
-    q, k, v = (
-        y.reshape(tokens, -1, config.head_dim) for y in _linears(config, n, layer.q_proj, layer.k_proj, layer.v_proj)
-    )
+    projected = _linears(config, layer, n, grouped, "q_proj", "k_proj", "v_proj")
+    q, k, v = (y.reshape(tokens, -1, config.head_dim) for y in projected)
     if layer.q_norm is not None and layer.k_norm is not None:  # each head by itself
         q, k = rms_norm(q, layer.q_norm, config.rms_norm_eps), rms_norm(k, layer.k_norm, config.rms_norm_eps)
     q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
@@ -100,12 +117,12 @@ def _attention(
     a = np.einsum("hqk,khd->qhd", probabilities, values).reshape(tokens, -1)
     if layer.attn_sub_norm is not None:
         a = rms_norm(a, layer.attn_sub_norm, config.rms_norm_eps)
-    return _linears(config, a, layer.o_proj)[0]
+    return _linears(config, layer, a, grouped, "o_proj")[0]
 
 
-def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
+def _mlp(config: ModelConfig, layer: LayerWeights, n: Array, grouped: GroupedProduct) -> Array:
     """Return the MLP output [tokens, hidden] for its normed input [tokens, hidden]."""
-    gate, up = _linears(config, n, layer.gate_proj, layer.up_proj)
+    gate, up = _linears(config, layer, n, grouped, "gate_proj", "up_proj")
     if config.hidden_act == "relu2":
         activated = np.maximum(gate, 0) ** 2
     else:  # silu
@@ -114,19 +131,21 @@ def _mlp(config: ModelConfig, layer: LayerWeights, n: Array) -> Array:
     product = activated * up
     if layer.ffn_sub_norm is not None:
         product = rms_norm(product, layer.ffn_sub_norm, config.rms_norm_eps)
-    return _linears(config, product, layer.down_proj)[0]
+    return _linears(config, layer, product, grouped, "down_proj")[0]
 
 
-def _linears(config: ModelConfig, x: Array, *weights: TernaryMatrix) -> list[Array]:
-    """Apply BitLinears to the same input. They share one quantised input, unless each has an RMSNorm of its own."""
-    shared = quantize_activations(x)
+def _linears(config: ModelConfig, layer: LayerWeights, x: Array, grouped: GroupedProduct, *names: str) -> list[Array]:
+    """Apply BitLinears of a layer to the same input, unless each has an RMSNorm of its own."""
     outputs = []
-    for weight in weights:
-        if weight.input_norm is None:
-            q, scale = shared
-        else:
-            q, scale = quantize_activations(rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps))
-        outputs.append(bitlinear(q, scale, weight))
+    for name in names:
+        weight, n = layer.linear(name), x
+        if weight.input_norm is not None:
+            n = rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps)
+        y = grouped(n, weight) if isinstance(weight, GroupedMatrix) else bitlinear(*quantize_activations(n), weight)
+        if name in layer.adapters:  # LoRA, arXiv 2106.09685
+            adapter = layer.adapters[name]
+            y = y + (x @ adapter.a.T * adapter.scaling) @ adapter.b
+        outputs.append(y)
     return outputs
 
 

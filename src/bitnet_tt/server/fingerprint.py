@@ -33,7 +33,9 @@ def system_fingerprint(model: BitNetModel) -> str:
         "chat_templates": tokenizer.chat_templates,
     }
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for one in model.checkpoint.files:
-        with one.path.open("rb") as file:
+    adapter = model.checkpoint.adapter
+    paths = [one.path for one in model.checkpoint.files] + ([] if adapter is None else [adapter.weights])
+    for path in paths:
+        with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"fp_{digest.hexdigest()[:16]}"

@@ -12,7 +12,16 @@ from bitnet_tt.backends.base import Batch
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.config import ModelConfig, QuantizationConfig
 from bitnet_tt.rope_settings import YarnScaling
-from bitnet_tt.weights import LayerWeights, ModelWeights, TernaryMatrix, float32_to_bfloat16
+from bitnet_tt.weights import (
+    LayerWeights,
+    LinearWeights,
+    LowRank,
+    ModelWeights,
+    TernaryMatrix,
+    TokenTable,
+    float32_to_bfloat16,
+)
+from tests.grouped_matrices import random_grouped
 
 # No size is a multiple of a vector or of a block of the kernels.
 BITNET = ModelConfig(
@@ -60,7 +69,16 @@ QWEN3 = replace(
     rope_scaling=YarnScaling(4.0, 160, 1.1),
     quantization=QuantizationConfig(use_rms_norm=True),
 )
-CONFIGS = {"bitnet": BITNET, "llama": LLAMA, "online": ONLINE, "qwen3": QWEN3}
+BONSAI = replace(
+    QWEN3,
+    rope_scaling=YarnScaling(4.0, 160, 0.1 * math.log(4) + 1),  # as GGUF has it
+    intermediate_size=320,
+    num_attention_heads=8,
+    num_key_value_heads=4,
+    head_dim=24,
+    quantization=QuantizationConfig(group_size=64, ternary_embedding=True, ternary_head=True),
+)
+CONFIGS = {"bitnet": BITNET, "llama": LLAMA, "online": ONLINE, "qwen3": QWEN3, "bonsai": BONSAI}
 
 
 def random_ternary(rng: np.random.Generator, out_features: int, in_features: int) -> np.ndarray:
@@ -76,7 +94,11 @@ def random_model(config: ModelConfig, seed: int = 0) -> ModelWeights:
     def gain(size: int) -> np.ndarray:
         return rng.uniform(0.5, 1.5, size).astype(np.float32)
 
-    def linear(out_features: int, in_features: int) -> TernaryMatrix:
+    group = config.quantization.group_size
+
+    def linear(out_features: int, in_features: int) -> LinearWeights:
+        if group is not None:
+            return random_grouped(rng, out_features, in_features, group)
         return TernaryMatrix(
             random_ternary(rng, out_features, in_features),
             np.float32(rng.uniform(0.8, 1.2) / math.sqrt(in_features)),
@@ -90,11 +112,31 @@ def random_model(config: ModelConfig, seed: int = 0) -> ModelWeights:
         )
         for _ in range(config.num_hidden_layers)
     )
-    tables = [
-        float32_to_bfloat16(rng.normal(0, 0.3, (config.vocab_size, config.hidden_size)).astype(np.float32))
+    vocabulary = (config.vocab_size, config.hidden_size)
+    tables: list[TokenTable] = [
+        float32_to_bfloat16(rng.normal(0, 0.3, vocabulary).astype(np.float32))
+        if group is None
+        else random_grouped(rng, *vocabulary, group)
         for _ in range(1 if config.tie_word_embeddings else 2)
     ]
     return ModelWeights(embed_tokens=tables[0], layers=layers, norm=gain(config.hidden_size), lm_head=tables[-1])
+
+
+def random_adapters(config: ModelConfig, weights: ModelWeights, seed: int = 0) -> ModelWeights:
+    """Return the weights with random low-rank adapters: of all linears of the first layer, of some in the others."""
+    rng = np.random.default_rng(seed)
+
+    def adapter(out_features: int, in_features: int) -> LowRank:
+        rank = int(rng.integers(1, 12))
+        a, b = rng.normal(0, in_features**-0.5, (rank, in_features)), rng.normal(0, 0.2, (rank, out_features))
+        return LowRank(a.astype(np.float32), b.astype(np.float32), np.float32(rng.uniform(0.5, 2)))
+
+    def adapters(layer: int) -> dict[str, LowRank]:
+        chosen = {name: shape for name, shape in config.linear_shapes.items() if layer == 0 or rng.random() < 0.5}
+        return {name: adapter(*shape) for name, shape in chosen.items()}
+
+    layers = [replace(layer, adapters=adapters(index)) for index, layer in enumerate(weights.layers)]
+    return replace(weights, layers=tuple(layers))
 
 
 def batch_of(

@@ -22,13 +22,14 @@ import ttnn
 
 from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.device.weights import load_lm_head
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, multiply
 from bitnet_tt.backends.tt.model.mlp import MLP
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
 from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import PAGE, IntegerProduct
-from bitnet_tt.backends.tt.ops.common.strips import STRIP, Strips
+from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
 from bitnet_tt.backends.tt.ops.lm_head.op import lm_head
 from bitnet_tt.backends.tt.ops.norm_quantize.op import (
@@ -44,6 +45,7 @@ from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import split_heads
 from bitnet_tt.backends.tt.planning.grid import TILE
+from bitnet_tt.backends.tt.planning.memory import STRIP
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.planning.products import Product
 from bitnet_tt.backends.tt.step.inputs import Inputs
@@ -68,7 +70,7 @@ class Contract:
 
 def main(config_json: str, precision: Precision) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
-    card = Card()
+    card = open_cards()[0]
     plan = Plan(config, card.grid, precision, CONTEXT)
     programs: list[Any] = []  # of our own kernels
     launch = ttnn.generic_op

@@ -30,35 +30,35 @@ LATER_POSITIONS = (41, 63, 64, 127)  # within a block, at its end, in the next, 
 def main(config_json: str, precision: Any, context_length: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     backend = TTBackend(config, empty_model(config), context_length=int(context_length), precision=precision)
-    device, plan = backend.card.device, backend.plan
-    facts: dict[str, Any] = {"dram_weights": _dram(device), "planned_weights": weight_bytes(plan)}
+    device, plan = backend.cards[0].device, backend.plan
+    facts: dict[str, Any] = {"dram_weights": dram(device), "planned_weights": weight_bytes(plan)}
     backend.allocate(32 * BLOCKS_EACH, 32)
-    facts["dram_cache"] = _dram(device) - facts["dram_weights"]
+    facts["dram_cache"] = dram(device) - facts["dram_weights"]
     facts["planned_cache"] = kv_cache_bytes(plan, 32 * BLOCKS_EACH)
     for sequences in (1, 8, 32):
-        step = _step(backend, cycle(_batch(sequences, tokens=1, position=position) for position in range(40, 64)))
+        step = _step(backend, cycle(batch(sequences, tokens=1, position=position) for position in range(40, 64)))
         step["planned_launches"] = decode_cost(plan, sequences, context=41).launches
         programs = device.num_program_cache_entries()
         for position in LATER_POSITIONS:
-            later = _batch(sequences, tokens=1, position=position)
+            later = batch(sequences, tokens=1, position=position)
             backend.forward(later)
-            _greedy(backend, later)
+            greedy(backend, later)
         step["more_programs_later"] = device.num_program_cache_entries() - programs
         facts[f"decode_{sequences}"] = step
-    facts["prefill"] = _step(backend, repeat(_batch(1, tokens=100, position=3)))
+    facts["prefill"] = _step(backend, repeat(batch(1, tokens=100, position=3)))
     backend.close()
     print(json.dumps(facts))
 
 
 def _step(backend: TTBackend, batches: Iterator[Batch]) -> dict[str, Any]:
     """Run steps of a new shape. Count the programs that they make, then their launches and L1 once they are made."""
-    device = backend.card.device
+    device = backend.cards[0].device
 
     def whole() -> None:
         backend.forward(next(batches))
 
     def greedy() -> None:
-        _greedy(backend, next(batches))
+        greedy(backend, next(batches))
 
     programs = device.num_program_cache_entries()
     whole()
@@ -68,17 +68,17 @@ def _step(backend: TTBackend, batches: Iterator[Batch]) -> dict[str, Any]:
     greedy()
     return facts | {
         "host_seconds": time.perf_counter() - started,
-        "launches": _launches(whole),
-        "greedy_launches": _launches(greedy),
+        "launches": launches(whole),
+        "greedy_launches": launches(greedy),
         "l1_peak": max(l1_peak(device, backend.plan.grid, run) for run in (whole, greedy)),
     }
 
 
-def _greedy(backend: TTBackend, batch: Batch) -> None:
+def greedy(backend: TTBackend, batch: Batch) -> None:
     backend.candidates(batch, [LogitFilter(1)] * len(batch.logit_rows))
 
 
-def _batch(sequences: int, tokens: int, position: int) -> Batch:
+def batch(sequences: int, tokens: int, position: int) -> Batch:
     starts = np.arange(sequences + 1, dtype=np.int32) * tokens
     return Batch(
         token_ids=np.zeros(sequences * tokens, np.int32),
@@ -89,7 +89,7 @@ def _batch(sequences: int, tokens: int, position: int) -> Batch:
     )
 
 
-def _launches(run: Callable[[], object]) -> int:
+def launches(run: Callable[[], object]) -> int:
     """Count the programs that the device is told to run."""
     graph = ttnn._ttnn.graph  # the Python layer over it needs torch
     graph.begin_graph_capture(graph.RunMode.NORMAL)
@@ -97,7 +97,7 @@ def _launches(run: Callable[[], object]) -> int:
     return sum(node["node_type"] == "program_execution" for node in graph.end_graph_capture())
 
 
-def _dram(device: object) -> int:
+def dram(device: object) -> int:
     view = ttnn.get_memory_view(device, ttnn.BufferType.DRAM)
     return int(view.num_banks * view.total_bytes_allocated_per_bank)
 

@@ -11,7 +11,7 @@ import ttnn
 
 from bitnet_tt.backends.base import NEXT, Batch
 from bitnet_tt.backends.tt.backend import TTBackend
-from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.model.bitlinear import multiply
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError, RequestError
@@ -21,7 +21,7 @@ from tests.device.mock.model import empty_model
 def main(config_json: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     backend = TTBackend(config, empty_model(config), context_length=64)
-    card, plan = backend.card, backend.plan
+    card, plan = backend.cards[0], backend.plan
     good = Batch(
         token_ids=np.zeros(3, np.int32),
         starts=np.array([0, 3], np.int32),
@@ -36,7 +36,7 @@ def main(config_json: str) -> None:
     backend.forward(good)
     multiply(x, weights, product, plan.grid)
     mistakes = {
-        "a second opening": (DeviceError, Card),
+        "a second opening": (DeviceError, open_cards),
         "blocks of another size": (DeviceError, lambda: backend.allocate(4, 16)),
         "a cache larger than the card": (DeviceError, lambda: backend.allocate(1 << 30, 32)),
         "an id outside the vocabulary": (

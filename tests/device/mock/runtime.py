@@ -16,16 +16,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.device.mock.cluster import describe
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
+_COMMAND = ["-c", "from bitnet_tt.cli import main; main()"]
 
-def environment(root: Path, compiler: Path | None = None) -> dict[str, str]:
+
+def environment(root: Path, compiler: Path | None = None, cards: str = "") -> dict[str, str]:
     """Make the view in the folder `root`. Return the environment variables of a process in mock mode.
 
     Args:
         root: The folder to make.
         compiler: Folder of Tenstorrent's kernel compiler. None means a stub: kernels are then not compiled.
+        cards: Several cards and their cables, see `cluster.describe`. Empty means one card.
     """
     spec = importlib.util.find_spec("ttnn")
     assert spec is not None
@@ -40,10 +45,14 @@ def environment(root: Path, compiler: Path | None = None) -> dict[str, str]:
         (sfpi / "kernel.elf").write_bytes(empty_kernel())
     else:
         sfpi.symlink_to(compiler)
+    cluster = HERE / "blackhole.yaml"
+    if cards:
+        cluster = root / "cluster.yaml"
+        cluster.write_text(describe(cards))
     ours = {
         "TT_METAL_RUNTIME_ROOT": str(root),
         "TT_METAL_CACHE": str(root / "cache"),
-        "TT_METAL_MOCK_CLUSTER_DESC_PATH": str(HERE / "blackhole.yaml"),
+        "TT_METAL_MOCK_CLUSTER_DESC_PATH": str(cluster),
         "TT_LOGGER_LEVEL": "OFF",
         "TTNN_CONFIG_OVERRIDES": json.dumps({"model_cache_path": str(root / "models")}),
     }
@@ -58,11 +67,24 @@ def run(mock: dict[str, str], module: str, *arguments: str, seconds: int = 300) 
 
 def command(mock: dict[str, str], *arguments: str, seconds: int = 300) -> str:
     """Run bitnet-tt in mock mode and return its output."""
-    return _output(mock, ["-c", "from bitnet_tt.cli import main; main()", *arguments], seconds)
+    return _output(mock, [*_COMMAND, *arguments], seconds)
+
+
+def failure(mock: dict[str, str], *arguments: str) -> str:
+    """Run bitnet-tt in mock mode and return its error."""
+    result = _process(mock, [*_COMMAND, *arguments], 300)
+    assert result.returncode == 1, result.stdout
+    return result.stderr
 
 
 def _output(mock: dict[str, str], arguments: list[str], seconds: int) -> str:
-    result = subprocess.run(
+    result = _process(mock, arguments, seconds)
+    assert result.returncode == 0, result.stderr[-5000:]
+    return result.stdout
+
+
+def _process(mock: dict[str, str], arguments: list[str], seconds: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, *arguments],
         cwd=Path(mock["TT_METAL_RUNTIME_ROOT"]).parent,  # ttnn leaves a folder where it runs
         env=mock | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
@@ -71,8 +93,6 @@ def _output(mock: dict[str, str], arguments: list[str], seconds: int) -> str:
         timeout=seconds,
         check=False,
     )
-    assert result.returncode == 0, result.stderr[-5000:]
-    return result.stdout
 
 
 def _link(source: Path, target: Path, but: str) -> None:

@@ -22,7 +22,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 def main() -> None:
     model: Any = BitNetModel.from_pretrained("demo", device="tt", context_length=CONTEXT, max_batch_size=MAX_BATCH)
-    device, programs = model.backend.card.device, []
+    device, programs = model.backend.cards[0].device, []
     with mock.patch.object(warm_up, "check_device"):  # all logits are zeros in mock mode
         warm_up.warm_up(model, MAX_BATCH)
     programs.append(device.num_program_cache_entries())

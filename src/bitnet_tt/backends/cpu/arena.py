@@ -98,6 +98,12 @@ class LayerArena:
         return place
 
 
+def ternary_matrices(layer: LayerWeights) -> list[TernaryMatrix]:
+    """Return the matrices of a layer that have one scale. Those with group scales stay where the reader put them."""
+    matrices = [layer.linear(name) for name in LINEAR_NAMES]
+    return [matrix for matrix in matrices if isinstance(matrix, TernaryMatrix)]
+
+
 def allocate_arenas(layers: Sequence[LayerWeights], *, threads: int, isa: str) -> list[LayerArena]:
     """Allocate huge pages for the ternary matrices of each layer.
 
@@ -113,7 +119,7 @@ def allocate_arenas(layers: Sequence[LayerWeights], *, threads: int, isa: str) -
         One arena for each layer, or none: then all matrices stay where they are.
     """
     dense = threads > 1 and _native.packs_dense(isa)
-    sizes = [sum(_arena_bytes(layer.linear(name), dense=dense) for name in LINEAR_NAMES) for layer in layers]
+    sizes = [sum(_arena_bytes(matrix, dense=dense) for matrix in ternary_matrices(layer)) for layer in layers]
     total = sum(sizes)
     if not MIN_ARENA_BYTES <= total <= memory_limit() // 2 or not _has_huge_pages():
         return []

@@ -20,7 +20,7 @@ from bitnet_tt.backends.cpu.rows import RowPlan, filter_arrays, plan_row
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError, DeviceError
 from bitnet_tt.rope import rope_tables
-from bitnet_tt.weights import ModelWeights
+from bitnet_tt.weights import GroupedMatrix, ModelWeights
 
 type _Ints = NDArray[np.int32]
 type _Floats = NDArray[np.float32]
@@ -29,8 +29,8 @@ type _Floats = NDArray[np.float32]
 # multiplications counts. With less work, waking another thread takes longer than the thread saves.
 THREAD_WORK = 512 << 10
 
-# The lm_head is screened only if it has more bytes than this. A smaller one stays in the processor's caches, and
-# computing all of it is as fast as screening it.
+# The lm_head is screened only if it is in bfloat16 and has more bytes than this. A smaller one stays in the processor's
+# caches, and computing all of it is as fast as screening it.
 SMALL_HEAD_BYTES = 4 << 20
 
 # The lm_head is screened only up to this many columns. The screen's integer sums then fit in an int32.
@@ -130,7 +130,9 @@ class CPUBackend:
             isa=isa or "",
         )
         self._screens = (
-            config.vocab_size * config.hidden_size * 2 > SMALL_HEAD_BYTES and config.hidden_size <= MAX_SCREENED_COLUMNS
+            not isinstance(weights.lm_head, GroupedMatrix)
+            and config.vocab_size * config.hidden_size * 2 > SMALL_HEAD_BYTES
+            and config.hidden_size <= MAX_SCREENED_COLUMNS
         )
         self._mover = LayerMover(weights.layers, config, threads=threads, isa=isa or "")
         self._stepped = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +11,18 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.options import Precision, TernaryTiles
-from bitnet_tt.backends.tt.device.card import Card
+from bitnet_tt.backends.tt.device.mesh import open_cards
+from bitnet_tt.backends.tt.device.patience import no_answer
+from bitnet_tt.backends.tt.environment import time_limit
 from bitnet_tt.backends.tt.model.decode import Decode
-from bitnet_tt.backends.tt.model.decoder import Decoder
-from bitnet_tt.backends.tt.model.lm_head import LMHead
+from bitnet_tt.backends.tt.model.stages import Stages
+from bitnet_tt.backends.tt.planning.chain_cost import rows_together
 from bitnet_tt.backends.tt.planning.grid import TILE
 from bitnet_tt.backends.tt.planning.launches import trace_region_bytes
 from bitnet_tt.backends.tt.planning.memory import check_dram, kv_cache_bytes, weight_bytes
+from bitnet_tt.backends.tt.planning.pipeline import check_cards, share_layers
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.groups import Group, check, split
-from bitnet_tt.backends.tt.step.inputs import Inputs
 from bitnet_tt.backends.tt.step.warm_up import warm_up_steps
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
@@ -28,30 +31,29 @@ from bitnet_tt.weights import ModelWeights
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """The tensors of a model on the card.
+    """A model on the cards.
 
     Attributes:
-        decoder: The embedding and the layers.
-        lm_head: The final norm and the lm_head.
-        decode: Runs the decode steps of both.
+        stages: Its tensors, card by card.
+        decodes: Run the decode steps, one for each card: so many steps can be under way at once.
     """
 
-    decoder: Decoder
-    lm_head: LMHead
-    decode: Decode
+    stages: Stages
+    decodes: tuple[Decode, ...]
 
 
 class TTBackend:
-    """The numerics contract on a Tenstorrent card, through TT-NN.
+    """The numerics contract on Tenstorrent cards, through TT-NN.
 
-    The logits of a row do not depend on the rest of the batch, or on how its prompt was split.
+    The logits of a row do not depend on the rest of the batch, on how its prompt was split, or on the number of cards.
 
-    One process can use the card at a time, from the constructor to `close`. The backend has no lock: one thread makes
+    One process can use a card at a time, from the constructor to `close`. The backend has no lock: one thread makes
     all calls, or the caller makes sure that calls do not overlap.
 
     Attributes:
-        plan: The shapes of the model on the card.
-        card: The card.
+        plan: The shapes of the model on a card.
+        cards: The cards, in the order in which rows pass through them.
+        shares: The share of each card.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class TTBackend:
         context_length: int,
         precision: Precision = "fast",
         ternary_tiles: TernaryTiles = "codes",
+        cards: int = 1,
     ) -> None:
-        """Open the card and put the model on it.
+        """Open the cards and put the model on them.
 
         Args:
             config: The model's shape.
@@ -71,27 +74,33 @@ class TTBackend:
             context_length: Maximum positions of one sequence.
             precision: `exact` has an lm_head in bfloat16, `fast` one of 8 bits.
             ternary_tiles: The form of ternary weights on the card, see `BackendOptions`.
+            cards: How many cards share the layers.
 
         Raises:
-            DeviceError: There is no card, or the model does not fit on it.
+            DeviceError: There are too few cards, they are not connected, or the model does not fit on them.
         """
-        self.card = Card(trace_region_bytes(config))
+        check_cards(config, cards)
+        self.cards = open_cards(cards, trace_region_bytes(config))
         try:
-            self.plan = Plan(config, self.card.grid, precision, context_length, ternary_tiles)
-            check_dram(self.plan, num_blocks=self.plan.context_blocks(context_length))
-            decoder, lm_head = Decoder(weights, self.card, self.plan), LMHead(weights, self.card, self.plan)
-            decode = Decode(decoder, lm_head, self.card, self.plan)
-            self._model: _Model | None = _Model(decoder, lm_head, decode)
+            self.plan = Plan(config, self.cards[0].grid, precision, context_length, ternary_tiles)
+            self.shares = share_layers(self.plan, cards)
+            check_dram(self.plan, self.plan.context_blocks(context_length), self.shares)
+            stages = Stages.load(weights, self.cards, self.plan, self.shares)
+            decodes = tuple(Decode(stages, self.plan, number) for number in range(cards))
+            self._model: _Model | None = _Model(stages, decodes)
         except BaseException:
-            self.card.close()
+            self.cards[0].close()
             raise
         self._num_blocks = 0
 
     @property
     def description(self) -> str:
-        """The device in a few words for people, such as `tt (blackhole, 110 cores, fast)`."""
+        """The device in a few words for people, such as `tt (2 x blackhole, 110 cores, fast)`."""
         self._open_model()
-        return f"{self.card.description[:-1]}, {self.plan.precision})"
+        description = self.cards[0].description
+        if len(self.cards) > 1:
+            description = description.replace("(", f"({len(self.cards)} x ", 1)
+        return f"{description[:-1]}, {self.plan.precision})"
 
     def allocate(self, num_blocks: int, block_size: int) -> None:
         """Allocate a KV cache, see `Backend.allocate`. The block size must be 32, the height of a tile."""
@@ -100,9 +109,8 @@ class TTBackend:
             raise DeviceError(f"block_size is {block_size}; the Tenstorrent backend needs {TILE}, the height of a tile")
         if num_blocks < 1:
             raise ValueError(f"num_blocks ({num_blocks}) must be at least 1")
-        check_dram(self.plan, num_blocks)
-        self.card.traces.release()
-        model.decoder.allocate(num_blocks)
+        check_dram(self.plan, num_blocks, self.shares)
+        model.stages.allocate(num_blocks)
         self._num_blocks = num_blocks
 
     def forward(self, batch: Batch) -> NDArray[np.float32]:
@@ -124,17 +132,23 @@ class TTBackend:
         model = self._open_model()
         check(batch, self.plan, self._num_blocks)
         candidates: dict[int, Candidates] = {}
-        groups = list(split(batch, self.plan))
+        # Only the most probable tokens are read behind the steps that found them. Everything else is read at once.
+        greedy = self.plan.head_output(filters, rows_stay=True).finds_tokens
+        groups = list(split(batch, self.plan, self._decode_rows(batch) if greedy else DECODE_ROWS))
         # A second decode step overwrites the logits of the first.
         rows_stay = sum(group.decode for group in groups) < 2
-        for group in groups:
-            group_filters = [filters[row] for row in group.result_rows]
-            output = self.plan.head_output(group_filters, rows_stay=rows_stay)
-            if group.decode:
-                found = model.decode(group, group_filters, output)()
-            else:
-                found = self._prefill(model, group, group_filters, output)
-            candidates.update(zip(group.result_rows.tolist(), found, strict=True))
+        steps: list[tuple[Group, StepResult]] = []
+        with self._answers():
+            for index, group in enumerate(groups):
+                group_filters = [filters[row] for row in group.result_rows]
+                output = self.plan.head_output(group_filters, rows_stay=rows_stay)
+                if group.decode:
+                    step = model.decodes[index % len(model.decodes) if greedy else 0](group, group_filters, output)
+                    steps.append((group, step if greedy else _known(step())))
+                else:
+                    steps.append((group, _known(self._prefill(model, group, group_filters, output))))
+            for group, step in steps:
+                candidates.update(zip(group.result_rows.tolist(), step(), strict=True))
         return [candidates[row] for row in range(len(batch.logit_rows))]
 
     def hidden(self, batch: Batch) -> NDArray[np.float32]:
@@ -154,8 +168,17 @@ class TTBackend:
         if len(batch.positions) > DECODE_ROWS or not output.finds_tokens:
             return None
         check(batch, self.plan, self._num_blocks, follows=bool((batch.token_ids == NEXT).all()))
-        (group,) = split(batch, self.plan)
-        return model.decode(group, filters, output)
+        with self._answers():
+            steps = [
+                decode(group, [LogitFilter(count=1)] * len(group.logit_rows), output)
+                for decode, group in zip(model.decodes, split(batch, self.plan, self._decode_rows(batch)), strict=False)
+            ]
+
+        def wait() -> list[Candidates]:
+            with self._answers():
+                return [found for step in steps for found in step()]
+
+        return wait
 
     def warm_up(self, max_sequences: int, progress: Callable[[int, int], None]) -> None:
         """Compile the programs of every shape of step, and record the traces of the most common decode steps."""
@@ -168,15 +191,17 @@ class TTBackend:
             if not step.group.decode:
                 self._prefill(model, step.group, filters, output)
                 continue
-            for _ in range(2 if step.is_common and self.card.traces.recorder is not None else 1):
-                model.decode(step.group, filters, output)()
+            for _ in range(2 if step.is_common and self.cards[0].traces.recorder is not None else 1):
+                for decode in model.decodes if output.finds_tokens else model.decodes[:1]:
+                    decode(step.group, filters, output)()
         progress(len(steps), len(steps))
 
     def stats(self) -> BackendStats:
         """Return the memory that the plan counts, see `BackendStats`."""
         self._open_model()
         return BackendStats(
-            weight_bytes=weight_bytes(self.plan), kv_cache_bytes=kv_cache_bytes(self.plan, self._num_blocks)
+            weight_bytes=sum(weight_bytes(self.plan, share) for share in self.shares),
+            kv_cache_bytes=kv_cache_bytes(self.plan, self._num_blocks),
         )
 
     def start_profile(self) -> None:
@@ -189,21 +214,42 @@ class TTBackend:
         return []
 
     def close(self) -> None:
-        """Free the card's memory and close the card. Every later call raises DeviceError, except `close`."""
+        """Free the cards' memory and close the cards. Every later call raises DeviceError, except `close`."""
         self._model = None
-        self.card.close()
+        self.cards[0].close()
 
     def _prefill(
         self, model: _Model, group: Group, filters: Sequence[LogitFilter], output: HeadOutput
     ) -> list[Candidates]:
-        lm_head, inputs = model.lm_head, Inputs.upload(group, self.card)
-        hidden = model.decoder(inputs, group.sequences, group.blocks, decode=False)
+        lm_head, hidden = model.stages.lm_head, model.stages.prefill(group)
         candidates: list[Candidates] = []
         for first in range(0, len(group.logit_rows), DECODE_ROWS):
             rows = group.logit_rows[first : first + DECODE_ROWS]
             result = lm_head(lm_head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), output)
             candidates += lm_head.read(result, np.arange(len(rows)), filters[first : first + DECODE_ROWS])
         return candidates
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        """Turn ttnn's error for a card that does not answer into ours.
+
+        If a step of a chain stops half-way, rows may wait between cards for a step that never comes. So a chain takes
+        no further steps after an error.
+        """
+        try:
+            yield
+        except ValueError:  # of the host's, before anything was launched
+            raise
+        except BaseException as error:
+            if len(self.cards) > 1:
+                self._model = None
+            if isinstance(error, RuntimeError) and "TIMEOUT" in str(error):
+                raise no_answer(time_limit()) from None
+            raise
+
+    def _decode_rows(self, batch: Batch) -> int:
+        """Return the sequences of a decode step, if several can be under way."""
+        return rows_together(self.plan, len(self.cards), len(batch.starts) - 1)
 
     def _open_model(self) -> _Model:
         """Return the model on the card.
@@ -212,5 +258,10 @@ class TTBackend:
             DeviceError: The backend is closed.
         """
         if self._model is None:
-            raise DeviceError("this Tenstorrent backend is closed; load the model again")
+            raise DeviceError("this Tenstorrent backend is closed, or a step failed; load the model again")
         return self._model
+
+
+def _known(candidates: list[Candidates]) -> StepResult:
+    """Return the result of a step that has ended."""
+    return lambda: candidates

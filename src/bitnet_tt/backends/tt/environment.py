@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_TIME_LIMIT = "TT_METAL_OPERATION_TIMEOUT_SECONDS"
+
 
 def silence_ttnn() -> None:
     """Turn ttnn's log off. Call it before ttnn is imported, or ttnn logs to standard output, where text goes."""
@@ -36,6 +38,21 @@ def keep_folders_clean() -> None:
 def limit_power(watts: int) -> None:
     """Let ttnn set the chip's TDP limit when it opens a card, also in processes that this one starts."""
     os.environ["TT_METAL_TDP_LIMIT_WATTS"] = str(watts)
+
+
+def limit_waiting(seconds: int) -> None:
+    """Let ttnn give up on a card that has not answered for so long. Call it before a device is opened.
+
+    A simulator is slow, so there only a user sets a limit.
+    """
+    if not simulator():
+        os.environ.setdefault(_TIME_LIMIT, str(seconds))
+
+
+def time_limit() -> float | None:
+    """Seconds after which ttnn gives up on a card; None if it waits for ever."""
+    seconds = float(os.environ.get(_TIME_LIMIT) or 0)
+    return seconds if seconds > 0 else None
 
 
 def has_mesh_graph() -> bool:

@@ -14,12 +14,14 @@ from bitnet_tt.checkpoint.families.family import HOW_TO_ANNOUNCE_MASTERS, Family
 from bitnet_tt.checkpoint.families.llama import LLAMA
 from bitnet_tt.checkpoint.families.one_bit_llm import ONE_BIT_LLM
 from bitnet_tt.checkpoint.families.qwen3 import QWEN3
+from bitnet_tt.checkpoint.families.ternary_bonsai import TERNARY_BONSAI
 from bitnet_tt.errors import CheckpointError
 
-__all__ = ["FAMILIES", "Family", "detect", "detect_gguf"]
+__all__ = ["FAMILIES", "TERNARY_BONSAI", "Family", "detect", "detect_gguf", "named"]
 
 FAMILIES = (ONE_BIT_LLM, BITNET_EMBEDDING, BITNET, LLAMA, QWEN3)
-"""All families. One with a marker comes before those that only `model_type` identifies: the first match counts."""
+"""The families that `model_type` and tensor names tell apart. One with a marker comes before those that only
+`model_type` identifies: the first match counts. `TERNARY_BONSAI` is told by its weights, see `checkpoint.grouped`."""
 
 
 def detect(where: str, data: Mapping[str, Any], names: Collection[str]) -> Family:
@@ -71,5 +73,10 @@ def detect_gguf(where: str, architecture: object, hidden_act: object = None) -> 
     raise CheckpointError(f"{where} has architecture {architecture!r}, which is not supported. {_supported()}")
 
 
+def named(name: str) -> Family:
+    """Return the family with this name."""
+    return next(family for family in (*FAMILIES, TERNARY_BONSAI) if family.name == name)
+
+
 def _supported() -> str:
-    return f"Supported: {'; '.join(family.models for family in FAMILIES)}"
+    return f"Supported: {'; '.join(family.models for family in (*FAMILIES, TERNARY_BONSAI))}"

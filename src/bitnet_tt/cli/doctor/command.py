@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bitnet_tt.backends.options import MAX_CARDS
+
 if TYPE_CHECKING:
     from bitnet_tt.cli.doctor.check import Check
 
 _STYLES = {"ok": "green", "warn": "yellow", "missing": "dim"}
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    cards: Annotated[
+        int,
+        typer.Option(
+            help="Also send numbers over the cables of a chain of so many Tenstorrent cards.", min=1, max=MAX_CARDS
+        ),
+    ] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Check this machine: CPU, memory, software, Tenstorrent card.
 
     The exit code is 1 only if models cannot run on the CPU. All other checks
@@ -24,13 +34,17 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     Examples:
         bitnet-tt doctor
         bitnet-tt doctor --json
+        bitnet-tt doctor --cards 2
     """
+    from bitnet_tt.cli.doctor.cards import check_cables
     from bitnet_tt.cli.doctor.host import check_host
     from bitnet_tt.cli.doctor.software import check_software
     from bitnet_tt.cli.doctor.tenstorrent import check_tenstorrent
 
     root = Path("/")
     checks = [*check_host(root), *check_software(), *check_tenstorrent(root)]
+    if cards > 1:
+        checks.append(check_cables(cards))
     runs = not any(check.prevents_cpu for check in checks)
     if as_json:
         typer.echo(json.dumps({"cpu_runs": runs, "checks": [asdict(check) for check in checks]}, indent=2))

@@ -1,21 +1,19 @@
-"""The card: opens the device, reports its cores and memory, and closes it on every path."""
+"""A card: reports its cores and memory, puts tensors on it, and reads them."""
 
 from __future__ import annotations
 
-import itertools
-import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.tt.device.shared_memory import remove_own_locks
+from bitnet_tt.backends.tt.device.patience import Patience
 from bitnet_tt.backends.tt.device.traces import Traces
-from bitnet_tt.backends.tt.environment import is_mock, keep_folders_clean
+from bitnet_tt.backends.tt.environment import is_mock
 from bitnet_tt.backends.tt.planning.grid import Grid
-from bitnet_tt.errors import DeviceError
 
 
 class _Recorder:
@@ -38,48 +36,39 @@ class _Recorder:
 
 
 class Card:
-    """The first Tenstorrent device: a card, a simulator or a mock, depending on ttnn's environment variables.
+    """One Tenstorrent device: a card, a simulator or a mock, depending on ttnn's environment variables.
 
-    It is opened as a mesh of one device. A process can have one open card. `close` may be called more than once; the
-    device is also closed when the object is collected, or when Python ends.
+    `open_cards` makes it, see `mesh.py`.
 
     Attributes:
-        device: ttnn's device.
+        device: ttnn's device, a mesh of one.
         traces: The traces of the steps that run on it.
+        place: Its place in the chain of cards, from 0.
     """
 
-    _open: ClassVar[weakref.ref[Card] | None] = None
-
-    def __init__(self, trace_bytes: int = 0) -> None:
-        """Open the device.
+    def __init__(self, device: Any, close: Callable[[], None], place: int, patience: Patience) -> None:
+        """Wrap an open device.
 
         Args:
-            trace_bytes: DRAM to reserve for traces.
-
-        Raises:
-            DeviceError: This process has a card open already, or ttnn opens none; the message gives ttnn's reason.
+            device: The device.
+            close: Closes it and all devices that were opened with it.
+            place: Its place in the chain of cards, from 0.
+            patience: Waits for it.
         """
-        if Card._open is not None and Card._open() is not None:
-            raise DeviceError("this process has the Tenstorrent device open already; close the other model first")
-        keep_folders_clean()
-        try:
-            self.device: Any = ttnn.open_mesh_device(ttnn.MeshShape(1, 1), trace_region_size=trace_bytes)
-        except RuntimeError as error:
-            raise DeviceError(
-                f"ttnn cannot open a Tenstorrent device ({_reason(error)}); check that the card is in, that the tt-kmd "
-                "driver is installed (there is a /dev/tenstorrent), and that no other process uses the card "
-                "(bitnet-tt doctor helps), or set TT_METAL_SIMULATOR"
-            ) from None
-        self.traces = Traces(None)
-        self._close = weakref.finalize(self, _close, self.device, self.traces)
-        if _has_traces(self.device):
-            self.traces.recorder = _Recorder(self.device)
-        Card._open = weakref.ref(self)
+        self.device = device
+        self.place = place
+        self._patience = patience
+        self.traces = Traces(_Recorder(device) if _has_traces(device) else None)
+        self._close = close
 
     def close(self) -> None:
-        """Close the device, so that other processes can use it."""
+        """Close this card and all that were opened with it, so that other processes can use them."""
         self._close()
-        Card._open = None
+
+    @property
+    def node(self) -> Any:
+        """The card's name on the fabric, the network of the cards."""
+        return self.device.get_fabric_node_id(ttnn.MeshCoordinate(0, 0))
 
     @property
     def grid(self) -> Grid:
@@ -126,7 +115,7 @@ class Card:
         event = ttnn.record_event(self.device, 0)
 
         def wait() -> NDArray[Any]:
-            ttnn.event_synchronize(event)
+            self._patience.wait(partial(ttnn.event_synchronize, event))
             arrived: NDArray[Any] = host.to_numpy()
             return arrived
 
@@ -147,24 +136,3 @@ def _has_traces(device: Any) -> bool:
     except RuntimeError:
         return True
     return False
-
-
-def _close(device: Any, traces: Traces) -> None:
-    try:
-        if traces.recorder is not None:
-            ttnn.synchronize_device(device)  # a step that nobody has read may still run
-        traces.release()
-    finally:
-        try:
-            ttnn.close_mesh_device(device)
-        finally:
-            remove_own_locks()
-
-
-def _reason(error: RuntimeError) -> str:
-    """Return the one line of a TT_FATAL message that is written for people."""
-    lines = str(error).splitlines()
-    for line, following in itertools.pairwise(lines):
-        if line.strip() == "info:":
-            return following.strip()
-    return lines[0] if lines else "no reason given"

@@ -17,7 +17,7 @@ from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
 from bitnet_tt.backends.tt.planning.grid import Grid
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.planning.products import FUSED_LINEARS, Product
-from bitnet_tt.weights import LayerWeights, TernaryMatrix
+from bitnet_tt.weights import LayerWeights, TernaryMatrix, with_one_scale
 
 _EXACT_INTEGERS = ttnn.WormholeComputeKernelConfig(
     math_fidelity=ttnn.MathFidelity.LoFi, math_approx_mode=False, fp32_dest_acc_en=True, packer_l1_acc=True
@@ -103,7 +103,7 @@ def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitL
         card: The card.
         plan: The shapes.
     """
-    matrices = [layer.linear(linear) for linear in FUSED_LINEARS[name]]
+    matrices = [with_one_scale(layer.linear(linear)) for linear in FUSED_LINEARS[name]]
     kind = BitLinear if all(matrix.input_norm is None for matrix in matrices) else NormedLinears
     return kind(name, matrices, card, plan)
 

@@ -1,7 +1,8 @@
-"""Decode steps: the device turns the inputs of each step into those of the next one, and the host copies the rest."""
+"""Decode steps: the cards turn the inputs of each step into those of the next one, and the host copies the rest."""
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,11 +12,12 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates, LogitFilter, StepResult
-from bitnet_tt.backends.tt.device.card import Card
-from bitnet_tt.backends.tt.model.decoder import Decoder
-from bitnet_tt.backends.tt.model.lm_head import HeadResult, LMHead
+from bitnet_tt.backends.tt.model.lm_head import HeadResult
+from bitnet_tt.backends.tt.model.stages import Stage, Stages
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
+from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
 from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
+from bitnet_tt.backends.tt.planning.memory import TOKEN_PAGE_BYTES, landing_pages
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.candidates import best_candidates
 from bitnet_tt.backends.tt.step.decode_state import DecodeState
@@ -30,14 +32,31 @@ class Decode:
     its most probable token in place if the host needs no more than that. So as long as a batch stays the same, the host
     copies only the tokens that it picked otherwise. It copies everything, packed into one tensor, when a sequence joins
     or leaves or a block is added.
+
+    Each card of a chain has inputs of its own, and moves them on itself. The tokens that the last card found go back
+    from card to card to the first one. So the cards of a chain need the host no more often than a single card does.
+
+    Several objects of this class can have steps under way at once, on other cards of the chain.
     """
 
-    def __init__(self, decoder: Decoder, lm_head: LMHead, card: Card, plan: Plan) -> None:
-        self._decoder, self._lm_head, self._card = decoder, lm_head, card
+    def __init__(self, stages: Stages, plan: Plan, number: int) -> None:
+        """Put the inputs of steps on the cards.
+
+        Args:
+            stages: The model.
+            plan: The shapes.
+            number: Tells this object from others with the same stages.
+        """
+        self._stages, self._number = stages, number
         self._state = DecodeState(plan)
-        self._inputs = Inputs.for_decode(card, plan)
-        self._packed = card.rows(self._state.packed(), ttnn.uint32)
-        self._best = empty_best(card.device)
+        cards = [stage.card for stage in stages.all]
+        self._last = cards[-1]
+        self._inputs = [Inputs.for_decode(card, plan) for card in cards]
+        self._packed = [card.rows(self._state.packed(), ttnn.uint32) for card in cards]
+        self._best = empty_best(self._last.device)
+        pages = landing_pages(plan.grid, 1, TOKEN_PAGE_BYTES)
+        self._way_back = [Link.between(one, before, pages) for one, before in itertools.pairwise(cards[::-1])]
+        self._tokens_wait = False  # to be passed back
         self._steps = 0
         # The last reads: the device writes to their memory, whether or not anybody waits for them.
         self._reads: deque[Callable[[], NDArray[np.uint32]]] = deque(maxlen=2)
@@ -54,22 +73,57 @@ class Decode:
             A function that waits for the candidates of the `logit_rows`. If the host needs only the most probable
             tokens, the next step may be started before; otherwise it is called before.
         """
+        self._pass_tokens()
         self._place(group)
-
-        def step() -> HeadResult:
-            hidden = self._decoder(self._inputs, group.sequences, group.blocks, decode=True)
-            result = self._lm_head(hidden, group.sequences, output)
-            advance(self._inputs, group.sequences, result.top if output.finds_tokens else None, self._best)
-            return result
-
-        result = self._card.traces.run((group.sequences, group.blocks, output), step)
+        result = self._launch(group, output)
         self._steps += 1
         self._state.advance(finds_tokens=output.finds_tokens)
         if not output.finds_tokens:
-            return lambda: self._lm_head.read(result, group.logit_rows, filters)
-        read = self._card.read_later(self._best)
+            return lambda: self._stages.lm_head.read(result, group.logit_rows, filters)
+        read = self._last.read_later(self._best)
         self._reads.append(read)
         return partial(self._read_best, read, group, self._steps)
+
+    def _launch(self, group: Group, output: HeadOutput) -> HeadResult:
+        """Launch the step on every card, in the order in which the rows pass through them."""
+        shape = self._number, group.sequences, group.blocks, output
+        for stage, inputs in zip(self._stages.all[:-1], self._inputs, strict=False):
+            stage.card.traces.run(shape, partial(self._middle, stage, inputs, group))
+        self._tokens_wait = output.finds_tokens
+        result: HeadResult = self._last.traces.run(shape, partial(self._end, group, output))
+        return result
+
+    def _middle(self, stage: Stage, inputs: Inputs, group: Group) -> None:
+        """The part of a step on a card before the last one."""
+        stage.decoder(inputs, group.sequences, group.blocks, decode=True)
+        advance(inputs, group.sequences, None, None)
+
+    def _end(self, group: Group, output: HeadOutput) -> HeadResult:
+        """The part of a step on the last card."""
+        stage, inputs = self._stages.all[-1], self._inputs[-1]
+        hidden = stage.decoder(inputs, group.sequences, group.blocks, decode=True)
+        result = self._stages.lm_head(hidden, group.sequences, output)
+        advance(inputs, group.sequences, result.top if output.finds_tokens else None, self._best)
+        if output.finds_tokens and self._way_back:
+            send(self._way_back[0], inputs.token_ids)
+        return result
+
+    def _pass_tokens(self) -> None:
+        """Pass the tokens of the last step back to the first card.
+
+        This is done as late as possible: a card that waits for these tokens cannot compute for others.
+        """
+        if self._tokens_wait:
+            self._tokens_wait = False
+            for link, onward in itertools.zip_longest(self._way_back, self._way_back[1:]):
+                link.target.traces.run(self._number, partial(self._pass_on, link, onward))
+
+    def _pass_on(self, link: Link, onward: Link | None) -> None:
+        """Receive the tokens of a step on a card, and send them on."""
+        token_ids = self._inputs[link.target.place].token_ids
+        receive(link, token_ids)
+        if onward is not None:
+            send(onward, token_ids)
 
     def _place(self, group: Group) -> None:
         """Copy what the device does not have yet of the inputs of a step."""
@@ -79,10 +133,11 @@ class Decode:
             state.place_tokens(group)
         if not stays:
             state.place(group)
-            _copy(state.packed(), self._packed)
-            place_inputs(self._packed, self._inputs, token_ids=not group.follows)
+            for packed, inputs in zip(self._packed, self._inputs, strict=True):
+                _copy(state.packed(), packed)
+                place_inputs(packed, inputs, token_ids=not group.follows)
         elif not has_tokens:
-            _copy(group.token_ids, self._inputs.token_ids)
+            _copy(group.token_ids, self._inputs[0].token_ids)
 
     def _read_best(self, read: Callable[[], NDArray[np.uint32]], group: Group, step: int) -> list[Candidates]:
         best = read().reshape(DECODE_ROWS, 2)

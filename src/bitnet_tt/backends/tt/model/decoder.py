@@ -1,4 +1,4 @@
-"""The decoder: the embedding and all layers, for the rows of one step."""
+"""The decoder: the embedding and the layers of a card, for the rows of one step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.embed.op import embed
+from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, add, add_and_normalize, normalize
 from bitnet_tt.backends.tt.planning.plan import Plan
+from bitnet_tt.backends.tt.planning.shares import Share
 from bitnet_tt.backends.tt.step.inputs import Inputs
-from bitnet_tt.weights import LayerWeights, ModelWeights, bfloat16_to_float32
+from bitnet_tt.weights import LayerWeights, ModelWeights, as_array, bfloat16_to_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,37 @@ class Layer:
 
 
 class Decoder:
-    """The embedding and the layers, with the residual stream in float32."""
+    """A card's layers, with the residual stream in float32: behind the embedding, or behind the layers of other cards.
 
-    def __init__(self, weights: ModelWeights, card: Card, plan: Plan) -> None:
-        self._plan = plan
-        self._embedding = card.rows(bfloat16_to_float32(weights.embed_tokens), ttnn.bfloat16)
-        self._layers = [Layer.load(layer, card, plan) for layer in weights.layers]
+    Several cards have neighbouring layers of one model. The rows pass from card to card by links. Their bits are those
+    of one card.
+    """
+
+    def __init__(
+        self,
+        weights: ModelWeights,
+        card: Card,
+        plan: Plan,
+        share: Share,
+        *,
+        before: Link | None = None,
+        after: Link | None = None,
+    ) -> None:
+        """Put a card's share of the layers on the card.
+
+        Args:
+            weights: The model.
+            card: The card.
+            plan: The shapes.
+            share: The card's share.
+            before: Brings the rows from the card before, which the first card does not have.
+            after: Takes the rows to the next card, which the last card does not have.
+        """
+        self._card, self._plan, self._before, self._after = card, plan, before, after
+        self._embedding = None
+        if share.is_first:
+            self._embedding = card.rows(bfloat16_to_float32(as_array(weights.embed_tokens)), ttnn.bfloat16)
+        self._layers = [Layer.load(weights.layers[index], card, plan) for index in share.layers]
         self._angles = Angles.load(card, plan)
         # Linears with norms of their own are rare and old. They have no programs for few rows.
         self._normed_linears = any(layer.q_proj.input_norm is not None for layer in weights.layers)
@@ -84,7 +111,7 @@ class Decoder:
             layer.attention.allocate(num_blocks)
 
     def __call__(self, inputs: Inputs, sequences: int, blocks: int, *, decode: bool) -> Strips | ttnn.Tensor:
-        """Run all layers on the rows of a step, and write the rows' keys and values to the cache.
+        """Run the layers on the rows of a step, and write the rows' keys and values to the cache.
 
         A row's result does not depend on the number of rows: the programs for few rows compute the same, in the same
         order.
@@ -102,16 +129,42 @@ class Decoder:
         step = Step(sequences=sequences, tokens=tokens, blocks=blocks, inputs=inputs, angles=self._angles)
         lines = self._plan.lines(sequences) if decode else None
         if lines is not None and not self._normed_linears:
-            rows = embed(inputs.token_ids, self._embedding, sequences, lines)
-            for layer in self._layers:
-                rows = layer.of_few_rows(rows, step)
-            return rows
+            return self._few_rows(step, lines)
         # The few rows of a decode step fit into L1 beside the programs' buffers, those of a prompt do not. The
         # operations put their results into the memory of their input.
-        memory = ttnn.L1_MEMORY_CONFIG if decode else ttnn.DRAM_MEMORY_CONFIG
-        embedded = ttnn.embedding(inputs.token_ids, self._embedding, layout=ttnn.TILE_LAYOUT)
-        h = ttnn.reshape(ttnn.typecast(embedded, ttnn.float32, memory_config=memory), [1, *embedded.shape])
+        h = self._many_rows(inputs, ttnn.L1_MEMORY_CONFIG if decode else ttnn.DRAM_MEMORY_CONFIG)
         r: IntegerProduct | None = None
         for layer in self._layers:
             h, r = layer(h, r, step)
-        return h if r is None else add(h, r)
+        h = h if r is None else add(h, r)
+        if self._after is not None:
+            send(self._after, h)
+        return h
+
+    def _few_rows(self, step: Step, lines: int) -> Strips:
+        hidden_size = self._plan.config.hidden_size
+        if self._before is None:
+            rows = embed(step.inputs.token_ids, self._embedding, step.sequences, lines)
+        else:
+            rows = Strips.empty(self._card.device, step.sequences, hidden_size, ttnn.L1_MEMORY_CONFIG, lines)
+            receive(self._before, rows.tensor)
+        for layer in self._layers:
+            rows = layer.of_few_rows(rows, step)
+        if self._after is not None:
+            send(self._after, rows.tensor)
+        return rows
+
+    def _many_rows(self, inputs: Inputs, memory: ttnn.MemoryConfig) -> ttnn.Tensor:
+        """Return the rows before the layers, float32 [1, 1, rows, hidden]."""
+        if self._before is None:
+            embedded = ttnn.embedding(inputs.token_ids, self._embedding, layout=ttnn.TILE_LAYOUT)
+            return ttnn.reshape(ttnn.typecast(embedded, ttnn.float32, memory_config=memory), [1, *embedded.shape])
+        rows = ttnn.empty(
+            [1, 1, inputs.positions.shape[1], self._plan.config.hidden_size],
+            dtype=ttnn.float32,
+            layout=ttnn.TILE_LAYOUT,
+            device=self._card.device,
+            memory_config=memory,
+        )
+        receive(self._before, rows)
+        return rows

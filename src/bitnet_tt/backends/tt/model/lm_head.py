@@ -20,7 +20,7 @@ from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.step.candidates import read_candidates
 from bitnet_tt.backends.tt.step.groups import SKIP
-from bitnet_tt.weights import ModelWeights
+from bitnet_tt.weights import ModelWeights, as_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class LMHead:
     def __init__(self, weights: ModelWeights, card: Card, plan: Plan) -> None:
         self._card, self._plan = card, plan
         self._norm = Norm.load(card, weights.norm, plan.config.rms_norm_eps)
-        self._weights = load_lm_head(card, weights.lm_head, plan.lm_head())
+        self._weights = load_lm_head(card, as_array(weights.lm_head), plan.lm_head())
         self._picked = card.zeros([1, 1, DECODE_ROWS, plan.config.hidden_size], ttnn.float32)
 
     def pick(self, hidden: ttnn.Tensor, rows: NDArray[np.intp]) -> ttnn.Tensor:

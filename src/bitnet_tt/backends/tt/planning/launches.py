@@ -8,28 +8,30 @@ from bitnet_tt.config import ModelConfig
 MAX_TRACES = 128
 """Maximum number of traces that are kept. 2B4T has 70 common shapes: 5 batches, 7 contexts, greedy or sampled."""
 
-# Programs of a layer, and programs beside the layers: for few rows, and for more. tests/device/test_mock.py
-# counts the launches in ttnn's mock mode and compares them with these.
-_FEW_ROWS = (5, 3)
-_MANY_ROWS = (14, 6)
+# Programs of a layer, programs beside the layers, and programs for each further card: for few rows, and for more. A
+# further card sends and receives rows and token ids, and advances; many rows are also added up before they are sent.
+# tests/device/test_mock.py counts the launches in ttnn's mock mode and compares them with these.
+_FEW_ROWS = (5, 3, 5)
+_MANY_ROWS = (14, 6, 6)
 
 _TRACE_BYTES_PER_LAUNCH = 4 << 10  # a step of the demo model has 1,760 on a simulator of 130 cores
 
 
-def decode_launches(plan: Plan, sequences: int) -> int:
-    """Return the programs of a decode step.
+def decode_launches(plan: Plan, sequences: int, cards: int = 1) -> int:
+    """Return the programs of a decode step of greedy texts, on all cards together.
 
     Linears with norms of their own (`use_rms_norm`) launch more; they are not counted.
 
     Args:
         plan: The model and the card.
         sequences: Sequences of the step.
+        cards: Cards that share the layers.
     """
-    layer, beside = _MANY_ROWS if plan.lines(sequences) is None else _FEW_ROWS
-    return plan.config.num_hidden_layers * layer + beside
+    layer, beside, further = _MANY_ROWS if plan.lines(sequences) is None else _FEW_ROWS
+    return plan.config.num_hidden_layers * layer + beside + (cards - 1) * further
 
 
 def trace_region_bytes(config: ModelConfig) -> int:
     """Return the DRAM to reserve for traces, each as large as any can be."""
-    layer, beside = _MANY_ROWS
-    return MAX_TRACES * (config.num_hidden_layers * layer + beside) * _TRACE_BYTES_PER_LAUNCH
+    layer, beside, further = _MANY_ROWS
+    return MAX_TRACES * (config.num_hidden_layers * layer + beside + further) * _TRACE_BYTES_PER_LAUNCH

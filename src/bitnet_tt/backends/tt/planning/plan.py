@@ -29,6 +29,9 @@ DECODE_ROWS = TILE
 
 _LINES = (1, 4, 8)  # rows that the programs for few rows compute together
 
+FEW_ROWS = _LINES[-1]
+"""Maximum rows of the programs for few rows."""
+
 PREFILL_ROWS = 16 * TILE
 """Maximum tokens of one sequence in one prefill step."""
 

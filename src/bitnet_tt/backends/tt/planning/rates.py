@@ -42,6 +42,10 @@ class Rates:
         read_cycles: Cycles of each read of L1 after the first.
         read_seconds: The tokens of a step back to the host.
         place_seconds: New inputs to the card: a copy, and a program without a trace.
+        fabric_launch_seconds: A traced launch of a program that opens a connection to another card: the arguments of
+            the connection belong to one core.
+        hop_seconds: From one card to the next, for the first packet.
+        packet_seconds: For each packet of at most 4 KB, whatever its size.
     """
 
     bandwidth: dict[Reading, float]
@@ -49,6 +53,9 @@ class Rates:
     read_cycles: int
     read_seconds: float
     place_seconds: float
+    fabric_launch_seconds: float
+    hop_seconds: float
+    packet_seconds: float
 
     def host_seconds(self, batch: int) -> float:
         """Return the host's time in a step: the batch stays the same, but each sequence enters a block now and then."""
@@ -63,8 +70,17 @@ class Rates:
 # each block. Launches: pgm_dispatch.json for bh_p150, .94 us with compile-time values alone, 1.7 with common
 # arguments. Reads of L1: the NoC's figures, 24 to 36 cycles. Host: a read of a small tensor, .047 ms behind queued work
 # and .282 ms if the host waits for the step, as for tokens that the host samples; copies of small tensors, .05 to .28
-# ms; a launch without a trace, .095 ms.
-LIKELY = Rates({"packets": 461e9, "tiles": 400e9, "small tiles": 279e9}, 1.7e-6, 30, 47e-6, 145e-6)
-BEST = Rates({"packets": 500e9, "tiles": 502e9, "small tiles": 486e9}, 0.94e-6, 24, 47e-6, 145e-6)
-WORST = Rates({"packets": 344e9, "tiles": 345e9, "small tiles": 188e9}, 1.7e-6, 36, 282e-6, 375e-6)
+# ms; a launch without a trace, .095 ms. Between cards: a launch with one argument of a core's own, 4.2 us, with 128 of
+# them 5.1. Hops and packets: golden_latency_summary_blackhole_p150_x4.csv, linear unicast of 4 KB, .78 to .91 us and
+# .81 on average; golden_bandwidth_summary_blackhole_p150_x4.csv, one link, packets of 4 KB: 33.3 GB/s between
+# neighbours and 28.1 from one sender to all; half of that with packets of 2 KB, so the time is that of packets.
+LIKELY = Rates(
+    {"packets": 461e9, "tiles": 400e9, "small tiles": 279e9}, 1.7e-6, 30, 47e-6, 145e-6, 4.2e-6, 0.81e-6, 123e-9
+)
+BEST = Rates(
+    {"packets": 500e9, "tiles": 502e9, "small tiles": 486e9}, 0.94e-6, 24, 47e-6, 145e-6, 4.2e-6, 0.78e-6, 123e-9
+)
+WORST = Rates(
+    {"packets": 344e9, "tiles": 345e9, "small tiles": 188e9}, 1.7e-6, 36, 282e-6, 375e-6, 5.1e-6, 0.91e-6, 146e-9
+)
 """The likely rates, and the best and the worst of what others measured."""

@@ -14,6 +14,11 @@ def check_supported(config: ModelConfig) -> None:
     Raises:
         DeviceError: It does not run the model. The message names the part or the dimension.
     """
+    if config.quantization.group_size is not None:
+        raise DeviceError(
+            f"the model's weights have a scale for each group of {config.quantization.group_size}, as those of "
+            "Ternary-Bonsai; the Tenstorrent backend has one scale for each matrix: use device='cpu'"
+        )
     if config.qk_norms:
         raise DeviceError(
             "the model has q_norm and k_norm (the Qwen3 architecture), which the Tenstorrent backend does not have: "

@@ -65,12 +65,18 @@ class Group:
         return self.table.shape[1]
 
 
-def split(batch: Batch, plan: Plan) -> Iterator[Group]:
-    """Split a checked batch into groups. The result of a row does not depend on the split."""
+def split(batch: Batch, plan: Plan, decode_rows: int = DECODE_ROWS) -> Iterator[Group]:
+    """Split a checked batch into groups. The result of a row does not depend on the split.
+
+    Args:
+        batch: The batch.
+        plan: The shapes.
+        decode_rows: Maximum sequences of a decode step.
+    """
     counts = np.diff(batch.starts)
     single = np.flatnonzero(counts == 1)
-    for first in range(0, len(single), DECODE_ROWS):
-        yield _decode_group(batch, plan, single[first : first + DECODE_ROWS])
+    for first in range(0, len(single), decode_rows):
+        yield _decode_group(batch, plan, single[first : first + decode_rows])
     for sequence in np.flatnonzero(counts > 1):
         for first in range(0, counts[sequence], PREFILL_ROWS):
             last = min(first + PREFILL_ROWS, int(counts[sequence]))

@@ -24,7 +24,7 @@ def empty_best(device: ttnn.MeshDevice) -> ttnn.Tensor:
     return ttnn.zeros([1, 2 * DECODE_ROWS], dtype=ttnn.uint32, layout=ttnn.ROW_MAJOR_LAYOUT, device=device)
 
 
-def advance(inputs: Inputs, rows: int, top: ttnn.Tensor | None, best: ttnn.Tensor) -> None:
+def advance(inputs: Inputs, rows: int, top: ttnn.Tensor | None, best: ttnn.Tensor | None) -> None:
     """Move every sequence on by one position, and put its next token in place if the step found it.
 
     A sequence moves to the slot that its block table names for its next position. If that lies beyond the table, the
@@ -36,7 +36,7 @@ def advance(inputs: Inputs, rows: int, top: ttnn.Tensor | None, best: ttnn.Tenso
         top: The largest logit of each row in each part of the vocabulary, uint32 [parts, rows * 2], see `top_logits`.
             The next token of a row is that of the largest of them, of equal ones the lowest id. None leaves the token
             ids as they are.
-        best: uint32 [1, 64], row-major: takes the pair (bits of the logit, token id) of each row, if `top` is there.
+        best: uint32 [1, 64], row-major: takes the pair (bits of the logit, token id) of each row. None without `top`.
     """
     launch(
         reader=Kernel(

@@ -33,6 +33,8 @@ class Kernel:
         constants: Numbers that are known when the kernel is compiled. Every other value makes another program.
         arguments: Numbers of 32 bits that may change from one launch of a program to the next. All cores get the same.
         tables: Arrays that are known when the kernel is compiled, by the names of their macros.
+        remote_tensors: Tensors in the memory of another card. The kernel has their accessors as those of `tensors`.
+        uses_fabric: Whether it sends packets to another card.
     """
 
     file: str
@@ -40,6 +42,8 @@ class Kernel:
     constants: Mapping[str, int] = field(default_factory=dict)
     arguments: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    remote_tensors: Mapping[str, ttnn.Tensor] = field(default_factory=dict)
+    uses_fabric: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,25 @@ class Buffer:
         return -(-self.page_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way from one card to a neighbour over the fabric, for the writer of a program.
+
+    Attributes:
+        source: The card of the program, as the fabric names it.
+        target: The neighbour.
+    """
+
+    source: Any
+    target: Any
+
+    def connect(self, program: ttnn.ProgramDescriptor, core: ttnn.CoreCoord) -> list[int]:
+        """Add what a connection needs to a program. Return the run-time arguments of the kernel that opens it."""
+        links = ttnn._ttnn.fabric.get_forwarding_link_indices(self.source, self.target)
+        arguments: list[int] = ttnn.setup_fabric_connection(self.source, self.target, links[0], program, core)
+        return arguments
+
+
 def float_bits(value: float) -> int:
     """Return the bits of a float32, for a constant or an argument of a kernel."""
     return int(np.float32(value).view(np.uint32))
@@ -82,6 +105,7 @@ def launch(
     semaphores: Sequence[str] = (),
     whole_dest: bool = False,
     integer_products: bool = False,
+    route: Route | None = None,
 ) -> None:
     """Run a program on all cores.
 
@@ -96,6 +120,7 @@ def launch(
             half of it, and the packer empties the other half meanwhile.
         integer_products: Whether the compute kernel multiplies small integers: the matrix engine then needs one pass
             (LoFi). Otherwise it takes four (HiFi4), for the most bits of each operand.
+        route: The writer sends packets on it, see `fabric.hpp`. The program then runs on the first core alone.
     """
     kernels = [(reader, ttnn.ReaderConfigDescriptor())]
     if writer is not None:
@@ -104,7 +129,9 @@ def launch(
         kernels.append((compute, _compute_config(buffers, whole_dest, integer_products)))
     tensors = [tensor for kernel, _ in kernels for tensor in kernel.tensors.values() if tensor is not None]
     grid = tensors[0].device().compute_with_storage_grid_size()
-    cores = ttnn.CoreRangeSet([ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(grid.x - 1, grid.y - 1))])
+    first = ttnn.CoreCoord(0, 0)
+    last = first if route is not None else ttnn.CoreCoord(grid.x - 1, grid.y - 1)
+    cores = ttnn.CoreRangeSet([ttnn.CoreRange(first, last)])
     shared = {"grid_columns": grid.x, "grid_cores": grid.x * grid.y}
     # Any index is good for an input or an output: tt-metal keeps formats and counters for every index alike.
     shared |= {f"buffer_{name}": index for index, name in enumerate(buffers)}
@@ -116,7 +143,11 @@ def launch(
         ],
         cbs=_describe_buffers(buffers, cores),
     )
-    ttnn.generic_op(tensors, program)
+    if route is not None:
+        _, described_writer, *_ = program.kernels
+        described_writer.runtime_args = [(first, route.connect(program, first))]
+    # It wants an input and an output. A program that sends its only tensor to another card has no second one.
+    ttnn.generic_op(tensors if len(tensors) > 1 else tensors * 2, program)
 
 
 def _compute_config(
@@ -144,8 +175,9 @@ def _describe_kernel(
     names = dict(shared)
     accessors: list[int] = []  # positional compile-time arguments: how each tensor's pages are spread over banks
     arguments: list[int] = []  # common run-time arguments: first each tensor's address
-    present = [tensor for tensor in kernel.tensors.values() if tensor is not None]
-    for name, tensor in kernel.tensors.items():
+    tensors = {**kernel.tensors, **kernel.remote_tensors}
+    present = [tensor for tensor in tensors.values() if tensor is not None]
+    for name, tensor in tensors.items():
         names |= {
             f"has_{name}": int(tensor is not None),
             f"accessor_{name}": len(accessors),
@@ -165,7 +197,8 @@ def _describe_kernel(
         compile_time_args=accessors,
         named_compile_time_args=list(names.items()),
         common_runtime_args=arguments,
-        defines=[(name, "{" + ", ".join(map(str, values)) + "}") for name, values in kernel.tables.items()],
+        defines=[(name, "{" + ", ".join(map(str, values)) + "}") for name, values in kernel.tables.items()]
+        + (ttnn.get_fabric_kernel_defines() if kernel.uses_fabric else []),
         config=config,
     )
 

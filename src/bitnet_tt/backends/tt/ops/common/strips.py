@@ -7,8 +7,7 @@ from typing import Any
 
 import ttnn
 
-STRIP = 256
-"""Elements of a row in one page of the tensor."""
+from bitnet_tt.backends.tt.planning.memory import STRIP
 
 
 @dataclass(frozen=True, slots=True)

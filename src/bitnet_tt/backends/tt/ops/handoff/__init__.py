@@ -1,0 +1,1 @@
+"""Hand rows of hidden states and token ids from one card to another."""

@@ -1,0 +1,45 @@
+"""Run a step on two cards of which the first never sends, and print the errors of the step and of the next one.
+
+python -m tests.device.silent_card SECONDS
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from unittest import mock
+
+import numpy as np
+
+from bitnet_tt.backends.base import Batch, LogitFilter
+from bitnet_tt.errors import DeviceError
+
+
+def main(seconds: str) -> None:
+    os.environ["TT_METAL_OPERATION_TIMEOUT_SECONDS"] = seconds
+    from bitnet_tt.backends.tt.backend import TTBackend
+    from tests.device.chains import layers_of
+
+    backend = TTBackend(*layers_of("bitnet-packed", 2), context_length=64, precision="fast", cards=2)
+    backend.allocate(2, 32)
+    batch = Batch(
+        token_ids=np.zeros(1, np.int32),
+        starts=np.array([0, 1], np.int32),
+        positions=np.zeros(1, np.int32),
+        block_tables=np.array([[0, 1]], np.int32),
+        logit_rows=np.zeros(1, np.int32),
+    )
+    errors = []
+    with mock.patch("bitnet_tt.backends.tt.model.decoder.send"):
+        for _ in range(2):
+            try:
+                backend.candidates(batch, [LogitFilter(1)])
+            except DeviceError as error:
+                errors.append(str(error))
+    print(json.dumps(errors), flush=True)
+    os._exit(0)  # ttnn cannot close a card that still waits
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

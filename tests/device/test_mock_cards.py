@@ -1,0 +1,67 @@
+"""In ttnn's mock mode, chains of 2, 4 and 8 cards take the memory and launches of the plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.device.mock.figures import config_of
+from tests.device.mock.runtime import command, environment, failure, run
+
+pytest.importorskip("ttnn", reason="the extra tt is not installed")
+
+GRIDS = {2: "1x2", 4: "2x2", 8: "2x4"}
+
+
+@pytest.mark.parametrize("cards", GRIDS)
+def test_each_card_takes_what_the_plan_says(cards: int, tmp_path: Path) -> None:
+    check_chain(config_of("demo") | {"num_hidden_layers": 9}, cards, 128, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cards", [4])
+def test_each_card_takes_what_the_plan_says_for_2b4t(cards: int, tmp_path: Path) -> None:
+    check_chain(config_of("2b4t"), cards, 4096, tmp_path)
+
+
+def check_chain(config: dict[str, object], cards: int, context: int, folder: Path) -> None:
+    mock = environment(folder / "root", cards=GRIDS[cards])
+    facts = run(mock, "chain", json.dumps(config), str(cards), str(context))
+    print(json.dumps(facts))
+    assert facts["description"] == f"tt ({cards} x blackhole, 110 cores, fast)"
+    assert sum(facts["layers"]) == config["num_hidden_layers"]
+    assert facts["dram_weights"] == facts["planned_weights"]
+    assert facts["dram"] == facts["planned"]
+    for sequences in (1, 8, 32):
+        step = facts[f"decode_{sequences}"]
+        assert step["launches"] == [step["planned_launches"]] * 3
+        assert step["more_programs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("grid", "cards", "error"),
+    [
+        ("1x2", 4, "4 Tenstorrent cards were asked for, but ttnn finds 2"),
+        ("1x2 0-1", 2, "the largest group that is connected by Ethernet has 1; connect the QSFP-DD ports"),
+        ("2x2 0-1 2-3", 4, "the largest group that is connected by Ethernet has 2"),
+        ("2x2", 8, "cards is 8, but the model has 5 layers to share"),
+    ],
+)
+def test_cards_that_cannot_be_a_chain_are_refused(grid: str, cards: int, error: str, tmp_path: Path) -> None:
+    mock = environment(tmp_path / "root", cards=grid)
+    assert error in failure(mock, "self-test", "--device", "tt", "--cards", str(cards))
+
+
+def test_the_doctor_finds_a_missing_cable(tmp_path: Path) -> None:
+    mock = environment(tmp_path / "root", cards="1x2 0-1")
+    checks = {check["name"]: check for check in json.loads(command(mock, "doctor", "--cards", "2", "--json"))["checks"]}
+    assert checks["Cables"]["status"] == "warn"
+    assert "the largest group that is connected by Ethernet has 1" in checks["Cables"]["found"]
+
+
+def test_a_chain_can_have_fewer_cards_than_the_machine(tmp_path: Path) -> None:
+    mock = environment(tmp_path / "root", cards="2x2")
+    facts = run(mock, "chain", json.dumps(config_of("demo")), "3", "128")
+    assert facts["dram"] == facts["planned"]

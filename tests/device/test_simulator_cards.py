@@ -1,0 +1,53 @@
+"""On a simulator of several chips, a chain of cards has the bits of one card (`Chains`).
+
+Run it with pytest -m simulator and TT_METAL_SIMULATOR set to a simulator of two or more chips.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bitnet_tt.cli.doctor.cards import check_cables
+from tests.device.chains import Chains
+
+ttnn = pytest.importorskip("ttnn", reason="the extra tt is not installed")
+pytestmark = [
+    pytest.mark.simulator,
+    pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR is not set"),
+]
+
+
+@pytest.fixture(scope="module")
+def cards() -> int:
+    """Return the chips of the simulator."""
+    count: int = ttnn.get_num_devices()
+    if count < 2:
+        pytest.skip("TT_METAL_SIMULATOR has one chip")
+    return count
+
+
+class TestSimulator(Chains):
+    """The tests of `Chains`, on a simulator."""
+
+
+@pytest.mark.skipif("TT_METAL_SLOW_DISPATCH_MODE" in os.environ, reason="slow dispatch waits where it launches")
+def test_a_card_that_does_not_answer_is_an_error(cards: int) -> None:
+    """The step ends after the time limit, and no later step waits again."""
+    assert cards >= 2
+    command = [sys.executable, "-m", "tests.device.silent_card", "5"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=True)
+    errors = json.loads(next(line for line in result.stdout.splitlines() if line.startswith('["')))
+    assert len(errors) == 2
+    assert "a Tenstorrent card did not answer within 5 s" in errors[0]
+    assert "a step failed; load the model again" in errors[1]
+
+
+def test_the_doctor_sends_numbers_over_every_cable(cards: int) -> None:
+    check = check_cables(cards, seconds=600)
+    assert check.status == "ok", check
+    assert check.found.startswith("numbers pass from card 0 to 1")
