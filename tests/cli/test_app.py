@@ -25,6 +25,10 @@ def test_help_fits_80_columns_and_has_examples(run, command: str) -> None:
     assert f"bitnet-tt {command}" in text
 
 
+def test_a_similar_command_is_suggested(run) -> None:
+    assert "Did you mean 'generate'" in run("generat").stderr
+
+
 def test_version(run) -> None:
     assert run("--version").stdout.startswith("bitnet-tt 0.")
 

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
-from bitnet_tt.cli.bench import bench
-from bitnet_tt.cli.chat import chat
-from bitnet_tt.cli.convert import convert
-from bitnet_tt.cli.doctor.command import doctor
-from bitnet_tt.cli.embed import embed
 from bitnet_tt.cli.errors import exit_on_errors
-from bitnet_tt.cli.export import export
-from bitnet_tt.cli.generate import generate
-from bitnet_tt.cli.info import info
 from bitnet_tt.cli.options import expand
-from bitnet_tt.cli.perplexity import perplexity
-from bitnet_tt.cli.plan import plan
-from bitnet_tt.cli.scale import scale
-from bitnet_tt.cli.self_test import self_test
-from bitnet_tt.cli.serve import serve
 from bitnet_tt.cli.streams import abandon_output, prepare_streams
 from bitnet_tt.cli.terminal import use_plain_help
 
+_COMMANDS = {
+    "generate": "generate",
+    "chat": "chat",
+    "serve": "serve",
+    "embed": "embed",
+    "info": "info",
+    "convert": "convert",
+    "export": "export",
+    "self-test": "self_test",
+    "perplexity": "perplexity",
+    "bench": "bench",
+    "plan": "plan",
+    "doctor": "doctor.command",
+    "scale": "scale",
+}
+"""The module of each command, which has a function of the command's name, in the order of the help."""
+
 
 class _Group(TyperGroup):
-    """Runs every command with `exit_on_errors`, and makes the standard streams fit to use."""
+    """Imports a command when it is called, runs it with `exit_on_errors`, and makes the standard streams fit to use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # An unknown name needs all commands: the error suggests similar ones.
+        for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
+            if name not in self.commands:
+                self.commands[name] = _load(name)
+        return super().get_command(ctx, cmd_name)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         prepare_streams()
@@ -46,13 +62,27 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
 
 
-app = typer.Typer(
-    cls=_Group,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": "rich",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+app = typer.Typer(cls=_Group, **_SETTINGS)
+
+
+def _load(name: str) -> Any:
+    """Import a command, and return it as Typer runs it."""
+    module = import_module(f"bitnet_tt.cli.{_COMMANDS[name]}")
+    command = getattr(module, name.replace("-", "_"))
+    if isinstance(command, typer.Typer):
+        group = get_group(command)
+        group.name = name
+        return group
+    alone = typer.Typer(**_SETTINGS)
+    alone.command(name=name)(expand(command))
+    return get_command(alone)
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,8 +113,3 @@ def _bitnet_tt(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-
-
-for _command in (generate, chat, serve, embed, info, convert, export, self_test, perplexity, bench, plan, doctor):
-    app.command(name=_command.__name__.replace("_", "-"))(expand(_command))
-app.add_typer(scale, name="scale")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Self, Unpack
@@ -43,7 +42,7 @@ class AsyncEngine:
             DrainingError: `drain` was called.
             QueueFullError: The maximum number of requests wait already.
         """
-        channel = LoopChannel(asyncio.get_running_loop())
+        channel = _channel()
         request = self.engine.request(prompt, config, channel=channel, **options)
         self.engine.submit(request)
         return AsyncStream(self.engine, request, channel)
@@ -53,7 +52,7 @@ class AsyncEngine:
         self.engine.check_score(token_ids)
         scorer = Scorer(token_ids, top)
         if len(token_ids) > 1:
-            channel = LoopChannel(asyncio.get_running_loop())
+            channel = _channel()
             request = self.engine.score_request(token_ids[:-1], scorer.add, cache_key=cache_key, channel=channel)
             self.engine.submit(request)
             async for _ in AsyncStream(self.engine, request, channel):
@@ -62,7 +61,7 @@ class AsyncEngine:
 
     async def embed(self, token_ids: Sequence[int], *, cache_key: str = "") -> NDArray[np.float32]:
         """Return the embedding of a text, float32 [hidden], see `Engine.embed`."""
-        embedder, channel = Embedder(), LoopChannel(asyncio.get_running_loop())
+        embedder, channel = Embedder(), _channel()
         request = self.engine.embedding_request(token_ids, embedder.set, cache_key=cache_key, channel=channel)
         self.engine.submit(request)
         async for _ in AsyncStream(self.engine, request, channel):
@@ -75,11 +74,15 @@ class AsyncEngine:
 
     async def drain(self, timeout: float | None = None) -> bool:
         """Refuse new requests with DrainingError, and wait until all others have ended; see `Engine.drain`."""
+        import asyncio
+
         return await asyncio.to_thread(self.engine.drain, timeout)
 
     async def close(self) -> None:
         """Close the engine, and wait until the device is free."""
         self.engine.close()
+        import asyncio
+
         await asyncio.to_thread(self.engine.join)
 
 
@@ -135,3 +138,10 @@ class AsyncStream:
     def __del__(self) -> None:
         """Cancel the request: nobody can read it any more."""
         self._engine.cancel(self.request)
+
+
+def _channel() -> LoopChannel:
+    """Return a channel to the running event loop. Programs without one do not wait for the import of asyncio."""
+    import asyncio
+
+    return LoopChannel(asyncio.get_running_loop())

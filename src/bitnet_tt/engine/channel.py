@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bitnet_tt.generation import Piece
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Delivery(NamedTuple):
