@@ -53,13 +53,16 @@ class Chains:
         np.testing.assert_array_equal(chain, one)
 
     def test_a_chain_feeds_tokens_back_as_one_card_does(self, cards: int) -> None:
-        """Replayed, ahead of the host, and launched; the host copies nothing more than for one card."""
+        """Replayed, ahead of the host, and launched, with a step under way on each card.
+
+        The host copies nothing more than for one card. It copies less if a card's own sequences stay the same.
+        """
         from tests.device.greedy import steps_that_change
 
         config, weights = layers_of("bitnet-packed", cards)
         one, chain = (with_cards(config, weights, count, texts_of, context_length=256) for count in (1, cards))
-        assert chain == one
-        assert all(copied == steps_that_change() for _, copied in chain[:2])
+        assert [texts for texts, _ in chain] == [texts for texts, _ in one]
+        assert all(set(copied) <= set(steps_that_change()) for _, copied in chain)
 
 
 def check_handoffs(count: int) -> None:

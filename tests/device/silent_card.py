@@ -5,6 +5,7 @@ python -m tests.device.silent_card SECONDS
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -37,8 +38,9 @@ def main(seconds: str) -> None:
                 backend.candidates(batch, [LogitFilter(1)])
             except DeviceError as error:
                 errors.append(str(error))
+    with contextlib.suppress(RuntimeError):  # ttnn says again that a card does not answer
+        backend.close()
     print(json.dumps(errors), flush=True)
-    os._exit(0)  # ttnn cannot close a card that still waits
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 from bitnet_tt import BitNetModel
 from bitnet_tt.backends.tt.device.telemetry import IDLE_MEGAHERTZ
 from tests.device.agreement import Numbers
+from tests.device.chains import Chains
 from tests.device.replays import Replays
 from tests.device.whole_models import WholeModels
 
@@ -29,6 +30,10 @@ pytestmark = [
 
 class TestCard(Numbers, WholeModels, Replays):
     """The tests of `Numbers`, `WholeModels` and `Replays`, on a card."""
+
+
+class TestCards(Chains):
+    """The tests of `Chains`, on all cards of the machine."""
 
 
 @pytest.mark.slow

@@ -15,20 +15,11 @@ import pytest
 from bitnet_tt.cli.doctor.cards import check_cables
 from tests.device.chains import Chains
 
-ttnn = pytest.importorskip("ttnn", reason="the extra tt is not installed")
+pytest.importorskip("ttnn", reason="the extra tt is not installed")
 pytestmark = [
     pytest.mark.simulator,
     pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR is not set"),
 ]
-
-
-@pytest.fixture(scope="module")
-def cards() -> int:
-    """Return the chips of the simulator."""
-    count: int = ttnn.get_num_devices()
-    if count < 2:
-        pytest.skip("TT_METAL_SIMULATOR has one chip")
-    return count
 
 
 class TestSimulator(Chains):

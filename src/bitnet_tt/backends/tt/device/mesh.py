@@ -105,26 +105,35 @@ def _close_mesh(mesh: _Mesh) -> None:
 
 
 def _open_mesh(count: int, trace_bytes: int) -> _Mesh:
+    if count > 1:
+        return _open_chain(count, trace_bytes)
     try:
-        if count > 1:
-            _check_count(count)
-            ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
-            _check_connected(count)
-        mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, count), trace_region_size=trace_bytes)
+        mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, 1), trace_region_size=trace_bytes)
     except RuntimeError as error:
-        if count > 1:
-            with contextlib.suppress(RuntimeError):
-                _stop_fabric()
-            raise DeviceError(
-                f"ttnn cannot open {count} Tenstorrent cards as a chain ({_reason(error)}); check the cables between "
-                "them, that all have the same firmware, and that no other process uses them (bitnet-tt doctor helps)"
-            ) from None
         raise DeviceError(
             f"ttnn cannot open a Tenstorrent device ({_reason(error)}); check that the card is in, that the tt-kmd "
             "driver is installed (there is a /dev/tenstorrent), and that no other process uses the card "
             "(bitnet-tt doctor helps), or set TT_METAL_SIMULATOR"
         ) from None
-    return _Mesh(mesh, has_fabric=count > 1)
+    return _Mesh(mesh, has_fabric=False)
+
+
+def _open_chain(count: int, trace_bytes: int) -> _Mesh:
+    try:
+        _check_count(count)
+        ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+        _check_connected(count)
+        mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, count), trace_region_size=trace_bytes)
+    except BaseException as error:
+        with contextlib.suppress(RuntimeError):
+            _stop_fabric()
+        if not isinstance(error, RuntimeError):
+            raise
+        raise DeviceError(
+            f"ttnn cannot open {count} Tenstorrent cards as a chain ({_reason(error)}); check the cables between them, "
+            "that all have the same firmware, and that no other process uses them (bitnet-tt doctor helps)"
+        ) from None
+    return _Mesh(mesh, has_fabric=True)
 
 
 def _check_count(count: int) -> None:

@@ -117,11 +117,11 @@ def rows_together(plan: Plan, cards: int, sequences: int) -> int:
         cards: How many cards share the layers.
         sequences: All sequences.
     """
-    smallest = plan.decode_bucket(-(-sequences // cards))
-    if cards == 1 or smallest == DECODE_ROWS:
+    each = -(-sequences // cards)
+    if cards == 1 or plan.decode_bucket(each) == DECODE_ROWS:
         return DECODE_ROWS
     shares, context = share_layers(plan, cards), min(_USUAL_CONTEXT, plan.context_length)
-    sizes = sorted({plan.decode_bucket(size) for size in range(smallest, min(sequences, DECODE_ROWS) + 1)})
+    sizes = sorted({plan.decode_bucket(size) for size in range(each, min(sequences, DECODE_ROWS) + 1)})
     return min(sizes, key=lambda size: _seconds(plan, shares, sequences, size, context))
 
 
