@@ -40,8 +40,7 @@ class EnergyEstimate:
         paper_joules_per_token: The same sum, divided by 512.
         paper_fp16_joules_per_512_tokens: The same sum if all linears are in FP16.
         fp16_ratio: The sum in FP16 divided by the sum with ternary weights.
-        lm_head_joules_per_512_tokens: All rows of the lm_head, in 16-bit floats unless it is ternary. The paper leaves
-            it out.
+        lm_head_joules_per_512_tokens: All rows of the lm_head, in 16-bit floats unless it is ternary. Not in the paper.
         memory_joules_per_512_tokens: Reading weights, keys and values from DRAM. The paper leaves it out.
         memory_joules_per_token: The same, divided by 512.
         weight_bytes_per_token: The weights that a token reads.

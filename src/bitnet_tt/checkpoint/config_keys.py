@@ -30,12 +30,13 @@ CONFIG_USED = (
 )
 """Keys of config.json that `ModelConfig.from_dict` reads."""
 
-_FROM_TENSORS = ("group_size", "ternary_embedding", "ternary_head")
-"""Fields of `QuantizationConfig` that the tensors tell, not config.json."""
+_FROM_WEIGHTS = ("group_size", "ternary_embedding", "ternary_head")
+"""Fields of `QuantizationConfig` that the reader finds in the weights, and never in config.json."""
 
 QUANTIZATION_USED = (
-    *(field.name for field in fields(QuantizationConfig) if field.name not in _FROM_TENSORS),
-    *("quant_method", "modules_to_not_convert"),
+    *(field.name for field in fields(QuantizationConfig) if field.name not in _FROM_WEIGHTS),
+    "quant_method",
+    "modules_to_not_convert",
 )
 """Keys of quantization_config that are read."""
 
