@@ -74,8 +74,8 @@ static inline std::size_t dense_row_bytes(std::size_t in) {
     return in / kDenseColumns * kDenseBytes + (in % kDenseColumns + 63) / 64 * 64;
 }
 // How many bytes ahead of their use the grouped form is asked for. With the multiplications between its loads, a core
-// by itself keeps too few loads under way: a thread of a Zen 3 then read weights at 0.6 of its bandwidth, and reads
-// them at 0.9 of it so. 2 to 8 KB are about equally good. After the last byte of a matrix, the request does nothing.
+// by itself keeps too few loads under way (docs/decisions/0015). After the last byte of a matrix, the request does
+// nothing.
 constexpr std::size_t kGroupedAhead = 4096;
 
 // Bytes of a group of columns in the grouped form: 16 scales in float16, then 2 bits for each of 16 rows of codes.

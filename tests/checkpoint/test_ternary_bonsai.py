@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitnet_tt import reference
+from bitnet_tt import BitNetModel, reference
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.backends.options import BackendOptions
 from bitnet_tt.backends.select import check_model
 from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.checkpoint.convert import convert
+from bitnet_tt.checkpoint.hub import resolve
 from bitnet_tt.checkpoint.save_gguf import save_gguf
 from bitnet_tt.checkpoint.save_packed import save_packed
+from bitnet_tt.checkpoint.tokenizer_files import copy_tokenizer
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BitNetError, CheckpointError, ConfigError, DeviceError
 from bitnet_tt.reference.compare import CONTRACT, compare_logits
@@ -150,6 +153,21 @@ def test_a_converted_model_is_the_same(tmp_path: Path) -> None:
         assert_equal(saved, tensors)
         assert small.blocks(tensors[QUERY]) in path.read_bytes()
         assert kind in KINDS
+
+
+def test_conversion_changes_no_bit_of_a_logit(tmp_path: Path) -> None:
+    demo = resolve("demo")
+    vocab = Checkpoint.open(demo).config.vocab_size
+    folder = small.write_unpacked(tmp_path / "unpacked", small.tensors(128, vocab=vocab), vocab_size=vocab)
+    copy_tokenizer(demo, folder)
+    convert(folder, tmp_path / "bonsai.gguf", "gguf-q2_0")
+    expected = BitNetModel.from_pretrained(folder).logits([5, 6, 7])
+    np.testing.assert_array_equal(BitNetModel.from_pretrained(tmp_path / "bonsai.gguf").logits([5, 6, 7]), expected)
+    for to in ("packed", "gguf-i2s"):
+        with pytest.raises(CheckpointError, match=rf"{to} has one scale for each matrix.*convert it to gguf-q2_0"):
+            convert(folder, tmp_path / "other.gguf", to)
+    with pytest.raises(CheckpointError, match=r"scales for groups of weights.*convert it to packed or gguf-i2s"):
+        convert(demo, tmp_path / "other.gguf", "gguf-q2_0")
 
 
 def changed(change: Callable[[Ternary], None]) -> small.Tensors:

@@ -1,11 +1,16 @@
 """`bitnet-tt self-test` passes on this machine, and fails if a backend computes wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bitnet_tt import BitNetModel
+from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.checkpoint.hub import resolve
+from bitnet_tt.checkpoint.tokenizer_files import copy_tokenizer
+from tests.checkpoint import small_bonsai
 
 AGREEMENT = ("correlation", "mean_kl", "top1", "clear_top1")
 
@@ -38,6 +43,21 @@ def test_json(run) -> None:
     assert report["correlation"] > 0.9999
     assert {variant["isa"] for variant in report["variants"]} >= {"scalar"}
     assert all(variant["identical"] for variant in report["variants"])
+
+
+def test_what_quantising_activations_changes_is_shown(run, tmp_path: Path) -> None:
+    """For weights with group scales, whose authors quantise no activations."""
+    demo = resolve("demo")
+    vocab = Checkpoint.open(demo).config.vocab_size
+    folder = small_bonsai.write_unpacked(tmp_path / "bonsai", small_bonsai.tensors(64, vocab=vocab), vocab_size=vocab)
+    copy_tokenizer(demo, folder)
+    result = run("self-test", str(folder))
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.replace(str(folder), "").splitlines())) <= 80
+    assert "The model's authors quantise no activations." in result.stdout
+    report = json.loads(run("self-test", str(folder), "--json").stdout)
+    assert list(report["float_activations"]) == list(AGREEMENT)
+    assert 0.999 < report["float_activations"]["correlation"] < report["correlation"]
 
 
 @pytest.mark.parametrize(("error", "met"), [(1e-6, True), (1.0, False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -108,9 +109,10 @@ def _print(result: SelfTestResult) -> None:
         typer.echo(f"\nIn NumPy itself, last-bit changes lower the correlation to {correlation:.5f}.")
     if result.float_activations:
         floats = result.float_activations
-        typer.echo(
-            "\nThe model's authors quantise no activations. In NumPy, quantising them gives logits with a correlation\n"
-            f"of {floats.correlation:.5f}, a mean KL of {floats.mean_kl:.1e} and {floats.clear_top1:.1%} of the clear "
+        text = (
+            "The model's authors quantise no activations. In NumPy, quantising them gives logits with a correlation of "
+            f"{floats.correlation:.5f}, a mean KL of {floats.mean_kl:.1e}, and {floats.clear_top1:.1%} of the clear "
             "first choices."
         )
+        typer.echo(f"\n{textwrap.fill(text, 80)}")
     typer.echo(f"\n{'PASS: this machine computes right.' if result.passed else 'FAIL: this machine computes wrong.'}")
