@@ -19,6 +19,7 @@ pytest.importorskip("ttnn", reason="the extra tt is not installed")
 pytestmark = [
     pytest.mark.simulator,
     pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR is not set"),
+    pytest.mark.skipif("TT_METAL_SLOW_DISPATCH_MODE" in os.environ, reason="several cards need fast dispatch"),
 ]
 
 
@@ -26,7 +27,6 @@ class TestSimulator(Chains):
     """The tests of `Chains`, on a simulator."""
 
 
-@pytest.mark.skipif("TT_METAL_SLOW_DISPATCH_MODE" in os.environ, reason="slow dispatch waits where it launches")
 def test_a_card_that_does_not_answer_is_an_error(cards: int) -> None:
     """The step ends after the time limit, and no later step waits again."""
     assert cards >= 2

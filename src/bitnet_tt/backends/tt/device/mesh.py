@@ -15,7 +15,7 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.patience import Patience
 from bitnet_tt.backends.tt.device.shared_memory import remove_own_locks
 from bitnet_tt.backends.tt.device.traces import Traces
-from bitnet_tt.backends.tt.environment import keep_folders_clean, limit_waiting, time_limit
+from bitnet_tt.backends.tt.environment import is_mock, keep_folders_clean, limit_waiting, time_limit
 from bitnet_tt.errors import DeviceError
 
 _SECONDS = 60
@@ -66,6 +66,7 @@ def open_cards(count: int = 1, trace_bytes: int = 0) -> tuple[Card, ...]:
         mesh.used += [(card.device, card.traces) for card in cards]
         _check_equal(cards)
         _check_links(cards)
+        _check_dispatch(cards)
     except BaseException:
         mesh.close()
         raise
@@ -167,6 +168,12 @@ def _check_links(cards: Sequence[Card]) -> None:
                 f"there is no Ethernet link between card {one.place} and card {next_one.place}; connect their QSFP-DD "
                 "ports with a cable, or use fewer cards"
             )
+
+
+def _check_dispatch(cards: Sequence[Card]) -> None:
+    """Refuse chains with slow dispatch: on the simulator, rows that a card sends from L1 then lose packets."""
+    if len(cards) > 1 and cards[0].traces.recorder is None and not is_mock():
+        raise DeviceError("several cards need fast dispatch; unset TT_METAL_SLOW_DISPATCH_MODE")
 
 
 def _close(mesh: Any, used: Sequence[tuple[Any, Traces]], has_fabric: bool) -> None:

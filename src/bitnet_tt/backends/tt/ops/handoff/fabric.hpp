@@ -19,6 +19,11 @@ constexpr uint8_t NOC = 0;  // addresses in packets are those of NoC 0, whatever
 class Connection {
   public:
     Connection() : header_(reinterpret_cast<Header>(get_write_ptr(BUFFER("header")))) {
+        // Routers also read fields of the header that no call here sets.
+        auto* words = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(header_);
+        for (uint32_t word = 0; word < sizeof(PACKET_HEADER_TYPE) / sizeof(uint32_t); ++word) {
+            words[word] = 0;
+        }
         std::size_t argument = 0;  // the host puts the connection's arguments first
         sender_ = tt::tt_fabric::WorkerToFabricEdmSender::build_from_args<ProgrammableCoreType::TENSIX>(argument);
         sender_.open();
