@@ -131,16 +131,19 @@ def _mlp(config: ModelConfig, layer: LayerWeights, n: Array, grouped: GroupedPro
 
 
 def _linears(config: ModelConfig, x: Array, grouped: GroupedProduct, *weights: LinearWeights) -> list[Array]:
-    """Apply BitLinears to the same input, unless each has an RMSNorm of its own."""
+    """Apply BitLinears to the same input. They share one quantised input, unless each has an RMSNorm of its own.
+
+    Those with group scales quantise by themselves.
+    """
+    shared = quantize_activations(x)
     outputs = []
     for weight in weights:
-        n = x
-        if weight.input_norm is not None:
-            n = rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps)
+        norm = weight.input_norm
+        n = x if norm is None else rms_norm(x, norm, config.quantization.rms_norm_eps)
         if isinstance(weight, GroupedMatrix):
             outputs.append(grouped(n, weight))
         else:
-            outputs.append(bitlinear(*quantize_activations(n), weight))
+            outputs.append(bitlinear(*(shared if norm is None else quantize_activations(n)), weight))
     return outputs
 
 
