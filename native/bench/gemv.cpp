@@ -28,9 +28,10 @@ The matrices fill a block of memory that no cache holds and are multiplied one
 after another, so the time is that of weights which come from memory.
 
 Prints one line for each instruction set of this processor (the plain C++ one
-excepted), form of the weights, shape, kind of memory pages, and offset of the
-weights from a 64-byte boundary. A line has the microseconds per product, the
-gigabytes of weights per second, and the gigabytes per second that the same
+excepted), form of the weights (grouped: with a scale for each 128 columns, of
+which COLUMNS is then a multiple), shape, kind of memory pages, and offset of
+the weights from a 64-byte boundary. A line has the microseconds per product,
+the gigabytes of weights per second, and the gigabytes per second that the same
 threads read when they do nothing else.
 
 Arguments:
@@ -108,7 +109,9 @@ Options parse(int count, char** arguments) {
     for (const MatrixShape& shape : options.shapes) {
         const std::string name = std::to_string(shape.out) + " x " + std::to_string(shape.in);
         if (shape.out % 4 != 0) throw std::invalid_argument("the rows of " + name + " must be a multiple of 4");
-        if (bytes_of(shape, TernaryForm::grouped) > options.bytes)  // the largest form
+        const std::size_t largest = std::max({bytes_of(shape, TernaryForm::stored), bytes_of(shape, TernaryForm::dense),
+                                              bytes_of(shape, TernaryForm::grouped)});
+        if (largest > options.bytes)
             throw std::invalid_argument("a matrix of " + name + " does not fit the memory; raise --megabytes");
     }
     return options;

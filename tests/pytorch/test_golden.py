@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt import BitNetModel, reference
 from bitnet_tt.checkpoint import Checkpoint
+from bitnet_tt.errors import ConfigError
 from bitnet_tt.reference.compare import CONTRACT, compare_logits
 from tests import golden_checkpoints as golden
 
@@ -100,6 +101,11 @@ def test_generate_gives_the_tokens_of_the_model() -> None:
         texts = model.generate(ids, max_new_tokens=24, temperature=0, ignore_eos=True)
         module = pytorch.BitNet.from_pretrained("demo", batch=4, max_length=64)
         assert [model.tokenizer.decode(new) for new in pytorch.generate(module, ids, 24)] == texts
+
+
+def test_group_scales_are_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="a scale for each group of 128"):
+        pytorch.BitNet.from_pretrained(golden.FOLDER / golden.BONSAI)
 
 
 def test_generate_stops() -> None:

@@ -135,13 +135,20 @@ def _mlp(config: ModelConfig, layer: LayerWeights, n: Array, grouped: GroupedPro
 
 
 def _linears(config: ModelConfig, layer: LayerWeights, x: Array, grouped: GroupedProduct, *names: str) -> list[Array]:
-    """Apply BitLinears of a layer to the same input, unless each has an RMSNorm of its own."""
+    """Apply linears of a layer to the same input. They share one quantised input, unless each has an RMSNorm of its own.
+
+    Those with group scales quantise by themselves.
+    """
+    shared = quantize_activations(x)
     outputs = []
     for name in names:
-        weight, n = layer.linear(name), x
-        if weight.input_norm is not None:
-            n = rms_norm(x, weight.input_norm, config.quantization.rms_norm_eps)
-        y = grouped(n, weight) if isinstance(weight, GroupedMatrix) else bitlinear(*quantize_activations(n), weight)
+        weight = layer.linear(name)
+        norm = weight.input_norm
+        n = x if norm is None else rms_norm(x, norm, config.quantization.rms_norm_eps)
+        if isinstance(weight, GroupedMatrix):
+            y = grouped(n, weight)
+        else:
+            y = bitlinear(*(shared if norm is None else quantize_activations(n)), weight)
         if name in layer.adapters:  # LoRA, arXiv 2106.09685
             adapter = layer.adapters[name]
             y = y + (x @ adapter.a.T * adapter.scaling) @ adapter.b

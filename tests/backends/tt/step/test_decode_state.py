@@ -23,7 +23,8 @@ PLAN = Plan(CONFIG_2B4T, SMALLEST_P150, "fast", CONTEXT)
 def group_of(positions: list[int], tokens: list[int], blocks: int = CONTEXT // 32) -> Group:
     """Return the decode step of sequences with shuffled blocks, of which they hold no more than `blocks`."""
     count = len(positions)
-    tables = np.random.default_rng(0).permutation(count * CONTEXT // 32).reshape(count, -1).astype(np.int32)
+    # Not block 0: an entry that is not in the table yet is 0 too, and would be right by chance.
+    tables = 1 + np.random.default_rng(0).permutation(count * CONTEXT // 32).reshape(count, -1).astype(np.int32)
     tables[:, blocks:] = -1
     rows = np.arange(count, dtype=np.int32)
     starts = np.arange(count + 1, dtype=np.int32)
