@@ -135,7 +135,7 @@ def _mlp(config: ModelConfig, layer: LayerWeights, n: Array, grouped: GroupedPro
 
 
 def _linears(config: ModelConfig, layer: LayerWeights, x: Array, grouped: GroupedProduct, *names: str) -> list[Array]:
-    """Apply linears of a layer to the same input. They share one quantised input, unless each has an RMSNorm of its own.
+    """Apply linears of a layer to one input. They share its quantised form, unless each has an RMSNorm of its own.
 
     Those with group scales quantise by themselves.
     """
