@@ -32,7 +32,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module", params=[pytest.param("2b4t", marks=pytest.mark.minutes), "llama-packed-divide"])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    mock = environment(tmp_path_factory.mktemp("ttnn") / "root", COMPILER)
+    mock = environment(tmp_path_factory.mktemp("ttnn") / "root", COMPILER, cards="1x2")
     facts: dict[str, Any] = run(mock, "kernels", json.dumps(config_of(request.param)), "fast", seconds=1800)
     return facts
 

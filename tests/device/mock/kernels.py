@@ -1,4 +1,5 @@
-"""Compile the programs of a layer with a real kernel compiler. Print, as JSON, its errors and the sizes of the kernels.
+"""Compile the programs of a chain of cards with a real kernel compiler, a layer on each. Print, as JSON, its errors and
+the sizes of the kernels.
 
 python -m tests.device.mock.kernels CONFIG_JSON PRECISION
 
@@ -31,11 +32,14 @@ STEPS = ((1, 1), (4, 1), (8, 1), (1, 100))
 
 MAX_VOCABULARY = 8192
 
+CARDS = 2
+"""So that rows are handed from card to card too."""
+
 
 def main(config_json: str, precision: Precision) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     # A larger vocabulary makes no other kernels.
-    config = replace(config, num_hidden_layers=1, vocab_size=min(config.vocab_size, MAX_VOCABULARY))
+    config = replace(config, num_hidden_layers=CARDS, vocab_size=min(config.vocab_size, MAX_VOCABULARY))
     errors: list[str] = []
     kernels: set[str] = set()
     launch = ttnn.generic_op
@@ -48,7 +52,7 @@ def main(config_json: str, precision: Precision) -> None:
             errors.extend(_reasons(str(error)))
 
     with mock.patch.object(ttnn, "generic_op", compiling_launch):
-        backend = TTBackend(config, empty_model(config), context_length=128, precision=precision)
+        backend = TTBackend(config, empty_model(config), context_length=128, precision=precision, cards=CARDS)
         backend.allocate(32 * 4, 32)
         for sequences, tokens in STEPS:
             batch = _batch(sequences, tokens)
