@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/elementwise.hpp"
+#include "kernels/unroll.hpp"
 
 namespace bitnet {
 namespace {

@@ -91,6 +91,7 @@ def test_an_adapter_of_another_rank_and_type_is_read(tmp_path: Path) -> None:
         ({"init_lora_weights": "pissa"}, "init_lora_weights"),
         ({"lora_alpha": "much"}, "lora_alpha"),
         ({"alpha_pattern": {".*down.*": 3}}, "alpha_pattern"),
+        ({"alpha_pattern": [3]}, "alpha_pattern"),
     ],
 )
 def test_other_kinds_are_refused_by_field(tmp_path: Path, settings: dict[str, Any], named: str) -> None:

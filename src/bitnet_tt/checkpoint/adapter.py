@@ -128,8 +128,9 @@ class AdapterFiles:
         for module, pair in pairs.items():
             layer, linear = names[module]
             if len(pair) == 1:
-                (half, tensor), other = next(iter(pair.items())), "BA"["AB".index(next(iter(pair)))]
-                raise tensor.error(f"has no lora_{other} beside it; download the adapter again")
+                (tensor,) = pair.values()
+                missing = "A" if "B" in pair else "B"
+                raise tensor.error(f"has no lora_{missing} beside it; download the adapter again")
             a, b = pair["A"], pair["B"]
             out_features, in_features = config.linear_shapes[linear]
             rank = a.shape[0] if a.shape else 0
@@ -166,6 +167,8 @@ def _scaling(where: Path, settings: Mapping[str, Any], module: str, rank: int) -
     """Return lora_alpha / rank of a module, or lora_alpha / sqrt(rank) (arXiv 2312.03732)."""
     alpha = settings.get("lora_alpha")
     patterns = settings.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise CheckpointError(f"{where}: alpha_pattern is {patterns!r}; it must be an object")
     for pattern, special in patterns.items():
         if re.fullmatch(r"[\w.]+", pattern) is None:
             raise CheckpointError(

@@ -20,9 +20,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "missing": "dim"}
 def doctor(
     cards: Annotated[
         int,
-        typer.Option(
-            help="Also send numbers over the cables of a chain of so many Tenstorrent cards.", min=1, max=MAX_CARDS
-        ),
+        typer.Option(help="Also test the cables between this number of Tenstorrent cards.", min=1, max=MAX_CARDS),
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
