@@ -1,4 +1,4 @@
-// Binds single kernels: the dense form of ternary weights for loading, the quantiser and a linear for tests.
+// Binds what loading needs, the dense form of ternary weights and where memory lies, and single kernels for tests.
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -6,6 +6,7 @@
 
 #include "kernels/select.hpp"
 #include "python/weights.hpp"
+#include "runtime/memory.hpp"
 
 namespace bitnet {
 
@@ -36,6 +37,8 @@ void pack_dense(const ByteMatrix& packed, const OutByteMatrix& dense, const std:
     std::vector<std::uint8_t> indices(weight.in);
     kernels.pack_dense(weight, 0, byte_rows(target), indices.data(), dense.data());
 }
+
+void interleave(const Array<std::uint8_t, 1>& memory) { interleave_pages(memory.data(), memory.size()); }
 
 // Rows [tokens, stride] with zeros beyond the columns; see Activations.
 struct Quantized {
@@ -91,6 +94,8 @@ void bind_kernels(nb::module_& m) {
     m.def("packs_dense", &packs_dense, "isa"_a);
     m.def("dense_shape", &dense_shape, "out_features"_a, "in_features"_a);
     m.def("pack_dense", &pack_dense, "packed"_a, "dense"_a, "isa"_a);
+    m.def("spread_memory", &spread_memory, "nodes"_a);
+    m.def("interleave_pages", &interleave, "memory"_a);
     m.def("quantize", &quantize, "x"_a, "isa"_a);
     m.def("bit_linear", &bit_linear, "linear"_a, "x"_a, "isa"_a);
 }

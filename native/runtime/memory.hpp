@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -44,6 +45,15 @@ class Buffer {
     T* data_ = nullptr;
     std::size_t size_ = 0;
 };
+
+// On a machine with several nodes of memory, each near some of its processors: the nodes over which large memory is
+// spread, as bits. 0, as at the start, leaves each page to the node of the thread that touches it first.
+void spread_memory(std::uint64_t nodes);
+
+// Asks the system to take the pages of untouched memory in turn from the nodes of `spread_memory`. So all threads
+// together read as fast as all nodes can, whichever thread reads a page. `data` begins at a page. Does nothing if the
+// process has a policy of its own (numactl), or the system refuses.
+void interleave_pages(void* data, std::size_t bytes);
 
 // Address space that it owns. The system adds a page of zeros when the page is first touched; until then it costs no
 // memory.

@@ -269,6 +269,18 @@ def dense_shape(out_features: int, in_features: int) -> tuple[int, int]:
 def pack_dense(packed: NDArray[np.uint8], dense: NDArray[np.uint8], isa: str) -> None:
     """Convert weights packed as in `weights.TernaryMatrix` to the dense form; `dense` is written, of `dense_shape`."""
 
+def spread_memory(nodes: int) -> None:
+    """Spread the KV caches and screens that are allocated later over these nodes of memory, given as bits.
+
+    0, as at the start, leaves each page to the node of the thread that touches it first.
+    """
+
+def interleave_pages(memory: NDArray[np.uint8]) -> None:
+    """Spread memory over the nodes of `spread_memory`. No page of it was touched yet, and it begins at a page.
+
+    Does nothing if the process has a memory policy of its own (numactl), or the system refuses.
+    """
+
 def available_isas() -> list[str]:
     """Return the instruction sets that this processor can run, fastest first; `scalar` is always the last."""
 

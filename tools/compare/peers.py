@@ -20,7 +20,7 @@ from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import read
 from bitnet_tt.formats.staging import staged
-from tools.compare.peer_model import save_tq2_0
+from tools.compare.peer_model import save_q2_0, save_tq2_0
 
 PEER = "llama-cpp-python"
 REQUIREMENT = f"{PEER}>=0.3.36,<0.4"
@@ -75,7 +75,9 @@ def measure_peer(
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[PeerResult, ...]:
-    """Measure llama.cpp with TQ2_0 weights and a Q6_K embedding, the fastest format that it has for such a model.
+    """Measure llama.cpp in the fastest format that it has for the model.
+
+    That is TQ2_0 with a Q6_K embedding, or Q2_0 if the model has group scales.
 
     Args:
         model: Our checkpoint. llama.cpp gets the same weights.
@@ -100,7 +102,8 @@ def measure_peer(
 
 def run_peer(model: Path, settings: Settings, threads: int, folder: Path) -> PeerResult:
     """Measure llama.cpp with one number of threads; the result has no shares yet. See `measure_peer`."""
-    file = _model_file(model, threads, folder)
+    config = Checkpoint.open(model).config
+    file = _model_file(model, config, threads, folder)
     work = {
         "threads": threads,
         "batches": settings.batches,
@@ -110,7 +113,7 @@ def run_peer(model: Path, settings: Settings, threads: int, folder: Path) -> Pee
         "repeats": settings.repeats,
     }
     measured = json.loads(run_llama_cpp([str(file), json.dumps(work)]))
-    return _result(file, Checkpoint.open(model).config, settings, threads, measured)
+    return _result(file, config, settings, threads, measured)
 
 
 def run_llama_cpp(arguments: Sequence[str]) -> str:
@@ -127,16 +130,20 @@ def run_llama_cpp(arguments: Sequence[str]) -> str:
     return process.stdout
 
 
-def _model_file(model: Path, threads: int, folder: Path) -> Path:
-    """Return llama.cpp's copy of the model. If it is missing, write it; llama.cpp then quantises the embedding."""
+def _model_file(model: Path, config: ModelConfig, threads: int, folder: Path) -> Path:
+    """Return llama.cpp's copy of the model. If it is missing, write it; llama.cpp may then quantise the embedding."""
     name = f"{model.stem}-for-llama-cpp"
+    if config.quantization.group_size is not None:
+        grouped = folder.resolve() / f"{name}-q2_0.gguf"
+        if not grouped.exists():
+            save_q2_0(config, Checkpoint.open(model).load_weights(), grouped)
+        return grouped
     quantized = folder.resolve() / f"{name}-q6_k.gguf"
     if quantized.exists():
         return quantized
     plain = folder.resolve() / f"{name}-f16.gguf"
     if not plain.exists():
-        checkpoint = Checkpoint.open(model)
-        save_tq2_0(checkpoint.config, checkpoint.load_weights(), plain)
+        save_tq2_0(config, Checkpoint.open(model).load_weights(), plain)
     with staged(quantized, plain.stat().st_size, overwrite=False) as path:
         run_llama_cpp(["quantize", str(plain), str(path), str(threads)])
     plain.unlink()
@@ -157,7 +164,7 @@ def _result(file: Path, config: ModelConfig, settings: Settings, threads: int, m
     return PeerResult(
         name=PEER,
         version=version(PEER),
-        format="TQ2_0, embedding Q6_K",
+        format="TQ2_0, embedding Q6_K" if config.quantization.group_size is None else "Q2_0",
         weight_bytes=weight_bytes,
         load_s=measured["load_s"],
         peak_rss_bytes=measured["peak_rss_bytes"],

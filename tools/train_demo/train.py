@@ -78,7 +78,7 @@ def train(args: argparse.Namespace) -> None:
     step, started, log = 0, time.monotonic(), []
     for number, stage in enumerate(stages):
         batch = stage.tokens // stage.length
-        seed = (PRACTICE_SEED if stage.practice else DATA_SEED) + number
+        seed = (PRACTICE_SEED if stage.practice else DATA_SEED) + number + len(stages) * args.seed
         windows = pack(
             tokenizer,
             seed,
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5200, help="optimiser steps of 2048 tokens (default 5200)")
     parser.add_argument("--peak", type=float, default=3e-3, help="highest learning rate (default 3e-3)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights and of the text (default 0)")
     parser.add_argument("--save-every", type=int, default=250, help="steps between two writes (default 250)")
     parser.add_argument("--compile", action="store_true", help="use torch.compile (needs a C++ compiler)")
     train(parser.parse_args())

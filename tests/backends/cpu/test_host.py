@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bitnet_tt.backends.cpu.host import cgroup_memory_limit, machine_cores, memory_limit, physical_cores
+from bitnet_tt.backends.cpu.host import (
+    cgroup_memory_limit,
+    machine_cores,
+    memory_limit,
+    memory_nodes,
+    physical_cores,
+)
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -88,7 +94,39 @@ def test_a_group_without_a_limit_leaves_the_memory_of_the_machine(tmp_path: Path
     assert memory_limit(tmp_path) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def nodes(*processors: str, has_memory: str) -> dict[str, str]:
+    """Return the files of sysfs for nodes of memory, each near the processors of a list such as `0-3,8`."""
+    folder = "sys/devices/system/node/"
+    lists = {f"{folder}node{node}/cpulist": text for node, text in enumerate(processors)}
+    return {f"{folder}has_memory": has_memory, **lists}
+
+
+@pytest.mark.parametrize(
+    ("affinity", "allowed", "expected"),
+    [
+        (range(16), "0-3", [0, 1, 2]),
+        (range(4, 12), "0-3", [1, 2]),
+        (range(4), "0-3", [0]),
+        (range(16), "0,2", [0, 2]),
+        ([0, 13], "0-3", [0]),
+    ],
+)
+def test_memory_nodes_are_near_the_usable_processors(
+    affinity: Iterable[int], allowed: str, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four nodes, the last has no memory."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(affinity))
+    files = nodes("0-3", "4-7", "8-9,10-11", "12-15", has_memory="0-2")
+    write(tmp_path, {**files, "proc/self/status": f"Cpus_allowed_list:\t0-15\nMems_allowed_list:\t{allowed}"})
+    assert memory_nodes(tmp_path) == expected
+
+
+def test_a_system_that_shows_no_nodes_has_none(tmp_path: Path) -> None:
+    assert memory_nodes(tmp_path) == []
+
+
 def test_this_machine() -> None:
     assert 1 <= physical_cores() <= len(os.sched_getaffinity(0))
     assert physical_cores() <= machine_cores()
     assert memory_limit() > 1 << 28
+    assert memory_nodes() == [] or 0 <= min(memory_nodes()) <= max(memory_nodes()) < 64

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from bitnet_tt import reference
-from bitnet_tt.bench.synthetic import synthetic_weights
+from bitnet_tt.bench.synthetic import synthetic_config, synthetic_weights
+from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.checkpoint.gguf_ternary import read_ternary
+from bitnet_tt.checkpoint.names import named_weights
 from bitnet_tt.errors import BenchmarkError
 from bitnet_tt.formats.gguf import read
-from bitnet_tt.weights import bfloat16_to_float32
+from bitnet_tt.weights import GroupedMatrix, bfloat16_to_float32
 from tests.bench.small import CONFIG
-from tools.compare.peer_model import save_tq2_0
+from tools.compare.peer_model import save_q2_0, save_tq2_0
 
 WEIGHTS = synthetic_weights(CONFIG)
 
@@ -65,6 +67,25 @@ def test_our_reader_reads_the_same_codes(file: Path) -> None:
         packed, scale = read_ternary(stored[f"blk.{index}.attn_q.weight"])
         np.testing.assert_array_equal(packed, layer.q_proj.packed)
         assert scale == np.float16(layer.q_proj.scale)
+
+
+def test_group_scales_become_q2_0_with_the_same_weights(tmp_path: Path) -> None:
+    """Our own reader finds llama.cpp's type with scales of 64, and each scale of 128 weights twice."""
+    config = synthetic_config("bonsai-1.7b,hidden=256,intermediate=512,layers=2,heads=4,kv_heads=2,vocab=64")
+    weights = synthetic_weights(config)
+    file = tmp_path / "grouped.gguf"
+    save_q2_0(config, weights, file)
+    assert {tensor.dtype for tensor in read(file).tensors.values()} == {"F32", "Q2_0"}
+    stored = dict(named_weights(config, Checkpoint.open(file).load_weights()))
+    for name, ours in named_weights(config, weights):
+        if isinstance(ours, GroupedMatrix):
+            assert (ours.group, stored[name].group) == (128, 64)
+            every = slice(None)
+            np.testing.assert_array_equal(
+                reference.widen_groups(stored[name], every), reference.widen_groups(ours, every)
+            )
+        else:
+            np.testing.assert_array_equal(stored[name], ours)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,9 @@ def _allocate(size: int) -> NDArray[np.uint8]:
     pages.madvise(mmap.MADV_HUGEPAGE)
     memory = np.frombuffer(pages, np.uint8)
     # The mapping has one page more than needed: begin at the first address that is a multiple of a page.
-    return memory[-memory.ctypes.data % _PAGE_BYTES :][:size]
+    memory = memory[-memory.ctypes.data % _PAGE_BYTES :][:size]
+    _native.interleave_pages(memory)
+    return memory
 
 
 def _arena_bytes(matrix: TernaryMatrix, *, dense: bool) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt import _native
 from bitnet_tt.backends.base import FORKED, BackendStats, Batch, Candidates, LogitFilter, PhaseTime
-from bitnet_tt.backends.cpu.host import memory_limit, physical_cores
+from bitnet_tt.backends.cpu.host import memory_limit, memory_nodes, physical_cores
 from bitnet_tt.backends.cpu.load import LayerMover, load_layers, load_norm, load_table
 from bitnet_tt.backends.cpu.rows import RowPlan, filter_arrays, plan_row
 from bitnet_tt.config import ModelConfig
@@ -102,6 +102,8 @@ class CPUBackend:
             raise CheckpointError(
                 f"the model has {len(weights.layers)} layers; its config asks for {config.num_hidden_layers}"
             )
+        nodes = memory_nodes()
+        _native.spread_memory(sum(1 << node for node in nodes) if len(nodes) > 1 else 0)
         cos, sin = rope_tables(config, context_length or config.max_position_embeddings)
         shape = _native.Shape(
             vocab=config.vocab_size,

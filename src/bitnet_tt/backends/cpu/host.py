@@ -29,6 +29,21 @@ def machine_cores(root: Path = _ROOT) -> int:
     return _count_cores(root, processors) or os.cpu_count() or 1
 
 
+def memory_nodes(root: Path = _ROOT) -> list[int]:
+    """Return the nodes of memory (NUMA nodes) that are near the processors of this process's affinity.
+
+    Nodes without memory, those that its control group does not allow, and those from 64 on are left out.
+    """
+    processors = os.sched_getaffinity(0)
+    status = _read(root / "proc/self/status").splitlines()
+    allowed = [line.partition(":")[2] for line in status if line.startswith("Mems_allowed_list:")]
+    folder = root / "sys/devices/system/node"
+    usable = _numbers(_read(folder / "has_memory")).intersection(*map(_numbers, allowed))
+    return sorted(
+        node for node in usable & {*range(64)} if processors & _numbers(_read(folder / f"node{node}/cpulist"))
+    )
+
+
 def memory_limit(root: Path = _ROOT) -> int:
     """Return the bytes of memory that this process may use: those of the machine, at most the limit of its cgroup."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -55,6 +70,12 @@ def _count_cores(root: Path, processors: Iterable[int]) -> int:
         core = _read(topology / "core_id")
         cores.add((_read(topology / "physical_package_id"), core) if core else processor)
     return len(cores)
+
+
+def _numbers(text: str) -> set[int]:
+    """Return the numbers of a list such as `0-3,8`."""
+    ranges = [part.partition("-") for part in text.strip().split(",") if part.strip()]
+    return {number for first, _, last in ranges for number in range(int(first), int(last or first) + 1)}
 
 
 def _cpu_quota(root: Path) -> float | None:
