@@ -33,6 +33,13 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return sum_of_lanes(total);
 }
 
+// sums += codes * values, in 16 bits. Assembly, because g++ multiplies for all sums before it adds to the first, and has
+// no registers left for the sums.
+BITNET_INLINE inline void add_products(__m256i& sums, __m256i codes, __m256i values) {
+    __m256i products;
+    asm("vpmaddubsw %3, %2, %1; vpaddw %1, %0, %0" : "+x"(sums), "=&x"(products) : "x"(codes), "x"(values));
+}
+
 // Assembly, because the compiler would see that all operands are constant and drop the loop.
 std::size_t multiply_int8(std::size_t rounds) {
     constexpr int kChains = 8;
@@ -50,60 +57,46 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
-// Adds the products of `count` columns to the 32-bit sums `wide`. count is a multiple of 32 and at most
-// kColumnsPerFlush.
+// A byte row of the stored form against kTokens tokens. The loop reads one byte row after another and prefetches
+// nothing itself, as in avx512.hpp. Where the 32-bit sums do not fit in the registers too, they wait in memory.
 template <int kTokens>
-BITNET_INLINE inline void add_columns(const std::uint8_t* w, std::size_t count, const std::int8_t* x,
-                                      std::size_t x_stride, __m256i (&wide)[kTokens][4]) {
-    __m256i sums[kTokens][4] = {};  // 16 sums of 16 bits each
+BITNET_NOINLINE void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
+                             std::int32_t* code_sums) {
+    __m256i wide[kTokens][4];
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
-    for (std::size_t column = 0; column < count; column += 32) {
-        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + column));
-        BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            // The shift is of 16-bit words; the mask removes the bits that come from the neighbouring byte.
-            const __m256i code = _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * i), low_bits);
+    // Adds the products of `count` columns from `begin` on, at most kColumnsPerFlush. `begin` and `count` are multiples
+    // of 32, and the weights are at `bytes`.
+    const auto add_columns = [&](const std::uint8_t* bytes, std::size_t begin, std::size_t count) BITNET_INLINE {
+        __m256i sums[kTokens][4] = {};  // 16 sums of 16 bits each
+        for (std::size_t column = 0; column < count; column += 32) {
+            const __m256i fields = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + column));
             BITNET_UNROLL
-            for (int t = 0; t < kTokens; ++t) {
-                const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + column);
-                sums[t][i] = _mm256_add_epi16(sums[t][i], _mm256_maddubs_epi16(code, _mm256_loadu_si256(values)));
+            for (int i = 0; i < 4; ++i) {
+                // The shift is of 16-bit words; the mask removes the bits that come from the neighbouring byte.
+                const __m256i code = _mm256_and_si256(_mm256_srli_epi16(fields, 2 * i), low_bits);
+                BITNET_UNROLL
+                for (int t = 0; t < kTokens; ++t) {
+                    const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + begin + column);
+                    add_products(sums[t][i], code, _mm256_loadu_si256(values));
+                }
             }
         }
-    }
-    BITNET_UNROLL
-    for (int t = 0; t < kTokens; ++t) {
         BITNET_UNROLL
-        for (int i = 0; i < 4; ++i) wide[t][i] = _mm256_add_epi32(wide[t][i], _mm256_madd_epi16(sums[t][i], ones));
-    }
-}
-
-// The same in a function of its own. Two tokens have 8 registers of 16-bit sums and 8 of 32-bit sums, which is all 16.
-// Behind a call, `wide` waits in memory and the inner loop has the registers to itself.
-template <int kTokens>
-BITNET_NOINLINE void add_columns_outlined(const std::uint8_t* w, std::size_t count, const std::int8_t* x,
-                                          std::size_t x_stride, __m256i (&wide)[kTokens][4]) {
-    add_columns<kTokens>(w, count, x, x_stride, wide);
-}
-
-// A byte row of the stored form against kTokens tokens. The loop reads one byte row after another and prefetches
-// nothing itself, as in avx512.hpp.
-template <int kTokens>
-inline void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
-                    std::int32_t* code_sums) {
-    __m256i wide[kTokens][4] = {};
-    const std::size_t whole = in / 32 * 32;
-    for (std::size_t begin = 0; begin < whole; begin += kColumnsPerFlush) {
-        const std::size_t count = whole - begin < kColumnsPerFlush ? whole - begin : kColumnsPerFlush;
-        if constexpr (kTokens == 1) {  // both kinds of sums fit the registers
-            add_columns<kTokens>(w + begin, count, x + begin, x_stride, wide);
-        } else {
-            add_columns_outlined<kTokens>(w + begin, count, x + begin, x_stride, wide);
+        for (int t = 0; t < kTokens; ++t) {
+            BITNET_UNROLL
+            for (int i = 0; i < 4; ++i) {
+                const __m256i widened = _mm256_madd_epi16(sums[t][i], ones);
+                wide[t][i] = begin == 0 ? widened : _mm256_add_epi32(wide[t][i], widened);
+            }
         }
-    }
+    };
+    const std::size_t whole = in / 32 * 32;
+    for (std::size_t begin = 0; begin < whole; begin += kColumnsPerFlush)
+        add_columns(w + begin, begin, whole - begin < kColumnsPerFlush ? whole - begin : kColumnsPerFlush);
     if (whole < in) {  // a copy, as the bytes after the row may be outside the mapping
         std::uint8_t tail[32] = {};
         __builtin_memcpy(tail, w + whole, in - whole);
-        add_columns<kTokens>(tail, 32, x + whole, x_stride, wide);
+        add_columns(tail, whole, 32);
     }
     store_sums(wide, code_sums);
 }
