@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bitnet_tt import BitNetModel
+from bitnet_tt.bench.synthetic import synthetic_checkpoint
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import LINEAR_NAMES
 from tests import golden_checkpoints
@@ -122,9 +123,17 @@ def test_a_converted_model_generates_the_same_text(run, tmp_path: Path) -> None:
     assert run("convert", "demo", target, "--to", "packed", "--overwrite").exit_code == 0
 
 
+def test_the_demo_can_be_i2_s(run, tmp_path: Path) -> None:
+    target = str(tmp_path / "demo.gguf")
+    assert run("convert", "demo", target, "--to", "gguf-i2s").exit_code == 0
+    expected = run("generate", "Once upon a time", "-n", "20").stdout
+    assert run("generate", "Once upon a time", "-n", "20", "-m", target).stdout == expected
+
+
 def test_a_shape_that_gguf_cannot_hold_is_refused(run, tmp_path: Path) -> None:
-    """The demo model's intermediate_size of 704 is not a multiple of 128, the block size of I2_S."""
-    result = run("convert", "demo", str(tmp_path / "demo.gguf"), "--to", "gguf-i2s")
+    """An intermediate_size of 704 is not a multiple of 128, the block size of I2_S."""
+    model = synthetic_checkpoint("2b4t,hidden=256,intermediate=704,layers=1,heads=4,kv_heads=2,vocab=64", tmp_path)
+    result = run("convert", str(model), str(tmp_path / "model.gguf"), "--to", "gguf-i2s")
     assert result.exit_code == 1
     assert "704" in result.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [model]
