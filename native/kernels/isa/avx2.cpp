@@ -57,8 +57,12 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
-// A byte row of the stored form against kTokens tokens. The loop reads one byte row after another and prefetches
-// nothing itself, as in avx512.hpp. Where the 32-bit sums do not fit in the registers too, they wait in memory.
+// How far ahead of the multiplication weights and screen are asked for, in bytes. The hardware prefetcher begins anew at
+// every page of 4 KB, and one row of weights lies behind the other.
+constexpr std::size_t kAhead = 2048;
+
+// A byte row of the stored form against kTokens tokens. Where the 32-bit sums do not fit in the registers too, they wait
+// in memory.
 template <int kTokens>
 BITNET_NOINLINE void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                              std::int32_t* code_sums) {
@@ -69,6 +73,7 @@ BITNET_NOINLINE void dot_row(const std::uint8_t* w, std::size_t in, const std::i
     const auto add_columns = [&](const std::uint8_t* bytes, std::size_t begin, std::size_t count) BITNET_INLINE {
         __m256i sums[kTokens][4] = {};  // 16 sums of 16 bits each
         for (std::size_t column = 0; column < count; column += 32) {
+            __builtin_prefetch(bytes + column + kAhead);
             const __m256i fields = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + column));
             BITNET_UNROLL
             for (int i = 0; i < 4; ++i) {
@@ -110,6 +115,8 @@ BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, 
     const __m256i ones = _mm256_set1_epi16(1);
     for (std::size_t column = 0; column < columns; column += 32) {
         __m256i code[4];
+        __builtin_prefetch(w + 3 * column + kAhead);  // 96 bytes a step
+        __builtin_prefetch(w + 3 * column + kAhead + 48);
         load_screen_codes(w, column, code);
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) {
