@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, Candidates, LogitFilter, StepResult
-from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES, STRIP
+from bitnet_tt.backends.tt.planning.grid import STRIP
+from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.weights import ModelWeights
@@ -65,7 +66,8 @@ def check_handoffs(count: int) -> None:
     import ttnn
 
     from bitnet_tt.backends.tt.device.mesh import open_cards
-    from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
+    from bitnet_tt.backends.tt.ops.common.link import Link
+    from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 
     cards, random = open_cards(count, 1 << 23), np.random.default_rng(0)
     try:
@@ -112,7 +114,8 @@ def check_stock_operations(count: int) -> None:
     import ttnn
 
     from bitnet_tt.backends.tt.device.mesh import open_cards
-    from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
+    from bitnet_tt.backends.tt.ops.common.link import Link
+    from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 
     x = np.random.default_rng(0).standard_normal((count, 1, 32, 64), np.float32)
     ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)

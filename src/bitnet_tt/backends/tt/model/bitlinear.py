@@ -38,12 +38,14 @@ class BitLinear:
     input_dtype: ClassVar[ttnn.DataType | None] = None
     """The dtype of the input rows; None for rows that are quantised, see `normalize`."""
 
-    def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
+    def __init__(
+        self, name: str, matrices: Sequence[TernaryMatrix], outputs: Sequence[range], card: Card, plan: Plan
+    ) -> None:
         self._name = name
         self._plan = plan
         gated = name == "gate_up" and len(matrices) == 2
-        shape = matrices[0].in_features, sum(matrix.out_features for matrix in matrices)
-        self._weights = load_ternary(card, matrices, plan.streams(*shape, gated=gated))
+        shape = matrices[0].in_features, sum(map(len, outputs))
+        self._weights = load_ternary(card, matrices, plan.streams(*shape, gated=gated), outputs)
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -63,7 +65,14 @@ class BitLinear:
         self, x: Strips, norm: Norm | None, *, residual: Strips | None = None, activation: str | None = None
     ) -> Strips:
         """Norm, quantise and multiply a few rows, and do what follows; see `bit_linear`."""
-        return bit_linear(x, norm, self._weights, residual=residual, activation=activation)
+        return bit_linear(
+            x,
+            norm,
+            self._weights,
+            residual=residual,
+            residual_begin=self._plan.own.hidden.start,
+            activation=activation,
+        )
 
 
 class NormedLinears:
@@ -76,11 +85,13 @@ class NormedLinears:
     input_dtype: ClassVar[ttnn.DataType | None] = ttnn.float32
     """The dtype of the input rows: float32, since each linear quantises them after its own norm."""
 
-    def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
+    def __init__(
+        self, name: str, matrices: Sequence[TernaryMatrix], outputs: Sequence[range], card: Card, plan: Plan
+    ) -> None:
         eps = plan.config.quantization.rms_norm_eps
         self._parts = [
-            (Norm.load(card, matrix.input_norm, eps), BitLinear(name, [matrix], card, plan))
-            for matrix in matrices
+            (Norm.load(card, matrix.input_norm, eps), BitLinear(name, [matrix], [some], card, plan))
+            for matrix, some in zip(matrices, outputs, strict=True)
             if matrix.input_norm is not None
         ]
         self.scales = (1.0,) * len(matrices)
@@ -95,7 +106,7 @@ class NormedLinears:
 
 
 def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitLinear | NormedLinears:
-    """Put the linears of one of a layer's products on the card.
+    """Put the linears of one of a layer's products on the card, or the columns of them that the card has.
 
     Args:
         name: The product, a key of `FUSED_LINEARS`. Its linears all have an input norm, or none has.
@@ -105,7 +116,7 @@ def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitL
     """
     matrices = [with_one_scale(layer.linear(linear)) for linear in FUSED_LINEARS[name]]
     kind = BitLinear if all(matrix.input_norm is None for matrix in matrices) else NormedLinears
-    return kind(name, matrices, card, plan)
+    return kind(name, matrices, [plan.own.of(linear) for linear in FUSED_LINEARS[name]], card, plan)
 
 
 def multiply(x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid) -> ttnn.Tensor:

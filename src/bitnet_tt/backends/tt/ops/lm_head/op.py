@@ -30,6 +30,7 @@ def lm_head(
     *,
     rows: int,
     vocab_size: int,
+    first_token: int = 0,
 ) -> tuple[ttnn.Tensor | None, ttnn.Tensor | None]:
     """Compute logits.
 
@@ -43,6 +44,7 @@ def lm_head(
         output: What to leave for the host.
         rows: The host needs only the first `rows` rows.
         vocab_size: Columns of the logits.
+        first_token: The token id of the first column.
 
     Returns:
         The logits, float32 [rows, width], row-major, or None. The width is that of all streams together, and columns
@@ -88,6 +90,7 @@ def lm_head(
                 "row_bytes": width * FLOAT32_BYTES,
                 "top_bytes": rows * count * 2 * UINT32_BYTES,
                 "vocab_size": vocab_size,
+                "first_token": first_token,
                 "no_token": NO_TOKEN,
             },
             tables=weights.tables,

@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "../common/arguments.hpp"
+#include "arguments.hpp"
 #include "api/dataflow/dataflow_api.h"
 #include "tt_metal/fabric/hw/inc/edm_fabric/edm_fabric_worker_adapters.hpp"
 #include "tt_metal/fabric/hw/inc/linear/api.h"
