@@ -163,6 +163,7 @@ class BitNetModel:
             names = get_args(kind)
             require(name, value, " or ".join(map(repr, names)), value in names)
         require("cards", cards, f"an integer from 1 to {MAX_CARDS}", is_int(cards, 1, MAX_CARDS))
+        require("tensor_parallel", tensor_parallel, "True or False", isinstance(tensor_parallel, bool))
         reading = time.perf_counter()
         tokenizer = Tokenizer.from_path(path)
         tokenizer_seconds = time.perf_counter() - reading

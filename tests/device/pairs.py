@@ -6,9 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from bitnet_tt.backends.tt.planning.columns import TENSOR_PARALLEL_CARDS as PAIR
+from tests import golden_checkpoints as golden
+from tests.device.chains import layers_of, logits_of, texts_of, with_cards
+from tests.device.paged import PagedFeeder
+
 if TYPE_CHECKING:
+    from bitnet_tt.backends.tt.backend import TTBackend
     from bitnet_tt.backends.tt.ops.common.strips import Strips
 
 _ROWS: dict[str, tuple[int, int]] = {
@@ -29,6 +36,28 @@ class Pairs:
     def test_a_gather_copies_bits_launched_and_traced(self, cards: int) -> None:
         """Rows in strips and in tiles, from L1 and DRAM, and pages; whichever card starts first."""
         check_gathers()
+
+    @pytest.mark.parametrize("name", golden.TT_NAMES)
+    def test_two_cards_that_share_every_matrix_have_the_bits_of_one(self, name: str, cards: int) -> None:
+        """Prompts, cuts, decode steps of one to nine sequences, and a text that is read again elsewhere."""
+        config, weights = layers_of(name, 1)
+        one, two = (with_cards(config, weights, count, _logits_of, tensor_parallel=count > 1) for count in (1, PAIR))
+        np.testing.assert_array_equal(two, one)
+
+    def test_two_cards_feed_tokens_back_as_one_does(self, cards: int) -> None:
+        """Launched, recorded, replayed, and ahead of the host."""
+        config, weights = layers_of("bitnet-packed", 2)
+        one, two = (with_cards(config, weights, count, texts_of, tensor_parallel=count > 1) for count in (1, PAIR))
+        assert two == one
+
+
+def _logits_of(backend: TTBackend) -> NDArray[np.float32]:
+    """Return the logits of `logits_of`, and those of nine sequences: more than the programs for few rows take."""
+    few = logits_of(backend)
+    feeder, tokens = PagedFeeder(backend, sequences=9, blocks_each=1), np.random.default_rng(2).integers(0, 500, (2, 9))
+    for step in tokens.tolist():
+        feeder.feed({index: [token] for index, token in enumerate(step)})
+    return np.concatenate([few, *(np.stack(rows) for rows in feeder.logits)])
 
 
 def check_gathers() -> None:

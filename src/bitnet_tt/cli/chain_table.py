@@ -67,13 +67,12 @@ def print_tensor_parallel(cost: TensorCost, batch: int, context: int) -> None:
     )
     headings = ["Exchanges", "Links", "Likely", "Range", "Tok/s", "Batch", "Context"]
     print_table(headings, [row], right=range(7))
-    typer.echo("\nExchanges of a step, and their time in µs (links). Batch, context: the most that fit.\n")
+    typer.echo("\nExchanges of a step; links: their time in µs. Batch, context: the most that fit.\n")
     cards = zip(cost.weight_bytes, cost.cache_bytes, strict=True)
     table = [(place, describe_bytes(weights), describe_bytes(cache)) for place, (weights, cache) in enumerate(cards)]
     print_table(["Card", "Weights", "Cache"], table, right=range(3))
     typer.echo(
-        f"\nFor a token of each sequence: {cost.launches} launches on both cards, "
-        f"{describe_bytes(cost.exchange_bytes)} each way over the link."
+        f"\nA step: {cost.launches} launches on both cards, {describe_bytes(cost.exchange_bytes)} each way over the link."
     )
 
 
