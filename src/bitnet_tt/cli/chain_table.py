@@ -72,7 +72,8 @@ def print_tensor_parallel(cost: TensorCost, batch: int, context: int) -> None:
     table = [(place, describe_bytes(weights), describe_bytes(cache)) for place, (weights, cache) in enumerate(cards)]
     print_table(["Card", "Weights", "Cache"], table, right=range(3))
     typer.echo(
-        f"\nA step: {cost.launches} launches on both cards, {describe_bytes(cost.exchange_bytes)} each way over the link."
+        f"\nA step: {cost.launches} launches on both cards, {describe_bytes(cost.exchange_bytes)} each way over "
+        "the link."
     )
 
 

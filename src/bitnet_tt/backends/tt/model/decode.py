@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Candidates, LogitFilter, StepResult
 from bitnet_tt.backends.tt.model.lm_head import HeadResult, read_heads
 from bitnet_tt.backends.tt.model.stages import Stage, Stages
+from bitnet_tt.backends.tt.model.turns import Part, run
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
 from bitnet_tt.backends.tt.ops.common.link import Link
 from bitnet_tt.backends.tt.ops.handoff.op import receive, send
@@ -91,10 +92,13 @@ class Decode:
         """Launch the step on every card, in the order in which the rows pass through them; return the logits."""
         shape = self._number, group.sequences, group.blocks, output
         self._tokens_wait = output.finds_tokens
-        results = [
-            stage.card.traces.run(shape, partial(self._run, stage, inputs, best, group, output))
-            for stage, inputs, best in self._cards()
-        ]
+        parts = [partial(self._run, stage, inputs, best, group, output) for stage, inputs, best in self._cards()]
+        traces = [stage.card.traces for stage in self._stages.all]
+        if traces[0].launches(shape):
+            launched = self._stages.launch([part() for part in parts])
+            results = [one.run(shape, partial(_same, result)) for one, result in zip(traces, launched, strict=True)]
+        else:
+            results = [one.run(shape, partial(_whole, part)) for one, part in zip(traces, parts, strict=True)]
         return [result for result in results if result is not None]
 
     def _cards(self) -> Iterator[tuple[Stage, Inputs, ttnn.Tensor | None]]:
@@ -104,9 +108,9 @@ class Decode:
 
     def _run(
         self, stage: Stage, inputs: Inputs, best: ttnn.Tensor | None, group: Group, output: HeadOutput
-    ) -> HeadResult | None:
+    ) -> Part[HeadResult | None]:
         """The part of a step on one card."""
-        hidden = stage.decoder(inputs, group.sequences, group.blocks, decode=True)
+        hidden = yield from stage.decoder(inputs, group.sequences, group.blocks, decode=True)
         if stage.lm_head is None:
             advance(inputs, group.sequences, None, None)
             return None
@@ -154,6 +158,16 @@ class Decode:
         if step == self._steps:  # no later step has changed them
             self._state.token_ids = np.where(group.slots == SKIP, 0, best[:, 1])
         return best_candidates(best[group.logit_rows])
+
+
+def _same[T](result: T) -> T:
+    """Return the result of a part that has been launched."""
+    return result
+
+
+def _whole[T](part: Callable[[], Part[T]]) -> T:
+    """Launch a part, and return its result."""
+    return run(part())
 
 
 def _copy(array: NDArray[np.uint32], tensor: ttnn.Tensor) -> None:

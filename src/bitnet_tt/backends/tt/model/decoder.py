@@ -10,6 +10,7 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.attention import Attention, Step
 from bitnet_tt.backends.tt.model.gather import Gather
 from bitnet_tt.backends.tt.model.mlp import MLP
+from bitnet_tt.backends.tt.model.turns import Part
 from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.link import Link
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct
@@ -114,8 +115,8 @@ class Decoder:
         for layer in self._layers:
             layer.attention.allocate(num_blocks)
 
-    def __call__(self, inputs: Inputs, sequences: int, blocks: int, *, decode: bool) -> Strips | ttnn.Tensor:
-        """Run the layers on the rows of a step, and write the rows' keys and values to the cache.
+    def __call__(self, inputs: Inputs, sequences: int, blocks: int, *, decode: bool) -> Part[Strips | ttnn.Tensor]:
+        """Run the layers on the rows of a step, and write the rows' keys and values to the cache. Stop behind a layer.
 
         A row's result does not depend on the number of rows: the programs for few rows compute the same, in the same
         order.
@@ -133,19 +134,20 @@ class Decoder:
         step = Step(sequences=sequences, tokens=tokens, blocks=blocks, inputs=inputs, angles=self._angles)
         lines = self._plan.lines(sequences) if decode else None
         if lines is not None and not self._normed_linears:
-            return self._few_rows(step, lines)
+            return (yield from self._few_rows(step, lines))
         # The few rows of a decode step fit into L1 beside the programs' buffers, those of a prompt do not. The
         # operations put their results into the memory of their input.
         h = self._many_rows(inputs, ttnn.L1_MEMORY_CONFIG if decode else ttnn.DRAM_MEMORY_CONFIG)
         r: IntegerProduct | None = None
         for layer in self._layers:
             h, r = layer(h, r, step)
+            yield
         h = h if r is None else add(h, r)
         if self._after is not None:
             send(self._after, h)
         return h
 
-    def _few_rows(self, step: Step, lines: int) -> Strips:
+    def _few_rows(self, step: Step, lines: int) -> Part[Strips]:
         hidden_size = self._plan.config.hidden_size
         if self._before is None:
             rows = embed(step.inputs.token_ids, self._embedding, step.sequences, lines)
@@ -154,6 +156,7 @@ class Decoder:
             receive(self._before, rows.tensor)
         for layer in self._layers:
             rows = layer.of_few_rows(rows, step)
+            yield
         if self._after is not None:
             send(self._after, rows.tensor)
         return rows

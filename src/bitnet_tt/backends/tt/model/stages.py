@@ -10,6 +10,7 @@ from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.model.decoder import Decoder
 from bitnet_tt.backends.tt.model.gather import Gather
 from bitnet_tt.backends.tt.model.lm_head import HeadResult, LMHead
+from bitnet_tt.backends.tt.model.turns import Part, run, run_in_turns
 from bitnet_tt.backends.tt.ops.common.link import Link
 from bitnet_tt.backends.tt.planning.memory import hidden_landing_pages
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
@@ -91,8 +92,6 @@ class Stages:
     def prefill(self, group: Group, output: HeadOutput) -> Iterator[tuple[list[HeadResult], slice]]:
         """Run a chunk of a prompt, and yield the logits of its `logit_rows`, at most 32 at a time.
 
-        All cards start each part of the step before the next part of it: they wait for each other.
-
         Args:
             group: The step.
             output: What the lm_head leaves for the host. It is read before the next results are taken.
@@ -101,10 +100,12 @@ class Stages:
             The results of the cards that have the lm_head, and which of the `logit_rows` these are.
         """
         inputs = [Inputs.upload(group, stage.card) for stage in self.all]
-        hidden = [
-            stage.decoder(given, group.sequences, group.blocks, decode=False)
-            for stage, given in zip(self.all, inputs, strict=True)
-        ]
+        hidden = self.launch(
+            [
+                stage.decoder(given, group.sequences, group.blocks, decode=False)
+                for stage, given in zip(self.all, inputs, strict=True)
+            ]
+        )
         heads = [(stage.lm_head, rows) for stage, rows in zip(self.all, hidden, strict=True) if stage.lm_head]
         for first in range(0, len(group.logit_rows), DECODE_ROWS):
             some = slice(first, first + DECODE_ROWS)
@@ -112,6 +113,14 @@ class Stages:
             picked = [lm_head.pick(all_rows, rows) for lm_head, all_rows in heads]
             bucket = self.plan.decode_bucket(len(rows))
             yield [lm_head(x, bucket, output) for (lm_head, _), x in zip(heads, picked, strict=True)], some
+
+    def launch[T](self, parts: Sequence[Part[T]]) -> list[T]:
+        """Launch each card's part of a step, and return the results of the parts.
+
+        A card of a chain waits for those before it only. So all of its part is launched before the next one.
+        """
+        in_turns = self.all[0].share.columns is not None
+        return run_in_turns(parts) if in_turns else [run(part) for part in parts]
 
     def allocate(self, num_blocks: int) -> None:
         """Allocate the KV cache of every layer on its card, all zeros. An earlier cache is freed."""

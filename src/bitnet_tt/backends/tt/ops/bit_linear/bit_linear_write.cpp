@@ -47,8 +47,8 @@ static inline void fill_scales(uint32_t first, uint32_t to) {
     }
 }
 
-// Start to read the residual stream of the tiles of the result from `first` on. A run of 16 elements of one row has the place of four
-// lines, as the vector unit needs it.
+// Start to read the residual stream of the tiles from `first` on; the result may be a part of its columns. A run of 16
+// elements of one row has the place of four lines, as the vector unit needs it.
 template <typename Accessor>
 static inline void read_residual(const Accessor& residual, uint32_t first, uint32_t to) {
     constexpr uint32_t origin = CONSTANT("residual_begin");

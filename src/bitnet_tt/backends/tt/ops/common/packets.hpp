@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-#include "arguments.hpp"
 #include "api/dataflow/dataflow_api.h"
+#include "arguments.hpp"
 
 namespace packets {
 

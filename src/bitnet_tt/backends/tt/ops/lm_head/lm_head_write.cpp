@@ -20,7 +20,7 @@ constexpr uint32_t GAIN_BYTES = (FEATURES + rows::PAGE - 1) / rows::PAGE * rows:
 constexpr uint32_t COLUMNS = CONSTANT("columns"), PASSES = CONSTANT("passes");
 constexpr uint32_t ROWS = CONSTANT("rows"), TOP_COUNT = CONSTANT("count");
 constexpr uint32_t ROW_BYTES = CONSTANT("row_bytes"), TOP_BYTES = CONSTANT("top_bytes");  // pages of the results
-constexpr uint32_t VOCAB_SIZE = CONSTANT("vocab_size");    // columns of logits
+constexpr uint32_t VOCAB_SIZE = CONSTANT("vocab_size");                                   // columns of logits
 constexpr uint32_t FIRST_TOKEN = CONSTANT("first_token");  // the token of the first of them
 
 constexpr uint32_t ROW = BUFFER("row"), GAIN = BUFFER("gain"), TILES = BUFFER("tiles"), RESULT = BUFFER("result");
