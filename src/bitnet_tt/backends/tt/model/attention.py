@@ -45,7 +45,7 @@ class Step:
 class Attention:
     """The attention half of a layer, with the layer's part of the KV cache: o(norm(softmax(q k^T) v))."""
 
-    def __init__(self, layer: LayerWeights, card: Card, plan: Plan, gather: Gather | None) -> None:
+    def __init__(self, layer: LayerWeights, card: Card, plan: Plan, gather: Gather | None = None) -> None:
         self._card, self._plan, self._gather = card, plan, gather
         self._qkv = load_linears("qkv", layer, card, plan)
         self._out = load_linears("o", layer, card, plan)

@@ -39,11 +39,26 @@ class BitLinear:
     """The dtype of the input rows; None for rows that are quantised, see `normalize`."""
 
     def __init__(
-        self, name: str, matrices: Sequence[TernaryMatrix], outputs: Sequence[range], card: Card, plan: Plan
+        self,
+        name: str,
+        matrices: Sequence[TernaryMatrix],
+        card: Card,
+        plan: Plan,
+        outputs: Sequence[range] | None = None,
     ) -> None:
+        """Put the matrices on the card.
+
+        Args:
+            name: The product, a key of `FUSED_LINEARS`.
+            matrices: Its matrices, or one of them.
+            card: The card.
+            plan: The shapes.
+            outputs: For each matrix, the outputs that the card computes. None means all.
+        """
         self._name = name
         self._plan = plan
         gated = name == "gate_up" and len(matrices) == 2
+        outputs = outputs or [range(matrix.out_features) for matrix in matrices]
         shape = matrices[0].in_features, sum(map(len, outputs))
         self._weights = load_ternary(card, matrices, plan.streams(*shape, gated=gated), outputs)
 
@@ -85,13 +100,11 @@ class NormedLinears:
     input_dtype: ClassVar[ttnn.DataType | None] = ttnn.float32
     """The dtype of the input rows: float32, since each linear quantises them after its own norm."""
 
-    def __init__(
-        self, name: str, matrices: Sequence[TernaryMatrix], outputs: Sequence[range], card: Card, plan: Plan
-    ) -> None:
+    def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
         eps = plan.config.quantization.rms_norm_eps
         self._parts = [
-            (Norm.load(card, matrix.input_norm, eps), BitLinear(name, [matrix], [some], card, plan))
-            for matrix, some in zip(matrices, outputs, strict=True)
+            (Norm.load(card, matrix.input_norm, eps), BitLinear(name, [matrix], card, plan))
+            for matrix in matrices
             if matrix.input_norm is not None
         ]
         self.scales = (1.0,) * len(matrices)
@@ -115,8 +128,9 @@ def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitL
         plan: The shapes.
     """
     matrices = [with_one_scale(layer.linear(linear)) for linear in FUSED_LINEARS[name]]
-    kind = BitLinear if all(matrix.input_norm is None for matrix in matrices) else NormedLinears
-    return kind(name, matrices, [plan.own.of(linear) for linear in FUSED_LINEARS[name]], card, plan)
+    if any(matrix.input_norm is not None for matrix in matrices):
+        return NormedLinears(name, matrices, card, plan)
+    return BitLinear(name, matrices, card, plan, [plan.own.of(linear) for linear in FUSED_LINEARS[name]])
 
 
 def multiply(x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid) -> ttnn.Tensor:

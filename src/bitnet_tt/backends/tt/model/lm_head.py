@@ -56,7 +56,7 @@ class HeadResult:
 class LMHead:
     """The final norm and the lm_head, or a part of the vocabulary. A row has the same bits in every number of rows."""
 
-    def __init__(self, weights: ModelWeights, card: Card, plan: Plan, gather: Gather | None) -> None:
+    def __init__(self, weights: ModelWeights, card: Card, plan: Plan, gather: Gather | None = None) -> None:
         self._card, self._plan, self._gather = card, plan, gather
         self._norm = Norm.load(card, weights.norm, plan.config.rms_norm_eps)
         own = plan.own.vocabulary

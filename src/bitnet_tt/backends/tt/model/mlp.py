@@ -17,7 +17,7 @@ from bitnet_tt.weights import LayerWeights
 class MLP:
     """The gate and up linears in one product, the activation with the sub-norm, and the down linear."""
 
-    def __init__(self, layer: LayerWeights, card: Card, plan: Plan, gather: Gather | None) -> None:
+    def __init__(self, layer: LayerWeights, card: Card, plan: Plan, gather: Gather | None = None) -> None:
         self._activation, self._gather = plan.config.hidden_act, gather
         self._gate_up = load_linears("gate_up", layer, card, plan)
         self._down = load_linears("down", layer, card, plan)

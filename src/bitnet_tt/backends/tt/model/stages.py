@@ -63,7 +63,7 @@ class Stages:
                     card,
                     share,
                     Decoder(weights, card, plan, share, before=before, after=after),
-                    LMHead(weights, card, plan, None) if share.is_last else None,
+                    LMHead(weights, card, plan) if share.is_last else None,
                 )
                 for card, share, before, after in zip(cards, shares, [None, *links], [*links, None], strict=True)
             ),
