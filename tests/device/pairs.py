@@ -26,7 +26,7 @@ _ROWS: dict[str, tuple[int, int]] = {
 }
 """Rows in strips: how many, and how many share a page."""
 
-_CUTS = ((2560, 1280), (6912, 3584), (640, 384), (256, 128), (320, 160))
+_CUTS = ((2560, 1280), (640, 384), (320, 160))
 """Columns of a row, and those of the first card: cuts on strips and within one."""
 
 

@@ -71,7 +71,7 @@ class LMHead:
         return self._picked
 
     def __call__(self, hidden: Strips | ttnn.Tensor, rows: int, output: HeadOutput) -> HeadResult:
-        """Compute logits, and leave for the host what it needs of them; `read` brings it there.
+        """Compute logits, and leave for the host what it needs of them; `read_heads` brings it there.
 
         Args:
             hidden: At most 32 rows: strips, or float32 [1, 1, 32, hidden].
@@ -104,7 +104,8 @@ def read_heads(
 
     @cache
     def whole_rows() -> NDArray[np.float32]:
-        return np.concatenate([result.read_logits()[rows] for result in results], axis=1)
+        parts = [result.read_logits()[rows] for result in results]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)  # large: copied only if need be
 
     if results[0].top_count is None:
         return [Candidates(row) for row in whole_rows()]

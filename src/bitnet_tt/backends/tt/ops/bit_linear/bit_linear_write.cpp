@@ -51,7 +51,7 @@ static inline void fill_scales(uint32_t first, uint32_t to) {
 // elements of one row has the place of four lines, as the vector unit needs it.
 template <typename Accessor>
 static inline void read_residual(const Accessor& residual, uint32_t first, uint32_t to) {
-    constexpr uint32_t origin = CONSTANT("residual_begin");
+    const uint32_t origin = ARGUMENT("residual_begin");
     const uint32_t begin = origin + first * tile::SIDE;
     const uint32_t end = origin + (first + RESULTS < WIDTH ? first + RESULTS : WIDTH) * tile::SIDE;
     if constexpr (LINES > 1) {

@@ -69,9 +69,8 @@ def bit_linear(
                 "width": width,
                 "gates": activation is not None,
                 "adds": residual is not None,
-                "residual_begin": residual_begin,
             },
-            arguments=_scale_arguments(weights),
+            arguments=_scale_arguments(weights) | {"residual_begin": residual_begin},
             tables=weights.tables,
         ),
         compute=Kernel(

@@ -21,7 +21,6 @@ constexpr uint32_t COLUMNS = CONSTANT("columns"), PASSES = CONSTANT("passes");
 constexpr uint32_t ROWS = CONSTANT("rows"), TOP_COUNT = CONSTANT("count");
 constexpr uint32_t ROW_BYTES = CONSTANT("row_bytes"), TOP_BYTES = CONSTANT("top_bytes");  // pages of the results
 constexpr uint32_t VOCAB_SIZE = CONSTANT("vocab_size");                                   // columns of logits
-constexpr uint32_t FIRST_TOKEN = CONSTANT("first_token");  // the token of the first of them
 
 constexpr uint32_t ROW = BUFFER("row"), GAIN = BUFFER("gain"), TILES = BUFFER("tiles"), RESULT = BUFFER("result");
 
@@ -67,6 +66,7 @@ void kernel_main() {
     const uint32_t candidates = get_write_ptr(BUFFER("candidates"));
     constexpr uint32_t candidate_bytes = TOP_COUNT * sizeof(Candidate);
     largest::Row<TOP_COUNT> largest_of_row[ROWS];
+    const uint32_t first_token = ARGUMENT("first_token");  // of the first column
     uint32_t column = part * PASSES * COLUMNS * tile::SIDE;
     for (uint32_t pass = 0; pass < PASSES; ++pass) {
         cb_wait_front(RESULT, COLUMNS);
@@ -81,7 +81,7 @@ void kernel_main() {
                 }
                 if constexpr (HAS_TENSOR("top")) {
                     largest_of_row[row].offer(candidates_at(candidates + row * candidate_bytes), rows::words_at(run),
-                                              left < tile::FACE ? left : tile::FACE, FIRST_TOKEN + column);
+                                              left < tile::FACE ? left : tile::FACE, first_token + column);
                 }
             }
         }

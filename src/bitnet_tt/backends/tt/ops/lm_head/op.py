@@ -90,9 +90,9 @@ def lm_head(
                 "row_bytes": width * FLOAT32_BYTES,
                 "top_bytes": rows * count * 2 * UINT32_BYTES,
                 "vocab_size": vocab_size,
-                "first_token": first_token,
                 "no_token": NO_TOKEN,
             },
+            arguments={"first_token": first_token},
             tables=weights.tables,
         ),
         compute=Kernel(
