@@ -64,7 +64,7 @@ def share_columns(config: ModelConfig, cards: int = TENSOR_PARALLEL_CARDS) -> tu
     """Share the columns of every matrix of a model between two cards, as evenly as the units allow.
 
     A KV head and its query heads stay together. Other cuts fall on whole strips, so that rows are exchanged in whole
-    pages, or on whole tiles if there are too few strips. The first card has the larger share.
+    pages, or on whole tiles if there are too few strips.
 
     Args:
         config: The model.
@@ -120,6 +120,6 @@ def _unit(size: int) -> int:
 
 
 def _halves(size: int, unit: int) -> tuple[range, range]:
-    """Cut a size into two parts, on a multiple of the unit. The first part is the larger one."""
-    cut = (-(-size // unit) + 1) // 2 * unit
+    """Cut a size into two parts, on the multiple of the unit that is nearest to the middle."""
+    cut = (size + unit) // (2 * unit) * unit
     return range(cut), range(cut, size)
