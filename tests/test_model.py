@@ -189,12 +189,16 @@ def test_other_methods_name_the_wrong_type_too(model: BitNetModel) -> None:
     with pytest.raises(RequestError, match="float"):
         model.logits([1.5])  # type: ignore[list-item]
     settings = {"context_length": "8", "max_batch_size": 1.5, "threads": "2", "precision": "bf16", "ternary_tiles": "x"}
-    settings["cards"] = 9
+    settings |= {"cards": 9, "tensor_parallel": 2}
     for option in ({name: value} for name, value in settings.items()):
         with pytest.raises(ConfigError, match=next(iter(option))):
             BitNetModel.from_pretrained("demo", **option)  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match="cards is 2, but the device is the CPU"):
         BitNetModel.from_pretrained("demo", cards=2)
+    with pytest.raises(DeviceError, match="tensor_parallel is set, but the device is the CPU"):
+        BitNetModel.from_pretrained("demo", tensor_parallel=True)
+    with pytest.raises(DeviceError, match="cards is 3; tensor parallelism works on 2 cards"):
+        BitNetModel.from_pretrained("demo", device="tt", cards=3, tensor_parallel=True)
 
 
 def test_numpy_s_numbers_are_taken(model: BitNetModel) -> None:

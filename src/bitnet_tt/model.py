@@ -98,6 +98,7 @@ class BitNetModel:
         precision: Precision = "fast",
         ternary_tiles: TernaryTiles = "codes",
         cards: int = 1,
+        tensor_parallel: bool = False,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         masters: bool = False,
@@ -127,6 +128,8 @@ class BitNetModel:
                 `BackendOptions`. It changes no bit of a result.
             cards: Tenstorrent cards only: how many cards share the layers of the model, from 1 to 8. They are connected
                 in a chain. It changes no bit of a result.
+            tensor_parallel: With `cards=2` only: the cards share every matrix instead of the layers, which is faster
+                for single texts with a long context (`bitnet-tt plan`). It changes no bit of a result.
             cache_dir: Folder of the hub cache. None means the hub library's default.
             local_files_only: Never use the network; a hub id must be in the cache.
             masters: The weights are master weights (floats that were trained with BitNet's quantisation), although
@@ -160,11 +163,12 @@ class BitNetModel:
             names = get_args(kind)
             require(name, value, " or ".join(map(repr, names)), value in names)
         require("cards", cards, f"an integer from 1 to {MAX_CARDS}", is_int(cards, 1, MAX_CARDS))
+        require("tensor_parallel", tensor_parallel, "True or False", isinstance(tensor_parallel, bool))
         reading = time.perf_counter()
         tokenizer = Tokenizer.from_path(path)
         tokenizer_seconds = time.perf_counter() - reading
         _check_special_tokens(tokenizer, checkpoint)
-        options = BackendOptions(device, threads, isa, precision, ternary_tiles, cards)
+        options = BackendOptions(device, threads, isa, precision, ternary_tiles, cards, tensor_parallel)
         check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
         loading = time.perf_counter()
         weights = checkpoint.load_weights(progress)

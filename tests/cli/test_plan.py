@@ -62,6 +62,22 @@ def test_chains_of_cards_stand_beside_copies(run) -> None:
     assert "cards is 8, but the model has 3 layers to share" in result.stderr
 
 
+def test_two_cards_can_share_every_matrix(run) -> None:
+    options = ("plan", "--synthetic", "2b4t", "--context", "4096", "--cards", "2", "--tensor-parallel")
+    text = run(*options).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Two cards that share every matrix (tensor parallel), batch 1, context 4096" in text
+    assert "Cards in a chain" not in text
+    facts = json.loads(run(*options, "--json").stdout)
+    assert facts["tensor_parallel"]["exchanges"] == 4 * 30 + 1
+    assert len(facts["tensor_parallel"]["weight_bytes"]) == 2
+    assert [one["batch"] for one in facts["two_cards"]] == [1, 2, 4, 8, 16, 32]
+    assert facts["two_cards"][0]["fastest"] == "tensor_parallel"
+    result = run("plan", "--synthetic", "2b4t", "--tensor-parallel")
+    assert result.exit_code == 1
+    assert "cards is 1; tensor parallelism works on 2 cards" in result.stderr
+
+
 def test_a_synthetic_shape_can_have_other_sizes(run) -> None:
     facts = json.loads(run("plan", "--synthetic", "2b4t,layers=4", "--json").stdout)
     assert {cost["count"] for cost in facts["costs"]} == {1, 4}

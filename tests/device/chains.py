@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, Candidates, LogitFilter, StepResult
-from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES, STRIP
+from bitnet_tt.backends.tt.planning.grid import STRIP
+from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES
 from bitnet_tt.checkpoint import Checkpoint
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.weights import ModelWeights
@@ -65,7 +66,8 @@ def check_handoffs(count: int) -> None:
     import ttnn
 
     from bitnet_tt.backends.tt.device.mesh import open_cards
-    from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
+    from bitnet_tt.backends.tt.ops.common.link import Link
+    from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 
     cards, random = open_cards(count, 1 << 23), np.random.default_rng(0)
     try:
@@ -112,7 +114,8 @@ def check_stock_operations(count: int) -> None:
     import ttnn
 
     from bitnet_tt.backends.tt.device.mesh import open_cards
-    from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
+    from bitnet_tt.backends.tt.ops.common.link import Link
+    from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 
     x = np.random.default_rng(0).standard_normal((count, 1, 32, 64), np.float32)
     ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
@@ -155,21 +158,26 @@ def _bits(tensor: Any) -> NDArray[np.uint32]:
     return array.view(np.uint32)
 
 
-def layers_of(name: str, cards: int) -> tuple[ModelConfig, ModelWeights]:
-    """Return a golden checkpoint with one layer for each card: a simulator is slow."""
+def layers_of(name: str, count: int) -> tuple[ModelConfig, ModelWeights]:
+    """Return a golden checkpoint with so many layers, such as one for each card: a simulator is slow."""
     checkpoint = Checkpoint.open(golden.FOLDER / name)
     weights = checkpoint.load_weights()
-    layers = (weights.layers * cards)[:cards]
-    return replace(checkpoint.config, num_hidden_layers=cards), replace(weights, layers=layers)
+    layers = (weights.layers * count)[:count]
+    return replace(checkpoint.config, num_hidden_layers=count), replace(weights, layers=layers)
 
 
-def with_cards(config: ModelConfig, weights: ModelWeights, cards: int, run: Any) -> Any:
+def with_cards(
+    config: ModelConfig, weights: ModelWeights, cards: int, run: Any, *, tensor_parallel: bool = False
+) -> Any:
     """Run a function with a model on some cards, and close them."""
     from bitnet_tt.backends.tt.backend import TTBackend
 
-    backend = TTBackend(config, weights, context_length=CONTEXT, precision="fast", cards=cards)
+    backend = TTBackend(
+        config, weights, context_length=CONTEXT, precision="fast", cards=cards, tensor_parallel=tensor_parallel
+    )
     try:
-        assert [len(share.layers) for share in backend.shares] == [config.num_hidden_layers // cards] * cards
+        layers = config.num_hidden_layers // (1 if tensor_parallel else cards)
+        assert [len(share.layers) for share in backend.shares] == [layers] * cards
         return run(backend)
     finally:
         backend.close()

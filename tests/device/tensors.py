@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.ops.common.strips import Strips
-from bitnet_tt.backends.tt.planning.memory import STRIP
+from bitnet_tt.backends.tt.planning.grid import STRIP
 
 
 def to_host(tensor: Any) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from bitnet_tt import BitNetModel
 from bitnet_tt.backends.tt.device.telemetry import IDLE_MEGAHERTZ
 from tests.device.agreement import Numbers
 from tests.device.chains import Chains
+from tests.device.pairs import Pairs
 from tests.device.replays import Replays
 from tests.device.whole_models import WholeModels
 
@@ -32,8 +33,8 @@ class TestCard(Numbers, WholeModels, Replays):
     """The tests of `Numbers`, `WholeModels` and `Replays`, on a card."""
 
 
-class TestCards(Chains):
-    """The tests of `Chains`, on all cards of the machine."""
+class TestCards(Chains, Pairs):
+    """The tests of `Chains`, on all cards of the machine, and of `Pairs`, on two."""
 
 
 @pytest.mark.slow

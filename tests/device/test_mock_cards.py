@@ -1,9 +1,10 @@
-"""In ttnn's mock mode, chains of 2, 4 and 8 cards take the memory and launches of the plan."""
+"""In ttnn's mock mode, several cards take the memory and launches of the plan, as chains and sharing every matrix."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,18 +27,34 @@ def test_each_card_takes_what_the_plan_says_for_2b4t(cards: int, tmp_path: Path)
     check_chain(config_of("2b4t"), cards, 4096, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["demo", "bitnet-packed", "llama-packed-divide"])
+def test_two_cards_that_share_every_matrix_take_what_the_plan_says(name: str, tmp_path: Path) -> None:
+    facts = check_cards(config_of(name), 2, 128, tmp_path, "tensor_parallel")
+    assert facts["layers"] == [config_of(name)["num_hidden_layers"]] * 2
+
+
+@pytest.mark.slow
+def test_two_cards_that_share_every_matrix_take_what_the_plan_says_for_2b4t(tmp_path: Path) -> None:
+    check_cards(config_of("2b4t"), 2, 4096, tmp_path, "tensor_parallel")
+
+
 def check_chain(config: dict[str, object], cards: int, context: int, folder: Path) -> None:
+    facts = check_cards(config, cards, context, folder)
+    assert sum(facts["layers"]) == config["num_hidden_layers"]
+
+
+def check_cards(config: dict[str, object], cards: int, context: int, folder: Path, *sharing: str) -> dict[str, Any]:
     mock = environment(folder / "root", cards=GRIDS[cards])
-    facts = run(mock, "chain", json.dumps(config), str(cards), str(context))
+    facts: dict[str, Any] = run(mock, "chain", json.dumps(config), str(cards), str(context), *sharing)
     print(json.dumps(facts))
     assert facts["description"] == f"tt ({cards} x blackhole, 110 cores, fast)"
-    assert sum(facts["layers"]) == config["num_hidden_layers"]
     assert facts["dram_weights"] == facts["planned_weights"]
     assert facts["dram"] == facts["planned"]
     for sequences in (1, 8, 32):
         step = facts[f"decode_{sequences}"]
         assert step["launches"] == [step["planned_launches"]] * 3
         assert step["more_programs"] == 0
+    return facts
 
 
 @pytest.mark.parametrize(
@@ -52,6 +69,12 @@ def check_chain(config: dict[str, object], cards: int, context: int, folder: Pat
 def test_cards_that_cannot_be_a_chain_are_refused(grid: str, cards: int, error: str, tmp_path: Path) -> None:
     mock = environment(tmp_path / "root", cards=grid)
     assert error in failure(mock, "self-test", "--device", "tt", "--cards", str(cards))
+
+
+def test_tensor_parallelism_on_four_cards_is_refused(tmp_path: Path) -> None:
+    mock = environment(tmp_path / "root", cards="2x2")
+    error = failure(mock, "self-test", "--device", "tt", "--cards", "4", "--tensor-parallel")
+    assert "tensor parallelism works on 2 cards" in error
 
 
 def test_the_doctor_finds_a_missing_cable(tmp_path: Path) -> None:

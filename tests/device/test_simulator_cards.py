@@ -14,6 +14,7 @@ import pytest
 
 from bitnet_tt.cli.doctor.cards import check_cables
 from tests.device.chains import Chains
+from tests.device.pairs import Pairs
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 pytestmark = [
@@ -23,8 +24,12 @@ pytestmark = [
 ]
 
 
-class TestSimulator(Chains):
+class TestChains(Chains):
     """The tests of `Chains`, on a simulator."""
+
+
+class TestPairs(Pairs):
+    """The tests of `Pairs`, on a simulator."""
 
 
 def test_a_card_that_does_not_answer_is_an_error(cards: int) -> None:

@@ -10,7 +10,7 @@ Precision = Literal["exact", "fast"]
 TernaryTiles = Literal["codes", "bfp2"]
 
 MAX_CARDS = 8
-"""Cards of a chain: as many p150 cards as ttnn has a description of."""
+"""Cards of a model: as many p150 cards as ttnn has a description of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class BackendOptions:
             for cards or simulators where that register does not work. It changes no bit of a result.
         cards: Tenstorrent cards only: how many share the layers of the model, from 1 to 8. It changes no bit of a
             result.
+        tensor_parallel: Whether 2 cards share every matrix instead of the layers. It changes no bit of a result.
     """
 
     device: Device = "auto"
@@ -37,6 +38,7 @@ class BackendOptions:
     precision: Precision = "fast"
     ternary_tiles: TernaryTiles = "codes"
     cards: int = 1
+    tensor_parallel: bool = False
 
     @property
     def resolved_device(self) -> Literal["cpu", "tt"]:

@@ -35,9 +35,11 @@ def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool, a
         if adapted:
             raise DeviceError("the Tenstorrent backend runs no adapters (LoRA): use device='cpu'")
         check_supported(config)
-        check_cards(config, options.cards)
+        check_cards(config, options.cards, tensor_parallel=options.tensor_parallel)
     elif options.cards != 1:
         raise DeviceError(f"cards is {options.cards}, but the device is the CPU: use device='tt' with several cards")
+    elif options.tensor_parallel:
+        raise DeviceError("tensor_parallel is set, but the device is the CPU: use device='tt' with 2 cards")
 
 
 def create_backend(
@@ -69,6 +71,7 @@ def create_backend(
             precision=options.precision,
             ternary_tiles=options.ternary_tiles,
             cards=options.cards,
+            tensor_parallel=options.tensor_parallel,
         )
     raise DeviceError(f"unknown device {options.device!r}; known devices: auto, cpu, tt")
 

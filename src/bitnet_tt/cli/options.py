@@ -35,6 +35,10 @@ TERNARY_TILES_HELP = (
     "codes. The text is the same with both."
 )
 CARDS_HELP = "Number of connected Tenstorrent cards that share the layers. The text is the same with each."
+TENSOR_PARALLEL_HELP = (
+    "With 2 cards: share every matrix instead of the layers, which is faster for single texts with a long context. "
+    "The text is the same."
+)
 MODEL_HELP = '"demo", a folder, a .gguf file, or a Hugging Face hub id.'
 
 
@@ -78,6 +82,7 @@ class DeviceOptions:
         _DeviceOption(help=TERNARY_TILES_HELP),
     ] = "codes"
     cards: Annotated[int, _DeviceOption(help=CARDS_HELP, min=1, max=MAX_CARDS)] = 1
+    tensor_parallel: Annotated[bool, _DeviceOption("--tensor-parallel", help=TENSOR_PARALLEL_HELP)] = False
     context: Annotated[
         int | None,
         _DeviceOption(help="Maximum number of tokens of a text, including the prompt. Default: the model's limit."),
@@ -111,6 +116,7 @@ def load_model(
             precision=device.precision,
             ternary_tiles=device.ternary_tiles,
             cards=device.cards,
+            tensor_parallel=device.tensor_parallel,
             context_length=device.context,
             adapter=device.adapter,
             revision=hub.revision,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitnet_tt.backends.options import MAX_CARDS, Precision, TernaryTiles
-from bitnet_tt.cli.chain_table import print_chains
-from bitnet_tt.cli.options import CARDS_HELP, MODEL_HELP, TERNARY_TILES_HELP, HubOptions
+from bitnet_tt.cli.chain_table import print_chains, print_comparisons, print_tensor_parallel
+from bitnet_tt.cli.options import CARDS_HELP, MODEL_HELP, TENSOR_PARALLEL_HELP, TERNARY_TILES_HELP, HubOptions
 from bitnet_tt.cli.output import describe_bytes, print_table
 from bitnet_tt.cli.streams import separate_output
 from bitnet_tt.errors import DeviceError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bitnet_tt.backends.tt.planning.cost import DecodeCost
     from bitnet_tt.backends.tt.planning.grid import Grid
     from bitnet_tt.backends.tt.planning.plan import Plan
+    from bitnet_tt.backends.tt.planning.tensor_cost import BatchComparison
     from bitnet_tt.config import ModelConfig
 
 _NOTE = "A model of the card, not a measurement."
@@ -44,6 +45,7 @@ def plan(
     precision: Annotated[Precision, typer.Option(help="Precision on the card.")] = "fast",
     ternary_tiles: Annotated[TernaryTiles, typer.Option(help=TERNARY_TILES_HELP)] = "codes",
     cards: Annotated[int, typer.Option(help=CARDS_HELP, min=1, max=MAX_CARDS)] = 1,
+    tensor_parallel: Annotated[bool, typer.Option("--tensor-parallel", help=TENSOR_PARALLEL_HELP)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a model's bytes lie on a Tenstorrent card and the speed to expect.
@@ -54,15 +56,18 @@ def plan(
     common sizes. No card can be faster than the floor; the likely time adds
     launches, latencies and the rates that others have measured, and its range the
     best and the worst of them. With several cards it also compares chains of cards,
-    which share the layers, with copies of the model.
+    which share the layers, with copies of the model, and with two cards that share
+    every matrix (tensor parallelism).
 
     Examples:
         bitnet-tt plan --synthetic 2b4t
         bitnet-tt plan microsoft/bitnet-b1.58-2B-4T --batch 32 --context 4096
         bitnet-tt plan --synthetic 2b4t --batch 32 --cards 4
+        bitnet-tt plan --synthetic 2b4t --context 4096 --cards 2 --tensor-parallel
     """
     from bitnet_tt.backends.tt.planning.cost import decode_cost, layout_costs
     from bitnet_tt.backends.tt.planning.plan import Plan
+    from bitnet_tt.backends.tt.planning.tensor_cost import tensor_cost
 
     name, config = synthetic or model, _config(synthetic, model, hub)
     grid, source = _find_grid()
@@ -70,11 +75,13 @@ def plan(
     def shapes(length: int) -> Plan:
         return Plan(config, grid, precision, length, ternary_tiles)
 
-    _check_dram(shapes(context), batch, cards)
+    _check_dram(shapes(context), batch, cards, tensor_parallel=tensor_parallel)
     step, layouts = decode_cost(shapes(context), batch, context), layout_costs(shapes(context), batch, context)
     sizes = [(batch, context), *(size for size in _COMMON_SIZES if _fits(shapes(size[1]), size[0]))]
     bounds = {size: decode_cost(shapes(size[1]), *size) for size in dict.fromkeys(sizes)}
-    chains = _chains(shapes(context), cards, batch)
+    chains = [] if tensor_parallel else _chains(shapes(context), cards, batch)
+    parallel = tensor_cost(shapes(context), batch, context) if tensor_parallel else None
+    comparisons = _comparisons(shapes(context)) if cards > 1 else []
     if as_json:
         facts = asdict(step) | {
             "grid": asdict(grid),
@@ -83,6 +90,8 @@ def plan(
             "layouts": [{"ternary_weights": form} | _totals(cost) for form, cost in layouts.items()],
             "bounds": [{"batch": size[0], "context": size[1]} | _totals(cost) for size, cost in bounds.items()],
             "chains": [asdict(chain) for chain in chains],
+            "tensor_parallel": None if parallel is None else asdict(parallel),
+            "two_cards": [asdict(one) | {"fastest": one.fastest} for one in comparisons],
         }
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -94,8 +103,14 @@ def plan(
     typer.echo("\nCommon sizes:\n")
     _print_bounds(bounds)
     typer.echo()
-    if cards > 1:
+    if chains and cards > 1:
         print_chains(chains, batch, context)
+        typer.echo()
+    if parallel is not None:
+        print_tensor_parallel(parallel, batch, context)
+        typer.echo()
+    if comparisons:
+        print_comparisons(comparisons, context)
         typer.echo()
     _say(
         f"Each µs that a launch costs more or less changes the step above by {step.launches / 1e3:.1f} ms. The sources "
@@ -153,17 +168,29 @@ def _chains(shapes: Plan, cards: int, batch: int) -> list[ChainCost]:
     return [chain_cost(shapes, count, batch, shapes.context_length) for count in counts if _fits(shapes, batch, count)]
 
 
-def _check_dram(shapes: Plan, batch: int, cards: int = 1) -> None:
-    """Check that the model and the cache of a batch fit on a chain of cards.
+def _comparisons(shapes: Plan) -> list[BatchComparison]:
+    """Compare the uses of two cards for several batches. None if the model's matrices cannot be shared."""
+    from bitnet_tt.backends.tt.planning.tensor_cost import compare_batches
+
+    try:
+        return compare_batches(shapes, shapes.context_length)
+    except DeviceError:
+        return []
+
+
+def _check_dram(shapes: Plan, batch: int, cards: int = 1, *, tensor_parallel: bool = False) -> None:
+    """Check that the model and the cache of a batch fit on some cards.
 
     Raises:
-        DeviceError: They do not, or the model has too few layers.
+        DeviceError: They do not, or the model cannot be shared among so many cards.
     """
     from bitnet_tt.backends.tt.planning.memory import check_dram
     from bitnet_tt.backends.tt.planning.pipeline import check_cards, share_layers
+    from bitnet_tt.backends.tt.planning.shares import share_matrices
 
-    check_cards(shapes.config, cards)
-    check_dram(shapes, batch * shapes.context_blocks(shapes.context_length), share_layers(shapes, cards))
+    check_cards(shapes.config, cards, tensor_parallel=tensor_parallel)
+    shares = share_matrices(shapes.config, cards) if tensor_parallel else share_layers(shapes, cards)
+    check_dram(shapes, batch * shapes.context_blocks(shapes.context_length), shares)
 
 
 def _fits(shapes: Plan, batch: int, cards: int = 1) -> bool:

@@ -1,6 +1,6 @@
-"""Run a model on a chain of cards in mock mode and print, as JSON, what each card takes and what the plan says.
+"""Run a model on several cards in mock mode and print, as JSON, what each card takes and what the plan says.
 
-python -m tests.device.mock.chain CONFIG_JSON CARDS CONTEXT_LENGTH
+python -m tests.device.mock.chain CONFIG_JSON CARDS CONTEXT_LENGTH [tensor_parallel]
 """
 
 from __future__ import annotations
@@ -11,17 +11,31 @@ from functools import partial
 from typing import Any
 
 from bitnet_tt.backends.tt.backend import TTBackend
-from bitnet_tt.backends.tt.planning.chain_cost import chain_cost
+from bitnet_tt.backends.tt.planning.chain_cost import ChainCost, chain_cost
 from bitnet_tt.backends.tt.planning.memory import kv_cache_bytes, weight_bytes
+from bitnet_tt.backends.tt.planning.tensor_cost import TensorCost, tensor_cost
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.measure import BLOCKS_EACH, batch, dram, greedy, launches
 from tests.device.mock.model import empty_model
 
 
-def main(config_json: str, cards: str, context_length: str) -> None:
+def main(config_json: str, cards: str, context_length: str, sharing: str = "") -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
-    backend = TTBackend(config, empty_model(config), context_length=int(context_length), cards=int(cards))
+    in_columns = sharing == "tensor_parallel"
+    backend = TTBackend(
+        config,
+        empty_model(config),
+        context_length=int(context_length),
+        cards=int(cards),
+        tensor_parallel=in_columns,
+    )
     plan, shares = backend.plan, backend.shares
+
+    def cost(sequences: int) -> ChainCost | TensorCost:
+        if in_columns:
+            return tensor_cost(plan, sequences, context=41)
+        return chain_cost(plan, int(cards), sequences, context=41)
+
     facts: dict[str, Any] = {
         "description": backend.description,
         "layers": [len(share.layers) for share in shares],
@@ -42,7 +56,7 @@ def main(config_json: str, cards: str, context_length: str) -> None:
         counts = [launches(partial(greedy, backend, step)) for step in steps]
         facts[f"decode_{sequences}"] = {
             "launches": counts,
-            "planned_launches": chain_cost(plan, int(cards), sequences, context=41).launches,
+            "planned_launches": cost(sequences).launches,
             "more_programs": _programs(backend) - programs,
         }
     backend.forward(batch(1, tokens=100, position=3))

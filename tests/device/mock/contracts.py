@@ -44,8 +44,7 @@ from bitnet_tt.backends.tt.ops.paged_attention.op import paged_attention
 from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.ops.split_heads.op import split_heads
-from bitnet_tt.backends.tt.planning.grid import TILE
-from bitnet_tt.backends.tt.planning.memory import STRIP
+from bitnet_tt.backends.tt.planning.grid import STRIP, TILE
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, PREFILL_ROWS, HeadOutput, Plan
 from bitnet_tt.backends.tt.planning.products import Product
 from bitnet_tt.backends.tt.step.inputs import Inputs

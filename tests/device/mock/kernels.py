@@ -1,5 +1,4 @@
-"""Compile the programs of a chain of cards with a real kernel compiler, a layer on each. Print, as JSON, its errors and
-the sizes of the kernels.
+"""Compile the programs of two cards with a real kernel compiler. Print, as JSON, errors and the sizes of the kernels.
 
 python -m tests.device.mock.kernels CONFIG_JSON PRECISION
 
@@ -33,7 +32,7 @@ STEPS = ((1, 1), (4, 1), (8, 1), (1, 100))
 MAX_VOCABULARY = 8192
 
 CARDS = 2
-"""So that rows are handed from card to card too."""
+"""So that rows are handed from card to card, and columns are exchanged."""
 
 
 def main(config_json: str, precision: Precision) -> None:
@@ -52,12 +51,20 @@ def main(config_json: str, precision: Precision) -> None:
             errors.extend(_reasons(str(error)))
 
     with mock.patch.object(ttnn, "generic_op", compiling_launch):
-        backend = TTBackend(config, empty_model(config), context_length=128, precision=precision, cards=CARDS)
-        backend.allocate(32 * 4, 32)
-        for sequences, tokens in STEPS:
-            batch = _batch(sequences, tokens)
-            backend.candidates(batch, [LogitFilter(8)] * sequences)
-        backend.close()
+        for tensor_parallel in (False, True):
+            backend = TTBackend(
+                config,
+                empty_model(config),
+                context_length=128,
+                precision=precision,
+                cards=CARDS,
+                tensor_parallel=tensor_parallel,
+            )
+            backend.allocate(32 * 4, 32)
+            for sequences, tokens in STEPS:
+                batch = _batch(sequences, tokens)
+                backend.candidates(batch, [LogitFilter(8)] * sequences)
+            backend.close()
     print(json.dumps({"errors": sorted(set(errors)), "bytes": {name: _sizes(name) for name in sorted(kernels)}}))
 
 

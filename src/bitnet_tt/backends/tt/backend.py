@@ -15,6 +15,7 @@ from bitnet_tt.backends.tt.device.mesh import open_cards
 from bitnet_tt.backends.tt.device.patience import no_answer
 from bitnet_tt.backends.tt.environment import time_limit
 from bitnet_tt.backends.tt.model.decode import Decode
+from bitnet_tt.backends.tt.model.lm_head import read_heads
 from bitnet_tt.backends.tt.model.stages import Stages
 from bitnet_tt.backends.tt.planning.chain_cost import rows_together
 from bitnet_tt.backends.tt.planning.grid import TILE
@@ -22,6 +23,7 @@ from bitnet_tt.backends.tt.planning.launches import trace_region_bytes
 from bitnet_tt.backends.tt.planning.memory import check_dram, kv_cache_bytes, weight_bytes
 from bitnet_tt.backends.tt.planning.pipeline import check_cards, share_layers
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
+from bitnet_tt.backends.tt.planning.shares import share_matrices
 from bitnet_tt.backends.tt.step.groups import Group, check, split
 from bitnet_tt.backends.tt.step.warm_up import warm_up_steps
 from bitnet_tt.config import ModelConfig
@@ -35,7 +37,7 @@ class _Model:
 
     Attributes:
         stages: Its tensors, card by card.
-        decodes: Run the decode steps, one for each card: so many steps can be under way at once.
+        decodes: Run the decode steps. So many steps can be under way at once: one for each card of a chain.
     """
 
     stages: Stages
@@ -45,14 +47,15 @@ class _Model:
 class TTBackend:
     """The numerics contract on Tenstorrent cards, through TT-NN.
 
-    The logits of a row do not depend on the rest of the batch, on how its prompt was split, or on the number of cards.
+    The logits of a row do not depend on the rest of the batch, on how its prompt was split, on the number of cards, or
+    on how they share the model.
 
     One process can use a card at a time, from the constructor to `close`. The backend has no lock: one thread makes
     all calls, or the caller makes sure that calls do not overlap.
 
     Attributes:
         plan: The shapes of the model on a card.
-        cards: The cards, in the order in which rows pass through them.
+        cards: The cards; in a chain, in the order in which rows pass through them.
         shares: The share of each card.
     """
 
@@ -65,6 +68,7 @@ class TTBackend:
         precision: Precision = "fast",
         ternary_tiles: TernaryTiles = "codes",
         cards: int = 1,
+        tensor_parallel: bool = False,
     ) -> None:
         """Open the cards and put the model on them.
 
@@ -74,19 +78,21 @@ class TTBackend:
             context_length: Maximum positions of one sequence.
             precision: `exact` has an lm_head in bfloat16, `fast` one of 8 bits.
             ternary_tiles: The form of ternary weights on the card, see `BackendOptions`.
-            cards: How many cards share the layers.
+            cards: How many cards share the model.
+            tensor_parallel: Whether two cards share every matrix, instead of the layers.
 
         Raises:
             DeviceError: There are too few cards, they are not connected, or the model does not fit on them.
         """
-        check_cards(config, cards)
-        self.cards = open_cards(cards, trace_region_bytes(config))
+        check_cards(config, cards, tensor_parallel=tensor_parallel)
+        self.cards = open_cards(cards, trace_region_bytes(config, tensor_parallel=tensor_parallel))
         try:
             self.plan = Plan(config, self.cards[0].grid, precision, context_length, ternary_tiles)
-            self.shares = share_layers(self.plan, cards)
+            self.shares = share_matrices(config, cards) if tensor_parallel else share_layers(self.plan, cards)
             check_dram(self.plan, self.plan.context_blocks(context_length), self.shares)
-            stages = Stages.load(weights, self.cards, self.plan, self.shares)
-            decodes = tuple(Decode(stages, self.plan, number) for number in range(cards))
+            load = Stages.tensor_parallel if tensor_parallel else Stages.chain
+            stages = load(weights, self.cards, self.plan, self.shares)
+            decodes = tuple(Decode(stages, self.plan, number) for number in range(self.shares[0].steps))
             self._model: _Model | None = _Model(stages, decodes)
         except BaseException:
             self.cards[0].close()
@@ -201,7 +207,7 @@ class TTBackend:
         self._open_model()
         return BackendStats(
             weight_bytes=sum(weight_bytes(self.plan, share) for share in self.shares),
-            kv_cache_bytes=kv_cache_bytes(self.plan, self._num_blocks),
+            kv_cache_bytes=sum(kv_cache_bytes(self.plan, self._num_blocks, share) for share in self.shares),
         )
 
     def start_profile(self) -> None:
@@ -221,12 +227,9 @@ class TTBackend:
     def _prefill(
         self, model: _Model, group: Group, filters: Sequence[LogitFilter], output: HeadOutput
     ) -> list[Candidates]:
-        lm_head, hidden = model.stages.lm_head, model.stages.prefill(group)
         candidates: list[Candidates] = []
-        for first in range(0, len(group.logit_rows), DECODE_ROWS):
-            rows = group.logit_rows[first : first + DECODE_ROWS]
-            result = lm_head(lm_head.pick(hidden, rows), self.plan.decode_bucket(len(rows)), output)
-            candidates += lm_head.read(result, np.arange(len(rows)), filters[first : first + DECODE_ROWS])
+        for results, rows in model.stages.prefill(group, output):
+            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows])
         return candidates
 
     @contextmanager
@@ -249,7 +252,7 @@ class TTBackend:
 
     def _decode_rows(self, batch: Batch) -> int:
         """Return the sequences of a decode step, if several can be under way."""
-        return rows_together(self.plan, len(self.cards), len(batch.starts) - 1)
+        return rows_together(self.plan, self.shares[0].steps, len(batch.starts) - 1)
 
     def _open_model(self) -> _Model:
         """Return the model on the card.

@@ -53,6 +53,16 @@ def test_matrices_side_by_side(widths: tuple[int, ...], cores: int) -> None:
     assert not columns[:, sum(widths) :].any()
 
 
+def test_some_outputs_of_matrices() -> None:
+    matrices = [random_matrix(RANDOM, width, 96) for width in (256, 128)]
+    outputs = (range(64, 256), range(96, 128))
+    streams = deal(3, 7, grid_of(4), gated=False, tile_bytes=256)
+    parts = ternary_streams([matrix for _, matrix in matrices], streams, outputs).reshape(4 * streams.passes, -1)
+    columns = np.concatenate([columns_of(part, streams) for part in parts], axis=1)
+    expected = np.concatenate([values[some] for (values, _), some in zip(matrices, outputs, strict=True)]).T
+    np.testing.assert_array_equal(columns[:, : 7 * 32], expected)
+
+
 @pytest.mark.parametrize("cores", [1, 5, 9, 22])
 def test_a_pass_has_columns_of_gate_and_then_the_same_ones_of_up(cores: int) -> None:
     (gate, gate_matrix), (up, up_matrix) = (random_matrix(RANDOM, 704, 64) for _ in range(2))

@@ -44,7 +44,7 @@ def read(row: NDArray[np.float32], limit: LogitFilter, whole_rows: list[int] | N
             whole_rows.append(index)
         return row
 
-    return read_candidates(found_by_device(row, count), [limit], PLAN, whole_row)[0]
+    return read_candidates(found_by_device(row, count), [limit], PLAN.vocabulary_sizes, whole_row)[0]
 
 
 @settings(max_examples=300)

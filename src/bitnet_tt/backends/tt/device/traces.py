@@ -67,6 +67,10 @@ class Traces:
         self.recorder.execute(trace)
         return result
 
+    def launches(self, shape: Hashable) -> bool:
+        """Return whether `run` would launch a step of this shape, neither record nor replay it."""
+        return self.recorder is None or shape not in self._seen
+
     def _record(self, recorder: Recorder, shape: Hashable, step: Callable[[], Any]) -> None:
         """Record a step. If there are too many traces, first release the one that was used least recently."""
         while len(self._recorded) >= MAX_TRACES:

@@ -60,29 +60,37 @@ class TernaryWeights(StreamedWeights):
     widths: tuple[int, ...]
 
 
-def load_ternary(card: Card, matrices: Sequence[TernaryMatrix], streams: Streams) -> TernaryWeights:
-    """Put ternary matrices on the card.
+def load_ternary(
+    card: Card, matrices: Sequence[TernaryMatrix], streams: Streams, outputs: Sequence[range] | None = None
+) -> TernaryWeights:
+    """Put ternary matrices on the card, or some outputs of each.
 
     Args:
         card: The card.
         matrices: Matrices [out, in] with the same `in`. If the streams are gated: gate and up.
         streams: How they are dealt out to the cores.
+        outputs: For each matrix, the outputs to put there, in whole tiles. None means all.
     """
     sources = [matrix.packed for matrix in matrices]
     scales = tuple(float(matrix.scale / _QUANTIZER_MAX) for matrix in matrices)
-    widths = tuple(matrix.out_features for matrix in matrices)
-    return TernaryWeights(
-        *_streamed(card, streams, sources, lambda: ternary_streams(matrices, streams)), scales, widths
-    )
+    whole = [range(matrix.out_features) for matrix in matrices]
+    outputs = list(outputs or whole)
+    form = repr(streams) if outputs == whole else f"{streams} {outputs}"
+    streamed = _streamed(card, streams, sources, form, lambda: ternary_streams(matrices, streams, outputs))
+    return TernaryWeights(*streamed, scales, tuple(map(len, outputs)))
 
 
 def load_lm_head(card: Card, lm_head: NDArray[np.uint16], streams: Streams) -> StreamedWeights:
     """Put the lm_head, bfloat16 bits [vocab, hidden], on the card."""
-    return StreamedWeights(*_streamed(card, streams, [lm_head], lambda: head_streams(lm_head, streams)))
+    return StreamedWeights(*_streamed(card, streams, [lm_head], repr(streams), lambda: head_streams(lm_head, streams)))
 
 
 def _streamed(
-    card: Card, streams: Streams, sources: Sequence[NDArray[Any]], convert: Callable[[], NDArray[np.uint32]]
+    card: Card,
+    streams: Streams,
+    sources: Sequence[NDArray[Any]],
+    form: str,
+    convert: Callable[[], NDArray[np.uint32]],
 ) -> tuple[ttnn.Tensor, Streams, tuple[int, ...]]:
     """Return the fields of `StreamedWeights`.
 
@@ -91,12 +99,12 @@ def _streamed(
     converted again. If the folder cannot be written, nothing is kept.
     """
     placed = place_streams(streams.cores, card.grid, card.beside_banks)
-    path = Path(ttnn.CONFIG.model_cache_path) / "bitnet-tt" / f"{_digest(sources, repr(streams))}.tensorbin"
+    path = Path(ttnn.CONFIG.model_cache_path) / "bitnet-tt" / f"{_digest(sources, form)}.tensorbin"
     if path.exists():
         with contextlib.suppress(RuntimeError):
             tensor = ttnn.load_tensor(path, device=card.device)
-            form = tuple(tensor.shape), tensor.dtype, tensor.layout
-            if form == ((streams.cores, streams.bytes // UINT32_BYTES), ttnn.uint32, ttnn.ROW_MAJOR_LAYOUT):
+            found = tuple(tensor.shape), tensor.dtype, tensor.layout
+            if found == ((streams.cores, streams.bytes // UINT32_BYTES), ttnn.uint32, ttnn.ROW_MAJOR_LAYOUT):
                 return tensor, streams, placed
         path.unlink(missing_ok=True)
     host = ttnn.Tensor(convert(), ttnn.uint32, None, ttnn.ROW_MAJOR_LAYOUT)

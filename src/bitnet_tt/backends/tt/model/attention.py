@@ -10,6 +10,7 @@ import ttnn
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import padded_row
 from bitnet_tt.backends.tt.model.bitlinear import BitLinear, load_linears
+from bitnet_tt.backends.tt.model.gather import Gather
 from bitnet_tt.backends.tt.ops.common.angles import Angles
 from bitnet_tt.backends.tt.ops.common.rows import IntegerProduct, Rows
 from bitnet_tt.backends.tt.ops.common.strips import Strips
@@ -44,11 +45,11 @@ class Step:
 class Attention:
     """The attention half of a layer, with the layer's part of the KV cache: o(norm(softmax(q k^T) v))."""
 
-    def __init__(self, layer: LayerWeights, card: Card, plan: Plan) -> None:
-        self._card, self._plan = card, plan
+    def __init__(self, layer: LayerWeights, card: Card, plan: Plan, gather: Gather | None = None) -> None:
+        self._card, self._plan, self._gather = card, plan, gather
         self._qkv = load_linears("qkv", layer, card, plan)
         self._out = load_linears("o", layer, card, plan)
-        widths = (plan.config.query_features, plan.config.kv_features, plan.config.kv_features)
+        widths = (len(plan.own.queries), len(plan.own.keys), len(plan.own.keys))
         self._scales = padded_row(card, np.repeat(self._qkv.scales, widths).astype(np.float32))
         self._sub_norm = Norm.load(card, layer.attn_sub_norm, plan.config.rms_norm_eps)
         self._keys: ttnn.Tensor = None
@@ -57,7 +58,8 @@ class Attention:
     def allocate(self, num_blocks: int) -> None:
         """Allocate the cache, all zeros: attention would spread a NaN even from a masked position."""
         self._keys = self._values = None  # free the earlier cache first
-        shape = [num_blocks, self._plan.config.num_key_value_heads, TILE, self._plan.config.head_dim]
+        head_dim = self._plan.config.head_dim
+        shape = [num_blocks, len(self._plan.own.keys) // head_dim, TILE, head_dim]
         self._keys, self._values = (self._card.zeros(shape, ttnn.float32) for _ in range(2))
 
     @property
@@ -78,17 +80,20 @@ class Attention:
         qkv, caches, rows = self._qkv(x), (self._keys, self._values), step.sequences * step.tokens
         q = split_heads(qkv, self._scales, step.angles, step.inputs, caches, self._plan, rows=rows)
         attended = self._attend(q, step)
-        return self._out(normalize_strips(attended, qkv.sums.shape[2], self._sub_norm, self._out.input_dtype))
+        product = self._out(normalize_strips(attended, qkv.sums.shape[2], self._sub_norm, self._out.input_dtype))
+        return product if self._gather is None else self._gather.product(product)
 
     def of_few_rows(self, h: Strips, norm: Norm | None, step: Step) -> Strips:
         """Do the same for a few rows, with the layer's norm before it and the addition after it; return the sum."""
         assert isinstance(self._qkv, BitLinear)
         assert isinstance(self._out, BitLinear)
         attended = self._attend(self._qkv.of_few_rows(h, norm), step, step.angles)
-        return self._out.of_few_rows(attended, self._sub_norm, residual=h)
+        h = self._out.of_few_rows(attended, self._sub_norm, residual=h)
+        return h if self._gather is None else self._gather.hidden(h)
 
     def _attend(self, heads: Strips, step: Step, angles: Angles | None = None) -> Strips:
-        return paged_attention(
+        """Attend with the card's heads, and return those of all cards."""
+        attended = paged_attention(
             heads,
             (self._keys, self._values),
             step.inputs,
@@ -98,3 +103,4 @@ class Attention:
             blocks=step.blocks,
             angles=angles,
         )
+        return attended if self._gather is None else self._gather.attended(attended)

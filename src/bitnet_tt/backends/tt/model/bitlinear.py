@@ -38,12 +38,29 @@ class BitLinear:
     input_dtype: ClassVar[ttnn.DataType | None] = None
     """The dtype of the input rows; None for rows that are quantised, see `normalize`."""
 
-    def __init__(self, name: str, matrices: Sequence[TernaryMatrix], card: Card, plan: Plan) -> None:
+    def __init__(
+        self,
+        name: str,
+        matrices: Sequence[TernaryMatrix],
+        card: Card,
+        plan: Plan,
+        outputs: Sequence[range] | None = None,
+    ) -> None:
+        """Put the matrices on the card.
+
+        Args:
+            name: The product, a key of `FUSED_LINEARS`.
+            matrices: Its matrices, or one of them.
+            card: The card.
+            plan: The shapes.
+            outputs: For each matrix, the outputs that the card computes. None means all.
+        """
         self._name = name
         self._plan = plan
         gated = name == "gate_up" and len(matrices) == 2
-        shape = matrices[0].in_features, sum(matrix.out_features for matrix in matrices)
-        self._weights = load_ternary(card, matrices, plan.streams(*shape, gated=gated))
+        outputs = outputs or [range(matrix.out_features) for matrix in matrices]
+        shape = matrices[0].in_features, sum(map(len, outputs))
+        self._weights = load_ternary(card, matrices, plan.streams(*shape, gated=gated), outputs)
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -63,7 +80,14 @@ class BitLinear:
         self, x: Strips, norm: Norm | None, *, residual: Strips | None = None, activation: str | None = None
     ) -> Strips:
         """Norm, quantise and multiply a few rows, and do what follows; see `bit_linear`."""
-        return bit_linear(x, norm, self._weights, residual=residual, activation=activation)
+        return bit_linear(
+            x,
+            norm,
+            self._weights,
+            residual=residual,
+            residual_begin=self._plan.own.hidden.start,
+            activation=activation,
+        )
 
 
 class NormedLinears:
@@ -95,7 +119,7 @@ class NormedLinears:
 
 
 def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitLinear | NormedLinears:
-    """Put the linears of one of a layer's products on the card.
+    """Put the linears of one of a layer's products on the card, or the columns of them that the card has.
 
     Args:
         name: The product, a key of `FUSED_LINEARS`. Its linears all have an input norm, or none has.
@@ -104,8 +128,9 @@ def load_linears(name: str, layer: LayerWeights, card: Card, plan: Plan) -> BitL
         plan: The shapes.
     """
     matrices = [with_one_scale(layer.linear(linear)) for linear in FUSED_LINEARS[name]]
-    kind = BitLinear if all(matrix.input_norm is None for matrix in matrices) else NormedLinears
-    return kind(name, matrices, card, plan)
+    if any(matrix.input_norm is not None for matrix in matrices):
+        return NormedLinears(name, matrices, card, plan)
+    return BitLinear(name, matrices, card, plan, [plan.own.of(linear) for linear in FUSED_LINEARS[name]])
 
 
 def multiply(x: ttnn.Tensor, weights: ttnn.Tensor, product: Product, grid: Grid) -> ttnn.Tensor:

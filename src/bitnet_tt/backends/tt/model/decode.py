@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,10 +12,12 @@ import ttnn
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates, LogitFilter, StepResult
-from bitnet_tt.backends.tt.model.lm_head import HeadResult
+from bitnet_tt.backends.tt.model.lm_head import HeadResult, read_heads
 from bitnet_tt.backends.tt.model.stages import Stage, Stages
+from bitnet_tt.backends.tt.model.turns import Part, run
 from bitnet_tt.backends.tt.ops.advance.op import advance, empty_best
-from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
+from bitnet_tt.backends.tt.ops.common.link import Link
+from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 from bitnet_tt.backends.tt.ops.place_inputs.op import place_inputs
 from bitnet_tt.backends.tt.planning.memory import TOKEN_PAGE_BYTES, landing_pages
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
@@ -33,10 +35,11 @@ class Decode:
     copies only the tokens that it picked otherwise. It copies everything, packed into one tensor, when a sequence joins
     or leaves or a block is added.
 
-    Each card of a chain has inputs of its own, and moves them on itself. The tokens that the last card found go back
-    from card to card to the first one. So the cards of a chain need the host no more often than a single card does.
+    Each card has inputs of its own, and moves them on itself. In a chain, the tokens that the last card found go back
+    from card to card to the first one. Cards that share every matrix all find them. So several cards need the host no
+    more often than a single card does.
 
-    Several objects of this class can have steps under way at once, on other cards of the chain.
+    Several objects of this class can have steps under way at once, on other cards of a chain.
     """
 
     def __init__(self, stages: Stages, plan: Plan, number: int) -> None:
@@ -51,11 +54,12 @@ class Decode:
         self._state = DecodeState(plan)
         cards = [stage.card for stage in stages.all]
         self._last = cards[-1]
+        finders = sum(stage.share.is_last for stage in stages.all)  # cards that find tokens
         self._inputs = [Inputs.for_decode(card, plan) for card in cards]
         self._packed = [card.rows(self._state.packed(), ttnn.uint32) for card in cards]
-        self._best = empty_best(self._last.device)
+        self._best = [empty_best(card.device) for card in cards[-finders:]]
         pages = landing_pages(plan.grid, 1, TOKEN_PAGE_BYTES)
-        self._way_back = [Link.between(one, before, pages) for one, before in itertools.pairwise(cards[::-1])]
+        self._way_back = [Link.between(one, before, pages) for one, before in itertools.pairwise(cards[-finders::-1])]
         self._tokens_wait = False  # to be passed back
         self._steps = 0
         # The last reads: the device writes to their memory, whether or not anybody waits for them.
@@ -75,35 +79,43 @@ class Decode:
         """
         self._pass_tokens()
         self._place(group)
-        result = self._launch(group, output)
+        results = self._launch(group, output)
         self._steps += 1
         self._state.advance(finds_tokens=output.finds_tokens)
         if not output.finds_tokens:
-            return lambda: self._stages.lm_head.read(result, group.logit_rows, filters)
-        read = self._last.read_later(self._best)
+            return lambda: read_heads(results, group.logit_rows, filters)
+        read = self._last.read_later(self._best[-1])
         self._reads.append(read)
         return partial(self._read_best, read, group, self._steps)
 
-    def _launch(self, group: Group, output: HeadOutput) -> HeadResult:
-        """Launch the step on every card, in the order in which the rows pass through them."""
+    def _launch(self, group: Group, output: HeadOutput) -> list[HeadResult]:
+        """Launch the step on every card, in the order in which the rows pass through them; return the logits."""
         shape = self._number, group.sequences, group.blocks, output
-        for stage, inputs in zip(self._stages.all[:-1], self._inputs, strict=False):
-            stage.card.traces.run(shape, partial(self._middle, stage, inputs, group))
         self._tokens_wait = output.finds_tokens
-        result: HeadResult = self._last.traces.run(shape, partial(self._end, group, output))
-        return result
+        parts = [partial(self._run, stage, inputs, best, group, output) for stage, inputs, best in self._cards()]
+        traces = [stage.card.traces for stage in self._stages.all]
+        if traces[0].launches(shape):
+            launched = self._stages.launch([part() for part in parts])
+            results = [one.run(shape, partial(_same, result)) for one, result in zip(traces, launched, strict=True)]
+        else:
+            results = [one.run(shape, partial(_whole, part)) for one, part in zip(traces, parts, strict=True)]
+        return [result for result in results if result is not None]
 
-    def _middle(self, stage: Stage, inputs: Inputs, group: Group) -> None:
-        """The part of a step on a card before the last one."""
-        stage.decoder(inputs, group.sequences, group.blocks, decode=True)
-        advance(inputs, group.sequences, None, None)
+    def _cards(self) -> Iterator[tuple[Stage, Inputs, ttnn.Tensor | None]]:
+        """Yield each card's stage, its inputs, and what takes its best candidates if it finds tokens."""
+        without = [None] * (len(self._inputs) - len(self._best))
+        yield from zip(self._stages.all, self._inputs, [*without, *self._best], strict=True)
 
-    def _end(self, group: Group, output: HeadOutput) -> HeadResult:
-        """The part of a step on the last card."""
-        stage, inputs = self._stages.all[-1], self._inputs[-1]
-        hidden = stage.decoder(inputs, group.sequences, group.blocks, decode=True)
-        result = self._stages.lm_head(hidden, group.sequences, output)
-        advance(inputs, group.sequences, result.top if output.finds_tokens else None, self._best)
+    def _run(
+        self, stage: Stage, inputs: Inputs, best: ttnn.Tensor | None, group: Group, output: HeadOutput
+    ) -> Part[HeadResult | None]:
+        """The part of a step on one card."""
+        hidden = yield from stage.decoder(inputs, group.sequences, group.blocks, decode=True)
+        if stage.lm_head is None:
+            advance(inputs, group.sequences, None, None)
+            return None
+        result = stage.lm_head(hidden, group.sequences, output)
+        advance(inputs, group.sequences, stage.lm_head.all_top(result) if output.finds_tokens else None, best)
         if output.finds_tokens and self._way_back:
             send(self._way_back[0], inputs.token_ids)
         return result
@@ -137,13 +149,25 @@ class Decode:
                 _copy(state.packed(), packed)
                 place_inputs(packed, inputs, token_ids=not group.follows)
         elif not has_tokens:
-            _copy(group.token_ids, self._inputs[0].token_ids)
+            for stage, inputs in zip(self._stages.all, self._inputs, strict=True):
+                if stage.share.is_first:
+                    _copy(group.token_ids, inputs.token_ids)
 
     def _read_best(self, read: Callable[[], NDArray[np.uint32]], group: Group, step: int) -> list[Candidates]:
         best = read().reshape(DECODE_ROWS, 2)
         if step == self._steps:  # no later step has changed them
             self._state.token_ids = np.where(group.slots == SKIP, 0, best[:, 1])
         return best_candidates(best[group.logit_rows])
+
+
+def _same[T](result: T) -> T:
+    """Return the result of a part that has been launched."""
+    return result
+
+
+def _whole[T](part: Callable[[], Part[T]]) -> T:
+    """Launch a part, and return its result."""
+    return run(part())
 
 
 def _copy(array: NDArray[np.uint32], tensor: ttnn.Tensor) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import ttnn
 
 from bitnet_tt.backends.tt.device.mesh import open_cards
-from bitnet_tt.backends.tt.ops.handoff.op import Link, receive, send
+from bitnet_tt.backends.tt.ops.common.link import Link
+from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES
 from bitnet_tt.errors import DeviceError
 

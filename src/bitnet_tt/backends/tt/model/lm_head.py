@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bitnet_tt.backends.base import Candidates, LogitFilter
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import load_lm_head
+from bitnet_tt.backends.tt.model.gather import Gather
 from bitnet_tt.backends.tt.ops.common.strips import Strips
 from bitnet_tt.backends.tt.ops.lm_head.op import lm_head
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
@@ -31,20 +32,35 @@ class HeadResult:
         top_count: Logits that were found in each part of the vocabulary, see `HeadOutput.top_count`.
         logits: The whole rows, see `ops.lm_head`. None if the host does not need them.
         top: The largest logits of each part, see `ops.lm_head`. None if `top_count` is None.
+        sizes: Number of tokens of each part.
     """
 
     top_count: int | None
     logits: ttnn.Tensor | None
     top: ttnn.Tensor | None
+    sizes: NDArray[np.intp]
+
+    def read_logits(self) -> NDArray[np.float32]:
+        """Bring the whole rows to the host, float32 [rows, tokens of all parts]."""
+        assert self.logits is not None
+        logits: NDArray[np.float32] = self.logits.cpu().to_numpy()
+        return logits[:, : self.sizes.sum()]
+
+    def read_top(self) -> NDArray[np.uint32]:
+        """Bring the largest logits to the host, uint32 [parts, rows, count, 2]: bits of a logit, token id."""
+        assert self.top is not None
+        top: NDArray[np.uint32] = self.top.cpu().to_numpy()
+        return top.reshape(len(self.sizes), -1, self.top_count or 1, 2)
 
 
 class LMHead:
-    """The final norm and the lm_head. A row has the same bits in every number of rows."""
+    """The final norm and the lm_head, or a part of the vocabulary. A row has the same bits in every number of rows."""
 
-    def __init__(self, weights: ModelWeights, card: Card, plan: Plan) -> None:
-        self._card, self._plan = card, plan
+    def __init__(self, weights: ModelWeights, card: Card, plan: Plan, gather: Gather | None = None) -> None:
+        self._card, self._plan, self._gather = card, plan, gather
         self._norm = Norm.load(card, weights.norm, plan.config.rms_norm_eps)
-        self._weights = load_lm_head(card, as_array(weights.lm_head), plan.lm_head())
+        own = plan.own.vocabulary
+        self._weights = load_lm_head(card, as_array(weights.lm_head)[own.start : own.stop], plan.lm_head())
         self._picked = card.zeros([1, 1, DECODE_ROWS, plan.config.hidden_size], ttnn.float32)
 
     def pick(self, hidden: ttnn.Tensor, rows: NDArray[np.intp]) -> ttnn.Tensor:
@@ -55,7 +71,7 @@ class LMHead:
         return self._picked
 
     def __call__(self, hidden: Strips | ttnn.Tensor, rows: int, output: HeadOutput) -> HeadResult:
-        """Compute logits, and leave for the host what it needs of them; `read` brings it there.
+        """Compute logits, and leave for the host what it needs of them; `read_heads` brings it there.
 
         Args:
             hidden: At most 32 rows: strips, or float32 [1, 1, 32, hidden].
@@ -66,26 +82,33 @@ class LMHead:
         if not isinstance(hidden, Strips):
             dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
             norm, x = None, normalize(hidden, self._norm, dtype)
-        logits, top = lm_head(x, norm, self._weights, output, rows=rows, vocab_size=self._plan.config.vocab_size)
-        return HeadResult(output.top_count, logits, top)
+        own = self._plan.own.vocabulary
+        logits, top = lm_head(x, norm, self._weights, output, rows=rows, vocab_size=len(own), first_token=own.start)
+        return HeadResult(output.top_count, logits, top, self._plan.vocabulary_sizes)
 
-    def read(self, result: HeadResult, rows: NDArray[np.intp], filters: Sequence[LogitFilter]) -> list[Candidates]:
-        """Bring the candidates of some rows to the host.
+    def all_top(self, result: HeadResult) -> ttnn.Tensor:
+        """Return the largest logits of all parts of the vocabulary, on all cards that have parts of it."""
+        return result.top if self._gather is None else self._gather.top(result.top)
 
-        Args:
-            result: The result of `__call__`.
-            rows: Rows of its logits.
-            filters: One for each of `rows`.
-        """
 
-        @cache
-        def whole_rows() -> NDArray[np.float32]:
-            assert result.logits is not None
-            logits: NDArray[np.float32] = result.logits.cpu().to_numpy()
-            return logits[rows, : self._plan.config.vocab_size]
+def read_heads(
+    results: Sequence[HeadResult], rows: NDArray[np.intp], filters: Sequence[LogitFilter]
+) -> list[Candidates]:
+    """Bring the candidates of some rows to the host.
 
-        if result.top is None:
-            return [Candidates(row) for row in whole_rows()]
-        parts, _ = self._plan.vocabulary_parts
-        entries = result.top.cpu().to_numpy().reshape(parts, -1, result.top_count, 2)
-        return read_candidates(entries[:, rows], filters, self._plan, lambda index: whole_rows()[index])
+    Args:
+        results: The results of the lm_head, or of all its parts.
+        rows: Rows of its logits.
+        filters: One for each of `rows`.
+    """
+
+    @cache
+    def whole_rows() -> NDArray[np.float32]:
+        parts = [result.read_logits()[rows] for result in results]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)  # large: copied only if need be
+
+    if results[0].top_count is None:
+        return [Candidates(row) for row in whole_rows()]
+    entries = np.concatenate([result.read_top()[:, rows] for result in results])
+    sizes = np.concatenate([result.sizes for result in results])
+    return read_candidates(entries, filters, sizes, lambda index: whole_rows()[index])

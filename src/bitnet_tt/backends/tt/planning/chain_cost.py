@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from bitnet_tt.backends.tt.planning.cost import DecodeCost, decode_cost
-from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, TILE
+from bitnet_tt.backends.tt.planning.exchange import PACKET_BYTES
+from bitnet_tt.backends.tt.planning.grid import FLOAT32_BYTES, STRIP, TILE
 from bitnet_tt.backends.tt.planning.launches import decode_launches
-from bitnet_tt.backends.tt.planning.memory import STRIP, TOKEN_PAGE_BYTES, cache_blocks, kv_cache_bytes, weight_bytes
+from bitnet_tt.backends.tt.planning.memory import TOKEN_PAGE_BYTES, cache_blocks, kv_cache_bytes, weight_bytes
 from bitnet_tt.backends.tt.planning.pipeline import share_layers
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, Plan
 from bitnet_tt.backends.tt.planning.rates import BEST, LIKELY, WORST, Rates
 from bitnet_tt.backends.tt.planning.shares import Share, whole
-
-PACKET_BYTES = 4096
-"""Payload of a packet between cards. The fabric's packets carry at most 4352 bytes."""
 
 _LAYER_PARTS = ("ternary weights", "norms", "heads", "attention")
 """Parts of a step that are those of layers: they are shorter if a card has fewer layers."""

@@ -239,13 +239,21 @@ def _many_row_programs(plan: Plan) -> Iterator[ProgramCost]:
             instructions=pages * (_PAGE_INSTRUCTIONS + _COMBINED_PAGE_INSTRUCTIONS) + _ROW_INSTRUCTIONS,
             transfers=6 * product.k,  # two operands and a result, in halves of tiles
         )
+    if plan.columns is not None:
+        # The gate apart from the norm of down, which needs whole rows.
+        width = len(plan.own.inner)
+        instructions = -(-width // TILE**2) * _COMBINED_PAGE_INSTRUCTIONS
+        yield _program(
+            "gate", "norms", layers, cores=DECODE_ROWS, instructions=instructions, transfers=6 * width // TILE
+        )
     yield _heads(plan)
 
 
 def _heads(plan: Plan) -> ProgramCost:
     """Return the cost of rotating the heads of many rows."""
     config = plan.config
-    width, rotated = config.query_features + 2 * config.kv_features, config.query_features + config.kv_features
+    rotated = len(plan.own.queries) + len(plan.own.keys)
+    width = rotated + len(plan.own.keys)
     pages = -(-width // TILE**2)
     fills = 4 * pages * TILE**2 - 3 * rotated - width  # words of the buffers that are the same for all rows
     reads = -(-width // 16) + 4 * rotated // config.head_dim  # the row, swapped halves, angles
@@ -262,11 +270,12 @@ def _heads(plan: Plan) -> ProgramCost:
 def _attention(plan: Plan, batch: int, context: int, lines: int | None) -> ProgramCost:
     """Return the cost of attention; it also rotates the heads of few rows, which share strips of `lines` rows."""
     config = plan.config
-    groups, rows = config.num_attention_heads // heads_together(config), plan.decode_bucket(batch)
+    heads, rows = len(plan.own.queries) // config.head_dim, plan.decode_bucket(batch)
+    groups = heads // heads_together(config)
     parts = rows * groups * parts_of(context)
     tiles = 2 * parts * PART_BLOCKS * config.head_dim // TILE
     cores = min(plan.grid.cores, parts)
-    combined = -(-rows * config.num_attention_heads // plan.grid.cores) * parts_of(context)  # by one core
+    combined = -(-rows * heads // plan.grid.cores) * parts_of(context)  # by one core
     instructions, transfers = part_instructions(config), 3 + 2 * combined
     if lines is not None:
         instructions += own_instructions(config)
@@ -315,7 +324,7 @@ def _head_programs(plan: Plan, batch: int, *, in_strips: bool) -> Iterator[Progr
         transfers=-(-config.hidden_size // 256) if in_strips else streams.depth,
         reads="packets",
     )
-    parts, _ = plan.vocabulary_parts
+    parts = plan.own.cards * plan.vocabulary_parts[0]  # about as many on each card
     lines = -(-rows // 16)  # a core has 16 rows
     yield _program(
         "advance",

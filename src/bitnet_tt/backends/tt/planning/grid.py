@@ -9,6 +9,9 @@ from bitnet_tt.backends.options import TernaryTiles
 TILE = 32
 """Rows and columns of a tile, the unit of every matrix on the card. A cache block is one tile high."""
 
+STRIP = 256
+"""Elements of a row in one page of strips, see `Strips`."""
+
 FLOAT32_BYTES, UINT32_BYTES, BFLOAT16_BYTES = 4, 4, 2
 """Bytes of one element."""
 

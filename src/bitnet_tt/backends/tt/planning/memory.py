@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, TILE, UINT32_BYTES, Grid
+from bitnet_tt.backends.tt.planning.exchange import layer_exchanges, step_exchanges
+from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, STRIP, TILE, UINT32_BYTES, Grid
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, FEW_ROWS, PREFILL_ROWS, Plan
 from bitnet_tt.backends.tt.planning.shares import Share, whole
 from bitnet_tt.errors import DeviceError
 
 _PAGE_ALIGNMENT = 64  # bytes: in DRAM each page starts at a multiple of it
-STRIP = 256
-"""Elements of a row in one page of strips, see `Strips`."""
-
 LANDING_PAGE_BYTES = TILE * TILE * FLOAT32_BYTES
 """Bytes of a page of the tensors in which hidden states and token ids arrive from another card."""
 
@@ -27,11 +26,12 @@ def weight_bytes(plan: Plan, share: Share | None = None) -> int:
 
     Args:
         plan: The model and the cards.
-        share: The card's share. None means the whole model.
+        share: The card's share. None means all layers, and the plan's columns of them.
     """
     config, grid = plan.config, plan.grid
-    share = share or whole(config)
-    qkv_features = config.query_features + 2 * config.kv_features  # one scale for each column of q, k and v
+    share = share or whole(config, plan.columns)
+    plan = replace(plan, columns=share.columns)
+    qkv_features = len(plan.own.queries) + 2 * len(plan.own.keys)  # one scale for each column of q, k and v
     layer = sum(_tensor_bytes(grid, streams.cores, streams.bytes) for _, streams in plan.layer_streams())
     layer += sum(_row_bytes(grid, width) for width in [*config.norm_sizes.values(), qkv_features])
     rotary_tables = 2 * _tensor_bytes(grid, plan.context_length, config.head_dim * FLOAT32_BYTES)
@@ -46,8 +46,7 @@ def weight_bytes(plan: Plan, share: Share | None = None) -> int:
     else:
         # Token ids come back from the next card.
         decode_inputs += _tensor_bytes(grid, landing_pages(grid, 1, TOKEN_PAGE_BYTES), LANDING_PAGE_BYTES)
-    # There are as many decode steps under way as there are cards.
-    size = len(share.layers) * layer + rotary_tables + share.cards * decode_inputs
+    size = len(share.layers) * layer + rotary_tables + share.steps * decode_inputs
     if share.is_first:
         size += _tensor_bytes(grid, config.vocab_size, config.hidden_size * BFLOAT16_BYTES)  # the embedding
     if share.is_last:
@@ -58,6 +57,8 @@ def weight_bytes(plan: Plan, share: Share | None = None) -> int:
         size += _tensor_bytes(grid, config.hidden_size // TILE, TILE * TILE * FLOAT32_BYTES)
     if not share.is_first:
         size += _tensor_bytes(grid, hidden_landing_pages(plan), LANDING_PAGE_BYTES)
+    if share.columns is not None:
+        size += _tensor_bytes(grid, column_landing_pages(plan, share.place), LANDING_PAGE_BYTES)
     return size
 
 
@@ -76,11 +77,21 @@ def hidden_landing_pages(plan: Plan) -> int:
     return max(in_tiles, in_strips)
 
 
+def column_landing_pages(plan: Plan, place: int) -> int:
+    """Return the pages of the tensor in which a card receives the columns of the other one: those of any step."""
+    prompt = plan.prefill_bucket(min(plan.context_length, PREFILL_ROWS))
+    exchanges = [one for rows in (1, FEW_ROWS, DECODE_ROWS) for one in step_exchanges(plan, rows)]
+    return max(
+        landing_pages(plan.grid, -(-one.groups * one.parts[1 - place] // one.in_a_page), one.page_bytes)
+        for one in (*exchanges, *layer_exchanges(plan.config, prompt, None))
+    )
+
+
 def kv_cache_bytes(plan: Plan, num_blocks: int, share: Share | None = None) -> int:
-    """Return the DRAM of a KV cache of `num_blocks` blocks, over all layers or those of a card's share."""
-    tiles = num_blocks * plan.config.kv_features // TILE
-    layers = len((share or whole(plan.config)).layers)
-    return 2 * layers * _tensor_bytes(plan.grid, tiles, TILE * TILE * FLOAT32_BYTES)
+    """Return the DRAM of a KV cache of `num_blocks` blocks, over all layers and heads or those of a card's share."""
+    share = share or whole(plan.config, plan.columns)
+    tiles = num_blocks * len(replace(plan, columns=share.columns).own.keys) // TILE
+    return 2 * len(share.layers) * _tensor_bytes(plan.grid, tiles, TILE * TILE * FLOAT32_BYTES)
 
 
 def free_bytes(plan: Plan, share: Share) -> int:

@@ -1,8 +1,9 @@
-"""A pipeline: neighbouring layers on neighbouring cards."""
+"""A pipeline: neighbouring layers on neighbouring cards. And the check of a number of cards."""
 
 from __future__ import annotations
 
 from bitnet_tt.backends.options import MAX_CARDS
+from bitnet_tt.backends.tt.planning.columns import share_columns
 from bitnet_tt.backends.tt.planning.memory import cache_blocks
 from bitnet_tt.backends.tt.planning.plan import Plan
 from bitnet_tt.backends.tt.planning.shares import Share
@@ -10,12 +11,21 @@ from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 
 
-def check_cards(config: ModelConfig, cards: int) -> None:
+def check_cards(config: ModelConfig, cards: int, *, tensor_parallel: bool = False) -> None:
     """Check a number of cards.
 
+    Args:
+        config: The model.
+        cards: How many cards.
+        tensor_parallel: Whether they share every matrix, instead of the layers.
+
     Raises:
-        DeviceError: There are less than one, or more than a chain has, or more than the model has layers.
+        DeviceError: There are less than one, or more than a chain has, or more than the model has layers; or its
+            matrices cannot be shared, see `share_columns`.
     """
+    if tensor_parallel:
+        share_columns(config, cards)
+        return
     if not 1 <= cards <= MAX_CARDS:
         raise DeviceError(f"cards is {cards}; it must be from 1 to {MAX_CARDS}")
     if cards > config.num_hidden_layers:

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bitnet_tt.backends.base import LogitFilter
 from bitnet_tt.backends.options import Precision, TernaryTiles
 from bitnet_tt.backends.tt.planning.attention import PART_BLOCKS, parts_of
+from bitnet_tt.backends.tt.planning.columns import Columns, all_columns
 from bitnet_tt.backends.tt.planning.grid import (
     BFLOAT16_BYTES,
     BFP8_TILE_BYTES,
@@ -70,6 +74,7 @@ class Plan:
         precision: `exact` or `fast`.
         context_length: Maximum positions of one sequence.
         ternary_tiles: The form of ternary weights in DRAM, a key of `TERNARY_TILE_BYTES`.
+        columns: The columns of the matrices that the card has. None means all.
     """
 
     config: ModelConfig
@@ -77,6 +82,7 @@ class Plan:
     precision: Precision
     context_length: int
     ternary_tiles: TernaryTiles = "codes"
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         """Check the model and the settings.
@@ -90,6 +96,11 @@ class Plan:
         if self.ternary_tiles not in TERNARY_TILE_BYTES:
             raise DeviceError(f"unknown ternary_tiles {self.ternary_tiles!r}; known: {', '.join(TERNARY_TILE_BYTES)}")
         check_supported(config)
+
+    @property
+    def own(self) -> Columns:
+        """The columns of the matrices that the card has."""
+        return self.columns or all_columns(self.config)
 
     @property
     def lm_head_tile_bytes(self) -> int:
@@ -133,6 +144,12 @@ class Plan:
         streams = self.lm_head()
         return streams.cores, streams.passes * streams.columns
 
+    @property
+    def vocabulary_sizes(self) -> NDArray[np.intp]:
+        """Number of tokens of each part of the vocabulary."""
+        parts, tiles = self.vocabulary_parts
+        return np.diff(np.minimum(np.arange(1, parts + 1) * tiles * TILE, len(self.own.vocabulary)), prepend=0)
+
     def head_output(self, filters: Sequence[LogitFilter], *, rows_stay: bool) -> HeadOutput:
         """Return what the lm_head leaves for the host, for rows with these filters.
 
@@ -167,7 +184,7 @@ class Plan:
     def layer_streams(self) -> Iterator[tuple[str, Streams]]:
         """Yield the four products of a layer as streams of weights, with their names."""
         for name in FUSED_LINEARS:
-            yield name, self.streams(*fused_shape(self.config, name), gated=name == "gate_up")
+            yield name, self.streams(*fused_shape(self.config, name, self.columns), gated=name == "gate_up")
 
     def linear(self, name: str, rows: int, k: int, n: int) -> Product:
         """Return the product of a BitLinear of many rows; sizes in elements."""
@@ -176,11 +193,11 @@ class Plan:
     def layer_products(self, rows: int) -> Iterator[Product]:
         """Yield the four products of a layer, in the order in which it applies them."""
         for name in FUSED_LINEARS:
-            yield self.linear(name, rows, *fused_shape(self.config, name))
+            yield self.linear(name, rows, *fused_shape(self.config, name, self.columns))
 
     def lm_head(self) -> Streams:
         """Return how the lm_head is dealt out to the cores."""
-        depth, columns = self.config.hidden_size // TILE, -(-self.config.vocab_size // TILE)
+        depth, columns = self.config.hidden_size // TILE, -(-len(self.own.vocabulary) // TILE)
         return deal(depth, columns, self.grid, gated=False, tile_bytes=self.lm_head_tile_bytes)
 
 

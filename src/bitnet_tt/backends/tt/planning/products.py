@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bitnet_tt.backends.tt.planning.columns import Columns, all_columns
 from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, BFP4_TILE_BYTES, FLOAT32_BYTES, TILE, Grid
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
@@ -69,10 +70,11 @@ class Product:
         return 2 * self.rows * self.k * self.n * TILE**3
 
 
-def fused_shape(config: ModelConfig, name: str) -> tuple[int, int]:
-    """Return [in, out] of a product of `FUSED_LINEARS`, in elements."""
-    shapes = [config.linear_shapes[linear] for linear in FUSED_LINEARS[name]]
-    return shapes[0][1], sum(out_features for out_features, _ in shapes)
+def fused_shape(config: ModelConfig, name: str, columns: Columns | None = None) -> tuple[int, int]:
+    """Return [in, out] of a product of `FUSED_LINEARS`, in elements; of some of its columns, if they are given."""
+    columns, linears = columns or all_columns(config), FUSED_LINEARS[name]
+    _, in_features = config.linear_shapes[linears[0]]
+    return in_features, sum(len(columns.of(linear)) for linear in linears)
 
 
 def share_product(grid: Grid, name: str, rows: int, k: int, n: int) -> Product:

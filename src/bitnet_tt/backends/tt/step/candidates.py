@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Candidates, LogitFilter
-from bitnet_tt.backends.tt.planning.grid import TILE
-from bitnet_tt.backends.tt.planning.plan import Plan
 
 NO_TOKEN = 0xFFFFFFFF
 """The token id of an entry that the device left empty."""
@@ -19,7 +17,7 @@ NO_TOKEN = 0xFFFFFFFF
 def read_candidates(
     entries: NDArray[np.uint32],
     filters: Sequence[LogitFilter],
-    plan: Plan,
+    sizes: NDArray[np.intp],
     whole_row: Callable[[int], NDArray[np.float32]],
 ) -> list[Candidates]:
     """Return the candidates of each row, from the largest logits of each vocabulary part.
@@ -27,12 +25,9 @@ def read_candidates(
     Args:
         entries: uint32 [parts, rows, count, 2], on the host: the pairs (bits of a logit, token id) of `ops.lm_head`.
         filters: One for each row. No filter asks for more logits than `count`, or for whole rows.
-        plan: The vocabulary parts.
+        sizes: Number of tokens of each vocabulary part.
         whole_row: Brings the whole row of an index to the host, float32 [vocab].
     """
-    parts, tiles = plan.vocabulary_parts
-    ends = np.minimum(np.arange(1, parts + 1) * tiles * TILE, plan.config.vocab_size)
-    sizes = np.diff(ends, prepend=0)
     return [_candidates(entries[:, row], sizes, limit, partial(whole_row, row)) for row, limit in enumerate(filters)]
 
 

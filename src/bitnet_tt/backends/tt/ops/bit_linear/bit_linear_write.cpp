@@ -47,11 +47,13 @@ static inline void fill_scales(uint32_t first, uint32_t to) {
     }
 }
 
-// Start to read the residual stream of the tiles from `first` on. A run of 16 elements of one row has the place of four
-// lines, as the vector unit needs it.
+// Start to read the residual stream of the tiles from `first` on; the result may be a part of its columns. A run of 16
+// elements of one row has the place of four lines, as the vector unit needs it.
 template <typename Accessor>
 static inline void read_residual(const Accessor& residual, uint32_t first, uint32_t to) {
-    const uint32_t begin = first * tile::SIDE, end = (first + RESULTS < WIDTH ? first + RESULTS : WIDTH) * tile::SIDE;
+    const uint32_t origin = ARGUMENT("residual_begin");
+    const uint32_t begin = origin + first * tile::SIDE;
+    const uint32_t end = origin + (first + RESULTS < WIDTH ? first + RESULTS : WIDTH) * tile::SIDE;
     if constexpr (LINES > 1) {
         strips::read<LINES>(residual, begin, end, to);
     } else {

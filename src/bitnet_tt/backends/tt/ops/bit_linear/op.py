@@ -27,6 +27,7 @@ def bit_linear(
     weights: TernaryWeights,
     *,
     residual: Strips | None = None,
+    residual_begin: int = 0,
     activation: str | None = None,
 ) -> Strips:
     """Run one BitLinear.
@@ -35,7 +36,8 @@ def bit_linear(
         x: Rows, as many as one page of strips has.
         norm: The norm before the quantiser, or None.
         weights: The matrices. Their outputs stand side by side in the result.
-        residual: Rows that are added to the result, with as many features.
+        residual: Rows that are added to the result.
+        residual_begin: Their column that belongs to the first one of the result, a multiple of 32.
         activation: `relu2` or `silu`: the matrices are gate and up, and the result is activation(gate) * up.
 
     Returns:
@@ -62,8 +64,13 @@ def bit_linear(
                 "residual": None if residual is None else residual.tensor,
                 "result": result.tensor,
             },
-            constants=shape | {"width": width, "gates": activation is not None, "adds": residual is not None},
-            arguments=_scale_arguments(weights),
+            constants=shape
+            | {
+                "width": width,
+                "gates": activation is not None,
+                "adds": residual is not None,
+            },
+            arguments=_scale_arguments(weights) | {"residual_begin": residual_begin},
             tables=weights.tables,
         ),
         compute=Kernel(

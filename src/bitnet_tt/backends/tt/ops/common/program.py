@@ -18,7 +18,7 @@ from bitnet_tt.backends.tt.planning.grid import TILE
 
 _OPERATIONS = Path(__file__).parents[1]
 _MAX_BUFFERS = 64
-_ALIGNMENT = 64
+ALIGNMENT = 64
 """Bytes. A read from DRAM begins at a multiple of it, both in DRAM and in L1."""
 
 
@@ -69,7 +69,7 @@ class Buffer:
     @property
     def aligned_page_bytes(self) -> int:
         """Bytes from page to page."""
-        return -(-self.page_bytes // _ALIGNMENT) * _ALIGNMENT
+        return -(-self.page_bytes // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import ttnn
 
-from bitnet_tt.backends.tt.planning.memory import STRIP
+from bitnet_tt.backends.tt.planning.grid import STRIP
 
 
 @dataclass(frozen=True, slots=True)

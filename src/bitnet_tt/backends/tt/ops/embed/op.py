@@ -6,8 +6,7 @@ import ttnn
 
 from bitnet_tt.backends.tt.ops.common.program import Buffer, Kernel, launch
 from bitnet_tt.backends.tt.ops.common.strips import Strips
-from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES
-from bitnet_tt.backends.tt.planning.memory import STRIP
+from bitnet_tt.backends.tt.planning.grid import BFLOAT16_BYTES, FLOAT32_BYTES, STRIP
 
 
 def embed(token_ids: ttnn.Tensor, embedding: ttnn.Tensor, rows: int, lines: int) -> Strips:

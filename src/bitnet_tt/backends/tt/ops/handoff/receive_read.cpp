@@ -1,8 +1,8 @@
 // Wait for the packets of another card, and read them.
-#include "fence.hpp"
-#include "packets.hpp"
+#include "../common/fence.hpp"
+#include "../common/packets.hpp"
 
 void kernel_main() {
     fence::take(ARGUMENT("ready"));
-    packets::read_all(TENSOR("landing", packets::PAGE_BYTES));
+    packets::read(TENSOR("landing", packets::PAGE_BYTES), packets::IN_ORDER, CONSTANT("packets"));
 }

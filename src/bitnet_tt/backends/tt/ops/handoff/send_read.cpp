@@ -1,5 +1,4 @@
 // Read the tensor that is sent to another card.
-#include "api/dataflow/dataflow_api.h"
-#include "packets.hpp"
+#include "../common/packets.hpp"
 
-void kernel_main() { packets::read_all(TENSOR("source", packets::PAGE_BYTES)); }
+void kernel_main() { packets::read(TENSOR("source", packets::PAGE_BYTES), packets::IN_ORDER, CONSTANT("packets")); }

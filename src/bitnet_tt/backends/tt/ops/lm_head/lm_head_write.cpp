@@ -20,7 +20,7 @@ constexpr uint32_t GAIN_BYTES = (FEATURES + rows::PAGE - 1) / rows::PAGE * rows:
 constexpr uint32_t COLUMNS = CONSTANT("columns"), PASSES = CONSTANT("passes");
 constexpr uint32_t ROWS = CONSTANT("rows"), TOP_COUNT = CONSTANT("count");
 constexpr uint32_t ROW_BYTES = CONSTANT("row_bytes"), TOP_BYTES = CONSTANT("top_bytes");  // pages of the results
-constexpr uint32_t VOCAB_SIZE = CONSTANT("vocab_size");
+constexpr uint32_t VOCAB_SIZE = CONSTANT("vocab_size");                                   // columns of logits
 
 constexpr uint32_t ROW = BUFFER("row"), GAIN = BUFFER("gain"), TILES = BUFFER("tiles"), RESULT = BUFFER("result");
 
@@ -66,21 +66,22 @@ void kernel_main() {
     const uint32_t candidates = get_write_ptr(BUFFER("candidates"));
     constexpr uint32_t candidate_bytes = TOP_COUNT * sizeof(Candidate);
     largest::Row<TOP_COUNT> largest_of_row[ROWS];
-    uint32_t token_id = part * PASSES * COLUMNS * tile::SIDE;
+    const uint32_t first_token = ARGUMENT("first_token");  // of the first column
+    uint32_t column = part * PASSES * COLUMNS * tile::SIDE;
     for (uint32_t pass = 0; pass < PASSES; ++pass) {
         cb_wait_front(RESULT, COLUMNS);
         uint32_t from = get_read_ptr(RESULT);
-        for (uint32_t half = 0; half < 2 * COLUMNS; ++half, token_id += tile::FACE) {
-            const uint32_t left = token_id < VOCAB_SIZE ? VOCAB_SIZE - token_id : 0;
+        for (uint32_t half = 0; half < 2 * COLUMNS; ++half, column += tile::FACE) {
+            const uint32_t left = column < VOCAB_SIZE ? VOCAB_SIZE - column : 0;
             for (uint32_t row = 0; row < ROWS; ++row) {
                 const uint32_t run =
                     from + half / 2 * TILE_ROWS * 2 * RUN_BYTES + half % 2 * RIGHT_HALF + tile::row_offset<4>(row);
                 if constexpr (HAS_TENSOR("logits")) {
-                    noc_async_write(run, logits.get_noc_addr(row, token_id * 4), RUN_BYTES);
+                    noc_async_write(run, logits.get_noc_addr(row, column * 4), RUN_BYTES);
                 }
                 if constexpr (HAS_TENSOR("top")) {
                     largest_of_row[row].offer(candidates_at(candidates + row * candidate_bytes), rows::words_at(run),
-                                              left < tile::FACE ? left : tile::FACE, token_id);
+                                              left < tile::FACE ? left : tile::FACE, first_token + column);
                 }
             }
         }

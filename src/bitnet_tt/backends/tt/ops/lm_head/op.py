@@ -30,6 +30,7 @@ def lm_head(
     *,
     rows: int,
     vocab_size: int,
+    first_token: int = 0,
 ) -> tuple[ttnn.Tensor | None, ttnn.Tensor | None]:
     """Compute logits.
 
@@ -43,6 +44,7 @@ def lm_head(
         output: What to leave for the host.
         rows: The host needs only the first `rows` rows.
         vocab_size: Columns of the logits.
+        first_token: The token id of the first column.
 
     Returns:
         The logits, float32 [rows, width], row-major, or None. The width is that of all streams together, and columns
@@ -90,6 +92,7 @@ def lm_head(
                 "vocab_size": vocab_size,
                 "no_token": NO_TOKEN,
             },
+            arguments={"first_token": first_token},
             tables=weights.tables,
         ),
         compute=Kernel(

@@ -90,6 +90,11 @@ def gate_and_normalize(
     return _run(_Operands(product.sums, product, activation), norm, dtype).rows
 
 
+def gate(product: IntegerProduct, activation: str) -> ttnn.Tensor:
+    """Return activation(gate) * up, float32; `gate_and_normalize` has the arguments."""
+    return _run(_Operands(product.sums, product, activation), None, ttnn.float32).result
+
+
 @dataclass(frozen=True, slots=True)
 class _Operands:
     """The tensors that the source of norm and quantiser is made from.

@@ -36,27 +36,28 @@ def paged_attention(
     """Attend: softmax(q k^T / sqrt(head_dim)) v over the positions up to each row's own.
 
     Args:
-        heads: Rotated queries, [sequences * tokens or more, query_features]. With `angles`: q, k and v side by side,
+        heads: Rotated queries, [sequences * tokens or more, queries]. With `angles`: q, k and v side by side,
             scaled, not rotated.
         caches: Keys and values, float32 [blocks, kv_heads, 32, head_dim], tiled. They hold finite numbers. With
             `angles`, the rows' own keys and values are written to their slots; otherwise they are there already.
         inputs: The positions of the rows, which do not fall within a sequence, the block table, and the slots.
-        plan: The model's shape.
+        plan: The shape of the model, and the heads of the card.
         sequences: Number of sequences.
         tokens: Rows of each sequence. With `angles`: 1.
         blocks: Blocks of each sequence in the table, a multiple of `PART_BLOCKS`.
         angles: The rotary tables.
 
     Returns:
-        Rows [heads.rows, query_features], in the memory of the heads, with as many lines.
+        Rows [heads.rows, queries], in the memory of the heads, with as many lines.
     """
     config, (keys, values), rows = plan.config, caches, sequences * tokens
+    queries, kv_heads = len(plan.own.queries), len(plan.own.keys) // config.head_dim
     group, columns = heads_together(config), config.head_dim // TILE
-    groups, most_parts = config.num_attention_heads // group, blocks // PART_BLOCKS
+    groups, most_parts = queries // config.head_dim // group, blocks // PART_BLOCKS
     splits, rotates = tokens == 1, angles is not None
     together = rows_together(tokens, rows * groups, plan.grid)
     device, memory = heads.tensor.device(), heads.tensor.memory_config()
-    attended = Strips.empty(device, heads.rows, config.query_features, memory, heads.lines)
+    attended = Strips.empty(device, heads.rows, queries, memory, heads.lines)
     parts = _empty_parts(device, rows * groups * most_parts, result_bytes(config)) if splits else None
     page = PAGE * FLOAT32_BYTES
     one, two, four = (Buffer(page, pages, ttnn.float32) for pages in (1, 2, 4))
@@ -82,7 +83,7 @@ def paged_attention(
                 "lines": heads.lines,
                 "features": heads.features,
                 "groups_each": config.queries_per_kv_head // group,
-                "kv_heads": config.num_key_value_heads,
+                "kv_heads": kv_heads,
                 "skip": SKIP,
             },
             arguments=work
@@ -95,7 +96,7 @@ def paged_attention(
         writer=Kernel(
             "paged_attention/paged_attention_write.cpp",
             tensors={"attended": attended.tensor, "parts": parts},
-            constants=shape | {"lines": heads.lines, "features": config.query_features},
+            constants=shape | {"lines": heads.lines, "features": queries},
             arguments=work,
         ),
         compute=Kernel(

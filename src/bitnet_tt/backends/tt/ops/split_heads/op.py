@@ -32,16 +32,17 @@ def split_heads(
         angles: The rotary tables.
         inputs: The positions and slots of the rows.
         caches: Keys and values, float32 [blocks, kv_heads, 32, head_dim], tiled.
-        plan: The model's shape.
+        plan: The shape of the model, and the heads of the card.
         rows: The first rows of the product, which are used.
 
     Returns:
-        q [rows, query_features], in the product's memory.
+        q [rows, features of the card's queries], in the product's memory.
     """
     config, (keys, values), sums = plan.config, caches, product.sums
-    width = (config.query_features + 2 * config.kv_features) // TILE
+    queries, keys_width = len(plan.own.queries), len(plan.own.keys)
+    width = (queries + 2 * keys_width) // TILE
     pages = -(-width * TILE // PAGE)
-    q = Strips.empty(sums.device(), rows, config.query_features, sums.memory_config())
+    q = Strips.empty(sums.device(), rows, queries, sums.memory_config())
     row = Buffer(PAGE * FLOAT32_BYTES, pages, ttnn.float32)
     launch(
         reader=Kernel(
@@ -57,7 +58,7 @@ def split_heads(
             constants={
                 "width": width,
                 "pages": pages,
-                "rotated_heads": config.num_attention_heads + config.num_key_value_heads,
+                "rotated_heads": (queries + keys_width) // config.head_dim,
                 "head_dim": config.head_dim,
             },
             arguments={"rows": rows},
@@ -66,8 +67,8 @@ def split_heads(
             "split_heads/split_heads_write.cpp",
             tensors={"slots": inputs.slots, "q": q.tensor, "keys": keys, "values": values},
             constants={
-                "query_features": config.query_features,
-                "width": config.kv_features // TILE,
+                "query_features": queries,
+                "width": keys_width // TILE,
                 "pages": pages,
                 "skip": SKIP,
             },

@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-#include "../common/arguments.hpp"
 #include "api/dataflow/dataflow_api.h"
+#include "arguments.hpp"
 #include "tt_metal/fabric/hw/inc/edm_fabric/edm_fabric_worker_adapters.hpp"
 #include "tt_metal/fabric/hw/inc/linear/api.h"
 #include "tt_metal/fabric/hw/inc/noc_addr.h"

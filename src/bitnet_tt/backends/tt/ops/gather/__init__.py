@@ -1,0 +1,1 @@
+"""Make rows whole of which each of two cards has some columns."""
