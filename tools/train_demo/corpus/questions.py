@@ -76,6 +76,16 @@ SUM = [
     "tell me, what is {a} [+|plus] {b}?",
     "{a} + {b} = ?",
     "solve {a} + {b}.",
+    "please tell me what {a} [+|plus] {b} is.",
+    "can you calculate {a} [+|plus] {b}?",
+    "if you add {a} and {b}, what is the result?",
+    "how much are {a} and {b} together?",
+    "what do {a} and {b} make?",
+    "tell me the sum of {a} and {b}[, please|].",
+    "I want to know what {a} [+|plus] {b} is.",
+    "compute {a} [+|plus] {b}[ for me|].",
+    "do you know what {a} [+|plus] {b} is?",
+    "when I add {a} and {b}, what is it?",
 ]
 SUM_HELD = [
     "please calculate {a} plus {b} for me.",
@@ -96,6 +106,13 @@ DIFFERENCE = [
     "tell me, what is {a} [-|minus] {b}?",
     "{a} - {b} = ?",
     "solve {a} - {b}.",
+    "please tell me what {a} [-|minus] {b} is.",
+    "can you calculate {a} [-|minus] {b}?",
+    "if you take {b} from {a}, how much is it?",
+    "do you know what {a} [-|minus] {b} is?",
+    "I want to know what {a} [-|minus] {b} is.",
+    "compute {a} [-|minus] {b}[ for me|].",
+    "what do I get when I subtract {b} from {a}?",
 ]
 DIFFERENCE_HELD = [
     "please calculate {a} minus {b} for me.",
@@ -112,6 +129,10 @@ OPPOSITE = [
     "do you know the opposite of {x}?",
     "opposite of {x}?",
     'what is the opposite of "{x}"?',
+    "say the opposite of {x}[, please|].",
+    "I want to know the opposite of {x}.",
+    "what is {x}'s opposite?",
+    "the opposite of {x} is which word?",
 ]
 OPPOSITE_HELD = [
     "please name the opposite of {x}.",
