@@ -89,7 +89,7 @@ def _grouped_tensors(config: ModelConfig, weights: ModelWeights) -> Iterator[GGU
         if isinstance(value, GroupedMatrix):
             shape = (value.out_features, value.in_features)
             yield GGUFTensor(gguf_name(name), "Q2_0", shape, partial(_q2_0_parts, value))
-        else:
+        elif not isinstance(value, TernaryMatrix):
             yield GGUFTensor.of_rows(gguf_name(name), "F32", as_array(value))
 
 

@@ -33,8 +33,8 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
     return sum_of_lanes(total);
 }
 
-// sums += codes * values, in 16 bits. Assembly, because g++ multiplies for all sums before it adds to the first, and has
-// no registers left for the sums.
+// sums += codes * values, in 16 bits. Assembly, because g++ multiplies for all sums before it adds to the first, and
+// has no registers left for the sums.
 BITNET_INLINE inline void add_products(__m256i& sums, __m256i codes, __m256i values) {
     __m256i products;
     asm("vpmaddubsw %3, %2, %1; vpaddw %1, %0, %0" : "+x"(sums), "=&x"(products) : "x"(codes), "x"(values));
@@ -57,12 +57,12 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
-// How far ahead of the multiplication weights and screen are asked for, in bytes. The hardware prefetcher begins anew at
-// every page of 4 KB, and one row of weights lies behind the other.
+// How far ahead of the multiplication weights and screen are asked for, in bytes. The hardware prefetcher begins anew
+// at every page of 4 KB, and one row of weights lies behind the other.
 constexpr std::size_t kAhead = 2048;
 
-// A byte row of the stored form against kTokens tokens. Where the 32-bit sums do not fit in the registers too, they wait
-// in memory.
+// A byte row of the stored form against kTokens tokens. Where the 32-bit sums do not fit in the registers too, they
+// wait in memory.
 template <int kTokens>
 BITNET_NOINLINE void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                              std::int32_t* code_sums) {

@@ -39,13 +39,14 @@ BITNET_INLINE inline void load_screen_codes(const std::uint8_t* w, std::size_t c
     codes[3] = _mm256_or_si256(top_bits(a, 2), _mm256_or_si256(top_bits(b, 4), top_bits(c, 6)));
 }
 
-// Writes the sums to the layout of CodeSums (linear.hpp): [token][field][byte row]. This is one byte row of it. The lanes
-// of four fields are added together, which takes a third of the instructions of one field after another.
+// Writes the sums to the layout of CodeSums (linear.hpp): [token][field][byte row]. This is one byte row of it. The
+// lanes of four fields are added together, which takes a third of the instructions of one field after another.
 template <int kTokens>
 BITNET_INLINE inline void store_sums(const __m256i (&sums)[kTokens][4], std::int32_t* code_sums) {
     BITNET_UNROLL
     for (int t = 0; t < kTokens; ++t) {
-        const __m256i pairs = _mm256_hadd_epi32(sums[t][0], sums[t][1]), more = _mm256_hadd_epi32(sums[t][2], sums[t][3]);
+        const __m256i pairs = _mm256_hadd_epi32(sums[t][0], sums[t][1]),
+                      more = _mm256_hadd_epi32(sums[t][2], sums[t][3]);
         const __m256i halves = _mm256_hadd_epi32(pairs, more);
         const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
         std::int32_t* const to = code_sums + t * 4 * kBlockRows;
