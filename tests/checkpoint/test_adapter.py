@@ -157,6 +157,6 @@ def write_for_demo(folder: Path) -> Path:
     rng = np.random.default_rng(1)
     tensors = {
         f"base_model.model.{module}.lora_A.weight": rng.normal(0, 0.3, (RANK, 256)).astype(np.float32),
-        f"base_model.model.{module}.lora_B.weight": rng.normal(0, 0.3, (704, RANK)).astype(np.float32),
+        f"base_model.model.{module}.lora_B.weight": rng.normal(0, 0.3, (768, RANK)).astype(np.float32),
     }
     return write(folder, tensors)
