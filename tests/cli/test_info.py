@@ -64,15 +64,15 @@ def test_the_energy_is_printed_line_by_line_as_an_estimate(run) -> None:
     for what in ("the ternary linears", "attention", "sum of both", "in FP16", "ratio", "the lm_head", "memory reads"):
         assert [row for row in rows if what in " ".join(row)]
     assert [row[-1] for row in rows] == [
-        "1.32e-05",
+        "1.41e-05",
         "0.000336",
-        "0.000349",
-        "6.81e-07",
-        "0.00128",
-        "3.67",
+        "0.000350",
+        "6.83e-07",
+        "0.00134",
+        "3.84",
         "0.000134",
-        "0.385",
-        "0.000751",
+        "0.390",
+        "0.000761",
     ]
     for source in ("arXiv 2504.12285", "nothing is measured", "20.3 pJ per bit", "Horowitz, ISSCC 2014"):
         assert source in text
@@ -84,7 +84,7 @@ def test_the_energy_in_json_has_units_in_its_names(run) -> None:
     assert all(name == "fp16_ratio" or "joules" in name or "bytes" in name for name in estimate)
     assert all(isinstance(value, int | float) for value in estimate.values())
     assert estimate["paper_joules_per_512_tokens"] == pytest.approx(
-        512 * 3_686_400 * 0.007e-12 + 2 * 512**2 * 256 * 5 * 0.5e-12
+        512 * 3_932_160 * 0.007e-12 + 2 * 512**2 * 256 * 5 * 0.5e-12
     )
     memory = json.loads(run("info", "demo", "--json").stdout)["memory"]
     assert estimate["weight_bytes_per_token"] == memory["total"]["bytes"]  # tied: the embedding is the lm_head

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import numpy as np
@@ -35,7 +35,7 @@ CARDS = 2
 """So that rows are handed from card to card, and columns are exchanged."""
 
 
-def main(config_json: str, precision: Precision) -> None:
+def main(config_json: str, precision: Precision, sharing: Literal["layers", "matrices"]) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     # A larger vocabulary makes no other kernels.
     config = replace(config, num_hidden_layers=CARDS, vocab_size=min(config.vocab_size, MAX_VOCABULARY))
@@ -51,20 +51,19 @@ def main(config_json: str, precision: Precision) -> None:
             errors.extend(_reasons(str(error)))
 
     with mock.patch.object(ttnn, "generic_op", compiling_launch):
-        for tensor_parallel in (False, True):
-            backend = TTBackend(
-                config,
-                empty_model(config),
-                context_length=128,
-                precision=precision,
-                cards=CARDS,
-                tensor_parallel=tensor_parallel,
-            )
-            backend.allocate(32 * 4, 32)
-            for sequences, tokens in STEPS:
-                batch = _batch(sequences, tokens)
-                backend.candidates(batch, [LogitFilter(8)] * sequences)
-            backend.close()
+        backend = TTBackend(
+            config,
+            empty_model(config),
+            context_length=128,
+            precision=precision,
+            cards=CARDS,
+            tensor_parallel=sharing == "matrices",
+        )
+        backend.allocate(32 * 4, 32)
+        for sequences, tokens in STEPS:
+            batch = _batch(sequences, tokens)
+            backend.candidates(batch, [LogitFilter(8)] * sequences)
+        backend.close()
     print(json.dumps({"errors": sorted(set(errors)), "bytes": {name: _sizes(name) for name in sorted(kernels)}}))
 
 
@@ -100,4 +99,4 @@ def _sizes(kernel: str) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])  # type: ignore[arg-type]
+    main(sys.argv[1], sys.argv[2], sys.argv[3])  # type: ignore[arg-type]
