@@ -88,3 +88,8 @@ def test_a_chain_can_have_fewer_cards_than_the_machine(tmp_path: Path) -> None:
     mock = environment(tmp_path / "root", cards="2x2")
     facts = run(mock, "chain", json.dumps(config_of("demo")), "3", "128")
     assert facts["dram"] == facts["planned"]
+
+
+def test_a_chain_can_be_opened_again_while_its_objects_live(tmp_path: Path) -> None:
+    """As in `with from_pretrained(...) as model:` twice: the first model lives until the name is bound again."""
+    assert run(environment(tmp_path / "root", cards="1x2"), "reopen", "2") == {"opened": 2}

@@ -183,6 +183,9 @@ def _close(mesh: Any, used: Sequence[tuple[Any, Traces]], has_fabric: bool) -> N
             # A step that nobody has read may still run.
             steps.append(partial(ttnn.synchronize_device, device))
         steps.append(traces.release)
+    if has_fabric:
+        # Each card is a mesh of its own. While one is open, a later chain would be refused.
+        steps += [partial(ttnn.close_mesh_device, device) for device, _ in used]
     steps.append(partial(ttnn.close_mesh_device, mesh))
     if has_fabric:
         steps.append(_stop_fabric)
