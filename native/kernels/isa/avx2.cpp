@@ -57,7 +57,7 @@ std::size_t multiply_int8(std::size_t rounds) {
     return rounds * kChains * 32;
 }
 
-// How far ahead of the multiplication weights and screen are asked for, in bytes. The hardware prefetcher begins anew
+// How far ahead of the multiplication weights and screen are asked for, in bytes. The hardware prefetcher starts again
 // at every page of 4 KB, and one row of weights lies behind the other.
 constexpr std::size_t kAhead = 2048;
 
