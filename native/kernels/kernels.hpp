@@ -74,9 +74,14 @@ static inline std::size_t dense_row_bytes(std::size_t in) {
     return in / kDenseColumns * kDenseBytes + (in % kDenseColumns + 63) / 64 * 64;
 }
 // How many bytes ahead of their use the grouped form is asked for. With the multiplications between its loads, a core
-// by itself keeps too few loads under way (docs/decisions/0015). After the last byte of a matrix, the request does
-// nothing.
+// by itself keeps too few loads under way (docs/decisions/0015).
 constexpr std::size_t kGroupedAhead = 4096;
+
+// Asks for the cache line `ahead` bytes after `bytes`. After the end of an array, that does nothing. The sum is one of
+// integers, as a pointer must not leave its array.
+static inline void prefetch(const std::uint8_t* bytes, std::size_t ahead) {
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(bytes) + ahead));
+}
 
 // Bytes of a group of columns in the grouped form: 16 scales in float16, then 2 bits for each of 16 rows of codes.
 static inline std::size_t group_bytes(std::size_t group) { return kBlockRows * (2 + group / 4); }

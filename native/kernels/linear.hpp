@@ -132,8 +132,8 @@ inline void logits_tile(const std::uint8_t* const (&row)[kLogitRows], std::size_
     Vec16 sums[kTokens][kLogitRows] = {};
     for_each_16(in, [&](std::size_t i, std::size_t lanes) {
         if (ahead != 0) {
-            __builtin_prefetch(row[0] + ahead + kLogitRows * 2 * i);
-            __builtin_prefetch(row[0] + ahead + kLogitRows * 2 * i + 64);
+            prefetch(row[0], ahead + kLogitRows * 2 * i);
+            prefetch(row[0], ahead + kLogitRows * 2 * i + 64);
         }
         Vec16 w[kLogitRows];
         BITNET_UNROLL

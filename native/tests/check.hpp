@@ -13,6 +13,9 @@ namespace bitnet {
 // Allocations since the program began.
 extern std::atomic<std::size_t> allocations;
 
+// The tables under test, the fastest first. The last one is scalar, unless only the fastest is tested.
+const std::vector<const Kernels*>& tables();
+
 // Adds results to the digest, but only those of the scalar table, which every architecture has.
 void note(const Kernels& kernels, const std::vector<float>& values);
 

@@ -10,7 +10,6 @@
 
 #include "decoder/decoder.hpp"
 #include "head/noise_range.hpp"
-#include "kernels/select.hpp"
 #include "tests/check.hpp"
 #include "tests/random.hpp"
 
@@ -22,7 +21,7 @@ namespace {
 void test_screen(std::size_t vocab, std::size_t in, std::size_t tokens) {
     Random random;
     const std::vector<std::uint8_t> table = random.bfloat16(vocab * in);
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tables()) {
         const std::string what =
             std::string(kernels->name) + " screen of " + std::to_string(vocab) + " for " + std::to_string(tokens);
         Rows rows(random, *kernels, tokens, in);
@@ -125,7 +124,7 @@ void test_candidates(bool llama) {
     const Batch batch{ids, 3, starts, positions, 2, blocks, 1, rows, 2};
     const Noise noise{{5, 6}, 7, 8, 0.5f};
     const LogitFilter filters[] = {{3}, {1, noise}};
-    for (const Kernels* kernels : available_kernels())
+    for (const Kernels* kernels : tables())
         for (std::size_t threads : {1, 2, 3}) {
             Decoder decoder(model, *kernels, threads, 0);
             decoder.allocate(2, 8);
@@ -172,7 +171,7 @@ void test_masks() {
     const std::size_t vocab = random.model.shape.vocab;
     const std::int32_t ids[] = {5, 17, 3}, starts[] = {0, 3}, positions[] = {0}, blocks[] = {0}, rows[] = {2};
     const Batch batch{ids, 3, starts, positions, 1, blocks, 1, rows, 1};
-    for (const Kernels* kernels : available_kernels())
+    for (const Kernels* kernels : tables())
         for (std::size_t threads : {1, 3})
             for (std::size_t every : {2, 7, 40}) {
                 std::vector<std::uint32_t> mask((vocab + 31) / 32);

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/select.hpp"
 #include "tests/check.hpp"
 #include "tests/random.hpp"
 
@@ -35,7 +34,7 @@ void test_linear(std::size_t quarter, std::size_t in, std::size_t tokens) {
     const std::vector<std::uint8_t> codes = random.codes(quarter * in + 1);
     const std::size_t out = 4 * quarter;
     const TernaryMatrix stored{codes.data() + 1, out, in, 1.0f, TernaryForm::stored};  // at an odd address
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tables()) {
         Random again;
         const Rows rows(again, *kernels, tokens, in);
         std::vector<float> expected(tokens * out), sums(tokens * out, 0.5f);
@@ -78,7 +77,7 @@ void test_largest_sums() {
     constexpr std::size_t kColumns = std::size_t{1} << 20;
     const std::vector<std::uint8_t> codes(kColumns, 0xaa);  // four times code 2
     const TernaryMatrix stored{codes.data(), 4, kColumns, 1.0f, TernaryForm::stored};
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tables()) {
         const Rows rows(std::vector<float>(kColumns, 1.0f), *kernels, 1, kColumns);
         const std::vector<float> expected(4, static_cast<float>(127 * kColumns) * (1.0f / rows.scales[0]));
         const DenseCopy dense(*kernels, stored);
@@ -132,7 +131,7 @@ void test_grouped(std::size_t out, std::size_t groups, std::size_t group, std::s
                 y = std::fma(static_cast<float>(sum), scale(o, g) * (1.0f / q.scales[0]), y);
             }
         }
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tables()) {
         std::vector<std::int8_t> values(tokens * in);
         std::vector<float> units(tokens * groups), y(tokens * out), wide(out * in);
         std::vector<std::int32_t> sums(tokens * groups);
@@ -154,7 +153,7 @@ void test_grouped(std::size_t out, std::size_t groups, std::size_t group, std::s
 // Norm, bfloat16, RoPE and logits of vectors of n floats are the same bits for all tables.
 void test_floats(std::size_t n) {
     std::vector<std::vector<float>> results;
-    for (const Kernels* kernels : available_kernels()) {
+    for (const Kernels* kernels : tables()) {
         Random random;
         const std::vector<float> x = random.floats(3 * n, 4.0f), gain = random.floats(n, 0.5f, 1.0f);
         const std::vector<std::uint8_t> table = random.bfloat16(37 * n);

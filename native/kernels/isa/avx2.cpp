@@ -13,8 +13,8 @@
 namespace bitnet {
 namespace {
 
-// 2 tokens * 4 fields = 8 of the 16 registers hold 16-bit sums. The others hold the bytes, a code, products and masks.
-constexpr std::size_t kTokenTile = 2;
+// 3 tokens * 4 fields = 12 of the 16 registers hold 16-bit sums. The others: the bytes, a code, products and a mask.
+constexpr std::size_t kTokenTile = 3;
 
 // How many columns the 16-bit sums take before they are widened. A step of 32 columns adds one pair of products to each
 // sum. A pair is at most 2 * 3 * 128 = 768, even for the invalid code 3, and 42 * 768 = 32,256 still fits below 32,768.
@@ -31,13 +31,6 @@ inline std::int32_t sum_int8(const std::int8_t* x, std::size_t n) {
         total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_maddubs_epi16(ones, values), ones16));
     }
     return sum_of_lanes(total);
-}
-
-// sums += codes * values, in 16 bits. Assembly, because g++ multiplies for all sums before it adds to the first, and
-// has no registers left for the sums.
-BITNET_INLINE inline void add_products(__m256i& sums, __m256i codes, __m256i values) {
-    __m256i products;
-    asm("vpmaddubsw %3, %2, %1; vpaddw %1, %0, %0" : "+x"(sums), "=&x"(products) : "x"(codes), "x"(values));
 }
 
 // Assembly, because the compiler would see that all operands are constant and drop the loop.
@@ -66,32 +59,28 @@ constexpr std::size_t kAhead = 2048;
 template <int kTokens>
 BITNET_NOINLINE void dot_row(const std::uint8_t* w, std::size_t in, const std::int8_t* x, std::size_t x_stride,
                              std::int32_t* code_sums) {
-    __m256i wide[kTokens][4];
+    __m256i wide[kTokens][4] = {};
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
     // Adds the products of `count` columns from `begin` on, at most kColumnsPerFlush. `begin` and `count` are multiples
     // of 32, and the weights are at `bytes`.
     const auto add_columns = [&](const std::uint8_t* bytes, std::size_t begin, std::size_t count) BITNET_INLINE {
         __m256i sums[kTokens][4] = {};  // 16 sums of 16 bits each
         for (std::size_t column = 0; column < count; column += 32) {
-            __builtin_prefetch(bytes + column + kAhead);
+            prefetch(bytes + column, kAhead);
             const __m256i fields = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + column));
             BITNET_UNROLL
             for (int i = 0; i < 4; ++i) {
                 // The shift is of 16-bit words; the mask removes the bits that come from the neighbouring byte.
                 const __m256i code = _mm256_and_si256(_mm256_srli_epi16(fields, 2 * i), low_bits);
                 BITNET_UNROLL
-                for (int t = 0; t < kTokens; ++t) {
-                    const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + begin + column);
-                    add_products(sums[t][i], code, _mm256_loadu_si256(values));
-                }
+                for (int t = 0; t < kTokens; ++t) add_pairs(sums[t][i], code, x + t * x_stride + begin + column);
             }
         }
         BITNET_UNROLL
         for (int t = 0; t < kTokens; ++t) {
             BITNET_UNROLL
             for (int i = 0; i < 4; ++i) {
-                const __m256i widened = _mm256_madd_epi16(sums[t][i], ones);
-                wide[t][i] = begin == 0 ? widened : _mm256_add_epi32(wide[t][i], widened);
+                wide[t][i] = _mm256_add_epi32(wide[t][i], _mm256_madd_epi16(sums[t][i], ones));
             }
         }
     };
@@ -107,23 +96,26 @@ BITNET_NOINLINE void dot_row(const std::uint8_t* w, std::size_t in, const std::i
 }
 
 // A byte row of the screen against kTokens tokens. A pair of products of 6-bit codes is at most 2 * 63 * 128 = 16,128.
-// An int16 holds the sum of two such pairs but not of three, so each pair is widened to 32 bits at once.
+// An int16 holds the sum of two such pairs but not of three: 64 columns are added up before they are widened.
 template <int kTokens>
 BITNET_NOINLINE void dot_screen_row(const std::uint8_t* w, std::size_t columns, const std::int8_t* x,
                                     std::size_t x_stride, std::int32_t* code_sums) {
     __m256i sums[kTokens][4] = {};
     const __m256i ones = _mm256_set1_epi16(1);
-    for (std::size_t column = 0; column < columns; column += 32) {
-        __m256i code[4];
-        __builtin_prefetch(w + 3 * column + kAhead);  // 96 bytes a step
-        __builtin_prefetch(w + 3 * column + kAhead + 48);
-        load_screen_codes(w, column, code);
+    for (std::size_t column = 0; column < columns; column += 64) {
+        BITNET_UNROLL
+        for (int line = 0; line < 3; ++line) prefetch(w + 3 * column, kAhead + 64 * line);
+        __m256i first[4], second[4];
+        load_screen_codes(w, column, first);
+        load_screen_codes(w, column + 32, second);
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) {
             BITNET_UNROLL
             for (int t = 0; t < kTokens; ++t) {
-                const auto* values = reinterpret_cast<const __m256i*>(x + t * x_stride + column);
-                const __m256i pairs = _mm256_maddubs_epi16(code[i], _mm256_loadu_si256(values));
+                const std::int8_t* const values = x + t * x_stride + column;
+                __m256i pairs =
+                    _mm256_maddubs_epi16(first[i], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
+                add_pairs(pairs, second[i], values + 32);
                 sums[t][i] = _mm256_add_epi32(sums[t][i], _mm256_madd_epi16(pairs, ones));
             }
         }

@@ -1,5 +1,5 @@
-// What the tables avx2 and avx_vnni share: the screen's codes from memory to registers, and sums from registers to
-// memory.
+// What the tables avx2 and avx_vnni share: the screen's codes from memory to registers, sums in 16 bits, and sums from
+// registers to memory.
 #pragma once
 
 #include <immintrin.h>
@@ -39,6 +39,21 @@ BITNET_INLINE inline void load_screen_codes(const std::uint8_t* w, std::size_t c
     codes[3] = _mm256_or_si256(top_bits(a, 2), _mm256_or_si256(top_bits(b, 4), top_bits(c, 6)));
 }
 
+// sums += codes * values: 16 sums of 16 bits, to each of which a pair of products is added. Assembly, because g++
+// multiplies for all sums before it adds to the first, and has no registers left for the sums.
+BITNET_INLINE inline void add_pairs(__m256i& sums, __m256i codes, __m256i values) {
+    __m256i products;
+    asm("vpmaddubsw %3, %2, %1; vpaddw %1, %0, %0" : "+x"(sums), "=&x"(products) : "x"(codes), "x"(values));
+}
+
+// The same for 32 values in memory, at any alignment. They need no register.
+BITNET_INLINE inline void add_pairs(__m256i& sums, __m256i codes, const std::int8_t* values) {
+    __m256i products;
+    asm("vpmaddubsw %3, %2, %1; vpaddw %1, %0, %0"
+        : "+x"(sums), "=&x"(products)
+        : "x"(codes), "m"(*reinterpret_cast<const __m256i_u*>(values)));
+}
+
 // Writes the sums to the layout of CodeSums (linear.hpp): [token][field][byte row]. This is one byte row of it. The
 // lanes of four fields are added together, which takes a third of the instructions of one field after another.
 template <int kTokens>
@@ -71,7 +86,7 @@ BITNET_INLINE inline void dot_group(const std::uint8_t* w, std::size_t columns, 
     const __m256i low_bits = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
     for (std::size_t column = 0; column < columns; column += 16) {
         const auto* p = reinterpret_cast<const __m256i*>(w + 4 * column);
-        __builtin_prefetch(w + 4 * column + kGroupedAhead);
+        prefetch(w + 4 * column, kGroupedAhead);
         const __m256i first = _mm256_loadu_si256(p), second = _mm256_loadu_si256(p + 1);
         BITNET_UNROLL
         for (int i = 0; i < 4; ++i) {
@@ -82,8 +97,8 @@ BITNET_INLINE inline void dot_group(const std::uint8_t* w, std::size_t columns, 
                 std::int32_t four;
                 __builtin_memcpy(&four, x + t * x_stride + column + 4 * i, 4);
                 const __m256i values = _mm256_set1_epi32(four);
-                sums[t][0] = _mm256_add_epi16(sums[t][0], _mm256_maddubs_epi16(codes[0], values));
-                sums[t][1] = _mm256_add_epi16(sums[t][1], _mm256_maddubs_epi16(codes[1], values));
+                add_pairs(sums[t][0], codes[0], values);
+                add_pairs(sums[t][1], codes[1], values);
             }
         }
     }

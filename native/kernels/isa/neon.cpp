@@ -107,7 +107,7 @@ inline void dot_group(const std::uint8_t* w, std::size_t columns, const std::int
                       std::int32_t* code_sums) {
     int32x4_t sums[kTokens][4] = {};
     for (std::size_t column = 0; column < columns; column += 16) {
-        __builtin_prefetch(w + 4 * column + kGroupedAhead);
+        prefetch(w + 4 * column, kGroupedAhead);
         int8x16_t values[kTokens];
         BITNET_UNROLL
         for (int t = 0; t < kTokens; ++t) values[t] = vld1q_s8(x + t * x_stride + column);
