@@ -23,6 +23,14 @@ WITH_STREAMS = ("bit_linear", "expand_weights", "lm_head")
 CONFIG_BUFFER_BYTES = 69 * 1024
 """L1 for the kernels of a program on Blackhole, with its arguments. tt-metal: default_l1_kernel_config_size."""
 
+Steps = tuple[tuple[int, int], ...]
+
+EVERY: Steps = ((1, 1), (4, 1), (8, 1), (1, 100))
+"""Sequences and their tokens in a step: 1, 4 and 8 rows have programs of their own, and more rows have others."""
+
+LARGEST: Steps = ((8, 1), (1, 100))
+"""The largest variants of all kernels but those of exchanges between cards."""
+
 pytestmark = [
     pytest.mark.sfpi,
     pytest.mark.slow,
@@ -30,12 +38,20 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module", params=[pytest.param("2b4t", marks=pytest.mark.minutes), "llama-packed-divide"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("2b4t", EVERY, EVERY), marks=pytest.mark.minutes, id="2b4t"),
+        pytest.param(("llama-packed-divide", LARGEST, ((1, 1),)), id="llama-packed-divide"),
+    ],
+)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Build the programs of two cards that share layers, and of two that share matrices."""
+    model, *steps = request.param
     mock = environment(tmp_path_factory.mktemp("ttnn") / "root", COMPILER, cards="1x2")
     layers, matrices = (
-        run(mock, "kernels", json.dumps(config_of(request.param)), "fast", sharing, seconds=1800)
-        for sharing in ("layers", "matrices")
+        run(mock, "kernels", json.dumps(config_of(model)), "fast", sharing, json.dumps(taken), seconds=1800)
+        for sharing, taken in zip(("layers", "matrices"), steps, strict=True)
     )
     return {"errors": layers["errors"] + matrices["errors"], "bytes": layers["bytes"] | matrices["bytes"]}
 

@@ -1,7 +1,8 @@
 """Compile the programs of two cards with a real kernel compiler. Print, as JSON, errors and the sizes of the kernels.
 
-python -m tests.device.mock.kernels CONFIG_JSON PRECISION
+python -m tests.device.mock.kernels CONFIG_JSON PRECISION SHARING STEPS_JSON
 
+SHARING says what the cards share, layers or matrices. A step is its number of sequences and that of their tokens.
 ttnn compiles a kernel when a program is launched first. It refuses a program whose kernels are too large together.
 """
 
@@ -26,16 +27,13 @@ from bitnet_tt.backends.tt.backend import TTBackend
 from bitnet_tt.config import ModelConfig
 from tests.device.mock.model import empty_model
 
-STEPS = ((1, 1), (4, 1), (8, 1), (1, 100))
-"""Sequences and their tokens in a step: 1, 4 and 8 rows have programs of their own, and more rows have others."""
-
 MAX_VOCABULARY = 8192
 
 CARDS = 2
 """So that rows are handed from card to card, and columns are exchanged."""
 
 
-def main(config_json: str, precision: Precision, sharing: Literal["layers", "matrices"]) -> None:
+def main(config_json: str, precision: Precision, sharing: Literal["layers", "matrices"], steps_json: str) -> None:
     config = ModelConfig.from_dict(json.loads(config_json))
     # A larger vocabulary makes no other kernels.
     config = replace(config, num_hidden_layers=CARDS, vocab_size=min(config.vocab_size, MAX_VOCABULARY))
@@ -60,7 +58,7 @@ def main(config_json: str, precision: Precision, sharing: Literal["layers", "mat
             tensor_parallel=sharing == "matrices",
         )
         backend.allocate(32 * 4, 32)
-        for sequences, tokens in STEPS:
+        for sequences, tokens in json.loads(steps_json):
             batch = _batch(sequences, tokens)
             backend.candidates(batch, [LogitFilter(8)] * sequences)
         backend.close()
@@ -99,4 +97,4 @@ def _sizes(kernel: str) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3])  # type: ignore[arg-type]
+    main(*sys.argv[1:])  # type: ignore[arg-type]
