@@ -17,7 +17,9 @@ from tests.device.mock.runtime import command, environment, run
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 
 GOLDEN = json.loads(FILE.read_text())
-NAMES = [pytest.param(name, marks=pytest.mark.slow if name == "2b4t" else ()) for name in CONTEXTS]
+MODELS = [(name, precision) for name in CONTEXTS for precision in PRECISIONS]
+MARKS = {("2b4t", "fast"): pytest.mark.slow, ("2b4t", "exact"): pytest.mark.minutes}
+"""2B4T's operations are checked at both precisions, all of its layers at the default."""
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,7 @@ def test_operations_keep_their_contracts(mock: dict[str, str], name: str, precis
     assert run(mock, "contracts", json.dumps(config_of(name)), precision) == []
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "precision"), [pytest.param(*one, marks=MARKS.get(one, ())) for one in MODELS])
 def test_steps_of_whole_models(mock: dict[str, str], name: str, precision: Precision) -> None:
     """DRAM and launches are as planned, a shape makes new programs only once, and all figures are the golden ones."""
     facts = measure(mock, name, precision)
