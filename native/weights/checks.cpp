@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "runtime/threads.hpp"
@@ -12,6 +13,9 @@ namespace {
 
 // Starting a thread takes about as long as checking this many bytes.
 constexpr std::size_t kThreadBytes = std::size_t{256} << 10;
+
+// How much of an array is checked before the next look at whether to stop.
+constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
 
 // The low bit of every 2-bit code; the low pair of every nibble; the low nibble of every byte.
 constexpr std::uint64_t kCodes = 0x5555555555555555, kPairs = 0x3333333333333333, kNibbles = 0x0f0f0f0f0f0f0f0f;
@@ -100,6 +104,13 @@ void in_parts(std::size_t total, std::size_t threads, Body body) {
     ThreadTeam(threads).run(parts, 1, threads);
 }
 
+void add(CodeCounts& all, const CodeCounts& one) {
+    all.invalid += one.invalid;
+    all.minus += one.minus;
+    all.zero += one.zero;
+    all.plus += one.plus;
+}
+
 std::size_t useful_threads(std::size_t bytes, std::size_t threads) {
     return std::clamp<std::size_t>(bytes / kThreadBytes, 1, std::max<std::size_t>(threads, 1));
 }
@@ -112,12 +123,7 @@ CodeCounts count_codes(const std::uint8_t* packed, std::size_t bytes, std::size_
         counts[index] = count_part(packed + begin, end - begin);
     });
     CodeCounts all;
-    for (const CodeCounts& one : counts) {
-        all.invalid += one.invalid;
-        all.minus += one.minus;
-        all.zero += one.zero;
-        all.plus += one.plus;
-    }
+    for (const CodeCounts& one : counts) add(all, one);
     return all;
 }
 
@@ -127,6 +133,32 @@ bool all_finite(const std::uint8_t* bits, std::size_t count, std::size_t threads
         finite[index] = finite_part(bits + 2 * begin, end - begin);
     });
     return std::all_of(finite.begin(), finite.end(), [](char part) { return part != 0; });
+}
+
+BackgroundChecks::BackgroundChecks(std::vector<Bytes> packed, std::vector<Bytes> bfloat16, std::size_t threads)
+    : counts_(packed.size()), finite_(bfloat16.size(), 1) {
+    finished_ =
+        std::async(std::launch::async, [this, packed = std::move(packed), bfloat16 = std::move(bfloat16), threads] {
+            run(packed, bfloat16, threads);
+        }).share();
+}
+
+void BackgroundChecks::run(const std::vector<Bytes>& packed, const std::vector<Bytes>& bfloat16, std::size_t threads) {
+    const auto in_pieces = [&](const Bytes& bytes, auto check) {
+        for (std::size_t begin = 0; begin < bytes.size && !stopped_; begin += kPieceBytes) {
+            const std::size_t size = std::min(bytes.size - begin, kPieceBytes);
+            check(bytes.data + begin, size);
+            done_ += size;
+        }
+    };
+    for (std::size_t i = 0; i < packed.size(); ++i)
+        in_pieces(packed[i], [&](const std::uint8_t* data, std::size_t size) {
+            add(counts_[i], count_codes(data, size, threads));
+        });
+    for (std::size_t i = 0; i < bfloat16.size(); ++i)
+        in_pieces(bfloat16[i], [&](const std::uint8_t* data, std::size_t size) {
+            if (!all_finite(data, size / 2, threads)) finite_[i] = 0;
+        });
 }
 
 }  // namespace bitnet

@@ -316,3 +316,23 @@ def count_codes(packed: NDArray[np.uint8], threads: int) -> tuple[int, int, int,
 
 def all_finite(bfloat16: NDArray[np.uint8], threads: int) -> bool:
     """Return whether no value is NaN or infinite; `bfloat16` has the bytes [2 * n] of n values."""
+
+class BackgroundChecks:
+    """`count_codes` and `all_finite` for many arrays, by threads that start at once. Its end stops them."""
+
+    def __init__(
+        self, packed: Sequence[NDArray[np.uint8]], bfloat16: Sequence[NDArray[np.uint8]], threads: int
+    ) -> None: ...
+    @property
+    def done_bytes(self) -> int:
+        """The bytes that are checked so far."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all is checked, for so long at most. Return whether it is."""
+
+    def results(self) -> tuple[list[tuple[int, int, int, int]], list[bool]]:
+        """Wait, and return what `count_codes` and `all_finite` return for each array.
+
+        Raises:
+            DeviceError: The system refuses the threads.
+        """

@@ -38,7 +38,8 @@ class LoadTimes:
     Attributes:
         seconds: From the call of `from_pretrained` until the model can run.
         tokenizer_seconds: The part of it that read the tokenizer.
-        weights_seconds: The part of it that opened the weights and checked all of them.
+        weights_seconds: The part of it that opened the weights and checked all of them, without the checks that ran
+            while the tokenizer was read.
     """
 
     seconds: float
@@ -164,15 +165,16 @@ class BitNetModel:
             require(name, value, " or ".join(map(repr, names)), value in names)
         require("cards", cards, f"an integer from 1 to {MAX_CARDS}", is_int(cards, 1, MAX_CARDS))
         require("tensor_parallel", tensor_parallel, "True or False", isinstance(tensor_parallel, bool))
-        reading = time.perf_counter()
-        tokenizer = Tokenizer.from_path(path)
-        tokenizer_seconds = time.perf_counter() - reading
-        _check_special_tokens(tokenizer, checkpoint)
         options = BackendOptions(device, threads, isa, precision, ternary_tiles, cards, tensor_parallel)
         check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
-        loading = time.perf_counter()
-        weights = checkpoint.load_weights(progress)
-        weights_seconds = opened - opening + time.perf_counter() - loading
+        beginning = time.perf_counter()
+        with checkpoint.begin_loading(progress) as loading:
+            reading = time.perf_counter()
+            tokenizer = Tokenizer.from_path(path)
+            _check_special_tokens(tokenizer, checkpoint)
+            tokenizer_seconds = time.perf_counter() - reading
+            weights = loading.result()
+        weights_seconds = opened - opening + time.perf_counter() - beginning - tokenizer_seconds
         backend = create_backend(checkpoint.config, weights, options, context_length=context_length)
         try:
             engine = Engine(

@@ -7,9 +7,6 @@ import importlib.util
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.cpu.backend import CPUBackend
 from bitnet_tt.backends.options import BackendOptions
-from bitnet_tt.backends.tt.environment import silence_ttnn
-from bitnet_tt.backends.tt.planning.pipeline import check_cards
-from bitnet_tt.backends.tt.planning.supported import check_supported
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
@@ -34,6 +31,10 @@ def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool, a
             )
         if adapted:
             raise DeviceError("the Tenstorrent backend runs no adapters (LoRA): use device='cpu'")
+        # Imported here because a process without a card does not need them, and should start sooner.
+        from bitnet_tt.backends.tt.planning.pipeline import check_cards
+        from bitnet_tt.backends.tt.planning.supported import check_supported
+
         check_supported(config)
         check_cards(config, options.cards, tensor_parallel=options.tensor_parallel)
     elif options.cards != 1:
@@ -59,6 +60,8 @@ def create_backend(
     if options.resolved_device == "cpu":
         return CPUBackend(config, weights, context_length=context_length, threads=options.threads, isa=options.isa)
     if options.resolved_device == "tt":
+        from bitnet_tt.backends.tt.environment import silence_ttnn
+
         _require_ttnn()
         silence_ttnn()
         # Imported here because it imports ttnn, which is optional and takes seconds to import.

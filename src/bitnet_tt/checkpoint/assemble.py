@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bitnet_tt.checkpoint.check import check_finite, check_names, check_packed, check_scale, check_shape
+from bitnet_tt.checkpoint.check import check_finite, check_names, check_scale, check_shape
 from bitnet_tt.checkpoint.families.family import HOW_TO_ANNOUNCE_MASTERS
 from bitnet_tt.checkpoint.floats import to_bfloat16, to_float32
 from bitnet_tt.checkpoint.gguf_ternary import TERNARY_TYPES, read_ternary
 from bitnet_tt.checkpoint.grouped import GROUPED_TYPES, read_blocks, read_floats
+from bitnet_tt.checkpoint.loading import WeightChecks
 from bitnet_tt.checkpoint.names import (
     EMBEDDING,
     FINAL_NORM,
@@ -26,7 +27,7 @@ from bitnet_tt.checkpoint.packing import unpair_rotary_rows
 from bitnet_tt.checkpoint.quantize import pack_unpacked, quantize_master
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import CheckpointError
-from bitnet_tt.formats.tensor import Progress, StoredTensor
+from bitnet_tt.formats.tensor import StoredTensor
 from bitnet_tt.weights import GroupedMatrix, LayerWeights, LinearWeights, ModelWeights, TernaryMatrix, TokenTable
 
 IGNORED_ENDINGS = (".rotary_emb.inv_freq",)
@@ -44,7 +45,7 @@ class Assembler:
         settings: The settings that determine which tensors there are, for error messages.
         stored_name: Returns the name that the checkpoint gives a tensor, for error messages.
         rotary_pairs: Whether the rows of q and k are stored in pairs (see `packing`).
-        progress: Called with the bytes done and the bytes in all, after each matrix.
+        checks: Checks the matrices and tables.
         notes: Collects what users should know, such as an embedding that had to be rounded.
     """
 
@@ -54,10 +55,9 @@ class Assembler:
     settings: str
     stored_name: Callable[[str], str]
     rotary_pairs: bool
-    progress: Progress | None
+    checks: WeightChecks
     notes: list[str]
     _used: set[str] = field(default_factory=set)
-    _done: int = 0
 
     def model(self) -> ModelWeights:
         """Load all weights.
@@ -95,10 +95,8 @@ class Assembler:
         packed, scale = self._ternary(path, weight, shape)
         if self.rotary_pairs and path.endswith(("q_proj", "k_proj")):
             packed = unpair_rotary_rows(packed, heads=shape[0] // self.config.head_dim)
-        check_packed(weight, packed)
-        norm = self._input_norm(path, shape[1])
-        self._advance(weight)
-        return TernaryMatrix(packed, scale, norm)
+        self.checks.packed(weight, packed)
+        return TernaryMatrix(packed, scale, self._input_norm(path, shape[1]))
 
     def _input_norm(self, path: str, size: int) -> NDArray[np.float32] | None:
         return self._norm(input_norm_name(path), size) if self.config.quantization.use_rms_norm else None
@@ -110,7 +108,7 @@ class Assembler:
             matrix = read_blocks(tensor, self.notes)
         else:
             matrix = read_floats(tensor, self.config.quantization.group_size or 0)
-        self._advance(tensor)
+        self.checks.advance(tensor)
         return matrix
 
     def _ternary(self, path: str, weight: StoredTensor, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], np.float32]:
@@ -161,11 +159,9 @@ class Assembler:
             return self._grouped(tensor, shape)
         check_shape(tensor, shape)
         bits, exact = to_bfloat16(tensor)
-        check_finite(tensor, bits)
-        tensor.release()  # backends read single rows when they need them
+        self.checks.table(tensor, bits)
         if not exact:
             self.notes.append(f"{tensor.name} is stored as {tensor.dtype} and was rounded to bfloat16")
-        self._advance(tensor)
         return bits
 
     def _take(self, name: str) -> StoredTensor:
@@ -177,8 +173,3 @@ class Assembler:
             )
         self._used.add(name)
         return tensor
-
-    def _advance(self, tensor: StoredTensor) -> None:
-        self._done += tensor.size
-        if self.progress is not None:
-            self.progress(self._done, sum(t.size for t in self.tensors.values()))

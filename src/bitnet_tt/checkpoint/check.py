@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bitnet_tt import _native
 from bitnet_tt.formats.tensor import StoredTensor
 
-_THREADS = min(4, len(os.sched_getaffinity(0)))
+THREADS = min(4, len(os.sched_getaffinity(0)))
 """Threads of a check. More than four gain little, because memory bandwidth is the limit."""
 _MAX_SHARE = 0.99
 """The largest plausible share of one value among the codes of a tensor."""
@@ -76,9 +76,17 @@ def check_finite(tensor: StoredTensor, values: NDArray[Any]) -> None:
         CheckpointError: A value is NaN or infinite.
     """
     if values.dtype == np.uint16:
-        finite = _native.all_finite(values.reshape(-1).view(np.uint8), _THREADS)
+        require_finite(tensor, _native.all_finite(values.reshape(-1).view(np.uint8), THREADS))
     else:
-        finite = bool(np.isfinite(values).all())
+        require_finite(tensor, bool(np.isfinite(values).all()))
+
+
+def require_finite(tensor: StoredTensor, finite: bool) -> None:
+    """Refuse a tensor of which not all values are finite.
+
+    Raises:
+        CheckpointError: They are not.
+    """
     if not finite:
         raise tensor.error(f"holds NaN or infinity; {_DAMAGED}")
 
@@ -96,16 +104,25 @@ def check_packed(tensor: StoredTensor, packed: NDArray[np.uint8]) -> None:
     Raises:
         CheckpointError: The codes are not those of a trained tensor.
     """
-    invalid, *counts = _native.count_codes(packed.reshape(-1), _THREADS)
+    check_counts(tensor, _native.count_codes(packed.reshape(-1), THREADS))
+
+
+def check_counts(tensor: StoredTensor, counts: tuple[int, int, int, int]) -> None:
+    """Do what `check_packed` says, from the counts of the codes: the code 3, -1, 0 and +1.
+
+    Raises:
+        CheckpointError: The codes are not those of a trained tensor.
+    """
+    invalid, *valid = counts
     if invalid:
         raise tensor.error(f"holds the code 3, which stands for no ternary weight; {_DAMAGED}")
-    check_values(tensor, counts)
+    check_values(tensor, valid)
 
 
 def count_values(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return how often the codes 0, 1, 2 and 3 occur in bytes of four codes each, of any shape."""
     codes = codes.reshape(-1)
-    invalid, *counts = _native.count_codes(codes, _THREADS)
+    invalid, *counts = _native.count_codes(codes, THREADS)
     if not invalid:
         return np.array([*counts, 0], np.int64)
     fields = np.arange(256)[:, None] >> np.arange(0, 8, 2) & 3

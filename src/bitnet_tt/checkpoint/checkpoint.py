@@ -22,6 +22,7 @@ from bitnet_tt.checkpoint.floats import to_float32
 from bitnet_tt.checkpoint.gguf_config import GGUF_SETTINGS, detect_family, hidden_act_note, parse_gguf_config
 from bitnet_tt.checkpoint.gguf_names import canonical_tensors, gguf_name
 from bitnet_tt.checkpoint.grouped import GROUPS_NOTE, find_ordinary_group, stored_group, with_groups
+from bitnet_tt.checkpoint.loading import LoadingWeights, WeightChecks
 from bitnet_tt.checkpoint.masters import announce_masters
 from bitnet_tt.checkpoint.names import LM_HEAD
 from bitnet_tt.checkpoint.own_head import OWN_HEAD_NOTE, has_own_head
@@ -146,13 +147,27 @@ class Checkpoint:
         """Load, decode and check all weights. Packed ones are not copied: they are views of the mapped file.
 
         Args:
-            progress: Called with the bytes done and the bytes in all, after each matrix.
+            progress: Called with the bytes done and the bytes in all, now and then.
 
         Raises:
             CheckpointError: A tensor is missing, unexpected, of the wrong shape, or damaged; the message names it.
         """
+        with self.begin_loading(progress) as loading:
+            return loading.result()
+
+    def begin_loading(self, progress: Progress | None = None) -> LoadingWeights:
+        """Do what `load_weights` does, but return while packed weights that stay in their file are still checked.
+
+            with checkpoint.begin_loading() as loading:
+                ...  # something else
+                weights = loading.result()
+
+        Raises:
+            CheckpointError: As for `load_weights`; `result` raises those of the checks.
+        """
         in_gguf = self.format == "gguf"
         notes: list[str] = []
+        checks = WeightChecks(progress, sum(tensor.size for tensor in self._tensors.values()))
         assembler = Assembler(
             where=str(self.path),
             config=self.config,
@@ -160,13 +175,13 @@ class Checkpoint:
             settings=GGUF_SETTINGS if in_gguf else CONFIG_SETTINGS,
             stored_name=gguf_name if in_gguf else str,
             rotary_pairs=self._rotary_pairs,
-            progress=progress,
+            checks=checks,
             notes=notes,
         )
         with np.errstate(over="ignore", invalid="ignore"):  # the checks find what overflows and name the tensor
             weights = assembler.model()
         self.notes.extend(note for note in notes if note not in self.notes)  # the weights may be loaded twice
-        return weights if self.adapter is None else self.adapter.add_to(weights)
+        return LoadingWeights(weights if self.adapter is None else self.adapter.add_to(weights), checks)
 
     @property
     def holds_masters(self) -> bool:

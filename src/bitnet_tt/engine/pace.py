@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 from collections import deque
 from collections.abc import Sequence
+
+import numpy as np
 
 from bitnet_tt.engine.batch import Chunk
 
@@ -86,6 +87,6 @@ class Pace:
     def _seconds_per_token(self, is_score: bool) -> float:
         """Return the expected time of a prompt token; 0 if nothing is known."""
         if self._token_seconds[is_score]:
-            return statistics.median(self._token_seconds[is_score])
+            return float(np.median(self._token_seconds[is_score]))
         # A token of a long prompt takes no longer than one of a decode step, which reads all weights for few tokens.
         return self._decode_seconds / self._decode_tokens if self._decode_tokens else 0.0
