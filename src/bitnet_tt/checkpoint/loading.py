@@ -15,6 +15,9 @@ from bitnet_tt.formats.tensor import Progress, StoredTensor
 from bitnet_tt.mapped import region_of
 from bitnet_tt.weights import ModelWeights
 
+_THREADS = max(1, THREADS - 1)
+"""Threads of the checks: one core is left for what Python does meanwhile."""
+
 _REPORT_SECONDS = 0.05
 
 
@@ -61,7 +64,7 @@ class WeightChecks:
         self._running = _native.BackgroundChecks(
             [packed.reshape(-1) for _, packed in self._packed],
             [bits.reshape(-1).view(np.uint8) for _, bits in self._tables],
-            THREADS,
+            _THREADS,
         )
 
     def finish(self) -> None:
