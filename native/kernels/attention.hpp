@@ -10,7 +10,8 @@
 //
 // The scores of a whole context are kept (4 bytes a position), so no running maximum is needed and no sum is rescaled.
 // Queries are worked on together only to load keys and values less often: from memory once for a tile, from the
-// first-level cache once for each group of queries. No query's arithmetic depends on its neighbours.
+// first-level cache once for each group of queries. All queries take a few positions before the next ones are read. No
+// query's arithmetic depends on its neighbours.
 #pragma once
 
 #include "kernels/elementwise.hpp"
@@ -18,6 +19,24 @@
 
 namespace bitnet {
 namespace {
+
+// How far ahead of their use keys and values are asked for, in bytes, if several groups of queries read them: while the
+// later groups compute, nothing else would be read. AVX-512 has larger groups, and was not measured with this.
+constexpr std::size_t kCacheAhead = kAccumulators == 16 ? 0 : 4096;
+
+// Positions whose keys, or values, are used for all queries before the next ones are read. With AVX-512, the sums of
+// values stay in registers for a whole block of the cache instead.
+constexpr std::size_t kKeyRows = 4, kValueRows = kAccumulators == 16 ? ~std::size_t{0} : 4;
+
+// Asks for what lies ahead of `count` rows. Each group of queries asks for its share, here n of the queries first..last
+// (exclusive) from query i on, so that the requests are spread.
+inline void ask_ahead(const AttentionTile& tile, const float* rows, std::size_t count, std::size_t first,
+                      std::size_t last, std::size_t i, std::size_t n) {
+    if (kCacheAhead == 0) return;
+    const std::size_t lines = count * tile.layout.head_stride / 16, queries = last - first;
+    for (std::size_t line = (i - first) * lines / queries; line < (i + n - first) * lines / queries; ++line)
+        prefetch(reinterpret_cast<const std::uint8_t*>(rows + 16 * line), kCacheAhead);
+}
 
 // Splits the positions begin..end where a block of the cache ends. Calls body(position, count, row) for each run of
 // consecutive positions in one block; row is the offset in floats of the first one in the keys or values.
@@ -70,12 +89,14 @@ inline void score(const AttentionTile& tile, std::size_t first, std::size_t last
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         const float* keys = tile.keys + row;
         // As many queries together as have registers for their sums with four keys.
-        for_each_group<kAccumulators / 4>(first, last, [&](std::size_t i, auto n) {
-            std::size_t j = 0;
-            for (; j + 4 <= count; j += 4)
-                score_keys<n.value, 4>(tile, i, keys + j * tile.layout.head_stride, position + j);
-            for (; j < count; ++j) score_keys<n.value, 1>(tile, i, keys + j * tile.layout.head_stride, position + j);
-        });
+        for (; count >= kKeyRows; count -= kKeyRows, position += kKeyRows, keys += kKeyRows * tile.layout.head_stride)
+            for_each_group<kAccumulators / kKeyRows>(first, last, [&](std::size_t i, auto n) {
+                ask_ahead(tile, keys, kKeyRows, first, last, i, n.value);
+                score_keys<n.value, kKeyRows>(tile, i, keys, position);
+            });
+        for (; count > 0; --count, ++position, keys += tile.layout.head_stride)
+            for_each_group<kAccumulators / kKeyRows>(
+                first, last, [&](std::size_t i, auto n) { score_keys<n.value, 1>(tile, i, keys, position); });
     });
 }
 
@@ -136,15 +157,23 @@ inline void add_rows(const AttentionTile& tile, const float* values, std::size_t
 inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t last, std::size_t begin,
                        std::size_t end) {
     constexpr std::size_t kVectors = kAccumulators / 2;
-    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
-        for_each_group<2>(first, last, [&](std::size_t i, auto n) {
-            const float *values = tile.values + row, *p = tile.scores + i * tile.scores_stride + position;
-            float* sums = tile.sums + i * tile.layout.head_stride;
-            std::size_t d = 0;
-            for (; d + 16 * kVectors <= tile.layout.head_stride; d += 16 * kVectors)
-                add_rows<n.value, kVectors>(tile, values + d, count, p, sums + d);
-            for (; d < tile.layout.head_stride; d += 16) add_rows<n.value, 1>(tile, values + d, count, p, sums + d);
-        });
+    for_each_run(tile, begin, end, [&](std::size_t position, std::size_t left, std::size_t row) {
+        const float* values = tile.values + row;
+        while (left > 0) {
+            const std::size_t count = left < kValueRows ? left : kValueRows;
+            for_each_group<2>(first, last, [&](std::size_t i, auto n) {
+                ask_ahead(tile, values, count, first, last, i, n.value);
+                const float* p = tile.scores + i * tile.scores_stride + position;
+                float* sums = tile.sums + i * tile.layout.head_stride;
+                std::size_t d = 0;
+                for (; d + 16 * kVectors <= tile.layout.head_stride; d += 16 * kVectors)
+                    add_rows<n.value, kVectors>(tile, values + d, count, p, sums + d);
+                for (; d < tile.layout.head_stride; d += 16) add_rows<n.value, 1>(tile, values + d, count, p, sums + d);
+            });
+            left -= count;
+            position += count;
+            values += count * tile.layout.head_stride;
+        }
     });
 }
 
