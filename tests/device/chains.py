@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import NEXT, Candidates, LogitFilter, StepResult
+from bitnet_tt.backends.base import NEXT, Candidates, LogitFilter, Noise, StepResult
 from bitnet_tt.backends.tt.planning.grid import STRIP
 from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES
 from bitnet_tt.checkpoint import Checkpoint
@@ -59,6 +59,13 @@ class Chains:
         config, weights = layers_of("bitnet-packed", cards)
         one, chain = (with_cards(config, weights, count, texts_of) for count in (1, cards))
         assert chain == one
+
+    def test_a_chain_samples_as_one_card_does(self, cards: int) -> None:
+        """Launched, recorded and replayed, with a step of one sequence under way on each card; also missing logits."""
+        config, weights = layers_of("bitnet-packed", cards)
+        one, chain = (with_cards(config, weights, count, candidates_of) for count in (1, cards))
+        for found, expected in zip(chain, one, strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def check_handoffs(count: int) -> None:
@@ -220,3 +227,24 @@ def texts_of(backend: TTBackend) -> list[list[int]]:
             append(unread.popleft()())
     append(unread.popleft()())
     return texts
+
+
+def candidates_of(backend: TTBackend) -> list[NDArray[np.float32]]:
+    """Return the candidates of steps whose sequences change, also those of whole rows, and the logits that they miss.
+
+    Each array is a row: token ids, logits and missing logits.
+    """
+    feeder, random = PagedFeeder(backend, sequences=2, blocks_each=2), np.random.default_rng(3)
+    feeder.feed({index: random.integers(0, 500, length).tolist() for index, length in enumerate((3, 29))})
+    top_p = LogitFilter(8, Noise(seed=0, position=0, choice=0, temperature=1.0))
+    rows = []
+    for limit, texts in itertools.product((top_p, LogitFilter()), 4 * [(0, 1)] + [(1,)]):
+        batch = feeder.batch({index: [int(random.integers(0, 500))] for index in texts})
+        for found in backend.candidates(batch, [limit] * len(texts)):
+            every = np.arange(backend.plan.config.vocab_size)
+            token_ids = every if found.token_ids is None else found.token_ids
+            missing = np.setdiff1d(every, token_ids)
+            assert (len(missing) > 0) == (limit is top_p)
+            rest = found.missing.compute(missing) if found.missing is not None else np.zeros(0, np.float32)
+            rows.append(np.concatenate([token_ids, found.logits, rest]).astype(np.float32))
+    return rows

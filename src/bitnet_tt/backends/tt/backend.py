@@ -138,19 +138,16 @@ class TTBackend:
         model = self._open_model()
         check(batch, self.plan, self._num_blocks)
         candidates: dict[int, Candidates] = {}
-        # Only the most probable tokens are read behind the steps that found them. Everything else is read at once.
-        greedy = self.plan.head_output(filters, rows_stay=True).finds_tokens
-        groups = list(split(batch, self.plan, self._decode_rows(batch) if greedy else DECODE_ROWS))
-        # A second decode step overwrites the logits of the first.
-        rows_stay = sum(group.decode for group in groups) < 2
+        groups = list(split(batch, self.plan, self._decode_rows(batch)))
+        # A second decode step of the same object overwrites the logits of the first.
+        rows_stay = sum(group.decode for group in groups) <= len(model.decodes)
         steps: list[tuple[Group, StepResult]] = []
         with self._answers():
             for index, group in enumerate(groups):
                 group_filters = [filters[row] for row in group.result_rows]
                 output = self.plan.head_output(group_filters, rows_stay=rows_stay)
                 if group.decode:
-                    step = model.decodes[index % len(model.decodes) if greedy else 0](group, group_filters, output)
-                    steps.append((group, step if greedy else _known(step())))
+                    steps.append((group, model.decodes[index % len(model.decodes)](group, group_filters, output)))
                 else:
                     steps.append((group, _known(self._prefill(model, group, group_filters, output))))
             for group, step in steps:
@@ -198,7 +195,7 @@ class TTBackend:
                 self._prefill(model, step.group, filters, output)
                 continue
             for _ in range(2 if step.is_common and self.cards[0].traces.recorder is not None else 1):
-                for decode in model.decodes if output.finds_tokens else model.decodes[:1]:
+                for decode in model.decodes:
                     decode(step.group, filters, output)()
         progress(len(steps), len(steps))
 
@@ -229,7 +226,7 @@ class TTBackend:
     ) -> list[Candidates]:
         candidates: list[Candidates] = []
         for results, rows in model.stages.prefill(group, output):
-            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows])
+            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows])()
         return candidates
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,12 +10,12 @@ import numpy as np
 import ttnn
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import Candidates, LogitFilter
+from bitnet_tt.backends.base import Candidates, LogitFilter, StepResult
 from bitnet_tt.backends.tt.device.card import Card
 from bitnet_tt.backends.tt.device.weights import load_lm_head
 from bitnet_tt.backends.tt.model.gather import Gather
 from bitnet_tt.backends.tt.ops.common.strips import Strips
-from bitnet_tt.backends.tt.ops.lm_head.op import lm_head
+from bitnet_tt.backends.tt.ops.lm_head.op import empty_logits, lm_head
 from bitnet_tt.backends.tt.ops.norm_quantize.op import Norm, normalize
 from bitnet_tt.backends.tt.ops.scatter_rows.op import scatter_rows
 from bitnet_tt.backends.tt.planning.plan import DECODE_ROWS, HeadOutput, Plan
@@ -29,28 +29,28 @@ class HeadResult:
     """The logits that the lm_head left on the device for the host, see `HeadOutput`.
 
     Attributes:
+        card: The card that has them.
         top_count: Logits that were found in each part of the vocabulary, see `HeadOutput.top_count`.
         logits: The whole rows, see `ops.lm_head`. None if the host does not need them.
         top: The largest logits of each part, see `ops.lm_head`. None if `top_count` is None.
         sizes: Number of tokens of each part.
     """
 
+    card: Card
     top_count: int | None
     logits: ttnn.Tensor | None
     top: ttnn.Tensor | None
     sizes: NDArray[np.intp]
 
-    def read_logits(self) -> NDArray[np.float32]:
-        """Bring the whole rows to the host, float32 [rows, tokens of all parts]."""
-        assert self.logits is not None
-        logits: NDArray[np.float32] = self.logits.cpu().to_numpy()
-        return logits[:, : self.sizes.sum()]
+    def read_logits(self) -> Callable[[], NDArray[np.float32]]:
+        """Start to read the whole rows, float32 [rows, tokens of all parts]; see `Card.read_later`."""
+        read = self.card.read_later(self.logits)
+        return lambda: read()[:, : self.sizes.sum()]
 
-    def read_top(self) -> NDArray[np.uint32]:
-        """Bring the largest logits to the host, uint32 [parts, rows, count, 2]: bits of a logit, token id."""
-        assert self.top is not None
-        top: NDArray[np.uint32] = self.top.cpu().to_numpy()
-        return top.reshape(len(self.sizes), -1, self.top_count or 1, 2)
+    def read_top(self) -> Callable[[], NDArray[np.uint32]]:
+        """Start to read the largest logits, uint32 [parts, rows, count, 2]: bits of a logit, token id."""
+        read = self.card.read_later(self.top)
+        return lambda: read().reshape(len(self.sizes), -1, self.top_count or 1, 2)
 
 
 class LMHead:
@@ -70,45 +70,77 @@ class LMHead:
         scatter_rows(hidden, self._card.rows(slots, ttnn.uint32), self._picked)
         return self._picked
 
-    def __call__(self, hidden: Strips | ttnn.Tensor, rows: int, output: HeadOutput) -> HeadResult:
+    def empty_logits(self) -> ttnn.Tensor:
+        """Make a tensor for the whole rows of any decode step."""
+        return empty_logits(self._weights, DECODE_ROWS)
+
+    def __call__(
+        self, hidden: Strips | ttnn.Tensor, rows: int, output: HeadOutput, logits: ttnn.Tensor | None = None
+    ) -> HeadResult:
         """Compute logits, and leave for the host what it needs of them; `read_heads` brings it there.
 
         Args:
             hidden: At most 32 rows: strips, or float32 [1, 1, 32, hidden].
             rows: The host needs only the first `rows` rows.
             output: What to leave for the host.
+            logits: Takes the whole rows, if the output has them. None makes a new tensor.
         """
         norm, x = self._norm, hidden
         if not isinstance(hidden, Strips):
             dtype = ttnn.float32 if self._plan.precision == "exact" else ttnn.bfloat16
             norm, x = None, normalize(hidden, self._norm, dtype)
         own = self._plan.own.vocabulary
-        logits, top = lm_head(x, norm, self._weights, output, rows=rows, vocab_size=len(own), first_token=own.start)
-        return HeadResult(output.top_count, logits, top, self._plan.vocabulary_sizes)
+        logits, top = lm_head(
+            x,
+            norm,
+            self._weights,
+            output,
+            rows=rows,
+            vocab_size=len(own),
+            first_token=own.start,
+            logits=logits,
+        )
+        return HeadResult(self._card, output.top_count, logits, top, self._plan.vocabulary_sizes)
 
     def all_top(self, result: HeadResult) -> ttnn.Tensor:
         """Return the largest logits of all parts of the vocabulary, on all cards that have parts of it."""
         return result.top if self._gather is None else self._gather.top(result.top)
 
 
-def read_heads(
-    results: Sequence[HeadResult], rows: NDArray[np.intp], filters: Sequence[LogitFilter]
-) -> list[Candidates]:
-    """Bring the candidates of some rows to the host.
+def read_heads(results: Sequence[HeadResult], rows: NDArray[np.intp], filters: Sequence[LogitFilter]) -> StepResult:
+    """Start to read the candidates of some rows, behind everything that was launched so far.
 
     Args:
         results: The results of the lm_head, or of all its parts.
         rows: Rows of its logits.
         filters: One for each of `rows`.
+
+    Returns:
+        A function that waits for the candidates. It must live until the device has read them.
     """
+    if results[0].top_count is None:
+        read = _read_rows(results, rows)
+        return lambda: [Candidates(row) for row in read()]
+    tops = [result.read_top() for result in results]
+    sizes = np.concatenate([result.sizes for result in results])
 
     @cache
-    def whole_rows() -> NDArray[np.float32]:
-        parts = [result.read_logits()[rows] for result in results]
+    def whole_rows() -> NDArray[np.float32]:  # large, and rarely needed
+        return _read_rows(results, rows)()
+
+    def wait() -> list[Candidates]:
+        entries = np.concatenate([read()[:, rows] for read in tops])
+        return read_candidates(entries, filters, sizes, lambda index: whole_rows()[index])
+
+    return wait
+
+
+def _read_rows(results: Sequence[HeadResult], rows: NDArray[np.intp]) -> Callable[[], NDArray[np.float32]]:
+    """Start to read whole rows, float32 [rows, vocab]."""
+    reads = [result.read_logits() for result in results]
+
+    def wait() -> NDArray[np.float32]:
+        parts = [read()[rows] for read in reads]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)  # large: copied only if need be
 
-    if results[0].top_count is None:
-        return [Candidates(row) for row in whole_rows()]
-    entries = np.concatenate([result.read_top()[:, rows] for result in results])
-    sizes = np.concatenate([result.sizes for result in results])
-    return read_candidates(entries, filters, sizes, lambda index: whole_rows()[index])
+    return wait
