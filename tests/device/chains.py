@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, Candidates, LogitFilter, Noise, StepResult
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.planning.grid import STRIP
 from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES
 from bitnet_tt.checkpoint import Checkpoint
@@ -125,19 +128,12 @@ def check_stock_operations(count: int) -> None:
     from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 
     x = np.random.default_rng(0).standard_normal((count, 1, 32, 64), np.float32)
-    ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
-    mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, count))
-    try:
-        placements = [ttnn.PlacementReplicate(), ttnn.PlacementShard(0)]
-        mapper = ttnn.create_mesh_mapper(mesh, ttnn.MeshMapperConfig(placements, ttnn.MeshShape(1, count)))
-        rows = ttnn.distribute_tensor(ttnn.Tensor(x, ttnn.float32, None, ttnn.TILE_LAYOUT), mapper, mesh)
+    with stock_mesh(count) as mesh:
+        rows = spread(mesh, x, 0, ttnn.TILE_LAYOUT)
         gathered = [_bits(part) for part in ttnn.get_device_tensors(ttnn.all_gather(rows, dim=0))]
         coordinates = [ttnn.MeshCoordinate(0, place) for place in (1, 0)]
         passed = ttnn.point_to_point(rows, *coordinates, topology=ttnn.Topology.Linear)
         first = _bits(ttnn.get_device_tensors(passed)[0])
-    finally:
-        ttnn.close_mesh_device(mesh)
-        ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
     cards = open_cards(count)
     try:
         arrived = []
@@ -151,6 +147,29 @@ def check_stock_operations(count: int) -> None:
         cards[0].close()
     np.testing.assert_array_equal(np.concatenate(arrived), gathered[0][1:])
     np.testing.assert_array_equal(arrived[0], first)
+
+
+@contextmanager
+def stock_mesh(count: int) -> Iterator[Any]:
+    """Open the cards as one mesh, as ttnn's own operations between cards need it."""
+    import ttnn
+
+    ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+    mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, count))
+    try:
+        yield mesh
+    finally:
+        ttnn.close_mesh_device(mesh)
+        ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
+
+
+def spread(mesh: Any, x: NDArray[np.float32], dim: int, layout: Any) -> Any:
+    """Cut an array along a dimension, and put a part on each card of a mesh."""
+    import ttnn
+
+    placements = [ttnn.PlacementReplicate(), ttnn.PlacementShard(dim)]
+    mapper = ttnn.create_mesh_mapper(mesh, ttnn.MeshMapperConfig(placements, mesh.shape))
+    return ttnn.distribute_tensor(ttnn.Tensor(x, ttnn.float32, None, layout), mapper, mesh)
 
 
 def _tensor(card: Card, array: NDArray[np.float32], in_tiles: bool, memory: Any) -> Any:
@@ -174,13 +193,19 @@ def layers_of(name: str, count: int) -> tuple[ModelConfig, ModelWeights]:
 
 
 def with_cards(
-    config: ModelConfig, weights: ModelWeights, cards: int, run: Any, *, tensor_parallel: bool = False
+    config: ModelConfig,
+    weights: ModelWeights,
+    cards: int,
+    run: Any,
+    *,
+    tensor_parallel: bool = False,
+    precision: Precision = "fast",
 ) -> Any:
     """Run a function with a model on some cards, and close them."""
     from bitnet_tt.backends.tt.backend import TTBackend
 
     backend = TTBackend(
-        config, weights, context_length=CONTEXT, precision="fast", cards=cards, tensor_parallel=tensor_parallel
+        config, weights, context_length=CONTEXT, precision=precision, cards=cards, tensor_parallel=tensor_parallel
     )
     try:
         layers = config.num_hidden_layers // (1 if tensor_parallel else cards)

@@ -32,10 +32,11 @@ class TestPairs(Pairs):
     """The tests of `Pairs`, on a simulator."""
 
 
-def test_a_card_that_does_not_answer_is_an_error(cards: int) -> None:
+@pytest.mark.parametrize("sharing", ["chain", "tensor_parallel"])
+def test_a_card_that_does_not_answer_is_an_error(sharing: str, cards: int) -> None:
     """The step ends after the time limit, and no later step waits again."""
     assert cards >= 2
-    command = [sys.executable, "-m", "tests.device.silent_card", "5"]
+    command = [sys.executable, "-m", "tests.device.silent_card", "5", sharing]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=True)
     errors = json.loads(next(line for line in result.stdout.splitlines() if line.startswith('["')))
     assert len(errors) == 2

@@ -139,6 +139,8 @@ class TTBackend:
         check(batch, self.plan, self._num_blocks)
         candidates: dict[int, Candidates] = {}
         groups = list(split(batch, self.plan, self._decode_rows(batch)))
+        # Such steps are read in the order of the cards' queues. All other steps are read before the next one starts.
+        wait = len(model.decodes) == 1 and not self.plan.head_output(filters, rows_stay=True).finds_tokens
         # A second decode step of the same object overwrites the logits of the first.
         rows_stay = sum(group.decode for group in groups) <= len(model.decodes)
         steps: list[tuple[Group, StepResult]] = []
@@ -147,7 +149,8 @@ class TTBackend:
                 group_filters = [filters[row] for row in group.result_rows]
                 output = self.plan.head_output(group_filters, rows_stay=rows_stay)
                 if group.decode:
-                    steps.append((group, model.decodes[index % len(model.decodes)](group, group_filters, output)))
+                    step = model.decodes[index % len(model.decodes)](group, group_filters, output)
+                    steps.append((group, _known(step()) if wait else step))
                 else:
                     steps.append((group, _known(self._prefill(model, group, group_filters, output))))
             for group, step in steps:
@@ -226,7 +229,7 @@ class TTBackend:
     ) -> list[Candidates]:
         candidates: list[Candidates] = []
         for results, rows in model.stages.prefill(group, output):
-            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows])()
+            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows], at_once=False)()
         return candidates
 
     @contextmanager

@@ -77,8 +77,9 @@ class Decode:
             output: What the lm_head leaves for the host.
 
         Returns:
-            A function that waits for the candidates of the `logit_rows`. The next step may be started before. The
-            candidates can read the logits that they miss until then.
+            A function that waits for the candidates of the `logit_rows`. Other steps may be started before if the host
+            needs only the most probable tokens, or if several steps can be under way. Until the next step of this
+            object, the candidates can read the logits that they miss.
         """
         self._pass_tokens()
         self._place(group)
@@ -86,7 +87,7 @@ class Decode:
         self._steps += 1
         self._state.advance(finds_tokens=output.finds_tokens)
         if not output.finds_tokens:
-            result = read_heads(results, group.logit_rows, filters)
+            result = read_heads(results, group.logit_rows, filters, at_once=self._logits is not None)
             self._reads.append(result)
             return result
         read = self._last.read_later(self._best[-1])

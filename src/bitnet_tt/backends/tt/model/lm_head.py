@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import ttnn
@@ -42,15 +43,19 @@ class HeadResult:
     top: ttnn.Tensor | None
     sizes: NDArray[np.intp]
 
-    def read_logits(self) -> Callable[[], NDArray[np.float32]]:
-        """Start to read the whole rows, float32 [rows, tokens of all parts]; see `Card.read_later`."""
-        read = self.card.read_later(self.logits)
+    def read_logits(self, *, at_once: bool) -> Callable[[], NDArray[np.float32]]:
+        """Return a function that reads the whole rows, float32 [rows, tokens of all parts]; see `_read`."""
+        read = self._read(self.logits, at_once)
         return lambda: read()[:, : self.sizes.sum()]
 
-    def read_top(self) -> Callable[[], NDArray[np.uint32]]:
-        """Start to read the largest logits, uint32 [parts, rows, count, 2]: bits of a logit, token id."""
-        read = self.card.read_later(self.top)
+    def read_top(self, *, at_once: bool) -> Callable[[], NDArray[np.uint32]]:
+        """Return a function that reads the largest logits, uint32 [parts, rows, count, 2]: bits of a logit, and id."""
+        read = self._read(self.top, at_once)
         return lambda: read().reshape(len(self.sizes), -1, self.top_count or 1, 2)
+
+    def _read(self, tensor: ttnn.Tensor, at_once: bool) -> Callable[[], NDArray[Any]]:
+        """Return a function that reads a tensor. The card starts to read it when it is called, or at once."""
+        return self.card.read_later(tensor) if at_once else lambda: tensor.cpu().to_numpy()
 
 
 class LMHead:
@@ -107,26 +112,27 @@ class LMHead:
         return result.top if self._gather is None else self._gather.top(result.top)
 
 
-def read_heads(results: Sequence[HeadResult], rows: NDArray[np.intp], filters: Sequence[LogitFilter]) -> StepResult:
-    """Start to read the candidates of some rows, behind everything that was launched so far.
+def read_heads(
+    results: Sequence[HeadResult], rows: NDArray[np.intp], filters: Sequence[LogitFilter], *, at_once: bool
+) -> StepResult:
+    """Return a function that reads the candidates of some rows.
 
     Args:
         results: The results of the lm_head, or of all its parts.
         rows: Rows of its logits.
         filters: One for each of `rows`.
-
-    Returns:
-        A function that waits for the candidates. It must live until the device has read them.
+        at_once: Whether the card starts to read now, so that later steps may overwrite the results. The function must
+            then live until the card has read them.
     """
     if results[0].top_count is None:
-        read = _read_rows(results, rows)
+        read = _read_rows(results, rows, at_once=at_once)
         return lambda: [Candidates(row) for row in read()]
-    tops = [result.read_top() for result in results]
+    tops = [result.read_top(at_once=at_once) for result in results]
     sizes = np.concatenate([result.sizes for result in results])
 
     @cache
     def whole_rows() -> NDArray[np.float32]:  # large, and rarely needed
-        return _read_rows(results, rows)()
+        return _read_rows(results, rows, at_once=False)()
 
     def wait() -> list[Candidates]:
         entries = np.concatenate([read()[:, rows] for read in tops])
@@ -135,9 +141,11 @@ def read_heads(results: Sequence[HeadResult], rows: NDArray[np.intp], filters: S
     return wait
 
 
-def _read_rows(results: Sequence[HeadResult], rows: NDArray[np.intp]) -> Callable[[], NDArray[np.float32]]:
-    """Start to read whole rows, float32 [rows, vocab]."""
-    reads = [result.read_logits() for result in results]
+def _read_rows(
+    results: Sequence[HeadResult], rows: NDArray[np.intp], *, at_once: bool
+) -> Callable[[], NDArray[np.float32]]:
+    """Return a function that reads whole rows, float32 [rows, vocab]."""
+    reads = [result.read_logits(at_once=at_once) for result in results]
 
     def wait() -> NDArray[np.float32]:
         parts = [read()[rows] for read in reads]
