@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ from tests.device.paged import PagedFeeder
 if TYPE_CHECKING:
     from bitnet_tt.backends.tt.backend import TTBackend
     from bitnet_tt.backends.tt.ops.common.strips import Strips
+
+needs_queues = pytest.mark.skipif(
+    "TT_METAL_SLOW_DISPATCH_MODE" in os.environ, reason="tensor parallelism needs fast dispatch"
+)
 
 _ROWS: dict[str, tuple[int, int]] = {
     "1 row": (1, 1),
@@ -40,6 +45,7 @@ class Pairs:
     def test_a_gather_has_the_bits_of_the_stock_operation(self, cards: int) -> None:
         check_stock_gather()
 
+    @needs_queues
     @pytest.mark.parametrize("name", golden.TT_NAMES)
     def test_two_cards_that_share_every_matrix_have_the_bits_of_one(self, name: str, cards: int) -> None:
         """Prompts, cuts, decode steps of one to nine sequences, and a text that is read again elsewhere."""
@@ -47,6 +53,7 @@ class Pairs:
         one, two = (with_cards(config, weights, count, _logits_of, tensor_parallel=count > 1) for count in (1, PAIR))
         np.testing.assert_array_equal(two, one)
 
+    @needs_queues
     def test_two_cards_have_the_bits_of_one_in_exact(self, cards: int) -> None:
         """A prompt and a decode step, with an lm_head in bfloat16."""
         config, weights = layers_of("bitnet-packed", 1)
@@ -56,6 +63,7 @@ class Pairs:
         )
         np.testing.assert_array_equal(two, one)
 
+    @needs_queues
     def test_two_cards_feed_tokens_back_as_one_does(self, cards: int) -> None:
         """Launched, recorded, replayed, and ahead of the host."""
         config, weights = layers_of("bitnet-packed", 2)
@@ -93,7 +101,8 @@ def check_gathers() -> None:
                 _check_strips(cards, pairs, _numbers(random, (rows, width)), cut, lines)
             _check_tiles(cards, pairs, _numbers(random, (1, 1, 64, width)), cut)
         _check_pages(cards, pairs, random)
-        _check_traced(cards, pairs, random)
+        if cards[0].traces.recorder is not None:  # in slow dispatch, the host waits between two gathers of a card
+            _check_traced(cards, pairs, random)
     finally:
         cards[0].close()
 

@@ -13,14 +13,14 @@ import sys
 import pytest
 
 from bitnet_tt.cli.doctor.cards import check_cables
-from tests.device.chains import Chains
-from tests.device.pairs import Pairs
+from bitnet_tt.errors import DeviceError
+from tests.device.chains import Chains, layers_of, logits_of, with_cards
+from tests.device.pairs import Pairs, needs_queues
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 pytestmark = [
     pytest.mark.simulator,
     pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR is not set"),
-    pytest.mark.skipif("TT_METAL_SLOW_DISPATCH_MODE" in os.environ, reason="several cards need fast dispatch"),
 ]
 
 
@@ -32,6 +32,7 @@ class TestPairs(Pairs):
     """The tests of `Pairs`, on a simulator."""
 
 
+@needs_queues
 @pytest.mark.parametrize("sharing", ["chain", "tensor_parallel"])
 def test_a_card_that_does_not_answer_is_an_error(sharing: str, cards: int) -> None:
     """The step ends after the time limit, and no later step waits again."""
@@ -42,6 +43,13 @@ def test_a_card_that_does_not_answer_is_an_error(sharing: str, cards: int) -> No
     assert len(errors) == 2
     assert "a Tenstorrent card did not answer within 5 s" in errors[0]
     assert "a step failed; load the model again" in errors[1]
+
+
+@pytest.mark.skipif("TT_METAL_SLOW_DISPATCH_MODE" not in os.environ, reason="for slow dispatch")
+def test_tensor_parallelism_is_refused_in_slow_dispatch(cards: int) -> None:
+    config, weights = layers_of("bitnet-packed", 1)
+    with pytest.raises(DeviceError, match="tensor parallelism needs fast dispatch"):
+        with_cards(config, weights, 2, logits_of, tensor_parallel=True)
 
 
 def test_the_doctor_sends_numbers_over_every_cable(cards: int) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.options import Precision, TernaryTiles
-from bitnet_tt.backends.tt.device.mesh import open_cards
+from bitnet_tt.backends.tt.device.mesh import check_queues, open_cards
 from bitnet_tt.backends.tt.device.patience import no_answer
 from bitnet_tt.backends.tt.environment import time_limit
 from bitnet_tt.backends.tt.model.decode import Decode
@@ -87,6 +87,8 @@ class TTBackend:
         check_cards(config, cards, tensor_parallel=tensor_parallel)
         self.cards = open_cards(cards, trace_region_bytes(config, tensor_parallel=tensor_parallel))
         try:
+            if tensor_parallel:
+                check_queues(self.cards)
             self.plan = Plan(config, self.cards[0].grid, precision, context_length, ternary_tiles)
             self.shares = share_matrices(config, cards) if tensor_parallel else share_layers(self.plan, cards)
             check_dram(self.plan, self.plan.context_blocks(context_length), self.shares)

@@ -66,12 +66,24 @@ def open_cards(count: int = 1, trace_bytes: int = 0) -> tuple[Card, ...]:
         mesh.used += [(card.device, card.traces) for card in cards]
         _check_equal(cards)
         _check_links(cards)
-        _check_dispatch(cards)
     except BaseException:
         mesh.close()
         raise
     _open = weakref.ref(mesh)
     return cards
+
+
+def check_queues(cards: Sequence[Card]) -> None:
+    """Check that cards can wait for each other within a step.
+
+    With slow dispatch, the host waits for a card's program before it launches the next one there. So it would wait for
+    ever for a program that waits for another card.
+
+    Raises:
+        DeviceError: They cannot.
+    """
+    if cards[0].traces.recorder is None and not is_mock():
+        raise DeviceError("tensor parallelism needs fast dispatch; unset TT_METAL_SLOW_DISPATCH_MODE")
 
 
 def _are_neighbours(one: Card, other: Card) -> bool:
@@ -168,12 +180,6 @@ def _check_links(cards: Sequence[Card]) -> None:
                 f"there is no Ethernet link between card {one.place} and card {next_one.place}; connect their QSFP-DD "
                 "ports with a cable, or use fewer cards"
             )
-
-
-def _check_dispatch(cards: Sequence[Card]) -> None:
-    """Refuse chains with slow dispatch: on the simulator, rows that a card sends from L1 then lose packets."""
-    if len(cards) > 1 and cards[0].traces.recorder is None and not is_mock():
-        raise DeviceError("several cards need fast dispatch; unset TT_METAL_SLOW_DISPATCH_MODE")
 
 
 def _close(mesh: Any, used: Sequence[tuple[Any, Traces]], has_fabric: bool) -> None:
