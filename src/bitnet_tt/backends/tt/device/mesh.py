@@ -66,11 +66,23 @@ def open_cards(count: int = 1, trace_bytes: int = 0) -> tuple[Card, ...]:
         mesh.used += [(card.device, card.traces) for card in cards]
         _check_equal(cards)
         _check_links(cards)
+        _let_routers_start(cards)
     except BaseException:
         mesh.close()
         raise
     _open = weakref.ref(mesh)
     return cards
+
+
+def _let_routers_start(cards: Sequence[Card]) -> None:
+    """Wait until the fabric's routers take packets.
+
+    A router has two processors, and ttnn takes it for ready when one of them is. For about 2 us more, the other one
+    clears the headers of packets. In slow dispatch on the simulator, a program could send packets by then.
+    """
+    if len(cards) > 1:
+        for card in cards:
+            ttnn.synchronize_device(card.device)
 
 
 def check_queues(cards: Sequence[Card]) -> None:
