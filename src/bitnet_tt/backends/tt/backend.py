@@ -141,8 +141,8 @@ class TTBackend:
         check(batch, self.plan, self._num_blocks)
         candidates: dict[int, Candidates] = {}
         groups = list(split(batch, self.plan, self._decode_rows(batch)))
-        # Such steps are read in the order of the cards' queues. All other steps are read before the next one starts.
-        wait = len(model.decodes) == 1 and not self.plan.head_output(filters, rows_stay=True).finds_tokens
+        # In a chain, and if the host needs only the most probable tokens, steps are read in the order of the queues.
+        ahead = len(model.decodes) > 1 or self.plan.head_output(filters, rows_stay=True).finds_tokens
         # A second decode step of the same object overwrites the logits of the first.
         rows_stay = sum(group.decode for group in groups) <= len(model.decodes)
         steps: list[tuple[Group, StepResult]] = []
@@ -152,7 +152,7 @@ class TTBackend:
                 output = self.plan.head_output(group_filters, rows_stay=rows_stay)
                 if group.decode:
                     step = model.decodes[index % len(model.decodes)](group, group_filters, output)
-                    steps.append((group, _known(step()) if wait else step))
+                    steps.append((group, step if ahead else _known(step())))
                 else:
                     steps.append((group, _known(self._prefill(model, group, group_filters, output))))
             for group, step in steps:

@@ -87,9 +87,11 @@ class Decode:
         self._steps += 1
         self._state.advance(finds_tokens=output.finds_tokens)
         if not output.finds_tokens:
-            result = read_heads(results, group.logit_rows, filters, at_once=self._logits is not None)
-            self._reads.append(result)
-            return result
+            if self._logits is None:
+                return read_heads(results, group.logit_rows, filters, at_once=False)
+            candidates = read_heads(results, group.logit_rows, filters, at_once=True)
+            self._reads.append(candidates)
+            return candidates
         read = self._last.read_later(self._best[-1])
         self._reads.append(read)
         return partial(self._read_best, read, group, self._steps)
