@@ -80,10 +80,11 @@ def _let_routers_start(cards: Sequence[Card]) -> None:
 
     A router has two processors, and ttnn takes it for ready when one of them is. For about 2 us more, the other one
     clears the headers of packets. Cards take longer to start a program. But on the simulator, time passes only while
-    programs run or the host reads: the first program could send packets too early.
+    programs run or the host reads: the first program could send packets too early. So other programs run before, each
+    for a thousand cycles.
     """
     if len(cards) > 1 and cards[0].traces.recorder is None and not is_mock():
-        for card in cards:
+        for card in 8 * tuple(cards):
             ttnn.clone(card.zeros([1, 1, TILE, TILE], ttnn.float32)).cpu()
 
 
