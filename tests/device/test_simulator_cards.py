@@ -11,7 +11,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from bitnet_tt.cli import app
 from bitnet_tt.cli.doctor.cards import check_cables
 from bitnet_tt.errors import DeviceError
 from tests.device.chains import Chains, layers_of, logits_of, with_cards
@@ -30,6 +32,14 @@ class TestChains(Chains):
 
 class TestPairs(Pairs):
     """The tests of `Pairs`, on a simulator."""
+
+
+@pytest.mark.parametrize("sharing", [[], pytest.param(["--tensor-parallel"], marks=needs_queues)], ids=str)
+def test_the_self_test_of_the_demo_model_passes(sharing: list[str], cards: int) -> None:
+    assert cards >= 2
+    result = CliRunner().invoke(app, ["self-test", "--device", "tt", "--cards", "2", *sharing, "--json"])
+    print(result.stdout)
+    assert json.loads(result.stdout)["passed"] is True
 
 
 @needs_queues
