@@ -11,9 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
-from bitnet_tt.cli import app
 from bitnet_tt.cli.doctor.cards import check_cables
 from bitnet_tt.errors import DeviceError
 from tests.device.chains import Chains, layers_of, logits_of, with_cards
@@ -37,9 +35,13 @@ class TestPairs(Pairs):
 @pytest.mark.parametrize("sharing", [[], pytest.param(["--tensor-parallel"], marks=needs_queues)], ids=str)
 def test_the_self_test_of_the_demo_model_passes(sharing: list[str], cards: int) -> None:
     assert cards >= 2
-    result = CliRunner().invoke(app, ["self-test", "--device", "tt", "--cards", "2", *sharing, "--json"])
+    command = [sys.executable, "-c", "from bitnet_tt.cli import main; main()", "self-test", "--device", "tt"]
+    command += ["--cards", "2", *sharing, "--json"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=1200, check=True)
     print(result.stdout)
-    assert json.loads(result.stdout)["passed"] is True
+    # A simulator prints its time behind it.
+    printed, _ = json.JSONDecoder().raw_decode(result.stdout)
+    assert printed["passed"] is True
 
 
 @needs_queues

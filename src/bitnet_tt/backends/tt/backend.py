@@ -231,7 +231,7 @@ class TTBackend:
     ) -> list[Candidates]:
         candidates: list[Candidates] = []
         for results, rows in model.stages.prefill(group, output):
-            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows], at_once=False)()
+            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows])()
         return candidates
 
     @contextmanager

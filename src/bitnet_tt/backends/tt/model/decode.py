@@ -88,8 +88,8 @@ class Decode:
         self._state.advance(finds_tokens=output.finds_tokens)
         if not output.finds_tokens:
             if self._logits is None:
-                return read_heads(results, group.logit_rows, filters, at_once=False)
-            candidates = read_heads(results, group.logit_rows, filters, at_once=True)
+                return read_heads(results, group.logit_rows, filters)
+            candidates = read_heads(results, group.logit_rows, filters, [self._last])
             self._reads.append(candidates)
             return candidates
         read = self._last.read_later(self._best[-1])

@@ -30,32 +30,26 @@ class HeadResult:
     """The logits that the lm_head left on the device for the host, see `HeadOutput`.
 
     Attributes:
-        card: The card that has them.
         top_count: Logits that were found in each part of the vocabulary, see `HeadOutput.top_count`.
         logits: The whole rows, see `ops.lm_head`. None if the host does not need them.
         top: The largest logits of each part, see `ops.lm_head`. None if `top_count` is None.
         sizes: Number of tokens of each part.
     """
 
-    card: Card
     top_count: int | None
     logits: ttnn.Tensor | None
     top: ttnn.Tensor | None
     sizes: NDArray[np.intp]
 
-    def read_logits(self, *, at_once: bool) -> Callable[[], NDArray[np.float32]]:
+    def read_logits(self, card: Card | None) -> Callable[[], NDArray[np.float32]]:
         """Return a function that reads the whole rows, float32 [rows, tokens of all parts]; see `_read`."""
-        read = self._read(self.logits, at_once)
+        read = _read(self.logits, card)
         return lambda: read()[:, : self.sizes.sum()]
 
-    def read_top(self, *, at_once: bool) -> Callable[[], NDArray[np.uint32]]:
+    def read_top(self, card: Card | None) -> Callable[[], NDArray[np.uint32]]:
         """Return a function that reads the largest logits, uint32 [parts, rows, count, 2]: bits of a logit, and id."""
-        read = self._read(self.top, at_once)
+        read = _read(self.top, card)
         return lambda: read().reshape(len(self.sizes), -1, self.top_count or 1, 2)
-
-    def _read(self, tensor: ttnn.Tensor, at_once: bool) -> Callable[[], NDArray[Any]]:
-        """Return a function that reads a tensor. The card starts to read it when it is called, or at once."""
-        return self.card.read_later(tensor) if at_once else lambda: tensor.cpu().to_numpy()
 
 
 class LMHead:
@@ -105,7 +99,7 @@ class LMHead:
             first_token=own.start,
             logits=logits,
         )
-        return HeadResult(self._card, output.top_count, logits, top, self._plan.vocabulary_sizes)
+        return HeadResult(output.top_count, logits, top, self._plan.vocabulary_sizes)
 
     def all_top(self, result: HeadResult) -> ttnn.Tensor:
         """Return the largest logits of all parts of the vocabulary, on all cards that have parts of it."""
@@ -113,7 +107,10 @@ class LMHead:
 
 
 def read_heads(
-    results: Sequence[HeadResult], rows: NDArray[np.intp], filters: Sequence[LogitFilter], *, at_once: bool
+    results: Sequence[HeadResult],
+    rows: NDArray[np.intp],
+    filters: Sequence[LogitFilter],
+    cards: Sequence[Card] | None = None,
 ) -> StepResult:
     """Return a function that reads the candidates of some rows.
 
@@ -121,18 +118,19 @@ def read_heads(
         results: The results of the lm_head, or of all its parts.
         rows: Rows of its logits.
         filters: One for each of `rows`.
-        at_once: Whether the card starts to read now, so that later steps may overwrite the results. The function must
-            then live until the card has read them.
+        cards: The cards of the results, to start to read now: then later steps may overwrite the results, and the
+            function must live until the cards have read them. None reads when the function is called.
     """
+    readers = [None] * len(results) if cards is None else cards
     if results[0].top_count is None:
-        read = _read_rows(results, rows, at_once=at_once)
+        read = _read_rows(results, rows, readers)
         return lambda: [Candidates(row) for row in read()]
-    tops = [result.read_top(at_once=at_once) for result in results]
+    tops = [result.read_top(card) for result, card in zip(results, readers, strict=True)]
     sizes = np.concatenate([result.sizes for result in results])
 
     @cache
     def whole_rows() -> NDArray[np.float32]:  # large, and rarely needed
-        return _read_rows(results, rows, at_once=False)()
+        return _read_rows(results, rows, [None] * len(results))()
 
     def wait() -> list[Candidates]:
         entries = np.concatenate([read()[:, rows] for read in tops])
@@ -142,13 +140,18 @@ def read_heads(
 
 
 def _read_rows(
-    results: Sequence[HeadResult], rows: NDArray[np.intp], *, at_once: bool
+    results: Sequence[HeadResult], rows: NDArray[np.intp], cards: Sequence[Card | None]
 ) -> Callable[[], NDArray[np.float32]]:
     """Return a function that reads whole rows, float32 [rows, vocab]."""
-    reads = [result.read_logits(at_once=at_once) for result in results]
+    reads = [result.read_logits(card) for result, card in zip(results, cards, strict=True)]
 
     def wait() -> NDArray[np.float32]:
         parts = [read()[rows] for read in reads]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)  # large: copied only if need be
 
     return wait
+
+
+def _read(tensor: ttnn.Tensor, card: Card | None) -> Callable[[], NDArray[Any]]:
+    """Return a function that reads a tensor. A card starts to read it at once, None when the function is called."""
+    return card.read_later(tensor) if card is not None else lambda: tensor.cpu().to_numpy()
