@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bitnet_tt.backends.base import NEXT, Candidates, LogitFilter, StepResult
+from bitnet_tt.backends.base import NEXT, Candidates, LogitFilter, Noise, StepResult
+from bitnet_tt.backends.options import Precision
 from bitnet_tt.backends.tt.planning.grid import STRIP
 from bitnet_tt.backends.tt.planning.memory import LANDING_PAGE_BYTES
 from bitnet_tt.checkpoint import Checkpoint
@@ -59,6 +62,13 @@ class Chains:
         config, weights = layers_of("bitnet-packed", cards)
         one, chain = (with_cards(config, weights, count, texts_of) for count in (1, cards))
         assert chain == one
+
+    def test_a_chain_samples_as_one_card_does(self, cards: int) -> None:
+        """Launched, recorded and replayed, with a step of one sequence under way on each card; also missing logits."""
+        config, weights = layers_of("bitnet-packed", cards)
+        one, chain = (with_cards(config, weights, count, candidates_of) for count in (1, cards))
+        for found, expected in zip(chain, one, strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def check_handoffs(count: int) -> None:
@@ -118,19 +128,12 @@ def check_stock_operations(count: int) -> None:
     from bitnet_tt.backends.tt.ops.handoff.op import receive, send
 
     x = np.random.default_rng(0).standard_normal((count, 1, 32, 64), np.float32)
-    ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
-    mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, count))
-    try:
-        placements = [ttnn.PlacementReplicate(), ttnn.PlacementShard(0)]
-        mapper = ttnn.create_mesh_mapper(mesh, ttnn.MeshMapperConfig(placements, ttnn.MeshShape(1, count)))
-        rows = ttnn.distribute_tensor(ttnn.Tensor(x, ttnn.float32, None, ttnn.TILE_LAYOUT), mapper, mesh)
+    with stock_mesh(count) as mesh:
+        rows = spread(mesh, x, 0, ttnn.TILE_LAYOUT)
         gathered = [_bits(part) for part in ttnn.get_device_tensors(ttnn.all_gather(rows, dim=0))]
         coordinates = [ttnn.MeshCoordinate(0, place) for place in (1, 0)]
         passed = ttnn.point_to_point(rows, *coordinates, topology=ttnn.Topology.Linear)
         first = _bits(ttnn.get_device_tensors(passed)[0])
-    finally:
-        ttnn.close_mesh_device(mesh)
-        ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
     cards = open_cards(count)
     try:
         arrived = []
@@ -144,6 +147,29 @@ def check_stock_operations(count: int) -> None:
         cards[0].close()
     np.testing.assert_array_equal(np.concatenate(arrived), gathered[0][1:])
     np.testing.assert_array_equal(arrived[0], first)
+
+
+@contextmanager
+def stock_mesh(count: int) -> Iterator[Any]:
+    """Open the cards as one mesh, as ttnn's own operations between cards need it."""
+    import ttnn
+
+    ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+    mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, count))
+    try:
+        yield mesh
+    finally:
+        ttnn.close_mesh_device(mesh)
+        ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
+
+
+def spread(mesh: Any, x: NDArray[np.float32], dim: int, layout: Any) -> Any:
+    """Cut an array along a dimension, and put a part on each card of a mesh."""
+    import ttnn
+
+    placements = [ttnn.PlacementReplicate(), ttnn.PlacementShard(dim)]
+    mapper = ttnn.create_mesh_mapper(mesh, ttnn.MeshMapperConfig(placements, mesh.shape))
+    return ttnn.distribute_tensor(ttnn.Tensor(x, ttnn.float32, None, layout), mapper, mesh)
 
 
 def _tensor(card: Card, array: NDArray[np.float32], in_tiles: bool, memory: Any) -> Any:
@@ -167,13 +193,19 @@ def layers_of(name: str, count: int) -> tuple[ModelConfig, ModelWeights]:
 
 
 def with_cards(
-    config: ModelConfig, weights: ModelWeights, cards: int, run: Any, *, tensor_parallel: bool = False
+    config: ModelConfig,
+    weights: ModelWeights,
+    cards: int,
+    run: Any,
+    *,
+    tensor_parallel: bool = False,
+    precision: Precision = "fast",
 ) -> Any:
     """Run a function with a model on some cards, and close them."""
     from bitnet_tt.backends.tt.backend import TTBackend
 
     backend = TTBackend(
-        config, weights, context_length=CONTEXT, precision="fast", cards=cards, tensor_parallel=tensor_parallel
+        config, weights, context_length=CONTEXT, precision=precision, cards=cards, tensor_parallel=tensor_parallel
     )
     try:
         layers = config.num_hidden_layers // (1 if tensor_parallel else cards)
@@ -220,3 +252,24 @@ def texts_of(backend: TTBackend) -> list[list[int]]:
             append(unread.popleft()())
     append(unread.popleft()())
     return texts
+
+
+def candidates_of(backend: TTBackend) -> list[NDArray[np.float32]]:
+    """Return the candidates of steps whose sequences change, also those of whole rows, and the logits that they miss.
+
+    Each array is a row: token ids, logits and missing logits.
+    """
+    feeder, random = PagedFeeder(backend, sequences=2, blocks_each=2), np.random.default_rng(3)
+    feeder.feed({index: random.integers(0, 500, length).tolist() for index, length in enumerate((3, 29))})
+    top_p = LogitFilter(8, Noise(seed=0, position=0, choice=0, temperature=1.0))
+    rows = []
+    for limit, texts in itertools.product((top_p, LogitFilter()), 4 * [(0, 1)] + [(1,)]):
+        batch = feeder.batch({index: [int(random.integers(0, 500))] for index in texts})
+        for found in backend.candidates(batch, [limit] * len(texts)):
+            every = np.arange(backend.plan.config.vocab_size)
+            token_ids = every if found.token_ids is None else found.token_ids
+            missing = np.setdiff1d(every, token_ids)
+            assert (len(missing) > 0) == (limit is top_p)
+            rest = found.missing.compute(missing) if found.missing is not None else np.zeros(0, np.float32)
+            rows.append(np.concatenate([token_ids, found.logits, rest]).astype(np.float32))
+    return rows

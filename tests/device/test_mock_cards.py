@@ -93,3 +93,14 @@ def test_a_chain_can_have_fewer_cards_than_the_machine(tmp_path: Path) -> None:
 def test_a_chain_can_be_opened_again_while_its_objects_live(tmp_path: Path) -> None:
     """As in `with from_pretrained(...) as model:` twice: the first model lives until the name is bound again."""
     assert run(environment(tmp_path / "root", cards="1x2"), "reopen", "2") == {"opened": 2}
+
+
+def test_sampled_steps_are_on_several_cards_at_once(tmp_path: Path) -> None:
+    """All steps are launched, and the candidates of each are read behind it, before the host waits for the first."""
+    mock = environment(tmp_path / "root", cards="1x2")
+    facts = run(mock, "sampled", json.dumps(config_of("demo") | {"num_hidden_layers": 9}), "2", "2")
+    print(json.dumps(facts))
+    for name in ("top-p", "penalties"):
+        assert facts[name]["order"] == ["card 0", "card 1", "read", "card 0", "card 1", "read", "wait"]
+        # No tokens go back to the first card: a step does not send and receive them.
+        assert facts[name]["launches"] == [facts["greedy_launches"] - 2 * 2] * 2

@@ -13,14 +13,14 @@ import sys
 import pytest
 
 from bitnet_tt.cli.doctor.cards import check_cables
-from tests.device.chains import Chains
-from tests.device.pairs import Pairs
+from bitnet_tt.errors import DeviceError
+from tests.device.chains import Chains, layers_of, logits_of, with_cards
+from tests.device.pairs import Pairs, needs_queues
 
 pytest.importorskip("ttnn", reason="the extra tt is not installed")
 pytestmark = [
     pytest.mark.simulator,
     pytest.mark.skipif("TT_METAL_SIMULATOR" not in os.environ, reason="TT_METAL_SIMULATOR is not set"),
-    pytest.mark.skipif("TT_METAL_SLOW_DISPATCH_MODE" in os.environ, reason="several cards need fast dispatch"),
 ]
 
 
@@ -32,15 +32,36 @@ class TestPairs(Pairs):
     """The tests of `Pairs`, on a simulator."""
 
 
-def test_a_card_that_does_not_answer_is_an_error(cards: int) -> None:
+@pytest.mark.parametrize("sharing", [[], pytest.param(["--tensor-parallel"], marks=needs_queues)], ids=str)
+def test_the_self_test_of_the_demo_model_passes(sharing: list[str], cards: int) -> None:
+    assert cards >= 2
+    command = [sys.executable, "-c", "from bitnet_tt.cli import main; main()", "self-test", "--device", "tt"]
+    command += ["--cards", "2", *sharing, "--json"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=1200, check=True)
+    print(result.stdout)
+    # A simulator prints its time behind it.
+    printed, _ = json.JSONDecoder().raw_decode(result.stdout)
+    assert printed["passed"] is True
+
+
+@needs_queues
+@pytest.mark.parametrize("sharing", ["chain", "tensor_parallel"])
+def test_a_card_that_does_not_answer_is_an_error(sharing: str, cards: int) -> None:
     """The step ends after the time limit, and no later step waits again."""
     assert cards >= 2
-    command = [sys.executable, "-m", "tests.device.silent_card", "5"]
+    command = [sys.executable, "-m", "tests.device.silent_card", "5", sharing]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=True)
     errors = json.loads(next(line for line in result.stdout.splitlines() if line.startswith('["')))
     assert len(errors) == 2
     assert "a Tenstorrent card did not answer within 5 s" in errors[0]
     assert "a step failed; load the model again" in errors[1]
+
+
+@pytest.mark.skipif("TT_METAL_SLOW_DISPATCH_MODE" not in os.environ, reason="for slow dispatch")
+def test_tensor_parallelism_is_refused_in_slow_dispatch(cards: int) -> None:
+    config, weights = layers_of("bitnet-packed", 1)
+    with pytest.raises(DeviceError, match="tensor parallelism needs fast dispatch"):
+        with_cards(config, weights, 2, logits_of, tensor_parallel=True)
 
 
 def test_the_doctor_sends_numbers_over_every_cable(cards: int) -> None:

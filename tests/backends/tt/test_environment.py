@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bitnet_tt.backends.tt.device.shared_memory import remove_own_locks
-from bitnet_tt.backends.tt.environment import keep_folders_clean, limit_power
+from bitnet_tt.backends.tt.environment import is_mock, keep_folders_clean, limit_power
 
 NAMES = ("TT_METAL_LOGS_PATH", "TT_METAL_SHM_TRACKING_DISABLED", "OMPI_MCA_btl", "OMPI_COMM_WORLD_SIZE")
 
@@ -17,7 +17,7 @@ NAMES = ("TT_METAL_LOGS_PATH", "TT_METAL_SHM_TRACKING_DISABLED", "OMPI_MCA_btl",
 @pytest.fixture(autouse=True)
 def variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
-        for name in (*NAMES, "TT_METAL_TDP_LIMIT_WATTS"):
+        for name in (*NAMES, "TT_METAL_TDP_LIMIT_WATTS", "TT_METAL_MOCK_CLUSTER_DESC_PATH", "TT_METAL_SIMULATOR"):
             patch.setenv(name, "")  # so that it is restored
             patch.delenv(name)
         yield
@@ -46,6 +46,14 @@ def test_processes_of_mpirun_talk_as_mpirun_says(monkeypatch: pytest.MonkeyPatch
 def test_the_limit_of_power_is_ttnns_own_variable() -> None:
     limit_power(120)
     assert os.environ["TT_METAL_TDP_LIMIT_WATTS"] == "120"
+
+
+def test_a_simulator_with_a_descriptor_is_no_mock(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_mock()
+    monkeypatch.setenv("TT_METAL_MOCK_CLUSTER_DESC_PATH", "cluster_descriptor.yaml")
+    assert is_mock()
+    monkeypatch.setenv("TT_METAL_SIMULATOR", "libttsim.so")
+    assert not is_mock()
 
 
 def test_only_locks_of_this_process_are_removed(tmp_path: Path) -> None:

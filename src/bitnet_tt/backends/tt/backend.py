@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import NEXT, BackendStats, Batch, Candidates, LogitFilter, PhaseTime, StepResult
 from bitnet_tt.backends.options import Precision, TernaryTiles
-from bitnet_tt.backends.tt.device.mesh import open_cards
+from bitnet_tt.backends.tt.device.mesh import check_queues, open_cards
 from bitnet_tt.backends.tt.device.patience import no_answer
 from bitnet_tt.backends.tt.environment import time_limit
 from bitnet_tt.backends.tt.model.decode import Decode
@@ -87,6 +87,8 @@ class TTBackend:
         check_cards(config, cards, tensor_parallel=tensor_parallel)
         self.cards = open_cards(cards, trace_region_bytes(config, tensor_parallel=tensor_parallel))
         try:
+            if tensor_parallel:
+                check_queues(self.cards)
             self.plan = Plan(config, self.cards[0].grid, precision, context_length, ternary_tiles)
             self.shares = share_matrices(config, cards) if tensor_parallel else share_layers(self.plan, cards)
             check_dram(self.plan, self.plan.context_blocks(context_length), self.shares)
@@ -138,19 +140,19 @@ class TTBackend:
         model = self._open_model()
         check(batch, self.plan, self._num_blocks)
         candidates: dict[int, Candidates] = {}
-        # Only the most probable tokens are read behind the steps that found them. Everything else is read at once.
-        greedy = self.plan.head_output(filters, rows_stay=True).finds_tokens
-        groups = list(split(batch, self.plan, self._decode_rows(batch) if greedy else DECODE_ROWS))
-        # A second decode step overwrites the logits of the first.
-        rows_stay = sum(group.decode for group in groups) < 2
+        groups = list(split(batch, self.plan, self._decode_rows(batch)))
+        # In a chain, and if the host needs only the most probable tokens, steps are read in the order of the queues.
+        ahead = len(model.decodes) > 1 or self.plan.head_output(filters, rows_stay=True).finds_tokens
+        # A second decode step of the same object overwrites the logits of the first.
+        rows_stay = sum(group.decode for group in groups) <= len(model.decodes)
         steps: list[tuple[Group, StepResult]] = []
         with self._answers():
             for index, group in enumerate(groups):
                 group_filters = [filters[row] for row in group.result_rows]
                 output = self.plan.head_output(group_filters, rows_stay=rows_stay)
                 if group.decode:
-                    step = model.decodes[index % len(model.decodes) if greedy else 0](group, group_filters, output)
-                    steps.append((group, step if greedy else _known(step())))
+                    step = model.decodes[index % len(model.decodes)](group, group_filters, output)
+                    steps.append((group, step if ahead else _known(step())))
                 else:
                     steps.append((group, _known(self._prefill(model, group, group_filters, output))))
             for group, step in steps:
@@ -198,7 +200,7 @@ class TTBackend:
                 self._prefill(model, step.group, filters, output)
                 continue
             for _ in range(2 if step.is_common and self.cards[0].traces.recorder is not None else 1):
-                for decode in model.decodes if output.finds_tokens else model.decodes[:1]:
+                for decode in model.decodes:
                     decode(step.group, filters, output)()
         progress(len(steps), len(steps))
 
@@ -229,7 +231,7 @@ class TTBackend:
     ) -> list[Candidates]:
         candidates: list[Candidates] = []
         for results, rows in model.stages.prefill(group, output):
-            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows])
+            candidates += read_heads(results, np.arange(len(filters[rows])), filters[rows])()
         return candidates
 
     @contextmanager

@@ -61,8 +61,11 @@ def has_mesh_graph() -> bool:
 
 
 def is_mock() -> bool:
-    """Whether ttnn runs in mock mode: programs are built and memory is allocated, but nothing runs."""
-    return "TT_METAL_MOCK_CLUSTER_DESC_PATH" in os.environ
+    """Whether ttnn runs in mock mode: programs are built and memory is allocated, but nothing runs.
+
+    A simulator may have a descriptor too, which then says how its chips are connected.
+    """
+    return "TT_METAL_MOCK_CLUSTER_DESC_PATH" in os.environ and not simulator()
 
 
 def simulator() -> str:

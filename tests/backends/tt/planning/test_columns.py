@@ -109,6 +109,13 @@ def test_packets_are_as_large_as_the_fabric_takes() -> None:
     assert tile_exchange(32, 96, 160).packet_bytes == 4096
 
 
+def test_halves_of_a_row_are_five_packets_and_of_32_rows_forty() -> None:
+    """As many as were counted on simulated Ethernet, beside two that raise semaphores."""
+    assert strip_exchange(1, 1, 1280, 2560).packets == 5
+    assert strip_exchange(8, 8, 1280, 2560).packets == 10
+    assert tile_exchange(32, 1280, 2560).packets == 40
+
+
 def _gathered(cuts: Exchange, parts: list[np.ndarray]) -> np.ndarray:
     """Copy the packets as the kernels do; what no packet has stays NaN."""
     words = cuts.packet_bytes // 4

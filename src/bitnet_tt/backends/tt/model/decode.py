@@ -59,11 +59,14 @@ class Decode:
         self._packed = [card.rows(self._state.packed(), ttnn.uint32) for card in cards]
         self._best = [empty_best(card.device) for card in cards[-finders:]]
         pages = landing_pages(plan.grid, 1, TOKEN_PAGE_BYTES)
+        # Takes the whole rows that the host may need later, if other steps may be started before.
+        head = stages.all[-1].lm_head
+        self._logits = head.empty_logits() if head is not None and stages.all[-1].share.steps > 1 else None
         self._way_back = [Link.between(one, before, pages) for one, before in itertools.pairwise(cards[-finders::-1])]
         self._tokens_wait = False  # to be passed back
         self._steps = 0
         # The last reads: the device writes to their memory, whether or not anybody waits for them.
-        self._reads: deque[Callable[[], NDArray[np.uint32]]] = deque(maxlen=2)
+        self._reads: deque[Callable[[], object]] = deque(maxlen=2)
 
     def __call__(self, group: Group, filters: Sequence[LogitFilter], output: HeadOutput) -> StepResult:
         """Start a step, and return without waiting for it where the device has a queue.
@@ -74,8 +77,9 @@ class Decode:
             output: What the lm_head leaves for the host.
 
         Returns:
-            A function that waits for the candidates of the `logit_rows`. If the host needs only the most probable
-            tokens, the next step may be started before; otherwise it is called before.
+            A function that waits for the candidates of the `logit_rows`. Other steps may be started before if the host
+            needs only the most probable tokens, or if several steps can be under way. Until the next step of this
+            object, the candidates can read the logits that they miss.
         """
         self._pass_tokens()
         self._place(group)
@@ -83,7 +87,11 @@ class Decode:
         self._steps += 1
         self._state.advance(finds_tokens=output.finds_tokens)
         if not output.finds_tokens:
-            return lambda: read_heads(results, group.logit_rows, filters)
+            if self._logits is None:
+                return read_heads(results, group.logit_rows, filters)
+            candidates = read_heads(results, group.logit_rows, filters, [self._last])
+            self._reads.append(candidates)
+            return candidates
         read = self._last.read_later(self._best[-1])
         self._reads.append(read)
         return partial(self._read_best, read, group, self._steps)
@@ -114,7 +122,7 @@ class Decode:
         if stage.lm_head is None:
             advance(inputs, group.sequences, None, None)
             return None
-        result = stage.lm_head(hidden, group.sequences, output)
+        result = stage.lm_head(hidden, group.sequences, output, self._logits if output.top_count else None)
         advance(inputs, group.sequences, stage.lm_head.all_top(result) if output.finds_tokens else None, best)
         if output.finds_tokens and self._way_back:
             send(self._way_back[0], inputs.token_ids)

@@ -55,6 +55,8 @@ def weight_bytes(plan: Plan, share: Share | None = None) -> int:
         size += _row_bytes(grid, config.hidden_size)  # the final norm
         # The hidden states of the rows whose logits are computed, see `LMHead.pick`.
         size += _tensor_bytes(grid, config.hidden_size // TILE, TILE * TILE * FLOAT32_BYTES)
+        if share.steps > 1:  # whole rows of logits
+            size += share.steps * _tensor_bytes(grid, DECODE_ROWS, lm_head.width * TILE * FLOAT32_BYTES)
     if not share.is_first:
         size += _tensor_bytes(grid, hidden_landing_pages(plan), LANDING_PAGE_BYTES)
     if share.columns is not None:

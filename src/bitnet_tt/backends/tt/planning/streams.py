@@ -53,6 +53,11 @@ class Streams:
         return self.tiles * self.tile_bytes
 
     @property
+    def width(self) -> int:
+        """Tiles of a row in all streams together."""
+        return self.columns * self.passes * self.cores
+
+    @property
     def packet_tiles(self) -> int:
         """Tiles that are read at once. A core takes `columns` tiles in a step, and a packet has whole steps."""
         return _PACKET_BYTES // self.tile_bytes // self.columns * self.columns

@@ -31,6 +31,7 @@ def lm_head(
     rows: int,
     vocab_size: int,
     first_token: int = 0,
+    logits: ttnn.Tensor | None = None,
 ) -> tuple[ttnn.Tensor | None, ttnn.Tensor | None]:
     """Compute logits.
 
@@ -45,17 +46,19 @@ def lm_head(
         rows: The host needs only the first `rows` rows.
         vocab_size: Columns of the logits.
         first_token: The token id of the first column.
+        logits: Takes the logits, if the output has whole rows; see `empty_logits`. None makes a new tensor.
 
     Returns:
-        The logits, float32 [rows, width], row-major, or None. The width is that of all streams together, and columns
-        from `vocab_size` on have no meaning. And the largest logits or None: uint32 [parts, rows * count * 2],
-        row-major, pairs (bits of a logit, token id) for each part of the vocabulary. A part with fewer logits than
-        `count` ends with pairs whose token id is `NO_TOKEN`.
+        The logits, see `empty_logits`, or None. Columns from `vocab_size` on have no meaning. And the largest logits or
+        None: uint32 [parts, rows * count * 2], row-major, pairs (bits of a logit, token id) for each part of the
+        vocabulary. A part with fewer logits than `count` ends with pairs whose token id is `NO_TOKEN`.
     """
     streams, device = weights.streams, weights.tensor.device()
-    width = streams.cores * streams.passes * streams.columns * TILE
     count = output.top_count or 1
-    logits = _results(device, rows, width, ttnn.float32) if output.whole_rows else None
+    if not output.whole_rows:
+        logits = None
+    elif logits is None:
+        logits = empty_logits(weights, rows)
     top = None if output.top_count is None else _results(device, streams.cores, rows * count * 2, ttnn.uint32)
     lines = x.lines if isinstance(x, Strips) else 1
     tile_rows = x.lines if isinstance(x, Strips) else TILE
@@ -87,7 +90,7 @@ def lm_head(
                 "x_tile_bytes": tiles.page_bytes,
                 "rows": rows,
                 "count": count,
-                "row_bytes": width * FLOAT32_BYTES,
+                "row_bytes": streams.width * TILE * FLOAT32_BYTES,
                 "top_bytes": rows * count * 2 * UINT32_BYTES,
                 "vocab_size": vocab_size,
                 "no_token": NO_TOKEN,
@@ -129,6 +132,11 @@ def _row_buffers(tiles: Buffer, pages: int, lines: int, *, normalizes: bool) -> 
         "normalized": Buffer(PAGE // (lines * TILE) * tiles.page_bytes, pages, tiles.dtype),
         "tiles": replace(tiles, pages=pages * PAGE // (lines * TILE), same_memory_as="normalized"),
     }
+
+
+def empty_logits(weights: StreamedWeights, rows: int) -> ttnn.Tensor:
+    """Make a tensor for logits, float32 [rows, width], row-major. The width is that of all streams together."""
+    return _results(weights.tensor.device(), rows, weights.streams.width * TILE, ttnn.float32)
 
 
 def _results(device: Any, rows: int, columns: int, dtype: ttnn.DataType) -> ttnn.Tensor:
