@@ -47,11 +47,11 @@ def self_test(
 
     if against_torch and device.adapter is not None:
         raise typer.BadParameter("--against-torch takes no --adapter: the PyTorch module runs none")
-    loaded = load_model(model, device, hub)
-    torch_logits = _load_torch(loaded) if against_torch else None
-    with progress_bar("Testing", patience=0) as progress:
-        result = run_self_test(loaded, progress, torch_logits=torch_logits)
-    description = loaded.backend.description
+    with load_model(model, device, hub) as loaded:
+        torch_logits = _load_torch(loaded) if against_torch else None
+        with progress_bar("Testing", patience=0) as progress:
+            result = run_self_test(loaded, progress, torch_logits=torch_logits)
+        description = loaded.backend.description
     if as_json:
         typer.echo(json.dumps({"model": model, "device": description} | _as_dict(result), indent=2))
     else:
