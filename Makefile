@@ -29,7 +29,7 @@ install-torch: $(UV)
 	$(IN_TORCH_VENV) $(UV) sync --quiet --extra stablehlo
 
 test-torch: install-torch
-	$(IN_TORCH_VENV) OMP_NUM_THREADS=1 $(RUN) pytest -m torch -rs
+	$(IN_TORCH_VENV) OMP_NUM_THREADS=1 $(RUN) pytest -m torch -rs -n auto --maxprocesses 4 --dist worksteal
 
 # Tenstorrent's kernel compiler, for the tests that compile our kernels with it. It comes from a package that contains it.
 PLUGIN := build/tt-plugin
