@@ -38,8 +38,7 @@ class LoadTimes:
     Attributes:
         seconds: From the call of `from_pretrained` until the model can run.
         tokenizer_seconds: The part of it that read the tokenizer.
-        weights_seconds: The part of it that opened the weights and checked all of them, without the checks that ran
-            while the tokenizer was read.
+        weights_seconds: The part of it for the weights alone. Most of their checks run while the tokenizer is read.
     """
 
     seconds: float
