@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "runtime/errors.hpp"
 #include "runtime/threads.hpp"
 
 namespace bitnet {
@@ -137,10 +140,15 @@ bool all_finite(const std::uint8_t* bits, std::size_t count, std::size_t threads
 
 BackgroundChecks::BackgroundChecks(std::vector<Bytes> packed, std::vector<Bytes> bfloat16, std::size_t threads)
     : counts_(packed.size()), finite_(bfloat16.size(), 1) {
-    finished_ =
-        std::async(std::launch::async, [this, packed = std::move(packed), bfloat16 = std::move(bfloat16), threads] {
-            run(packed, bfloat16, threads);
-        }).share();
+    const auto checks = [this, packed = std::move(packed), bfloat16 = std::move(bfloat16), threads] {
+        run(packed, bfloat16, threads);
+    };
+    try {
+        finished_ = std::async(std::launch::async, checks).share();
+    } catch (const std::system_error& error) {
+        throw DeviceError(std::string("cannot start a thread that checks weights: ") + error.what() +
+                          "; raise the limit (ulimit -u)");
+    }
 }
 
 void BackgroundChecks::run(const std::vector<Bytes>& packed, const std::vector<Bytes>& bfloat16, std::size_t threads) {

@@ -32,7 +32,8 @@ struct Bytes {
 // the end of this object, which ends the checks.
 class BackgroundChecks {
   public:
-    // `packed` are ternary codes, `bfloat16` are values. Each check is done by `threads` threads.
+    // `packed` are ternary codes, `bfloat16` are values. Each check is done by `threads` threads. Throws DeviceError if
+    // the system refuses the first thread; `finish` throws it for the others.
     BackgroundChecks(std::vector<Bytes> packed, std::vector<Bytes> bfloat16, std::size_t threads);
     ~BackgroundChecks() { stopped_ = true; }  // the future's own end waits for the thread
 

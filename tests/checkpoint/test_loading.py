@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,3 +68,23 @@ def test_another_error_meanwhile_ends_the_checks(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(small.write_folder(tmp_path))
     with pytest.raises(KeyError), checkpoint.begin_loading():
         raise KeyError
+
+
+def test_a_refused_thread_is_an_error_of_the_device() -> None:
+    """The address space has no room for the stack of another thread."""
+    script = """
+import resource
+import numpy as np
+from pathlib import Path
+from bitnet_tt._native import BackgroundChecks
+from bitnet_tt.errors import DeviceError
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), resource.RLIM_INFINITY))
+try:
+    BackgroundChecks([np.zeros(100, np.uint8)], [], 1)
+except DeviceError as error:
+    print(error)
+"""
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("cannot start a thread that checks weights: ")
