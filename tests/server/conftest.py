@@ -18,13 +18,18 @@ from bitnet_tt.server.context import ServerContext
 from bitnet_tt.server.request_log import RequestLog
 from bitnet_tt.server.settings import ServerSettings
 from tests.cli.conftest import run  # noqa: F401 (a fixture)
+from tests.engine.small_engine import wait_for
 
 CLIENTS_MISSING = "the dependency group clients is not installed: make test installs it"
 
 
 @dataclass
 class RunningServer:
-    """A server of a model of this process, and a client of it. `log` has the lines that it logged, as JSON."""
+    """A server of a model of this process, and a client of it.
+
+    `log` has the lines that it logged, as JSON. A request's line is written, and its time is counted in the metrics,
+    after its answer was sent: `logged` waits for that.
+    """
 
     url: str
     context: ServerContext
@@ -43,6 +48,12 @@ class RunningServer:
         assert response.status_code == 200, response.text
         assert response.headers["content-type"].startswith("text/event-stream")
         return [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
+
+    def logged(self, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until the log has this many lines, and return them."""
+        wait_for(lambda: len(self.log) >= count)
+        assert len(self.log) == count
+        return self.log
 
 
 type Serve = Callable[..., contextlib.AbstractContextManager[RunningServer]]

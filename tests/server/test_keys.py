@@ -22,7 +22,7 @@ def test_both_kinds_of_header_are_taken(serve, keys: ApiKeys) -> None:
     with serve(api_keys=keys) as server:
         for headers in ({"authorization": "Bearer first-key"}, {"x-api-key": "second-key"}):
             assert server.post("/v1/chat/completions", CHAT, headers=headers).status_code == 200
-        names = {line["key"] for line in server.log}
+        names = {line["key"] for line in server.logged(2)}
         assert names == {hashlib.sha256(key).hexdigest()[:16] for key in (b"first-key", b"second-key")}
         for path in ("/health", "/ready", "/docs"):
             assert server.get(path).status_code == 200

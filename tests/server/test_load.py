@@ -6,7 +6,6 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio.to_thread
@@ -15,6 +14,7 @@ import pytest
 
 from bitnet_tt import BitNetModel
 from bitnet_tt.server.settings import Limits, ServerSettings
+from tests.engine.small_engine import wait_for
 from tests.server.conftest import serving
 
 TEXT = "/v1/completions"
@@ -33,13 +33,6 @@ def slow_steps(demo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo.backend, "candidates", candidates)
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def is_idle(server) -> bool:
     stats = server.model.engine.stats()
     load = server.context.service.load()
@@ -48,8 +41,7 @@ def is_idle(server) -> bool:
 
 def assert_cancelled(server) -> None:
     """Wait for the one request in the log, and check that it did not run to its end."""
-    wait_for(lambda: server.log)
-    [line] = server.log
+    [line] = server.logged()
     assert line["status"] == 499
     assert "cancelled" in line["finish_reasons"]
     assert line["completion_tokens"] < 16 * 480
@@ -76,7 +68,8 @@ def test_a_client_may_leave_before_the_first_token(serve) -> None:
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(server.url + TEXT, json={"model": "demo", "prompt": [5] * 400, "max_tokens": 100}, timeout=0.1)
-        wait_for(lambda: is_idle(server) and server.log)
+        server.logged()
+        wait_for(lambda: is_idle(server))
         assert time.monotonic() - started < 10  # 100 steps would take 30 s
 
 
@@ -207,12 +200,11 @@ def test_the_log_has_text_only_if_asked_for(serve) -> None:
     body = {"prompt": "A secret", "max_tokens": 2, "temperature": 0}
     with serve() as server:
         server.post(TEXT, body)
-        assert "secret" not in str(server.log)
+        assert "secret" not in str(server.logged())
     with serve(log_text=True) as server:
         text = server.post(TEXT, body).json()["choices"][0]["text"]
-        wait_for(lambda: server.log)
-        assert server.log[0]["prompt"] == "A secret"
-        assert server.log[0]["answer"] == [text]
+        [line] = server.logged()
+        assert (line["prompt"], line["answer"]) == ("A secret", [text])
 
 
 def test_a_limit_of_new_tokens(serve) -> None:

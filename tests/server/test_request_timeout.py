@@ -8,7 +8,8 @@ import pytest
 
 from bitnet_tt.errors import ConfigError
 from bitnet_tt.server.settings import Limits
-from tests.server.test_load import is_idle, wait_for
+from tests.engine.small_engine import wait_for
+from tests.server.test_load import is_idle
 
 TEXT = "/v1/completions"
 LONG = {"prompt": "Once", "max_tokens": 400, "ignore_eos": True}
@@ -34,8 +35,8 @@ def test_a_request_gets_504(serve) -> None:
         error = response.json()["error"]
         assert (error["type"], error["code"]) == ("server_error", "request_timeout")
         assert "within 1 seconds" in error["message"]
-        wait_for(lambda: is_idle(server) and server.log)
-        assert server.log[0]["finish_reasons"] == ["timeout"]
+        assert server.logged()[0]["finish_reasons"] == ["timeout"]
+        wait_for(lambda: is_idle(server))
         assert server.post(TEXT, LONG | {"max_tokens": 2}).status_code == 200
 
 
@@ -62,8 +63,7 @@ def test_the_wait_in_the_queue_counts(serve) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        wait_for(lambda: len(server.log) == 2)
-        assert [line["status"] for line in server.log] == [504, 504]
+        assert [line["status"] for line in server.logged(2)] == [504, 504]
 
 
 def test_a_prompt_that_is_scored_has_the_same_limit(serve) -> None:

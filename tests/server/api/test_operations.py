@@ -39,10 +39,12 @@ def metrics_of(server) -> dict[str, float]:
     return {sample.name: sample.value for sample in samples if not sample.labels}
 
 
-def test_metrics_count_what_clients_got(server) -> None:
-    before = metrics_of(server)
-    usage = server.post("/v1/completions", {"prompt": "Once", "max_tokens": 5}).json()["usage"]
-    after = metrics_of(server)
+def test_metrics_count_what_clients_got(serve) -> None:
+    with serve() as server:
+        before = metrics_of(server)
+        usage = server.post("/v1/completions", {"prompt": "Once", "max_tokens": 5}).json()["usage"]
+        server.logged(2)
+        after = metrics_of(server)
     for name, count in (
         ("bitnet_prompt_tokens_total", usage["prompt_tokens"]),
         ("bitnet_generation_tokens_total", usage["completion_tokens"]),
