@@ -35,6 +35,7 @@ ROOMS = (
     "sampling",
     "generation",
     "engine",
+    "prompts",
     "model",
     "selftest",
     "evaluation",

@@ -90,6 +90,7 @@ nb::ndarray<nb::numpy, float> bit_linear(const PyLinear& linear, const FloatMatr
 }  // namespace
 
 void bind_kernels(nb::module_& m) {
+    m.def("check_isa", [](const std::string& isa) { select_kernels(isa); }, "isa"_a);
     m.def("available_isas", &available_isas);
     m.def("packs_dense", &packs_dense, "isa"_a);
     m.def("dense_shape", &dense_shape, "out_features"_a, "in_features"_a);

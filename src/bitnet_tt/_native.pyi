@@ -281,6 +281,13 @@ def interleave_pages(memory: NDArray[np.uint8]) -> None:
     Does nothing if the process has a memory policy of its own (numactl), or the system refuses.
     """
 
+def check_isa(isa: str) -> None:
+    """Check that this processor can run an instruction set.
+
+    Raises:
+        DeviceError: It cannot; the message names those that it can run.
+    """
+
 def available_isas() -> list[str]:
     """Return the instruction sets that this processor can run, fastest first; `scalar` is always the last."""
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack, cast, get_args, overload
+from typing import Self, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.options import MAX_CARDS, BackendOptions, Device, Precision, TernaryTiles
-from bitnet_tt.backends.select import check_model, create_backend
+from bitnet_tt.backends.options import BackendOptions, Device, Precision, TernaryTiles
+from bitnet_tt.backends.select import check_device, check_model, create_backend
 from bitnet_tt.checkpoint import Checkpoint, resolve
 from bitnet_tt.checkpoint.convert import convert
 from bitnet_tt.checks import is_int, is_number, require
@@ -25,10 +23,8 @@ from bitnet_tt.config import GenerationConfig, GenerationOptions, ModelConfig
 from bitnet_tt.engine import AsyncEngine, AsyncStream, Engine
 from bitnet_tt.errors import ConfigError, RequestError, TokenizerError
 from bitnet_tt.generation import Piece
+from bitnet_tt.prompts import Messages, Prompt, as_token_ids, check_messages, is_one_prompt
 from bitnet_tt.tokenizer import Tokenizer
-
-type Prompt = str | Sequence[int]
-type Messages = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +141,13 @@ class BitNetModel:
             TokenizerError: The model has no tokenizer, it cannot be read, or it is that of another model.
         """
         started = time.perf_counter()
+        options = BackendOptions(device, threads, isa, precision, ternary_tiles, cards, tensor_parallel)
+        check_device(options)
+        require("max_batch_size", max_batch_size, "a positive integer", is_int(max_batch_size, 1))
+        known = max_queue is None or is_int(max_queue, 0)
+        require("max_queue", max_queue, "None or an integer of at least 0", known)
+        known = max_stall_ms is None or (is_number(max_stall_ms, 0.0) and max_stall_ms > 0)
+        require("max_stall_ms", max_stall_ms, "None or a positive number", known)
         path = resolve(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         opening = time.perf_counter()
         checkpoint = Checkpoint.open(path, masters=masters, adapter=None if adapter is None else Path(adapter))
@@ -153,18 +156,6 @@ class BitNetModel:
         context_length = limit if context_length is None else context_length
         if not is_int(context_length, 1, limit):
             raise ConfigError(f"context_length must be from 1 to {limit}, this model's limit, not {context_length!r}")
-        require("max_batch_size", max_batch_size, "a positive integer", is_int(max_batch_size, 1))
-        known = max_queue is None or is_int(max_queue, 0)
-        require("max_queue", max_queue, "None or an integer of at least 0", known)
-        known = max_stall_ms is None or (is_number(max_stall_ms, 0.0) and max_stall_ms > 0)
-        require("max_stall_ms", max_stall_ms, "None or a positive number", known)
-        require("threads", threads, "None or an integer", threads is None or is_int(threads, -sys.maxsize, sys.maxsize))
-        for name, value, kind in (("precision", precision, Precision), ("ternary_tiles", ternary_tiles, TernaryTiles)):
-            names = get_args(kind)
-            require(name, value, " or ".join(map(repr, names)), value in names)
-        require("cards", cards, f"an integer from 1 to {MAX_CARDS}", is_int(cards, 1, MAX_CARDS))
-        require("tensor_parallel", tensor_parallel, "True or False", isinstance(tensor_parallel, bool))
-        options = BackendOptions(device, threads, isa, precision, ternary_tiles, cards, tensor_parallel)
         check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
         beginning = time.perf_counter()
         with checkpoint.begin_loading(progress) as loading:
@@ -236,7 +227,7 @@ class BitNetModel:
             QueueFullError: `max_queue` prompts wait already.
         """
         settings = (config or GenerationConfig()).with_options(**options)
-        if _is_one_prompt(prompt):
+        if is_one_prompt(prompt):
             return _text(self._pieces(self._encode(cast(Prompt, prompt)), settings))
         prompts = [self._encode(one) for one in cast(Sequence[Prompt], prompt)]
         requests = [self.engine.request(token_ids, settings) for token_ids in prompts]
@@ -313,7 +304,7 @@ class BitNetModel:
             RequestError: There are no ids, too many, or some outside the vocabulary.
             DeviceError: The model is closed, or the device failed.
         """
-        return self.engine.logits(_token_ids(token_ids, "a list of token ids here"))
+        return self.engine.logits(as_token_ids(token_ids, "a list of token ids here"))
 
     def embed(self, texts: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Return the embedding of a text, or of each of a list of texts: the last token's hidden state, of length 1.
@@ -337,7 +328,7 @@ class BitNetModel:
                 f"{self.checkpoint.path} is a model that writes text, and has no embeddings of texts; use an embedding "
                 "model such as microsoft/bitnet-embedding-0.6b"
             )
-        if _is_one_prompt(texts):
+        if is_one_prompt(texts):
             return self.engine.embed([self._encode(cast(Prompt, texts))])[0]
         vectors = self.engine.embed([self._encode(one) for one in cast(Sequence[Prompt], texts)])
         return np.array(vectors, np.float32).reshape(-1, self.config.hidden_size)
@@ -386,11 +377,11 @@ class BitNetModel:
         return (
             self.tokenizer.encode(prompt)
             if isinstance(prompt, str)
-            else _token_ids(prompt, "a str or a list of token ids")
+            else as_token_ids(prompt, "a str or a list of token ids")
         )
 
     def _encode_chat(self, messages: Messages) -> list[int]:
-        _check_messages(messages)
+        check_messages(messages)
         self.engine.check_open()
         return self.tokenizer.apply_chat_template(messages)
 
@@ -407,44 +398,6 @@ def _check_special_tokens(tokenizer: Tokenizer, checkpoint: Checkpoint) -> None:
                 f"{checkpoint.path}: the special token {token!r} has id {token_id}, but the model has only "
                 f"{checkpoint.config.vocab_size} tokens; take the tokenizer's files from the model's repository"
             )
-
-
-def _is_one_prompt(prompt: object) -> bool:
-    """Return whether this is a text or token ids, not a list of prompts. An empty list is a list of no prompts."""
-    if isinstance(prompt, str):
-        return True
-    items = _items(prompt, "a str, a list of token ids, or a list of either")
-    return len(items) > 0 and isinstance(items[0], Real)
-
-
-def _token_ids(prompt: object, accepted: str) -> list[int]:
-    """Return token ids as integers of Python.
-
-    Raises:
-        RequestError: This is no list or array of integers; the message names the type.
-    """
-    items = _items(prompt, accepted)
-    for item in items:
-        if not isinstance(item, Integral) or isinstance(item, bool):
-            raise RequestError(f"token ids are integers, not {type(item).__name__}; for several prompts, call generate")
-    return [int(item) for item in items]
-
-
-def _items(prompt: object, accepted: str) -> Sequence[Any]:
-    """Return a list, tuple, other sequence or array itself. Bytes are none: nobody means them as token ids."""
-    array = isinstance(prompt, np.ndarray) and prompt.ndim > 0
-    if not array and (not isinstance(prompt, Sequence) or isinstance(prompt, str | bytes | bytearray | memoryview)):
-        hint = "; decode it first" if isinstance(prompt, bytes | bytearray | memoryview) else ""
-        raise RequestError(f"a prompt is {accepted}, not {type(prompt).__name__}{hint}")
-    return cast(Sequence[Any], prompt)
-
-
-def _check_messages(messages: object) -> None:
-    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
-        raise RequestError(f"a chat is a list of messages, not {type(messages).__name__}")
-    for message in messages:
-        if not isinstance(message, Mapping):
-            raise RequestError(f"a message is a dict with role and content, not {type(message).__name__}")
 
 
 def _text(stream: Iterator[Piece]) -> str:

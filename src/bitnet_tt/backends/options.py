@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from bitnet_tt.checks import is_int, require
 
 Device = Literal["auto", "cpu", "tt"]
 Precision = Literal["exact", "fast"]
@@ -39,6 +42,23 @@ class BackendOptions:
     ternary_tiles: TernaryTiles = "codes"
     cards: int = 1
     tensor_parallel: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings alone; `check_model` checks them with a model.
+
+        Raises:
+            ConfigError: A setting has the wrong type, or is out of range.
+        """
+        known = self.threads is None or is_int(self.threads, -sys.maxsize, sys.maxsize)
+        require("threads", self.threads, "None or an integer", known)
+        for name, value, kind in (
+            ("precision", self.precision, Precision),
+            ("ternary_tiles", self.ternary_tiles, TernaryTiles),
+        ):
+            names = get_args(kind)
+            require(name, value, " or ".join(map(repr, names)), value in names)
+        require("cards", self.cards, f"an integer from 1 to {MAX_CARDS}", is_int(self.cards, 1, MAX_CARDS))
+        require("tensor_parallel", self.tensor_parallel, "True or False", isinstance(self.tensor_parallel, bool))
 
     @property
     def resolved_device(self) -> Literal["cpu", "tt"]:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import get_args
 
 from bitnet_tt.backends.base import Backend
-from bitnet_tt.backends.cpu.backend import CPUBackend
-from bitnet_tt.backends.options import BackendOptions
+from bitnet_tt.backends.cpu.backend import CPUBackend, check_settings
+from bitnet_tt.backends.options import BackendOptions, Device
 from bitnet_tt.config import ModelConfig
 from bitnet_tt.errors import DeviceError
 from bitnet_tt.weights import ModelWeights
+
+
+def check_device(options: BackendOptions) -> None:
+    """Check a device and its settings, before a model is looked for.
+
+    Raises:
+        DeviceError: The device is unknown, or this processor cannot run with these settings.
+    """
+    known = get_args(Device)
+    if options.device not in known:
+        raise DeviceError(f"unknown device {options.device!r}; known devices: {', '.join(known)}")
+    if options.resolved_device == "cpu":
+        check_settings(options.threads, options.isa)
 
 
 def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool, adapted: bool) -> None:
@@ -22,7 +36,7 @@ def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool, a
         adapted: Whether it runs with a low-rank adapter.
 
     Raises:
-        DeviceError: It cannot; the message names the part of the model, or the setting.
+        DeviceError: It cannot, and the message names the part of the model or the setting; or ttnn is missing.
     """
     if options.resolved_device == "tt":
         if embeds:
@@ -37,6 +51,7 @@ def check_model(config: ModelConfig, options: BackendOptions, *, embeds: bool, a
 
         check_supported(config)
         check_cards(config, options.cards, tensor_parallel=options.tensor_parallel)
+        _require_ttnn()
     elif options.cards != 1:
         raise DeviceError(f"cards is {options.cards}, but the device is the CPU: use device='tt' with several cards")
     elif options.tensor_parallel:
@@ -51,32 +66,29 @@ def create_backend(
     Args:
         config: The shape of the model.
         weights: The weights of the model.
-        options: The device and its settings.
+        options: The device and its settings, as `check_device` and `check_model` accept them.
         context_length: Maximum number of positions of one sequence.
 
     Raises:
-        DeviceError: The device is unknown, missing or cannot be used; the message says how to get it.
+        DeviceError: The device is missing or cannot be used; the message says how to get it.
     """
     if options.resolved_device == "cpu":
         return CPUBackend(config, weights, context_length=context_length, threads=options.threads, isa=options.isa)
-    if options.resolved_device == "tt":
-        from bitnet_tt.backends.tt.environment import silence_ttnn
+    from bitnet_tt.backends.tt.environment import silence_ttnn
 
-        _require_ttnn()
-        silence_ttnn()
-        # Imported here because it imports ttnn, which is optional and takes seconds to import.
-        from bitnet_tt.backends.tt.backend import TTBackend
+    silence_ttnn()
+    # Imported here because it imports ttnn, which is optional and takes seconds to import.
+    from bitnet_tt.backends.tt.backend import TTBackend
 
-        return TTBackend(
-            config,
-            weights,
-            context_length=context_length,
-            precision=options.precision,
-            ternary_tiles=options.ternary_tiles,
-            cards=options.cards,
-            tensor_parallel=options.tensor_parallel,
-        )
-    raise DeviceError(f"unknown device {options.device!r}; known devices: auto, cpu, tt")
+    return TTBackend(
+        config,
+        weights,
+        context_length=context_length,
+        precision=options.precision,
+        ternary_tiles=options.ternary_tiles,
+        cards=options.cards,
+        tensor_parallel=options.tensor_parallel,
+    )
 
 
 def _require_ttnn() -> None:

@@ -56,6 +56,17 @@ def available_isas() -> list[str]:
     return _native.available_isas()
 
 
+def check_settings(threads: int | None, isa: str | None) -> None:
+    """Check the settings of the CPU backend.
+
+    Raises:
+        DeviceError: `threads` is below 1, or the processor lacks the instruction set.
+    """
+    if threads is not None and threads < 1:
+        raise DeviceError(f"threads is {threads}; it must be at least 1")
+    _native.check_isa(isa or "")
+
+
 class CPUBackend:
     """Runs a model on the CPU by the numerics contract: logits do not depend on `threads`, `isa`, or the other rows.
 
@@ -94,10 +105,9 @@ class CPUBackend:
             DeviceError: `threads` is below 1, the processor lacks the instruction set, or the system refuses the
                 threads.
         """
+        check_settings(threads, isa)
         if threads is None:
             threads = physical_cores()
-        if threads < 1:
-            raise DeviceError(f"threads is {threads}; it must be at least 1")
         if len(weights.layers) != config.num_hidden_layers:
             raise CheckpointError(
                 f"the model has {len(weights.layers)} layers; its config asks for {config.num_hidden_layers}"

@@ -10,7 +10,7 @@ from statistics import median
 
 from bitnet_tt.backends.base import Backend
 from bitnet_tt.backends.options import BackendOptions, Device
-from bitnet_tt.backends.select import create_backend
+from bitnet_tt.backends.select import check_device, check_model, create_backend
 from bitnet_tt.bench.measure import stall, verify_rows
 from bitnet_tt.bench.measure.busy import busy_processes
 from bitnet_tt.bench.measure.card import card_report
@@ -143,6 +143,8 @@ def _load(checkpoint: Checkpoint, settings: Settings, threads: int, batch: int) 
         else 0,
     )
     options = BackendOptions(settings.device, threads, settings.isa)
+    check_device(options)
+    check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=False)
     config, weights = checkpoint.config, checkpoint.load_weights()
     if settings.head_entropy is not None:
         with closing(create_backend(config, weights, options, context_length=length)) as backend:
