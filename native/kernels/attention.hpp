@@ -29,15 +29,31 @@ constexpr std::size_t kCacheAhead = kAccumulators == 16 ? 0 : 4096;
 // values stay in registers for a whole block of the cache instead.
 constexpr std::size_t kKeyRows = 4, kValueRows = kAccumulators == 16 ? ~std::size_t{0} : 4;
 
-// Asks for what lies ahead of `count` rows. Each group of queries asks for its share, here n of the queries first..last
-// (exclusive) from query i on, so that the requests are spread.
-inline void ask_ahead(const AttentionTile& tile, const float* rows, std::size_t count, std::size_t first,
-                      std::size_t last, std::size_t i, std::size_t n) {
-    if (kCacheAhead == 0) return;
-    const std::size_t lines = count * tile.layout.head_stride / 16, queries = last - first;
-    for (std::size_t line = (i - first) * lines / queries; line < (i + n - first) * lines / queries; ++line)
-        prefetch(reinterpret_cast<const std::uint8_t*>(rows + 16 * line), kCacheAhead);
-}
+// One or two queries read keys in the order of addresses, because they wait for memory. More queries compute for
+// longer, and take tiles of two queries and four keys, with fewer loads. Vectors of one register have enough sums
+// without tiles.
+constexpr std::size_t kLeastForTiles = 3;
+
+// Asks for what lies ahead of some rows of keys or values. Each of the queries first..last (exclusive) that read them
+// has a share of the lines of 64 bytes, so that the requests are spread.
+class Ahead {
+  public:
+    Ahead(const AttentionTile& tile, std::size_t rows, std::size_t first, std::size_t last)
+        : lines_(rows * tile.layout.head_stride / 16),
+          share_((lines_ + last - first - 1) / (last - first)),
+          first_(first) {}
+
+    // Asks for the shares of n queries from query i on.
+    void ask(const float* rows, std::size_t i, std::size_t n) const {
+        if (kCacheAhead == 0) return;
+        const std::size_t begin = (i - first_) * share_, end = begin + n * share_;
+        for (std::size_t line = begin; line < (end < lines_ ? end : lines_); ++line)
+            prefetch(reinterpret_cast<const std::uint8_t*>(rows + 16 * line), kCacheAhead);
+    }
+
+  private:
+    std::size_t lines_, share_, first_;
+};
 
 // Splits the positions begin..end where a block of the cache ends. Calls body(position, count, row) for each run of
 // consecutive positions in one block; row is the offset in floats of the first one in the keys or values.
@@ -85,19 +101,55 @@ inline void score_keys(const AttentionTile& tile, std::size_t first, const float
     }
 }
 
+// Computes what score_keys does for two queries and four keys. The lanes of one part are summed to the end before those
+// of the next: so each number that is loaded is used for several sums, and all sums have registers.
+inline void score_tile(const AttentionTile& tile, std::size_t first, const float* keys, std::size_t position) {
+    Vec16 lanes[2][4];
+    const float *query0 = tile.queries[first], *query1 = tile.queries[first + 1];
+    const std::size_t stride = tile.layout.head_stride;
+    BITNET_UNROLL
+    for (std::size_t part = 0; part < kParts; ++part) {
+        Part sums[2][4] = {};
+        for (std::size_t d = part * kPartLanes; d < stride; d += 16) {
+            const Part q0 = in_register(load_part(query0 + d)), q1 = in_register(load_part(query1 + d));
+            BITNET_UNROLL
+            for (std::size_t j = 0; j < 4; ++j) {
+                const Part k = in_register(load_part(keys + j * stride + d));
+                sums[0][j] = fma(q0, k, sums[0][j]);
+                sums[1][j] = fma(q1, k, sums[1][j]);
+            }
+        }
+        BITNET_UNROLL
+        for (std::size_t j = 0; j < 4; ++j) {
+            set_part(lanes[0][j], part, sums[0][j]);
+            set_part(lanes[1][j], part, sums[1][j]);
+        }
+    }
+    float* scores = tile.scores + first * tile.scores_stride + position;
+    sum4(lanes[0], lanes[1], scores, scores + tile.scores_stride);
+}
+
 // Computes q . k of queries first..last and the keys of positions begin..end (all exclusive).
 inline void score(const AttentionTile& tile, std::size_t first, std::size_t last, std::size_t begin, std::size_t end) {
+    // As many queries together as have registers for their sums with four keys.
+    constexpr std::size_t kGroup = kAccumulators / kKeyRows;
+    const Ahead ahead(tile, kKeyRows, first, last);
+    const std::size_t tiles = kParts == 1 || last - first < kLeastForTiles ? 0 : (last - first) / 2;
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t count, std::size_t row) {
         const float* keys = tile.keys + row;
-        // As many queries together as have registers for their sums with four keys.
-        for (; count >= kKeyRows; count -= kKeyRows, position += kKeyRows, keys += kKeyRows * tile.layout.head_stride)
-            for_each_group<kAccumulators / kKeyRows>(first, last, [&](std::size_t i, auto n) {
-                ask_ahead(tile, keys, kKeyRows, first, last, i, n.value);
+        for (; count >= kKeyRows; count -= kKeyRows, position += kKeyRows, keys += kKeyRows * tile.layout.head_stride) {
+            for (std::size_t i = first; i < first + 2 * tiles; i += 2) {
+                ahead.ask(keys, i, 2);
+                score_tile(tile, i, keys, position);
+            }
+            for_each_group<kGroup>(first + 2 * tiles, last, [&](std::size_t i, auto n) {
+                ahead.ask(keys, i, n.value);
                 score_keys<n.value, kKeyRows>(tile, i, keys, position);
             });
+        }
         for (; count > 0; --count, ++position, keys += tile.layout.head_stride)
-            for_each_group<kAccumulators / kKeyRows>(
-                first, last, [&](std::size_t i, auto n) { score_keys<n.value, 1>(tile, i, keys, position); });
+            for_each_group<kGroup>(first, last,
+                                   [&](std::size_t i, auto n) { score_keys<n.value, 1>(tile, i, keys, position); });
     });
 }
 
@@ -122,25 +174,25 @@ inline float softmax_numerators(float* scores, std::size_t n, float scale) {
     return sum(total);
 }
 
-// Adds p_j * v_j of `count` positions to the sums of kQueries queries, for 16 * kVectors of the dimensions. The sums
-// are loaded to registers, take all positions of the run, and are stored again, which changes no bit of a float32.
-template <std::size_t kQueries, std::size_t kVectors>
+// Adds p_j * v_j of `count` positions to the sums of kQueries queries, for kCount parts of the dimensions. The sums are
+// loaded to registers, take all positions of the run, and are stored again, which changes no bit of a float32.
+template <std::size_t kQueries, std::size_t kCount>
 inline void add_rows(const AttentionTile& tile, const float* values, std::size_t count, const float* p,
                      float* stored_sums) {
-    Vec16 sums[kQueries][kVectors];
+    Part sums[kQueries][kCount];
     BITNET_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
-        for (std::size_t c = 0; c < kVectors; ++c)
-            sums[i][c] = load(stored_sums + i * tile.layout.head_stride + 16 * c);
+        for (std::size_t c = 0; c < kCount; ++c)
+            sums[i][c] = load_part(stored_sums + i * tile.layout.head_stride + kPartLanes * c);
     }
     for (std::size_t j = 0; j < count; ++j, values += tile.layout.head_stride, ++p) {
-        Vec16 weight[kQueries];
+        Part weight[kQueries];
         BITNET_UNROLL
-        for (std::size_t i = 0; i < kQueries; ++i) weight[i] = broadcast(p[i * tile.scores_stride]);
+        for (std::size_t i = 0; i < kQueries; ++i) weight[i] = broadcast_part(p[i * tile.scores_stride]);
         BITNET_UNROLL
-        for (std::size_t c = 0; c < kVectors; ++c) {
-            const Vec16 v = load(values + 16 * c);
+        for (std::size_t c = 0; c < kCount; ++c) {
+            const Part v = in_register(load_part(values + kPartLanes * c));
             BITNET_UNROLL
             for (std::size_t i = 0; i < kQueries; ++i) sums[i][c] = fma(weight[i], v, sums[i][c]);
         }
@@ -148,8 +200,8 @@ inline void add_rows(const AttentionTile& tile, const float* values, std::size_t
     BITNET_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
         BITNET_UNROLL
-        for (std::size_t c = 0; c < kVectors; ++c)
-            store(stored_sums + i * tile.layout.head_stride + 16 * c, sums[i][c]);
+        for (std::size_t c = 0; c < kCount; ++c)
+            store_part(stored_sums + i * tile.layout.head_stride + kPartLanes * c, sums[i][c]);
     }
 }
 
@@ -157,23 +209,24 @@ inline void add_rows(const AttentionTile& tile, const float* values, std::size_t
 // with as many dimensions as the registers have room for.
 inline void add_values(const AttentionTile& tile, std::size_t first, std::size_t last, std::size_t begin,
                        std::size_t end) {
-    constexpr std::size_t kVectors = kAccumulators / 2;
+    constexpr std::size_t kCount = kPartAccumulators / 2, kStep = kCount * kPartLanes;
+    const std::size_t stride = tile.layout.head_stride;
+    const Ahead ahead(tile, kValueRows, first, last);
     for_each_run(tile, begin, end, [&](std::size_t position, std::size_t left, std::size_t row) {
         const float* values = tile.values + row;
         while (left > 0) {
             const std::size_t count = left < kValueRows ? left : kValueRows;
             for_each_group<2>(first, last, [&](std::size_t i, auto n) {
-                ask_ahead(tile, values, count, first, last, i, n.value);
+                ahead.ask(values, i, n.value);
                 const float* p = tile.scores + i * tile.scores_stride + position;
-                float* sums = tile.sums + i * tile.layout.head_stride;
+                float* sums = tile.sums + i * stride;
                 std::size_t d = 0;
-                for (; d + 16 * kVectors <= tile.layout.head_stride; d += 16 * kVectors)
-                    add_rows<n.value, kVectors>(tile, values + d, count, p, sums + d);
-                for (; d < tile.layout.head_stride; d += 16) add_rows<n.value, 1>(tile, values + d, count, p, sums + d);
+                for (; d + kStep <= stride; d += kStep) add_rows<n.value, kCount>(tile, values + d, count, p, sums + d);
+                for (; d < stride; d += kPartLanes) add_rows<n.value, 1>(tile, values + d, count, p, sums + d);
             });
             left -= count;
             position += count;
-            values += count * tile.layout.head_stride;
+            values += count * stride;
         }
     });
 }

@@ -18,6 +18,9 @@ struct Vec16 {
 // 4 accumulators take 8 of the 16 registers; the rest is for operands.
 constexpr int kAccumulators = 4;
 
+using Part = __m256;
+constexpr std::size_t kParts = 2, kPartLanes = 8, kPartAccumulators = 8;
+
 // Eight times all ones, then eight zeros. The 8 numbers from index 8 - n on are a mask of the first n lanes:
 //
 //     index   0  1  2  3  4  5  6  7 | 8  9 10 11 12 13 14 15
@@ -93,6 +96,17 @@ inline Vec16 div(Vec16 a, Vec16 b) { return {_mm256_div_ps(a.low, b.low), _mm256
 inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
     return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+
+inline Part load_part(const float* p) { return _mm256_loadu_ps(p); }
+inline void store_part(float* p, Part a) { _mm256_storeu_ps(p, a); }
+inline Part broadcast_part(float x) { return _mm256_set1_ps(x); }
+inline Part fma(Part a, Part b, Part c) { return _mm256_fmadd_ps(a, b, c); }
+inline void set_part(Vec16& a, std::size_t n, Part part) { (n == 0 ? a.low : a.high) = part; }
+inline Part in_register(Part a) {
+    asm("" : "+x"(a));
+    return a;
+}
+
 inline Vec16 max(Vec16 a, Vec16 b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
 inline Vec16 min(Vec16 a, Vec16 b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
 inline std::uint32_t not_below(Vec16 a, Vec16 b) {
@@ -128,6 +142,21 @@ inline void sum4(const Vec16 (&a)[4], float* out) {
     const __m128 two01 = _mm_add_ps(_mm_unpacklo_ps(f0, f1), _mm_unpackhi_ps(f0, f1));
     const __m128 two23 = _mm_add_ps(_mm_unpacklo_ps(f2, f3), _mm_unpackhi_ps(f2, f3));
     _mm_storeu_ps(out, _mm_add_ps(_mm_movelh_ps(two01, two23), _mm_movehl_ps(two23, two01)));
+}
+// After one step each vector has 8 lanes left, and those of the same key of a and b are joined: the next step leaves
+// the 4 lanes of a and the 4 of b in one register. The other steps are those of sum4 above, in both halves.
+inline __m256 fold_both(Vec16 a, Vec16 b) {
+    const __m256 x = _mm256_add_ps(a.low, a.high), y = _mm256_add_ps(b.low, b.high);
+    return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+}
+inline void sum4(const Vec16 (&a)[4], const Vec16 (&b)[4], float* out_a, float* out_b) {
+    const __m256 f0 = fold_both(a[0], b[0]), f1 = fold_both(a[1], b[1]);
+    const __m256 f2 = fold_both(a[2], b[2]), f3 = fold_both(a[3], b[3]);
+    const __m256 two01 = _mm256_add_ps(_mm256_unpacklo_ps(f0, f1), _mm256_unpackhi_ps(f0, f1));
+    const __m256 two23 = _mm256_add_ps(_mm256_unpacklo_ps(f2, f3), _mm256_unpackhi_ps(f2, f3));
+    const __m256 sums = _mm256_add_ps(_mm256_shuffle_ps(two01, two23, 0x44), _mm256_shuffle_ps(two01, two23, 0xee));
+    _mm_storeu_ps(out_a, _mm256_castps256_ps128(sums));
+    _mm_storeu_ps(out_b, _mm256_extractf128_ps(sums, 1));
 }
 inline float largest(Vec16 a) {
     const __m256 eight = _mm256_max_ps(a.low, a.high);

@@ -18,6 +18,9 @@ struct Vec16 {
 // 16 of the 32 registers; the rest is for operands.
 constexpr int kAccumulators = 16;
 
+using Part = __m512;
+constexpr std::size_t kParts = 1, kPartLanes = 16, kPartAccumulators = 16;
+
 // A mask of the first n lanes. Masked loads and stores touch no memory beyond them.
 inline __mmask16 first_lanes(std::size_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 
@@ -56,6 +59,17 @@ inline Vec16 sub(Vec16 a, Vec16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Vec16 mul(Vec16 a, Vec16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Vec16 div(Vec16 a, Vec16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+
+inline Part load_part(const float* p) { return _mm512_loadu_ps(p); }
+inline void store_part(float* p, Part a) { _mm512_storeu_ps(p, a); }
+inline Part broadcast_part(float x) { return _mm512_set1_ps(x); }
+inline Part fma(Part a, Part b, Part c) { return _mm512_fmadd_ps(a, b, c); }
+inline void set_part(Vec16& a, std::size_t, Part part) { a.v = part; }
+inline Part in_register(Part a) {
+    asm("" : "+v"(a));
+    return a;
+}
+
 inline Vec16 max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Vec16 min(Vec16 a, Vec16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline std::uint32_t not_below(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ); }
@@ -90,6 +104,10 @@ inline void sum4(const Vec16 (&a)[4], float* out) {
     const __m512 one = _mm512_add_ps(two, _mm512_permute_ps(two, 0xb1));
     const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one)));
+}
+inline void sum4(const Vec16 (&a)[4], const Vec16 (&b)[4], float* out_a, float* out_b) {
+    sum4(a, out_a);
+    sum4(b, out_b);
 }
 // The order of comparisons does not matter, as `largest` takes no NaN.
 inline float largest(Vec16 a) { return _mm512_reduce_max_ps(a.v); }

@@ -16,6 +16,9 @@ struct Vec16 {
 // 4 accumulators take 16 of the 32 registers; the rest is for operands.
 constexpr int kAccumulators = 4;
 
+using Part = float32x4_t;
+constexpr std::size_t kParts = 4, kPartLanes = 4, kPartAccumulators = 16;
+
 // Applies `op` to each register. Calls with constant numbers rather than a loop, so that the vectors stay in registers.
 template <typename Op>
 inline Vec16 each(Op op) {
@@ -85,6 +88,17 @@ inline Vec16 div(Vec16 a, Vec16 b) {
 inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
     return each([&](int i) { return vfmaq_f32(c.q[i], a.q[i], b.q[i]); });
 }
+
+inline Part load_part(const float* p) { return vld1q_f32(p); }
+inline void store_part(float* p, Part a) { vst1q_f32(p, a); }
+inline Part broadcast_part(float x) { return vdupq_n_f32(x); }
+inline Part fma(Part a, Part b, Part c) { return vfmaq_f32(c, a, b); }
+inline void set_part(Vec16& a, std::size_t n, Part part) { a.q[n] = part; }
+inline Part in_register(Part a) {
+    asm("" : "+w"(a));
+    return a;
+}
+
 // Compare and select. FMAX and FMIN would be one instruction, but return NaN where either operand is one.
 inline Vec16 max(Vec16 a, Vec16 b) {
     return each([&](int i) { return vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]); });
@@ -121,6 +135,10 @@ inline float sum(Vec16 a) {
 }
 inline void sum4(const Vec16 (&a)[4], float* out) {
     for (int i = 0; i < 4; ++i) out[i] = sum(a[i]);
+}
+inline void sum4(const Vec16 (&a)[4], const Vec16 (&b)[4], float* out_a, float* out_b) {
+    sum4(a, out_a);
+    sum4(b, out_b);
 }
 inline float largest(Vec16 a) {
     float lanes[16];

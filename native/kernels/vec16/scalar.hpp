@@ -22,6 +22,12 @@ struct Vec16 {
 // How many sums of type Vec16 a float kernel keeps at once. It decides how many loads are shared and never a result.
 constexpr int kAccumulators = 4;
 
+// The lanes of a Vec16 that one register holds. Kernels that use each loaded number for several sums work on one part
+// after the other, since all sums of whole vectors would not have registers. Here it is the whole vector.
+using Part = Vec16;
+constexpr std::size_t kParts = 1, kPartLanes = 16;
+constexpr std::size_t kPartAccumulators = 4;  // how many sums of one part are kept at once
+
 // Fills lane l with op(l).
 template <typename Op>
 inline Vec16 each(Op op) {
@@ -99,6 +105,14 @@ inline Vec16 div(Vec16 a, Vec16 b) {
 inline Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
     return each([&](int l) { return __builtin_fmaf(a.lane[l], b.lane[l], c.lane[l]); });
 }
+
+inline Part load_part(const float* p) { return load(p); }
+inline void store_part(float* p, Part a) { store(p, a); }
+inline Part broadcast_part(float x) { return broadcast(x); }
+inline void set_part(Vec16& a, std::size_t, Part part) { a = part; }
+// Keeps a number that was loaded in a register: a compiler may load it again for each use, which takes longer.
+inline Part in_register(Part a) { return a; }
+
 // `a > b ? a : b` and `a < b ? a : b`: the second operand wins where the two are not comparable. So a NaN in `a` is
 // dropped, and max(a, maximum so far) never becomes NaN. This is what x86's MAXPS and MINPS do.
 inline Vec16 max(Vec16 a, Vec16 b) {
@@ -143,6 +157,11 @@ inline float sum(Vec16 a) {
 // out[i] = sum(a[i]). One function, because AVX-512 sums four vectors with 14 instructions where four sums take 32.
 inline void sum4(const Vec16 (&a)[4], float* out) {
     for (int i = 0; i < 4; ++i) out[i] = sum(a[i]);
+}
+// The sums of four vectors a and of four vectors b.
+inline void sum4(const Vec16 (&a)[4], const Vec16 (&b)[4], float* out_a, float* out_b) {
+    sum4(a, out_a);
+    sum4(b, out_b);
 }
 // The maximum of the lanes, which must not be NaN.
 inline float largest(Vec16 a) {
