@@ -285,6 +285,15 @@ def test_a_model_that_the_device_cannot_run_is_refused_before_it_is_loaded(tmp_p
     assert progress == []
 
 
+def test_a_missing_tokenizer_is_found_before_weights_are_read() -> None:
+    progress: list[int] = []
+    with pytest.raises(TokenizerError, match="no tokenizer in"):
+        BitNetModel.from_pretrained(
+            golden.FOLDER / "bitnet-master-bf16", progress=lambda done, _: progress.append(done)
+        )
+    assert progress == []
+
+
 @pytest.mark.parametrize(
     ("error", "option"),
     [

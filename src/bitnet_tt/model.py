@@ -25,6 +25,7 @@ from bitnet_tt.errors import ConfigError, RequestError, TokenizerError
 from bitnet_tt.generation import Piece
 from bitnet_tt.prompts import Messages, Prompt, as_token_ids, check_messages, is_one_prompt
 from bitnet_tt.tokenizer import Tokenizer
+from bitnet_tt.tokenizer.load import require_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ class BitNetModel:
         if not is_int(context_length, 1, limit):
             raise ConfigError(f"context_length must be from 1 to {limit}, this model's limit, not {context_length!r}")
         check_model(checkpoint.config, options, embeds=checkpoint.pooling is not None, adapted=adapter is not None)
+        require_tokenizer(path)
         beginning = time.perf_counter()
         with checkpoint.begin_loading(progress) as loading:
             reading = time.perf_counter()

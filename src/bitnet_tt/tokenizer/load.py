@@ -43,20 +43,36 @@ def read_tokenizer(path: Path) -> TokenizerParts:
         raise TokenizerError(f"{path}: {error}") from error
 
 
+def require_tokenizer(path: Path) -> None:
+    """Check that a checkpoint has a tokenizer, without reading it: before its weights are read, which takes longer.
+
+    A GGUF file is not checked.
+
+    Raises:
+        TokenizerError: The folder has none; the message names the files that were looked for.
+    """
+    if not is_gguf_name(path) or path.is_dir():
+        _tokenizer_file(path)
+
+
+def _tokenizer_file(folder: Path) -> Path:
+    """Return the file that decides: tokenizer.json if there is one."""
+    for name in ("tokenizer.json", "tokenizer.model"):
+        if (folder / name).is_file():
+            return folder / name
+    raise TokenizerError(
+        f"no tokenizer in {folder}: looked for tokenizer.json and tokenizer.model; "
+        "copy them from the model's original repository"
+    )
+
+
 def _read_folder(folder: Path) -> TokenizerParts:
     config, special_tokens_map, added_tokens = (
         _read_json(folder / f"{name}.json") for name in ("tokenizer_config", "special_tokens_map", "added_tokens")
     )
     files = TokenFiles(config, special_tokens_map, added_tokens)
-    if (folder / "tokenizer.json").is_file():
-        engine, names = _read_tokenizer_json(folder / "tokenizer.json", files)
-    elif (folder / "tokenizer.model").is_file():
-        engine, names = _read_model_file(folder / "tokenizer.model", files)
-    else:
-        raise TokenizerError(
-            f"no tokenizer in {folder}: looked for tokenizer.json and tokenizer.model; "
-            "copy them from the model's original repository"
-        )
+    file = _tokenizer_file(folder)
+    engine, names = (_read_tokenizer_json if file.suffix == ".json" else _read_model_file)(file, files)
     bos, eos = names.pop("bos_token", None), names.pop("eos_token", None)
     return TokenizerParts(
         engine=engine,
