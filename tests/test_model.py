@@ -294,6 +294,14 @@ def test_a_missing_tokenizer_is_found_before_weights_are_read() -> None:
     assert progress == []
 
 
+def test_a_missing_ttnn_is_found_before_weights_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    progress: list[int] = []
+    with pytest.raises(DeviceError, match="needs the Python package ttnn"):
+        BitNetModel.from_pretrained("demo", device="tt", progress=lambda done, _: progress.append(done))
+    assert progress == []
+
+
 @pytest.mark.parametrize(
     ("error", "option"),
     [
